@@ -1,0 +1,22 @@
+"""Looking a name up in a dictionary, with a message that helps."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def lookup(kind: str, name: str, mapping: Mapping[str, T]) -> T:
+    """The entry under `name`.
+
+    Raises:
+        ValueError: No such entry; the message names the nearest one and lists all.
+    """
+    if name in mapping:
+        return mapping[name]
+    near = difflib.get_close_matches(name, mapping, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    raise ValueError(f"unknown {kind} {name!r}{hint} one of: {', '.join(mapping)}")
