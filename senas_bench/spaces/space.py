@@ -1,0 +1,145 @@
+"""What can be chosen: architectures and the spaces they are drawn from."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+Arch = tuple[int, ...]
+"""One operator index per edge."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The operators still alive on each edge, and the edges that are merged.
+
+    Args:
+        name: Key of the space in `senas_bench.spaces.SPACES`.
+        operators: Names of all operators; an `Arch` and `candidates` hold indices into it.
+        edges: Names of the decision positions, shallow to deep.
+        candidates: Per edge, the operator indices alive, in ascending order.
+        groups: A partition of the edge indices into runs of adjacent edges (paper section 3.4). A
+            merged edge owns one copy of an operator's weights per partial model of its group. By
+            default every edge is its own group: nothing is merged.
+
+    Raises:
+        ValueError: An edge has no candidate, or `groups` is not an ordered partition of the edges.
+    """
+
+    name: str
+    operators: tuple[str, ...]
+    edges: tuple[str, ...]
+    candidates: tuple[tuple[int, ...], ...]
+    groups: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            object.__setattr__(self, "groups", tuple((edge,) for edge in range(len(self.edges))))
+        if len(self.candidates) != len(self.edges):
+            raise ValueError(f"{len(self.candidates)} candidate tuples for {len(self.edges)} edges")
+        for edge, alive in zip(self.edges, self.candidates, strict=True):
+            if not alive or list(alive) != sorted(set(alive)) or not set(alive) <= set(range(len(self.operators))):
+                raise ValueError(
+                    f"edge {edge}: candidates {alive} must be distinct, ascending indices "
+                    f"below {len(self.operators)}, at least one"
+                )
+        if list(itertools.chain.from_iterable(self.groups)) != list(range(len(self.edges))):
+            raise ValueError(f"groups {self.groups} do not partition the {len(self.edges)} edges in order")
+
+    @property
+    def size(self) -> int:
+        """Number of archs."""
+        return math.prod(map(len, self.candidates))
+
+    def __contains__(self, arch: object) -> bool:
+        return (
+            isinstance(arch, tuple)
+            and len(arch) == len(self.edges)
+            and all(op in alive for op, alive in zip(arch, self.candidates, strict=True))
+        )
+
+    def __iter__(self) -> Iterator[Arch]:
+        """All archs in lexicographic order."""
+        return itertools.product(*self.candidates)
+
+    def archs(self) -> np.ndarray:
+        """All archs, `(size, edges)` int8, in lexicographic order."""
+        grids = np.meshgrid(*[np.array(alive, np.int8) for alive in self.candidates], indexing="ij")
+        return np.stack([grid.ravel() for grid in grids], axis=1)
+
+    def contains_rows(self, archs: np.ndarray) -> np.ndarray:
+        """`(n,)` bool: which rows of `archs` `(n, edges)` lie in the space."""
+        inside = np.ones(len(archs), bool)
+        for edge, alive in enumerate(self.candidates):
+            inside &= np.isin(archs[:, edge], alive)
+        return inside
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """One arch, uniformly over the space."""
+        draws = rng.random(len(self.edges))
+        return tuple(alive[int(u * len(alive))] for u, alive in zip(draws, self.candidates, strict=True))
+
+    def sample_distinct(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """`(min(n, size), edges)` int8 distinct archs, uniformly without replacement."""
+        chosen = rng.choice(self.size, size=min(n, self.size), replace=False)
+        digits = np.unravel_index(chosen, [len(alive) for alive in self.candidates])
+        columns = [np.array(alive, np.int8)[d] for alive, d in zip(self.candidates, digits, strict=True)]
+        return np.stack(columns, axis=1)
+
+    def alive(self) -> list[tuple[int, int]]:
+        """Every alive operator as `(edge, operator)`."""
+        return [(edge, op) for edge, alive in enumerate(self.candidates) for op in alive]
+
+    def without(self, edge: int, operator: int) -> SearchSpace:
+        """The space with one operator dropped.
+
+        Raises:
+            ValueError: The operator is not alive there, or it is the last of its edge.
+        """
+        if operator not in self.candidates[edge]:
+            raise ValueError(f"operator {operator} is not alive on edge {self.edges[edge]}")
+        candidates = list(self.candidates)
+        candidates[edge] = tuple(op for op in candidates[edge] if op != operator)
+        return replace(self, candidates=tuple(candidates))
+
+    def with_groups(self, groups: tuple[tuple[int, ...], ...]) -> SearchSpace:
+        """The space with its edges merged into `groups`."""
+        return replace(self, groups=groups)
+
+    def group_of(self, edge: int) -> tuple[int, ...]:
+        """The group that holds an edge."""
+        return next(group for group in self.groups if edge in group)
+
+    def partial_models(self, group: tuple[int, ...]) -> list[Arch]:
+        """All partial models of a group: one operator per edge of the group."""
+        return list(itertools.product(*[self.candidates[edge] for edge in group]))
+
+    def only(self, arch: Arch) -> SearchSpace:
+        """The space with `arch` as its single member: a stand-alone network's space."""
+        return replace(self, candidates=tuple((op,) for op in arch), groups=())
+
+
+def balanced_sample(space: SearchSpace, per_operator: int, rng: np.random.Generator) -> np.ndarray:
+    """Archs in which every alive operator occurs at least `per_operator` times.
+
+    Each row is uniform over the space, and the rows that hold an operator are uniform over the archs
+    that contain it, as Eq. 5 asks; but one pool serves all operators of all edges, so it costs
+    `per_operator * max(candidates)` evaluations in place of `per_operator * operators`. Operators of
+    an edge occur equally often, to within one. A space no larger than the pool is returned whole.
+
+    Returns:
+        `(n, edges)` int8.
+    """
+    pool = per_operator * max(map(len, space.candidates))
+    if space.size <= pool:
+        return space.archs()
+    columns = []
+    for alive in space.candidates:
+        repeats = -(-pool // len(alive))
+        column = np.concatenate([rng.permutation(np.array(alive, np.int8)) for _ in range(repeats)])[:pool]
+        columns.append(rng.permutation(column))
+    return np.stack(columns, axis=1)

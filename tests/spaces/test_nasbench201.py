@@ -1,0 +1,155 @@
+import itertools
+import random
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from senas_bench.spaces.nasbench201 import (
+    CONV3,
+    EDGES,
+    NB201,
+    NONE,
+    OPERATORS,
+    arch_from_str,
+    arch_to_index,
+    arch_to_str,
+    lexicographic_codes,
+    official_archs,
+    prune,
+    prune_arch,
+    unique_str,
+)
+
+ALL = list(itertools.product(range(5), repeat=6))
+archs = st.tuples(*[st.integers(0, 4)] * 6)
+
+
+def test_official_order_is_that_of_the_benchmark_table(shared):
+    table = pd.read_parquet(shared / "nb201" / "nb201_accuracies.parquet", columns=["arch_index", "arch_str"])
+    assert table["arch_index"].tolist() == list(range(15625))
+    assert [arch_to_str(arch) for arch in official_archs()] == table["arch_str"].tolist()
+    assert [arch_to_index(arch_from_str(text)) for text in table["arch_str"]] == list(range(15625))
+
+
+def test_official_order_holds_every_arch_once():
+    assert sorted(official_archs()) == ALL
+    assert [arch_to_index(arch) for arch in official_archs()] == list(range(15625))
+
+
+def test_known_strings_and_indices():
+    """The strings of the NATS-Bench records with these indices, and the all-3x3 arch of METHOD section 5."""
+    text = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+    assert arch_from_str(text) == (4, 2, 1, 2, 1, 1)
+    assert arch_to_index((4, 2, 1, 2, 1, 1)) == 0
+    assert arch_to_index((CONV3,) * 6) == 1462
+
+
+@given(archs)
+@settings(max_examples=100, deadline=None)
+def test_strings_round_trip(arch):
+    text = arch_to_str(arch)
+    assert arch_from_str(text) == arch_from_str(f" {text}\n") == arch
+    assert [OPERATORS.index(name) for name in re.findall(r"\|([a-z_0-9]+)~", text.replace("|+|", "|"))] == list(arch)
+    assert official_archs()[arch_to_index(arch)] == arch
+
+
+GOOD = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "1 nodes where 3 are needed"),
+        ("|none~0|+|none~0|none~1|", "2 nodes where 3 are needed"),
+        (GOOD + "+|none~0|", "4 nodes where 3 are needed"),
+        (GOOD.replace("|none~0|none~1|+", "|none~0|+"), "node 2 needs 2 inputs"),
+        (GOOD[1:], "node 1 needs 1 inputs"),
+        (GOOD[:-1], "node 3 needs 3 inputs"),
+        (GOOD.replace("none~2", "none~1"), "'none~1' where op~2 is needed"),
+        (GOOD.replace("none~2", "none2"), "'none2' where op~2 is needed"),
+        (GOOD.replace("none~2", "sep_conv_3x3~2"), "unknown operator 'sep_conv_3x3'"),
+    ],
+)
+def test_bad_strings_are_explained(text, complaint):
+    with pytest.raises(ValueError, match=complaint) as caught:
+        arch_from_str(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_lexicographic_codes_are_positions():
+    assert (lexicographic_codes(NB201.archs()) == np.arange(15625)).all()
+    assert lexicographic_codes(np.array([(4, 4, 4, 4, 4, 4)], np.int8)).tolist() == [15624]  # beyond int8
+
+
+def official_rule(text: str, node: int = 3, drop_zeros: bool = False) -> str:
+    """`to_unique_str(consider_zero=True)` from its definition, by recursion over the string."""
+    if node == 0:
+        return "0"
+    summands = []
+    for term in text.split("+")[node - 1].strip("|").split("|"):
+        name, source = term.split("~")
+        inner = official_rule(text, int(source), drop_zeros)
+        if name == "none" or inner == "#":
+            summands.append("#")
+        else:
+            summands.append(inner if name == "skip_connect" else f"({inner})@{name}")
+    if drop_zeros:
+        summands = [summand for summand in summands if summand != "#"] or ["#"]
+    return "+".join(sorted(summands))
+
+
+def test_unique_strings_follow_the_official_rule():
+    for arch in random.Random(0).sample(ALL, 2000):
+        assert unique_str(arch) == official_rule(arch_to_str(arch))
+
+
+def test_unique_strings_of_two_archs_by_hand():
+    # node 1 = 3x3(0); node 2 = zero + node 1; node 3 = 0 + zero + pool(node 2)
+    assert unique_str((3, 0, 1, 1, 0, 4)) == "#+(#+(0)@nor_conv_3x3)@avg_pool_3x3+0"
+    # node 1 is exactly '#', so its 3x3 is a zero; node 2 is '#+#', which is not '#', and stays an operand
+    assert unique_str((0, 0, 3, 1, 3, 2)) == "#+(#+#)@nor_conv_1x1+0"
+
+
+def test_number_of_unique_strings():
+    assert len({unique_str(arch) for arch in ALL}) == 6466
+
+
+def test_number_under_the_neighbouring_rule():
+    """Dropping zeros gives another number (METHOD section 5), so the rule above is told apart from it."""
+    assert len({official_rule(arch_to_str(arch), drop_zeros=True) for arch in ALL}) == 5390
+
+
+def live_edges(arch) -> set[tuple[int, int]]:
+    """Edges on a walk from the input to the output along operators that are not `none`, by enumeration."""
+    alive = {edge for edge, op in zip(EDGES, arch, strict=True) if op != NONE}
+    walks = [[(0, 3)], [(0, 1), (1, 3)], [(0, 2), (2, 3)], [(0, 1), (1, 2), (2, 3)]]
+    return {edge for walk in walks if set(walk) <= alive for edge in walk}
+
+
+def test_pruning_keeps_the_edges_on_a_walk_from_input_to_output():
+    pruned = prune(NB201.archs())
+    assert pruned.dtype == np.int8
+    for arch, row in zip(ALL, pruned.tolist(), strict=True):
+        live = live_edges(arch)
+        assert row == [op if edge in live else NONE for edge, op in zip(EDGES, arch, strict=True)]
+
+
+def test_pruning_all_archs():
+    before = NB201.archs()
+    pruned = prune(before)
+    assert (before == NB201.archs()).all()
+    assert len(np.unique(pruned, axis=0)) == 9445
+    assert (prune(pruned) == pruned).all()
+    assert (pruned == NONE).all(axis=1).sum() == 341  # disconnected archs
+
+
+@given(archs)
+@settings(max_examples=50, deadline=None)
+def test_pruning_one_arch(arch):
+    pruned = prune_arch(arch)
+    assert pruned == tuple(prune(np.array([arch])).tolist()[0])
+    assert all(type(op) is int for op in pruned)
