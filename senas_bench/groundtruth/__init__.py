@@ -1,0 +1,15 @@
+"""Benchmark tables: the accuracy of archs trained from scratch. No method ever sees one."""
+
+from .importers import benchmark_verify, import_table, load_ground_truth
+from .table import GroundTruth, Query, benchmark_info, benchmark_query, load_parquet
+
+__all__ = [
+    "GroundTruth",
+    "Query",
+    "benchmark_info",
+    "benchmark_query",
+    "benchmark_verify",
+    "import_table",
+    "load_ground_truth",
+    "load_parquet",
+]

@@ -1,0 +1,407 @@
+"""Ground truth: the accuracy of every arch trained from scratch, as columns keyed by what was measured.
+
+The schema of a table, Parquet or CSV (other columns are ignored):
+
+| column | type | meaning |
+|---|---|---|
+| `arch_str` | string, required | official NAS-Bench-201 arch string, each at most once; any subset, any order |
+| `arch_index` | integer, optional | official index of that string; checked against it |
+| `<dataset>_<split>_acc_<epochs>ep` | number | accuracy in percent, 0 to 100, mean over training seeds |
+| `<dataset>_<split>_acc_<epochs>ep_seed<seed>` | number | accuracy of one training seed |
+
+`dataset` is cifar10, cifar100 or imagenet16-120; `split` val or test; `epochs` 12 or 200. An empty
+cell or NaN was not measured. A column whose name has `_acc_` in it but breaks this form is an error:
+dropping it silently would lose data.
+
+A canonical file (`GroundTruth.save`) has the official row order and, in the schema metadata under
+`senas_bench`, a JSON object: `schema`, `name`, `source`, `columns`, and the `sha256` of the values.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..errors import DataError
+from ..files import atomic_write
+from ..names import lookup
+from ..spaces.nasbench201 import NB201, NONE, arch_from_str, arch_to_str, official_archs
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SCHEMA = 1
+DATASETS = ("cifar10", "cifar100", "imagenet16-120")
+SPLITS = ("val", "test")
+EPOCHS = (12, 200)
+_COLUMN = re.compile(rf"({'|'.join(DATASETS)})_(val|test)_acc_(12|200)ep(?:_seed(0|[1-9][0-9]*))?")
+_METADATA = b"senas_bench"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What an accuracy is the accuracy of. Nothing has a default: mixing these is the classic mistake.
+
+    Args:
+        dataset: `cifar10`, `cifar100` or `imagenet16-120`.
+        split: `val` or `test`. The two may belong to different models: on cifar10, `val` is the
+            `cifar10-valid` model, trained on 25,000 images, and `test` the model trained on all 50,000.
+        epochs: Length of the training from scratch, 12 or 200.
+        seeds: `"mean"` over the training seeds, or one seed such as 777.
+
+    Raises:
+        ValueError: A field is not one of these.
+    """
+
+    dataset: str
+    split: str
+    epochs: int
+    seeds: Literal["mean"] | int
+
+    def __post_init__(self) -> None:
+        lookup("dataset", self.dataset, dict.fromkeys(DATASETS))
+        lookup("split", self.split, dict.fromkeys(SPLITS))
+        if self.epochs not in EPOCHS or not isinstance(self.epochs, int):
+            raise ValueError(f"epochs {self.epochs!r} is not benchmarked; one of: {', '.join(map(str, EPOCHS))}")
+        is_seed = isinstance(self.seeds, int) and not isinstance(self.seeds, bool) and self.seeds >= 0
+        if self.seeds != "mean" and not is_seed:
+            raise ValueError(f"seeds {self.seeds!r} must be 'mean' or one training seed, an integer such as 777")
+
+    def __str__(self) -> str:
+        suffix = "" if self.seeds == "mean" else f"_seed{self.seeds}"
+        return f"{self.dataset}_{self.split}_acc_{self.epochs}ep{suffix}"
+
+    @staticmethod
+    def from_column(name: str) -> Query:
+        """The query that a column answers; the inverse of `str`.
+
+        Raises:
+            ValueError: The name is not `<dataset>_<split>_acc_<epochs>ep[_seed<seed>]`.
+        """
+        match = _COLUMN.fullmatch(name)
+        if match is None:
+            raise ValueError(
+                f"column {name!r} is not <dataset>_<split>_acc_<epochs>ep or that with _seed<seed>: dataset one of "
+                f"{', '.join(DATASETS)}; split val, test; epochs 12, 200; rename or remove it"
+            )
+        return Query(match[1], match[2], int(match[3]), "mean" if match[4] is None else int(match[4]))
+
+
+@functools.cache
+def official_index() -> dict[str, int]:
+    """Arch string -> official index, all 15,625, in that order."""
+    halves = list(itertools.product(range(5), repeat=3))  # 250 strings glued, not 15,625 formatted: 40 ms less
+    heads = {half: arch_to_str((*half, NONE, NONE, NONE)).rpartition("+")[0] for half in halves}
+    tails = {half: arch_to_str((NONE, NONE, NONE, *half)).rpartition("+")[2] for half in halves}
+    return {f"{heads[arch[:3]]}+{tails[arch[3:]]}": index for index, arch in enumerate(official_archs())}
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """A table of accuracies, in official index order whatever the order it was given in.
+
+    Args:
+        name: What messages and results call it.
+        arch_strs: `(n,)` official arch strings.
+        columns: Per query `(n,)` float64, percent; NaN where not measured. Copied and made read-only.
+        source: Where it came from, as text: for an imported table `file` and `sha256` of that file.
+
+    Raises:
+        ValueError: No rows or columns; an arch string is invalid or occurs twice; a column has another
+            length than `arch_strs` or a value outside 0 to 100.
+    """
+
+    name: str
+    arch_strs: tuple[str, ...]
+    columns: Mapping[Query, np.ndarray]
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.columns or not self.arch_strs:
+            raise ValueError(
+                "no accuracies: needs rows and columns <dataset>_<split>_acc_<epochs>ep, e.g. cifar10_test_acc_200ep"
+            )
+        index = official_index()
+        try:
+            rows = np.array([index[text] for text in self.arch_strs])
+        except (KeyError, TypeError):
+            bad = next(text for text in self.arch_strs if not isinstance(text, str) or text not in index)
+            raise ValueError(_why_unknown(bad)) from None
+        order = np.argsort(rows, kind="stable")
+        repeated = np.flatnonzero(np.diff(rows[order]) == 0)
+        if repeated.size:
+            first = self.arch_strs[order[repeated[0]]]
+            raise ValueError(f"{repeated.size} duplicate arch strings, first {first!r}; keep one row per arch")
+        object.__setattr__(self, "arch_strs", tuple(self.arch_strs[row] for row in order.tolist()))
+        object.__setattr__(self, "columns", {q: _checked(q, values, order) for q, values in self.columns.items()})
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hash of the archs and values alone: the same for the same table in any file, order or format."""
+        digest = hashlib.sha256("\n".join(self.arch_strs).encode())
+        for query in sorted(self.columns, key=str):
+            digest.update(f"\n{query}\n".encode())
+            digest.update(self.columns[query].astype("<f8").tobytes())
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def _row(self) -> dict[str, int]:
+        return {text: row for row, text in enumerate(self.arch_strs)}
+
+    def has(self, query: Query) -> bool:
+        """Whether the table has this column; single archs may still be NaN in it."""
+        return query in self.columns
+
+    def queries(self) -> list[Query]:
+        """What the table can answer, in column order."""
+        return list(self.columns)
+
+    def accuracy(self, query: Query, arch_strs: Sequence[str] | None = None) -> np.ndarray:
+        """Accuracy of archs trained from scratch.
+
+        Args:
+            query: What to look up.
+            arch_strs: Official arch strings, repeats allowed; None = all of the table, in its order.
+
+        Returns:
+            `(n,)` float64, percent, never NaN.
+
+        Raises:
+            ValueError: The table lacks the column or an arch, or an arch was not measured.
+        """
+        values = self._column(query)
+        if arch_strs is not None:
+            values = values[self._rows(arch_strs)]
+        missing = int(np.isnan(values).sum())
+        if missing:
+            raise ValueError(
+                f"table {self.name!r}: {missing} of {len(values)} archs have no {query}; leave those archs out"
+            )
+        return values
+
+    def best(self, query: Query) -> tuple[str, float]:
+        """The best measured arch and its accuracy in percent; of equals, the lowest official index.
+
+        Raises:
+            ValueError: The table lacks the column, or measured no arch.
+        """
+        values = self._column(query)
+        if np.isnan(values).all():
+            raise ValueError(f"table {self.name!r}: none of {len(values)} archs has {query}")
+        row = int(np.nanargmax(values))
+        return self.arch_strs[row], float(values[row])
+
+    def save(self, path: Path) -> None:
+        """Write the canonical Parquet file, all or nothing."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {"arch_index": pa.array([official_index()[text] for text in self.arch_strs], pa.int32())}
+        columns["arch_str"] = pa.array(self.arch_strs, pa.string())
+        columns |= {str(query): pa.array(values.tolist(), pa.float64()) for query, values in self.columns.items()}
+        about = {
+            "schema": SCHEMA,
+            "name": self.name,
+            "source": dict(self.source),
+            "columns": [str(query) for query in self.columns],
+            "sha256": self.sha256,
+        }
+        metadata = {_METADATA: json.dumps(about, sort_keys=True)}
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table(columns, metadata=metadata), sink, compression="zstd")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, sink.getvalue())
+
+    def _column(self, query: Query) -> np.ndarray:
+        if query not in self.columns:
+            raise ValueError(f"table {self.name!r} has no {query}; it has: {', '.join(map(str, self.columns))}")
+        return self.columns[query]
+
+    def _rows(self, arch_strs: Sequence[str]) -> np.ndarray:
+        try:
+            return np.array([self._row[text] for text in arch_strs], np.intp)
+        except KeyError:
+            unknown = [text for text in arch_strs if text not in self._row]
+        count = f"{len(unknown)} of {len(arch_strs)} archs"
+        raise ValueError(f"table {self.name!r} of {len(self._row)} archs lacks {count}: {_why_unknown(unknown[0])}")
+
+
+def load_parquet(path: Path) -> GroundTruth:
+    """Read a table in the schema above; only its accuracy columns leave the disk.
+
+    Raises:
+        DataError: There is no such file, it is no Parquet file, or its content breaks the schema, or
+            differs from the hash that a canonical file carries.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = [name for name in file.schema_arrow.names if name in ("arch_str", "arch_index") or "_acc_" in name]
+            table = file.read(columns=names, use_threads=False)
+    except FileNotFoundError:
+        raise DataError(f"no ground-truth table at {path}; give a Parquet file in the documented schema") from None
+    except (pa.ArrowException, OSError) as error:
+        why = str(error).partition("\n")[0]
+        raise DataError(f"{path} is not a readable Parquet file ({why}); import CSV with `benchmark import`") from error
+    return from_arrow(table, path)
+
+
+def from_arrow(table: pyarrow.Table, path: Path) -> GroundTruth:
+    """The ground truth in an Arrow table with the columns of the schema above.
+
+    Args:
+        table: The columns; others than those of the schema are ignored.
+        path: The file it was read from: it gives messages a place, and a table without metadata its name.
+
+    Raises:
+        DataError: The content breaks the schema, or differs from the hash that the metadata holds.
+    """
+    try:
+        about = _read_metadata(table.schema.metadata or {})
+        names = table.column_names
+        if len(set(names)) < len(names):
+            raise ValueError("two columns have the same name")
+        if "arch_str" not in names:
+            raise ValueError(f"no column 'arch_str' among: {', '.join(names)}")
+        arch_strs = tuple(table["arch_str"].to_pylist())
+        queries = {name: Query.from_column(name) for name in names if "_acc_" in name}
+        columns = {query: _numbers(table, name) for name, query in queries.items()}
+        truth = GroundTruth(about.get("name", path.stem), arch_strs, columns, about.get("source", {}))
+        if "arch_index" in names:
+            _check_index(arch_strs, _numbers(table, "arch_index"))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    if "sha256" in about and about["sha256"] != truth.sha256:
+        raise DataError(f"{path}: its values differ from the hash in its metadata; import the table again")
+    return truth
+
+
+def benchmark_info(truth: GroundTruth) -> dict[str, Any]:
+    """What a table holds, as JSON values: `name`, `sha256`, `source`, `archs`, `full_space`, and per
+    column under `queries` its fields, how many archs are `measured` and the best of them."""
+    queries = []
+    for query, values in truth.columns.items():
+        measured = int(np.isfinite(values).sum())
+        arch, accuracy = truth.best(query) if measured else (None, None)
+        best = {"best_arch": arch, "best_index": official_index().get(arch), "best_accuracy": accuracy}
+        queries.append({"column": str(query), **vars(query), "measured": measured, **best})
+    return {
+        "name": truth.name,
+        "sha256": truth.sha256,
+        "source": dict(truth.source),
+        "archs": len(truth.arch_strs),
+        "full_space": len(truth.arch_strs) == NB201.size,
+        "queries": queries,
+    }
+
+
+def benchmark_query(
+    truth: GroundTruth,
+    arch: str | int,
+    *,
+    dataset: str | None = None,
+    split: str | None = None,
+    epochs: int | None = None,
+    seeds: Literal["mean"] | int | None = None,
+) -> dict[str, Any]:
+    """Everything a table knows about one arch, as JSON values.
+
+    Args:
+        truth: The table.
+        arch: Official arch string or official index, 0 to 15,624, also as text.
+        dataset, split, epochs, seeds: Only the columns with these fields; None = any.
+
+    Returns:
+        `arch_index`, `arch_str`, and `accuracy`: column name -> percent, None where not measured.
+
+    Raises:
+        ValueError: No such arch in the space or the table, a field is not benchmarked, or no column fits.
+    """
+    wanted = {"dataset": dataset, "split": split, "epochs": epochs, "seeds": seeds}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    Query(**{"dataset": "cifar10", "split": "test", "epochs": 200, "seeds": "mean", **wanted})  # checks the spelling
+    arch_str = _named_arch(arch)
+    (row,) = truth._rows([arch_str])
+    columns = {q: v for q, v in truth.columns.items() if all(getattr(q, n) == value for n, value in wanted.items())}
+    if not columns:
+        asked = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        raise ValueError(
+            f"table {truth.name!r} has no column with {asked}; it has: {', '.join(map(str, truth.columns))}"
+        )
+    accuracy = {str(q): None if np.isnan(values[row]) else float(values[row]) for q, values in columns.items()}
+    return {"arch_index": official_index()[arch_str], "arch_str": arch_str, "accuracy": accuracy}
+
+
+def _named_arch(arch: str | int) -> str:
+    if isinstance(arch, str) and not arch.strip().lstrip("-").isdecimal():
+        return arch_to_str(arch_from_str(arch))
+    if not 0 <= int(arch) < NB201.size:
+        raise ValueError(f"arch index {arch} is out of range; 0 to {NB201.size - 1}")
+    return arch_to_str(official_archs()[int(arch)])
+
+
+def _why_unknown(text: Any) -> str:
+    """Why a table has no row of this name."""
+    if not isinstance(text, str):
+        return f"arch string {text!r} is missing or no text"
+    try:
+        official = arch_to_str(arch_from_str(text))
+    except ValueError as error:
+        return str(error)
+    return f"no row for {text!r}" if text == official else f"arch string {text!r} must be written {official!r}"
+
+
+def _checked(query: Query, values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """A read-only float64 copy of one column in the row order `order` `(n,)`."""
+    if np.shape(values) != order.shape:
+        raise ValueError(f"column {query} has shape {np.shape(values)} for {len(order)} archs")
+    values = np.asarray(values, np.float64)[order]
+    values = np.where(np.isnan(values), np.nan, values)  # one NaN, so that equal tables hash equally
+    outside = values[(values < 0) | (values > 100)]
+    if outside.size:
+        raise ValueError(f"column {query}: {outside.size} values outside 0 to 100 percent, first {outside[0]:g}")
+    values.flags.writeable = False
+    return values
+
+
+def _numbers(table: pyarrow.Table, name: str) -> np.ndarray:
+    """A column as float64, NaN for null."""
+    import pyarrow as pa
+
+    column = table[name]
+    if not any(is_type(column.type) for is_type in (pa.types.is_floating, pa.types.is_integer, pa.types.is_null)):
+        raise ValueError(f"column {name!r} holds {column.type}, not numbers")
+    if column.null_count or not len(column):
+        return np.array(column.to_pylist(), np.float64)
+    # Arrow's own to_numpy would import pandas: 0.3 s
+    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks]).astype(np.float64)
+
+
+def _check_index(arch_strs: Iterable[str], given: np.ndarray) -> None:
+    official = np.array([official_index()[text] for text in arch_strs])
+    (wrong,) = np.nonzero(given != official)
+    if wrong.size:
+        row = wrong[0]
+        raise ValueError(
+            f"arch_index of {wrong.size} rows is not official, first in row {row}: {given[row]:g} where "
+            f"{official[row]} is the index of its arch_str"
+        )
+
+
+def _read_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """What a canonical file says about itself; empty for any other file."""
+    about = json.loads(metadata.get(_METADATA, b"{}"))
+    if not isinstance(about, dict) or about.get("schema", SCHEMA) != SCHEMA:
+        raise ValueError(f"its metadata are not schema {SCHEMA}, which this version reads; import the table again")
+    return about
