@@ -1,0 +1,274 @@
+"""Images as batches on the device: augmented for training, fixed for evaluation.
+
+Everything is held in memory as bytes and augmented a batch at a time with tensor indexing, so one
+thread feeds a small network without worker processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .readers import Images, resize
+from .splits import SPLIT_SEED, train_valid_split
+
+Batch = tuple[Tensor, Tensor]
+"""`x` (B, C, H, W) float32, channels-last and normalised; `y` (B,) int64. Both on the device."""
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """The random choices of one epoch, each `(steps * batch_size,)`."""
+
+    order: Tensor
+    top: Tensor
+    left: Tensor
+    flip: Tensor
+
+
+class TrainLoader:
+    """Shuffled training batches with random crops and horizontal flips.
+
+    A crop is a window of the zero-padded image, black before normalising, as torchvision's
+    `RandomCrop(size, padding=pad)` followed by `Normalize` gives. A ragged last batch is dropped.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        labels: (N,) int64.
+        batch_size: Images per batch, at most N.
+        pad: Pixels of black border on each side; 0 means no crop.
+        flip: Mirror each image left to right with probability 1/2.
+        mean: (C,) channel means of the pixel values scaled to [0, 1].
+        std: (C,) channel standard deviations on the same scale, positive.
+        device: Where the images live and the batches appear.
+
+    Raises:
+        ValueError: An argument is out of its range, or shapes do not fit together.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int,
+        pad: int,
+        flip: bool,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        _check_images(images, labels)
+        n, height, width, channels = images.shape
+        if not 1 <= batch_size <= n:
+            raise ValueError(f"batch_size {batch_size} must be between 1 and the {n} training images")
+        if pad < 0:
+            raise ValueError(f"pad {pad} must not be negative")
+        store = torch.zeros((n, height + 2 * pad, width + 2 * pad, channels), dtype=torch.uint8, device=device)
+        store[:, pad : pad + height, pad : pad + width] = torch.from_numpy(images).to(device)
+        # A view, no copy: windows[i, top, left] is the (H, W, C) crop of image i at that corner.
+        self._windows = store.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
+        self._labels = torch.from_numpy(labels).to(device)
+        self._scale, self._shift = _row_affine(mean, std, width, channels, device)
+        self.batch_size = batch_size
+        self.pad = pad
+        self.flip = flip
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+        return len(self._labels) // self.batch_size
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images seen in one epoch: N less the dropped ragged tail."""
+        return len(self) * self.batch_size
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass in a new order. No image occurs twice.
+
+        All random numbers of the epoch are drawn here, at the call, from `generator` and on its
+        device: the same CPU generator state gives the same epoch on every device, however many of
+        its batches are consumed.
+        """
+        return self._batches(self._draw(generator))
+
+    def _draw(self, generator: torch.Generator) -> _Draws:
+        used, where, target = self.images_per_epoch, generator.device, self._labels.device
+        order = torch.randperm(len(self._labels), generator=generator, device=where)[:used]
+        corners = torch.randint(0, 2 * self.pad + 1, (2, used), generator=generator, device=where)
+        flip = torch.randint(0, 2, (used,), generator=generator, device=where).bool()
+        return _Draws(order.to(target), corners[0].to(target), corners[1].to(target), flip.to(target))
+
+    def _batches(self, draws: _Draws) -> Iterator[Batch]:
+        labels = self._labels[draws.order]
+        for start in range(0, self.images_per_epoch, self.batch_size):
+            step = slice(start, start + self.batch_size)
+            pixels = self._windows[draws.order[step], draws.top[step], draws.left[step]]
+            if self.flip:
+                pixels = torch.where(draws.flip[step, None, None, None], pixels.flip(2), pixels)
+            yield _normalise(pixels, self._scale, self._shift), labels[step]
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """What a run trains, scores and calibrates with.
+
+    Args:
+        train: Augmented batches of the training images.
+        valid: Fixed batches of the held-out validation images.
+        calibration: Fixed batches of training images without augmentation, over which batch norm
+            statistics are recalibrated.
+        num_classes: Number of classes.
+        in_channels: Channels of an image.
+        resolution: Height and width of an image in pixels.
+    """
+
+    train: TrainLoader
+    valid: list[Batch]
+    calibration: list[Batch]
+    num_classes: int
+    in_channels: int
+    resolution: int
+
+    @property
+    def valid_images(self) -> int:
+        """Validation images in use, the dropped tail left out."""
+        return sum(len(y) for _, y in self.valid)
+
+    @property
+    def calibration_images(self) -> int:
+        """Calibration images in use, the dropped tail left out."""
+        return sum(len(y) for _, y in self.calibration)
+
+
+def prepare(
+    images: Images,
+    resolution: int,
+    valid: int,
+    batch_size: int,
+    eval_batch: int,
+    pad: int,
+    flip: bool,
+    device: torch.device | str = "cpu",
+    calibration: int = 1024,
+) -> Loaders:
+    """Resize, split, normalise and place the images on the device.
+
+    The split is the fixed one of `splits.SPLIT_SEED`. Channel statistics come from the training
+    part only. The calibration images are the first of the training part, whose order is random.
+
+    Args:
+        images: The data set; its test images are not touched.
+        resolution: Height and width in pixels.
+        valid: Validation images held out of the training images.
+        batch_size: Images per training batch.
+        eval_batch: Images per validation and calibration batch. Batches are of equal size, so up to
+            `eval_batch - 1` validation images are left out: see `Loaders.valid_images`.
+        pad: Border of the random crop in pixels.
+        flip: Whether training images are mirrored at random.
+        device: Where the batches appear.
+        calibration: Calibration images, in batches of `min(eval_batch, calibration)`.
+
+    Raises:
+        ValueError: A count is out of its range.
+    """
+    train_index, valid_index = train_valid_split(len(images.train_x), valid, SPLIT_SEED)
+    if not 1 <= calibration <= len(train_index):
+        raise ValueError(f"calibration {calibration} must be between 1 and the {len(train_index)} training images")
+    x, y = resize(images.train_x, resolution), images.train_y
+    train_x = x[train_index]
+    mean, std = channel_statistics(train_x)
+    calibration_batch = min(eval_batch, calibration)
+    return Loaders(
+        train=TrainLoader(train_x, y[train_index], batch_size, pad, flip, mean, std, device),
+        valid=fixed_batches(x, y, valid_index, eval_batch, mean, std, device),
+        calibration=fixed_batches(x, y, train_index[:calibration], calibration_batch, mean, std, device),
+        num_classes=images.num_classes,
+        in_channels=x.shape[3],
+        resolution=resolution,
+    )
+
+
+def fixed_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    indices: np.ndarray,
+    batch_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | str = "cpu",
+    drop_last: bool = True,
+) -> list[Batch]:
+    """The images at `indices`, in that order, as a list of batches.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        labels: (N,) int64.
+        indices: (n,) positions in `images`.
+        batch_size: Images per batch.
+        mean: (C,) as for `TrainLoader`.
+        std: (C,) as for `TrainLoader`.
+        device: Where the batches appear.
+        drop_last: Leave the ragged tail out, so that `n // batch_size * batch_size` images are used:
+            batch norm on batch statistics needs batches of equal size.
+
+    Raises:
+        ValueError: No batch would be left, or shapes do not fit together.
+    """
+    _check_images(images, labels)
+    if not 1 <= batch_size <= (len(indices) if drop_last else batch_size) or len(indices) == 0:
+        raise ValueError(f"batch size {batch_size} must be between 1 and the {len(indices)} images to batch")
+    scale, shift = _row_affine(mean, std, images.shape[2], images.shape[3], device)
+    used = len(indices) // batch_size * batch_size if drop_last else len(indices)
+    batches = []
+    for start in range(0, used, batch_size):
+        chosen = indices[start : start + batch_size]
+        pixels = torch.from_numpy(images[chosen]).to(device)
+        batches.append((_normalise(pixels, scale, shift), torch.from_numpy(labels[chosen]).to(device)))
+    return batches
+
+
+def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population standard deviation per channel, `(C,)` float64 each, of pixels scaled to [0, 1].
+
+    Counted from the histogram of byte values, so the sums are exact whatever the number of images.
+
+    Args:
+        images: (N, H, W, C) uint8.
+    """
+    levels = np.arange(256) / 255
+    shares = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[3])])
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    return mean, np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
+
+
+def _check_images(images: np.ndarray, labels: np.ndarray) -> None:
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise ValueError(f"images must be (N, H, W, C) uint8, got {images.shape} {images.dtype}")
+    if labels.shape != images.shape[:1] or labels.dtype != np.int64:
+        raise ValueError(f"labels must be ({len(images)},) int64, got {labels.shape} {labels.dtype}")
+
+
+def _row_affine(
+    mean: Sequence[float], std: Sequence[float], width: int, channels: int, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """`scale, shift`, (W * C,) float32 each: `byte * scale + shift` is the normalised value.
+
+    Repeated along a row because a broadcast over an innermost axis of 3 does not vectorise.
+    """
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    if mean.shape != (channels,) or std.shape != (channels,) or not (std > 0).all():
+        raise ValueError(f"mean and std must hold {channels} values, std positive; got mean {mean}, std {std}")
+    rows = np.tile(np.stack([1 / (255 * std), -mean / std]), width)
+    scale, shift = torch.from_numpy(rows).to(dtype=torch.float32).to(device)
+    return scale, shift
+
+
+def _normalise(pixels: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """(B, H, W, C) uint8 -> (B, C, H, W) float32; the memory stays as it is, which is channels-last."""
+    rows = torch.addcmul(shift, pixels.flatten(2).float(), scale)
+    return rows.view(pixels.shape).permute(0, 3, 1, 2)

@@ -1,0 +1,364 @@
+"""Images of a data set as arrays of bytes. Nothing here imports torch until it must."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from senas_bench.errors import DataError
+from senas_bench.files import atomic_file, cache_home, offline
+
+DIGITS_ID = "65e5b4619795efb4"
+"""Fingerprint of scikit-learn's digits. Kept as a constant because importing scikit-learn takes a
+second; `read_digits` checks the installed digits against it."""
+
+CIFAR_SIZE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A data set in memory.
+
+    Args:
+        train_x: (N, H, W, C) uint8.
+        train_y: (N,) int64.
+        test_x: (M, H, W, C) uint8, or None when the data set has no test part.
+        test_y: (M,) int64, or None.
+        num_classes: Labels are 0 .. num_classes - 1.
+        name: Key of `senas_bench.data.DATASETS`.
+        data_id: Fingerprint of the source, 16 hex digits: see `data_id` of each reader.
+    """
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray | None
+    test_y: np.ndarray | None
+    num_classes: int
+    name: str
+    data_id: str
+
+
+class _Arrays(NamedTuple):
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+
+class _Source(NamedTuple):
+    """The files found: `batches` (official pickles) or `parquet` (train, test), and their folder."""
+
+    kind: str
+    folder: Path
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """scikit-learn's 1,797 handwritten digits, which come with the package."""
+
+    name: str = "digits"
+    num_classes: int = 10
+
+    def __call__(self, data_dir: Path | None = None, download: bool = False) -> Images:
+        """The images; both arguments are ignored, there is nothing to find."""
+        return read_digits()
+
+    def data_id(self, data_dir: Path | None = None) -> str:
+        """Fingerprint of the images, without reading them."""
+        return DIGITS_ID
+
+
+@dataclass(frozen=True)
+class Cifar:
+    """CIFAR-10 or CIFAR-100 in either of two layouts; the first one found is read.
+
+    1. The official Python batches, `<folder>/<batch files>`, through torchvision, which checks their
+       checksums before it unpickles them.
+    2. Hub-style Parquet, a train and a test file with columns `img` (struct of bytes and path) and the
+       label, named `<dataset>-train.parquet` or `train-00000-of-00001.parquet`.
+
+    Both are looked for in the data folder and in its sub-folders `<dataset>` and `<hub folder>`. The
+    decoded Parquet images are cached under `cache_home()/decoded`.
+
+    Args:
+        name: Key of `senas_bench.data.DATASETS`.
+        num_classes: Number of classes.
+        label: Label column of the Parquet files.
+        torchvision_class: Name of the torchvision data set.
+        folder: Folder of the official batches.
+        batches: Names of the official batch files.
+        hub_folder: Folder of the Parquet files in the hub's repository.
+    """
+
+    name: str
+    num_classes: int
+    label: str
+    torchvision_class: str
+    folder: str
+    batches: tuple[str, ...]
+    hub_folder: str
+
+    def __call__(self, data_dir: Path | None = None, download: bool = False) -> Images:
+        """Read the images.
+
+        Args:
+            data_dir: Data folder; None is `cache_home()/images`.
+            download: Fetch the official batches into the data folder when nothing is found there.
+
+        Raises:
+            DataError: Nothing found, a file is corrupt, or the download failed or is forbidden by
+                `SENAS_OFFLINE=1`.
+        """
+        root = _data_folder(data_dir)
+        source = self._find(root)
+        if source is None and download:
+            self._download(root)
+            source = self._find(root)
+        if source is None:
+            raise self._missing(root)
+        identity = fingerprint(source.files)
+        if source.kind == "batches":
+            arrays = self._read_batches(source)
+        else:
+            arrays = cached(
+                cache_home() / "decoded" / f"{self.name}-{identity}.npz",
+                lambda: _Arrays(
+                    *read_parquet(source.files[0], self.label, self.num_classes),
+                    *read_parquet(source.files[1], self.label, self.num_classes),
+                ),
+            )
+        return Images(*arrays, num_classes=self.num_classes, name=self.name, data_id=identity)
+
+    def data_id(self, data_dir: Path | None = None) -> str:
+        """Fingerprint of the image files, without decoding them.
+
+        Raises:
+            DataError: Nothing found.
+        """
+        root = _data_folder(data_dir)
+        source = self._find(root)
+        if source is None:
+            raise self._missing(root)
+        return fingerprint(source.files)
+
+    def _find(self, root: Path) -> _Source | None:
+        # Sub-folders first: a hub file name in the root does not say which data set it holds.
+        places = [root / self.name / self.hub_folder, root / self.name, root / self.hub_folder, root]
+        for place in places:
+            files = tuple(place / self.folder / name for name in self.batches)
+            if all(file.is_file() for file in files):
+                return _Source("batches", place, files)
+        for place in places:
+            for pattern in (f"{self.name}-{{}}.parquet", "{}-00000-of-00001.parquet"):
+                files = tuple(place / pattern.format(part) for part in ("train", "test"))
+                if all(file.is_file() for file in files):
+                    return _Source("parquet", place, files)
+        return None
+
+    def _missing(self, root: Path) -> DataError:
+        what = f"{self.folder}/ with {len(self.batches)} batch files, {self.name}-{{train,test}}.parquet"
+        hub = "{train,test}-00000-of-00001.parquet"
+        return DataError(
+            f"no {self.name} images in {root}: looked for {what} or {hub}, there and in {self.name}/ "
+            f"and {self.hub_folder}/; name the folder with --data-dir or run: senas-bench data download {self.name}"
+        )
+
+    def _download(self, root: Path) -> None:
+        if offline():
+            raise DataError(
+                f"no {self.name} images in {root} and SENAS_OFFLINE forbids the download; "
+                "unset it, or name a folder that has them with --data-dir"
+            )
+        import torchvision.datasets
+
+        try:
+            getattr(torchvision.datasets, self.torchvision_class)(str(root), train=True, download=True)
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"download of {self.name} into {root} failed ({_first_line(error)}); try again, or put the files there"
+            ) from error
+
+    def _read_batches(self, source: _Source) -> _Arrays:
+        import torchvision.datasets
+
+        read = getattr(torchvision.datasets, self.torchvision_class)
+        try:
+            train, test = (read(str(source.folder), train=part, download=False) for part in (True, False))
+        except RuntimeError as error:
+            raise DataError(
+                f"checksums of {source.folder / self.folder} do not match the official {self.name}; "
+                f"delete the folder and run: senas-bench data download {self.name}"
+            ) from error
+        return _Arrays(train.data, np.asarray(train.targets, np.int64), test.data, np.asarray(test.targets, np.int64))
+
+
+def read_digits(resolution: int = 8) -> Images:
+    """scikit-learn's digits: 1,797 grey images of 8x8, all of them training images; there is no test part.
+
+    Args:
+        resolution: Height and width in pixels; other than 8 is a `resize`.
+
+    Raises:
+        DataError: The installed scikit-learn has other digits than the known ones.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels, labels = digits.images.astype(np.uint8), digits.target.astype("<i8")
+    found = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()[:16]
+    if found != DIGITS_ID:
+        raise DataError(
+            f"scikit-learn's digits have fingerprint {found}, expected {DIGITS_ID}; install another version"
+        )
+    # 17 grey levels, 0 .. 16, spread over the bytes and rounded.
+    scaled = ((pixels.astype(np.uint16) * 255 + 8) // 16).astype(np.uint8)[..., None]
+    return Images(resize(scaled, resolution), labels.astype(np.int64), None, None, 10, "digits", found)
+
+
+def read_parquet(path: Path, label: str, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decode a Hub-style Parquet file of 32x32 images.
+
+    Args:
+        path: File with the columns `img` (struct of bytes and path) and `label`.
+        label: Name of the label column.
+        num_classes: Labels must lie below it.
+
+    Returns:
+        (N, 32, 32, 3) uint8 images and (N,) int64 labels.
+
+    Raises:
+        DataError: Not such a file, or an image or a label in it is unusable.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            x = np.empty((file.metadata.num_rows, CIFAR_SIZE, CIFAR_SIZE, 3), np.uint8)
+            y = np.empty(len(x), np.int64)
+            row = 0
+            for batch in file.iter_batches(4096, columns=["img.bytes", label]):
+                y[row : row + len(batch)] = batch.column(label).to_pylist()
+                for encoded in batch.column("img").field("bytes").to_pylist():
+                    x[row] = _decode(encoded, path, row)
+                    row += 1
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: no readable Parquet with columns 'img' and {label!r} ({_first_line(error)}); get the file again"
+        ) from error
+    if len(y) == 0 or y.min() < 0 or y.max() >= num_classes:
+        raise DataError(f"{path}: labels must lie in 0 .. {num_classes - 1}, at least one; is it another data set?")
+    return x, y
+
+
+def resize(x: np.ndarray, resolution: int) -> np.ndarray:
+    """Square images at another resolution.
+
+    A whole-number reduction averages each block of pixels, rounding half up; anything else is
+    torch's bilinear interpolation with antialiasing, rounded.
+
+    Args:
+        x: (N, S, S, C) uint8; returned as it is when S equals `resolution`.
+        resolution: Height and width in pixels.
+
+    Returns:
+        (N, resolution, resolution, C) uint8.
+
+    Raises:
+        ValueError: The images are not square or `resolution` is not positive.
+    """
+    _, height, width, _ = x.shape
+    if height != width or resolution < 1:
+        raise ValueError(f"cannot resize {height}x{width} images to {resolution}: square and at least 1 needed")
+    if resolution == height:
+        return x
+    return _block_mean(x, height // resolution) if height % resolution == 0 else _interpolate(x, resolution)
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """First 16 hex digits of the sha256 over the files' bytes, one after the other in order of name.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(files, key=lambda path: path.name):
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    return digest.hexdigest()[:16]
+
+
+def cached(path: Path, build: Callable[[], _Arrays]) -> _Arrays:
+    """The arrays stored at `path`, built and stored when they are absent or corrupt.
+
+    One `.npz` without compression: its CRCs reveal damage, and a file is complete or absent because
+    it is written beside its place and moved there. A folder that cannot be written costs a warning.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return _Arrays(*(stored[name] for name in _Arrays._fields))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        arrays = build()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            np.savez(file, **arrays._asdict())
+    except OSError as error:
+        warnings.warn(f"decoded images not cached at {path}: {error.strerror}", stacklevel=2)
+    return arrays
+
+
+def _data_folder(data_dir: Path | None) -> Path:
+    return cache_home() / "images" if data_dir is None else Path(data_dir)
+
+
+def _decode(encoded: bytes | None, path: Path, row: int) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded or b""), formats=("WEBP", "PNG", "JPEG")) as image:
+            # The size is known before the pixels are: a bomb is refused unopened.
+            if image.size != (CIFAR_SIZE, CIFAR_SIZE):
+                raise ValueError(f"{image.size[0]}x{image.size[1]} pixels, expected {CIFAR_SIZE}x{CIFAR_SIZE}")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: image in row {row} is unusable ({_first_line(error)}); get the file again") from error
+
+
+def _block_mean(x: np.ndarray, factor: int) -> np.ndarray:
+    total = np.zeros((len(x), x.shape[1] // factor, x.shape[2] // factor, x.shape[3]), np.uint32)
+    for top in range(factor):
+        for left in range(factor):
+            total += x[:, top::factor, left::factor]
+    return ((total + factor * factor // 2) // (factor * factor)).astype(np.uint8)
+
+
+def _interpolate(x: np.ndarray, resolution: int) -> np.ndarray:
+    import torch
+    from torch.nn.functional import interpolate
+
+    out = np.empty((len(x), resolution, resolution, x.shape[3]), np.uint8)
+    # In parts, so that the floats never take four times the data set's memory.
+    for start in range(0, len(x), 4096):
+        part = torch.from_numpy(x[start : start + 4096]).permute(0, 3, 1, 2).float()
+        part = interpolate(part, size=(resolution, resolution), mode="bilinear", antialias=True)
+        out[start : start + 4096] = part.round_().clamp_(0, 255).permute(0, 2, 3, 1).byte().numpy()
+    return out
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
