@@ -1,0 +1,154 @@
+"""The NAS-Bench-201 network over a search space: a supernet, or stand-alone when one candidate is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, NODES, NONE, SKIP, prune_arch
+from senas_bench.spaces.space import Arch, SearchSpace
+
+from .choice import ChoiceEdge, partial_key
+from .operations import ConvBN, ReductionBlock, average_pool_3x3
+
+KERNELS = {CONV1: 1, CONV3: 3}
+_INTO = [[(e, source) for e, (source, target) in enumerate(EDGES) if target == node] for node in range(NODES)]
+
+
+class Cell(nn.Module):
+    """Four nodes, each the sum of its incoming edges; `(B, C, H, W)` in and out."""
+
+    def __init__(self, space: SearchSpace, channels: int, affine: bool) -> None:
+        super().__init__()
+
+        def make(op: int) -> nn.Module | None:
+            return ConvBN(channels, channels, KERNELS[op], affine=affine) if op in KERNELS else None
+
+        self.choices = nn.ModuleList(ChoiceEdge(edge, space, make) for edge in range(len(EDGES)))
+
+    def forward(self, x: torch.Tensor, arch: Arch, live: Arch, cache: dict[int, Any] | None = None) -> torch.Tensor:
+        """Run one arch.
+
+        Args:
+            arch: Names the copies of the weights.
+            live: Operators to run; `none` where an edge is dead.
+            cache: Edge outputs kept from the arch before, when `x` is the same. An entry is reused
+                while everything between it and `x` stays the same.
+        """
+        nodes: list[torch.Tensor | None] = [x]
+        rectified: list[torch.Tensor | None] = [None] * NODES
+        histories: list[Any] = [()] * NODES
+        for node in range(1, NODES):
+            total = None
+            history = []
+            for edge, source in _INTO[node]:
+                op, value = live[edge], nodes[source]
+                if op == NONE or value is None:
+                    continue
+                key = partial_key(arch, self.choices[edge].group) if op in KERNELS else op
+                output = None
+                if cache is not None:
+                    history.append((edge, key, histories[source]))
+                    if edge not in cache or cache[edge][0] != histories[source]:
+                        cache[edge] = (histories[source], {})
+                    output = cache[edge][1].get(key)
+                if output is None:
+                    if op == SKIP:
+                        output = value
+                    elif op in KERNELS:
+                        if rectified[source] is None:
+                            rectified[source] = torch.relu(value)
+                        output = self.choices[edge].copies[key](rectified[source])
+                    else:
+                        output = average_pool_3x3(value)
+                    if cache is not None:
+                        cache[edge][1][key] = output
+                total = output if total is None else total + output
+            nodes.append(total)
+            histories[node] = tuple(history)
+        return torch.zeros_like(x) if nodes[-1] is None else nodes[-1]
+
+
+class NB201Network(nn.Module):
+    """Stem, three stages of cells joined by reductions, and a linear head (METHOD section 5).
+
+    Args:
+        space: One candidate per edge gives a stand-alone network, more a supernet.
+        channels: Width of the first stage; doubled by each reduction.
+        cells: Cells per stage.
+        in_channels, num_classes: Of the data.
+        affine: Batch norm weights inside the cells: off in a supernet, on in a stand-alone network.
+
+    Dead edges are not computed unless `affine`: with affine batch norm an operator that reads zeros
+    still adds its bias, so leaving it out would be another function.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        channels: int = 16,
+        cells: int = 5,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        affine: bool = False,
+    ) -> None:
+        super().__init__()
+        self.skip_dead_edges = not affine
+        self.cells = cells
+        self.stem = ConvBN(in_channels, channels, 3)
+        stages, width = [], channels
+        for stage in range(3):
+            if stage:
+                stages.append(ReductionBlock(width, 2 * width))
+                width *= 2
+            stages += [Cell(space, width, affine) for _ in range(cells)]
+        self.body = nn.ModuleList(stages)
+        self.last = nn.BatchNorm2d(width)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(
+        self, x: torch.Tensor, path: Arch | Sequence[Arch], cache: dict[Any, Any] | None = None
+    ) -> torch.Tensor:
+        """Logits `(B, classes)` of one path.
+
+        Args:
+            x: `(B, in_channels, H, W)`.
+            path: One arch for all cells, or one per cell, `3 * cells` in all.
+            cache: Pass the same dictionary for several archs on the same `x`, in lexicographic
+                order: the stem and the edges of the first cell that they share are computed once.
+        """
+        archs = iter([path] * (3 * self.cells) if isinstance(path[0], int) else path)
+        if cache is None:
+            x = self.stem(x)
+        else:
+            if "stem" not in cache:
+                cache["stem"] = self.stem(x)
+            x = cache["stem"]
+        first = True
+        for block in self.body:
+            if isinstance(block, Cell):
+                arch = next(archs)
+                live = prune_arch(arch) if self.skip_dead_edges else arch
+                x = block(x, arch, live, cache if first else None)
+                first = False
+            else:
+                x = block(x)
+        x = torch.relu(self.last(x)).mean((2, 3))
+        return self.head(x)
+
+    @property
+    def choice_cells(self) -> int:
+        """Cells that can each take their own arch."""
+        return 3 * self.cells
+
+    def signature(self, arch: Arch) -> tuple[Any, ...]:
+        """Equal for archs that compute the same function with the same weights: the pruned arch and
+        the copy that each live edge with weights uses."""
+        live = prune_arch(arch)
+        choices = next(block for block in self.body if isinstance(block, Cell)).choices
+        return tuple(
+            partial_key(arch, choice.group) if op in KERNELS else op for op, choice in zip(live, choices, strict=True)
+        )

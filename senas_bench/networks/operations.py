@@ -1,0 +1,47 @@
+"""The operators an edge can choose from."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ConvBN(nn.Sequential):
+    """Convolution and batch norm; the ReLU before them is the caller's.
+
+    NAS-Bench-201's operator is ReLU-Conv-BN. The cell rectifies each node once and hands the result
+    to all convolutions that leave it, which is the same function with fewer passes over memory.
+
+    Args:
+        c_in, c_out: Channels.
+        kernel: Kernel size; padding keeps the resolution at stride 1.
+        affine: Whether the batch norm has weights.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, affine: bool = True) -> None:
+        super().__init__(
+            nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(c_out, affine=affine),
+        )
+
+
+class ReductionBlock(nn.Module):
+    """Residual block with stride 2: two ReLU-Conv3x3-BN beside AvgPool2-Conv1x1 [code: AutoDL-Projects].
+
+    `(B, c_in, H, W)` to `(B, c_out, H/2, W/2)`.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.first = ConvBN(c_in, c_out, 3, stride=2)
+        self.second = ConvBN(c_out, c_out, 3)
+        self.shortcut = nn.Conv2d(c_in, c_out, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        body = self.second(torch.relu(self.first(torch.relu(x))))
+        return body + self.shortcut(nn.functional.avg_pool2d(x, 2))
+
+
+def average_pool_3x3(x: torch.Tensor) -> torch.Tensor:
+    """3x3 average at stride 1 that leaves padding out of the count; no batch norm."""
+    return nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
