@@ -1,0 +1,58 @@
+"""Batch norm at evaluation. It decides the ranking, so the mode is always explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+BN_MODES = ("batch", "recalibrate", "running")
+
+
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """All batch norms of a network."""
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module, mode: str) -> Iterator[None]:
+    """Put a network in evaluation with one of `BN_MODES`; restores it on leaving.
+
+    - `batch`: statistics of the evaluated batch; running statistics are neither read nor written.
+    - `recalibrate`: running statistics, which `recalibrate` sets for each arch.
+    - `running`: the running statistics that training left, averaged over all paths.
+
+    Raises:
+        ValueError: Unknown mode.
+    """
+    if mode not in BN_MODES:
+        raise ValueError(f"unknown BN mode {mode!r}; one of: {', '.join(BN_MODES)}")
+    was_training = network.training
+    norms = batch_norms(network)
+    network.eval()
+    try:
+        if mode == "batch":
+            for norm in norms:
+                norm.train()
+                norm.track_running_stats = False
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+        network.train(was_training)
+
+
+def recalibrate(network: nn.Module, path: Sequence, batches: Sequence[torch.Tensor]) -> None:
+    """Set running statistics to the average over `batches` of inputs, for one path; in place."""
+    norms = batch_norms(network)
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average
+        norm.train()
+    for x in batches:
+        network(x, path)
+    for norm in norms:
+        norm.momentum = 0.1
+        norm.eval()

@@ -1,0 +1,100 @@
+"""One score per arch from a trained network: each distinct function is evaluated once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from senas_bench.spaces import Arch
+
+from .batchnorm import evaluation_mode, recalibrate
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How an arch is evaluated.
+
+    Args:
+        batches: Labelled validation batches `(x, y)`.
+        bn_mode: One of `batchnorm.BN_MODES`.
+        calibration: Input batches for `recalibrate`.
+        amp: bfloat16 autocast on CUDA.
+    """
+
+    batches: Sequence[Batch]
+    bn_mode: str = "recalibrate"
+    calibration: Sequence[torch.Tensor] = ()
+    amp: bool = False
+
+    @property
+    def images(self) -> int:
+        return sum(len(y) for _, y in self.batches)
+
+
+def score_archs(
+    network: nn.Module,
+    archs: np.ndarray,
+    evaluation: Evaluation,
+    tick: Callable[[float], None] = lambda share: None,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """One-shot accuracy and log-likelihood of archs with inherited weights.
+
+    Archs with equal `network.signature` are evaluated once. The others follow each other in
+    lexicographic order, so that the network can keep what neighbours share.
+
+    Args:
+        archs: `(n, edges)`.
+        tick: Told now and then which share of the work is done.
+
+    Returns:
+        `(n,)` accuracy in percent, `(n,)` mean log-likelihood of the label in nats, and the number
+        of archs evaluated.
+    """
+    signatures = [network.signature(tuple(row)) for row in archs.tolist()]
+    representative: dict[Any, Arch] = {}
+    for signature, row in zip(signatures, archs.tolist(), strict=True):
+        representative.setdefault(signature, tuple(row))
+    order = sorted(representative, key=representative.__getitem__)
+    position = {signature: index for index, signature in enumerate(order)}
+    distinct = [representative[signature] for signature in order]
+    device = next(network.parameters()).device
+    correct = torch.zeros(len(distinct), dtype=torch.float64, device=device)
+    loglik = torch.zeros_like(correct)
+    with (
+        torch.inference_mode(),
+        evaluation_mode(network, evaluation.bn_mode),
+        torch.autocast(device.type, torch.bfloat16, enabled=evaluation.amp and device.type == "cuda"),
+    ):
+        if evaluation.bn_mode == "recalibrate":
+            for index, arch in enumerate(distinct):
+                recalibrate(network, arch, evaluation.calibration)
+                for x, y in evaluation.batches:
+                    _add(network(x, arch), y, index, correct, loglik)
+                if index % 100 == 99:
+                    tick((index + 1) / len(distinct))
+        else:
+            for b, (x, y) in enumerate(evaluation.batches):
+                cache: dict[Any, Any] = {}
+                for index, arch in enumerate(distinct):
+                    _add(network(x, arch, cache), y, index, correct, loglik)
+                    if index % 100 == 99:
+                        tick((b + (index + 1) / len(distinct)) / len(evaluation.batches))
+    rows = torch.tensor([position[signature] for signature in signatures], device=device)
+    images = evaluation.images
+    return (
+        (100 * correct / images)[rows].cpu().numpy(),
+        (loglik / images)[rows].cpu().numpy(),
+        len(distinct),
+    )
+
+
+def _add(logits: torch.Tensor, y: torch.Tensor, index: int, correct: torch.Tensor, loglik: torch.Tensor) -> None:
+    correct[index] += (logits.argmax(1) == y).sum()
+    loglik[index] -= nn.functional.cross_entropy(logits.float(), y, reduction="sum")

@@ -1,0 +1,128 @@
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from senas_bench.networks import NB201Network
+from senas_bench.ranking.accuracy import ESTIMATORS, estimate
+from senas_bench.ranking.score_archs import Evaluation
+from senas_bench.spaces import NB201
+from senas_bench.training.snapshots import Snapshots
+
+LABELS = torch.tensor([0, 0, 0, 1])
+ONE_BATCH = Evaluation([(torch.zeros(4, 1), LABELS)], "batch")
+
+
+class Fixed(nn.Module):
+    """Logits of an arch are a row of its weights, whatever the image: a network whose answers can be worked out."""
+
+    def __init__(self, rows) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.tensor(rows))
+
+    def forward(self, x, arch, cache=None):
+        return self.rows[arch[0]].expand(len(x), -1)
+
+    def signature(self, arch):
+        return arch
+
+
+def snapshots_of(*networks, keep: bool = True) -> Snapshots:
+    snapshots = Snapshots(keep)
+    for network in networks:
+        snapshots.add(network)
+    return snapshots
+
+
+# Odds of label 0 to label 1: arch 0 gives 3 : 1, then 1 : 2; arch 1 gives 1 : 4, then 1 : 1.0001.
+FIRST, SECOND = Fixed([[log(3), 0.0], [0.0, log(4)]]), Fixed([[0.0, log(2)], [0.0, log(1.0001)]])
+ARCHS = np.array([[0], [1]], np.int8)
+
+
+def test_weight_average():
+    """Mean logits: arch 0 has log(3)/2 > log(2)/2 and says 0, right 3 times of 4; arch 1 says 1, right once."""
+    got, passes = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "weight-average")
+    assert got.tolist() == [75.0, 25.0]
+    assert passes == 2
+
+
+def test_snapshot_accuracy():
+    """Arch 0 says 0, then 1: 75 and 25 percent. Arch 1 says 1 twice."""
+    got, passes = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "snapshot-accuracy")
+    assert got.tolist() == [50.0, 25.0]
+    assert passes == 4
+
+
+def test_snapshot_loglik():
+    got, passes = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "snapshot-loglik")
+    arch_0 = ((3 * log(3 / 4) + log(1 / 4)) / 4 + (3 * log(1 / 3) + log(2 / 3)) / 4) / 2
+    arch_1 = ((3 * log(1 / 5) + log(4 / 5)) / 4 + (3 * log(1 / 2.0001) + log(1.0001 / 2.0001)) / 4) / 2
+    np.testing.assert_allclose(got, [arch_0, arch_1], rtol=1e-6)
+    assert passes == 4
+
+
+def a_network(seed: int) -> NB201Network:
+    torch.manual_seed(seed)
+    return NB201Network(NB201, channels=2, cells=1, in_channels=1, num_classes=3)
+
+
+def real_evaluation(mode: str) -> Evaluation:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(12, 1, 8, 8, generator=generator), torch.randint(0, 3, (12,), generator=generator)
+    return Evaluation([(x[:6], y[:6]), (x[6:], y[6:])], mode, [x])
+
+
+@pytest.mark.parametrize("mode", ["batch", "recalibrate", "running"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_networks_own_weights_are_untouched(estimator, mode):
+    network, snapshots = a_network(0), snapshots_of(a_network(1), a_network(2))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    kept = [{name: value.clone() for name, value in state.items()} for state in [snapshots.mean, *snapshots.states]]
+    weights = list(network.parameters())
+    archs = NB201.sample_distinct(np.random.default_rng(0), 5)
+    estimate(network, snapshots, archs, real_evaluation(mode), estimator)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(one is other for one, other in zip(network.parameters(), weights, strict=True))
+    for state, was in zip([snapshots.mean, *snapshots.states], kept, strict=True):
+        assert all(torch.equal(state[name], value) for name, value in was.items())
+
+
+def test_weights_come_back_after_a_failure():
+    network = a_network(0)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    archs = NB201.sample_distinct(np.random.default_rng(0), 200)
+
+    def stop(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimate(network, snapshots_of(a_network(1)), archs, real_evaluation("recalibrate"), "weight-average", stop)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_one_snapshot_makes_the_accuracies_agree():
+    archs = NB201.sample_distinct(np.random.default_rng(0), 20)
+    scores = [
+        estimate(a_network(0), snapshots_of(a_network(1)), archs, real_evaluation("batch"), estimator)[0]
+        for estimator in ("weight-average", "snapshot-accuracy")
+    ]
+    assert scores[0].tolist() == scores[1].tolist()
+
+
+def test_unknown_estimator():
+    with pytest.raises(ValueError, match="unknown estimator 'loglik'; one of: weight-average, snapshot-accuracy, snap"):
+        estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "loglik")
+
+
+@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik"])
+def test_snapshots_that_were_not_kept_are_an_error(estimator):
+    """Not a mean over nothing, which is NaN."""
+    with pytest.raises(ValueError):
+        estimate(FIRST, snapshots_of(FIRST, SECOND, keep=False), ARCHS, ONE_BATCH, estimator)
+
+
+def test_weight_average_needs_no_kept_snapshots():
+    got, _ = estimate(FIRST, snapshots_of(FIRST, SECOND, keep=False), ARCHS, ONE_BATCH, "weight-average")
+    assert got.tolist() == [75.0, 25.0]

@@ -1,0 +1,314 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from senas_bench.data.loader import TrainLoader
+from senas_bench.errors import RunError
+from senas_bench.networks import NB201Network
+from senas_bench.networks.expansion import expand
+from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.training import loop
+from senas_bench.training.checkpoint import read_checkpoint
+from senas_bench.training.loop import carry_momentum, make_optimizer, train
+from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.samplers import UniformPath
+
+RECIPE = TrainingRecipe(batch_size=16, lr=0.1, lr_min=0.01, lr_horizon=10, snapshots=5, snapshot_epochs=2)
+STEPS = 4
+ARCH, OTHER = (3, 2, 3, 4, 3, 2), (3, 3, 1, 2, 3, 2)
+MERGED = SearchSpace(
+    NB201.name, NB201.operators, NB201.edges, ((1, 3), (2, 3), (3,), (0, 3), (2, 4), (2, 3)), ((0, 1, 2), (3,), (4, 5))
+)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Batches:
+    """The same few batches in every epoch."""
+
+    batch_size = 16
+
+    def __init__(self, steps: int) -> None:
+        generator = torch.Generator().manual_seed(9)
+        self.batches = [
+            (torch.randn(16, 1, 8, 8, generator=generator), torch.randint(0, 3, (16,), generator=generator))
+            for _ in range(steps)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, generator):
+        return iter(self.batches)
+
+
+def shuffled() -> TrainLoader:
+    """What a run trains with: order, crops and flips come from the generator."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (STEPS * 16 + 3, 8, 8, 1), dtype=np.uint8)
+    return TrainLoader(pixels, rng.integers(0, 3, len(pixels)), 16, pad=1, flip=True, mean=[0.5], std=[0.25])
+
+
+def a_network(space: SearchSpace = NB201) -> NB201Network:
+    torch.manual_seed(0)
+    network = NB201Network(space, channels=2, cells=1, in_channels=1, num_classes=3)
+    return network.to(memory_format=torch.channels_last)
+
+
+def run(network, sample=None, *, loader=None, recipe=RECIPE, epochs=3, **arguments) -> loop.Training:
+    rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
+    sample, loader = sample or UniformPath(NB201), loader or shuffled()
+    return train(network, loader, recipe, sample, epochs=epochs, rng=rng, generator=generator, **arguments)
+
+
+def weights_of(network) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], value) for name, value in other.items())
+
+
+def test_work_is_counted_exactly():
+    steps = 2 * STEPS
+    assert run(a_network(), lambda rng: [ARCH, OTHER, ARCH], epochs=2).counts == {
+        "images_trained": steps * 16,
+        "train_steps": steps,
+        "forward_paths": 3 * steps,
+        "backward_paths": 3 * steps,
+    }
+
+
+def test_loss_is_the_mean_over_the_paths_of_an_epoch():
+    """At rate zero the weights stand still, so the losses can be worked out beside the loop."""
+    result = run(a_network(), recipe=replace(RECIPE, lr=0.0, lr_min=0.0), epochs=2)
+    rng, generator, sampler = np.random.default_rng(1), torch.Generator().manual_seed(1), UniformPath(NB201)
+    network = a_network().train()
+    for line in result.history:
+        with torch.no_grad():
+            losses = [float(F.cross_entropy(network(x, *sampler(rng)), y)) for x, y in shuffled().epoch(generator)]
+        assert line["loss"] == pytest.approx(np.mean(losses), abs=2e-6)
+    assert [line["epoch"] for line in result.history] == [1, 2]
+
+
+def test_steps_of_sgd_by_hand():
+    """The gradients of the paths of a step add up and are clipped together; then decay, then Nesterov momentum."""
+    recipe = replace(RECIPE, lr_horizon=0, clip=0.05)
+    network, twin = a_network(), a_network().train()
+    run(network, lambda rng: [ARCH, OTHER], loader=Batches(3), recipe=recipe, epochs=1)
+    buffers: dict[str, torch.Tensor] = {}
+    for step, (x, y) in enumerate(Batches(3).batches):
+        rate = 0.01 + 0.09 * (1 + math.cos(math.pi * step / 3)) / 2
+        twin.zero_grad(set_to_none=True)
+        sum(F.cross_entropy(twin(x, arch), y) for arch in (ARCH, OTHER)).backward()
+        moving = [(name, weight) for name, weight in twin.named_parameters() if weight.grad is not None]
+        norm = math.sqrt(sum(float(weight.grad.double().square().sum()) for _, weight in moving))
+        assert norm > recipe.clip
+        for name, weight in moving:
+            with torch.no_grad():
+                gradient = weight.grad * recipe.clip / norm + recipe.weight_decay * weight
+                buffers[name] = recipe.momentum * buffers.get(name, 0) + gradient
+                weight -= rate * (gradient + recipe.momentum * buffers[name])
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_rate_follows_the_cosine_step_by_step():
+    network, rates = a_network(), []
+    optimizer = make_optimizer(network, RECIPE)
+
+    def sample(rng):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return [ARCH]
+
+    result = run(network, sample, epochs=2, optimizer=optimizer)
+    expected = [0.01 + 0.045 * (1 + math.cos(math.pi * (step / STEPS) / 10)) for step in range(2 * STEPS)]
+    assert rates == pytest.approx(expected, rel=1e-12)
+    assert [line["lr"] for line in result.history] == pytest.approx([expected[3], expected[7]], abs=1e-8)
+
+
+def test_clip_zero_does_not_clip():
+    ends = []
+    for clip in (0.0, 1e9, 0.01):
+        network = a_network()
+        run(network, recipe=replace(RECIPE, clip=clip), epochs=1)
+        ends.append(weights_of(network))
+    assert same(ends[0], ends[1]) and not same(ends[0], ends[2])
+
+
+def test_snapshots_are_the_weights_after_their_steps():
+    """5 snapshots over the last 2 of 3 epochs of 4 steps: after steps 4 + 8k/5 = 5, 7, 8, 10, 12."""
+    network, after = a_network(), []
+
+    def sample(rng):
+        after.append(weights_of(network))  # called before the step
+        return UniformPath(NB201)(rng)
+
+    result = run(network, sample)
+    after.append(weights_of(network))
+    assert result.snapshots.count == 5
+    for state, step in zip(result.snapshots.states, (5, 7, 8, 10, 12), strict=True):
+        assert same(state, after[step])
+
+
+def test_without_kept_snapshots_the_mean_is_the_same():
+    kept, mean_only = run(a_network()).snapshots, run(a_network(), keep_snapshots=False).snapshots
+    assert mean_only.states == [] and mean_only.count == kept.count
+    assert same(mean_only.mean, kept.mean)
+
+
+def test_no_epochs_leave_the_initial_weights():
+    network = a_network()
+    before = weights_of(network)
+    result = run(network, epochs=0)
+    assert same(weights_of(network), before)
+    assert result.snapshots.count == 1 and same(result.snapshots.mean, before)
+    assert same(result.snapshots.states[0], before)
+    assert set(result.counts.values()) == {0} and result.history == []
+
+
+def test_weights_off_the_path_do_not_move():
+    """Neither by weight decay nor by the momentum they have from the first epoch."""
+    network, seen = a_network(), {}
+    recipe = replace(RECIPE, weight_decay=0.1)
+
+    def on_epoch(epoch, loss):
+        seen[epoch] = weights_of(network)
+
+    steps = iter(range(100))
+    run(network, lambda rng: [ARCH if next(steps) < STEPS else OTHER], recipe=recipe, epochs=2, on_epoch=on_epoch)
+    for name, weight in network.named_parameters():
+        _, dot, key = name.partition(".copies.")
+        edge = int(name.split(".choices.")[1].split(".")[0]) if dot else None
+        on_path = not dot or key.startswith(f"{OTHER[edge]}.")
+        assert on_path == (weight.grad is not None), name
+        assert on_path != torch.equal(seen[1][name], seen[2][name]), name
+
+
+def test_loss_that_is_not_finite_ends_the_run(tmp_path):
+    loader = Batches(3)
+    loader.batches[1][0].fill_(float("nan"))
+    with pytest.raises(RunError, match="training loss is nan at epoch 1") as caught:
+        run(a_network(), loader=loader, checkpoint=tmp_path / "c", on_epoch=lambda *_: pytest.fail("not an epoch"))
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def fresh_start(stage: int):
+    """(network, optimizer) as a phase finds them: the first stage, or an expanded one with momentum carried over."""
+    network = a_network()
+    if stage == 1:
+        return network, make_optimizer(network, RECIPE)
+    first = run(network, epochs=1)
+    sources = expand(network, MERGED)
+    optimizer = make_optimizer(network, RECIPE)
+    carry_momentum(first.optimizer, optimizer, sources)
+    return network, optimizer
+
+
+def outcome(network, result: loop.Training, optimizer) -> dict:
+    names = {weight: name for name, weight in network.named_parameters()}
+    return {
+        "weights": weights_of(network),
+        "momentum": {names[w]: state["momentum_buffer"].clone() for w, state in optimizer.state.items()},
+        "mean": result.snapshots.mean,
+        **{f"snapshot {k}": state for k, state in enumerate(result.snapshots.states)},
+    }
+
+
+def phase(stage: int, **arguments):
+    """One phase from the start of its stage, in full or as far as it gets."""
+    network, optimizer = fresh_start(stage)
+    space = NB201 if stage == 1 else MERGED
+    result = run(network, UniformPath(space, 3), optimizer=optimizer, **arguments)
+    assert result.optimizer is optimizer
+    return outcome(network, result, optimizer), result
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("stage", [1, 2])
+def test_resumed_training_is_the_uninterrupted_one(tmp_path, monkeypatch, stage, keep):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    expected, uninterrupted = phase(stage, keep_snapshots=keep)
+
+    def stop_at(last):
+        def on_epoch(epoch, loss):
+            if epoch == last:
+                raise Interrupted
+
+        return on_epoch
+
+    def check(path):
+        done = []
+        got, result = phase(stage, keep_snapshots=keep, checkpoint=path, on_epoch=lambda epoch, _: done.append(epoch))
+        assert got.keys() == expected.keys()
+        assert all(same(got[part], expected[part]) for part in expected)
+        assert (result.history, result.counts) == (uninterrupted.history, uninterrupted.counts)
+        return done
+
+    path = tmp_path / "each-epoch"
+    for last in (1, 2, 3):  # once more at each boundary, on top of the resumed one
+        with pytest.raises(Interrupted):
+            phase(stage, keep_snapshots=keep, checkpoint=path, on_epoch=stop_at(last))
+        assert path.exists() == (last > 1)
+    assert check(path) == [3]
+    assert check(path) == []  # a finished phase is only loaded
+    path = tmp_path / "one-interruption"
+    with pytest.raises(Interrupted):
+        phase(stage, keep_snapshots=keep, checkpoint=path, on_epoch=stop_at(2))
+    assert check(path) == [2, 3]
+
+
+def test_a_finished_phase_takes_no_step(tmp_path):
+    path = tmp_path / "c"
+    expected, first = phase(1, checkpoint=path)
+
+    class Closed(Batches):
+        def epoch(self, generator):
+            raise AssertionError("no image is needed")
+
+    network, optimizer = fresh_start(1)
+    result = run(network, UniformPath(NB201, 3), loader=Closed(STEPS), optimizer=optimizer, checkpoint=path)
+    again = outcome(network, result, optimizer)
+    assert all(same(again[part], expected[part]) for part in expected)
+    assert result.seconds == first.seconds
+
+
+def test_checkpoints_between_epochs_wait_for_their_time(tmp_path):
+    path, seen = tmp_path / "c", []
+    phase(1, checkpoint=path, on_epoch=lambda epoch, loss: seen.append(path.exists()))
+    assert seen == [False] * 3
+    assert read_checkpoint(path)[1]["done"] == 3
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "garbage"])
+def test_a_damaged_checkpoint_starts_the_phase_anew(tmp_path, damage):
+    expected, _ = phase(1)
+    path = tmp_path / "c"
+    phase(1, checkpoint=path)
+    data = path.read_bytes()
+    path.write_bytes({"empty": b"", "half": data[: len(data) // 2], "garbage": b"x" * 500}[damage])
+    done = []
+    again, _ = phase(1, checkpoint=path, on_epoch=lambda epoch, _: done.append(epoch))
+    assert done == [1, 2, 3]
+    assert all(same(again[part], expected[part]) for part in expected)
+    assert read_checkpoint(path)[1]["done"] == 3
+
+
+@pytest.mark.parametrize("where", ["a name", "a weight"])
+def test_a_flipped_bit_starts_the_phase_anew(tmp_path, where):
+    expected, _ = phase(1)
+    path = tmp_path / "c"
+    phase(1, checkpoint=path)
+    data = bytearray(path.read_bytes())
+    header = 8 + int.from_bytes(data[:8], "little")
+    data[data.index(b"network.stem") + 2 if where == "a name" else (header + len(data)) // 2] ^= 1
+    path.write_bytes(data)
+    again, _ = phase(1, checkpoint=path)
+    assert all(same(again[part], expected[part]) for part in expected)

@@ -1,0 +1,74 @@
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from senas_bench.training.recipe import TrainingRecipe, learning_rate, snapshot_steps
+
+REFERENCE = TrainingRecipe(lr=0.1, lr_min=0.004, lr_horizon=250)
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        (0, 0.1),
+        (125, 0.052),  # cos(pi / 2) = 0: halfway
+        (250 / 3, 0.004 + 0.096 * 0.75),  # cos(pi / 3) = 1/2
+        (500 / 3, 0.004 + 0.096 * 0.25),
+        (250, 0.004),
+        (300, 0.004),  # stays at the end of the cosine
+        (20, 0.1 - 0.048 * (1 - 0.9685831611286311)),  # cos(0.08 pi): a stage of 20 epochs hardly decays
+    ],
+)
+def test_cosine_over_the_horizon(progress, expected):
+    assert learning_rate(REFERENCE, progress, epochs=20) == pytest.approx(expected, rel=1e-12)
+
+
+def test_horizon_zero_is_the_length_of_the_stage():
+    recipe = replace(REFERENCE, lr_horizon=0)
+    rates = [learning_rate(recipe, progress, epochs=40) for progress in (0, 10, 20, 40)]
+    assert rates == pytest.approx([0.1, 0.052 + 0.048 * math.sqrt(0.5), 0.052, 0.004])
+
+
+def test_equal_ends_are_a_constant_rate():
+    recipe = replace(REFERENCE, lr=0.2, lr_min=0.2)
+    assert [learning_rate(recipe, progress, epochs=3) for progress in (0, 1.7, 3)] == pytest.approx([0.2] * 3)
+
+
+@pytest.mark.parametrize(
+    ("count", "span", "epochs", "steps", "expected"),
+    [
+        (10, 1, 20, 100, range(1910, 2001, 10)),  # METHOD: ten, evenly over the last epoch
+        (10, 2, 20, 100, range(1820, 2001, 20)),
+        (1, 1, 3, 5, [15]),
+        (10, 1, 2, 4, [5, 6, 7, 8]),  # fewer steps than snapshots
+        (4, 5, 2, 4, [2, 4, 6, 8]),  # fewer epochs than the span
+        (3, 1, 1, 7, [2, 4, 7]),
+        (5, 1, 0, 9, []),
+    ],
+)
+def test_snapshot_steps(count, span, epochs, steps, expected):
+    recipe = TrainingRecipe(snapshots=count, snapshot_epochs=span)
+    assert snapshot_steps(recipe, epochs, steps) == set(expected)
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(1, 6), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_snapshots_are_evenly_spaced_and_end_with_the_stage(count, span, epochs, steps):
+    taken = sorted(snapshot_steps(TrainingRecipe(snapshots=count, snapshot_epochs=span), epochs, steps))
+    window = min(span, epochs) * steps
+    start = epochs * steps - window
+    assert len(taken) == min(count, window)
+    assert taken[-1] == epochs * steps
+    gaps = [after - before for before, after in zip([start, *taken], taken, strict=False)]
+    assert min(gaps) >= 1 and max(gaps) - min(gaps) <= 1
+
+
+def test_bad_values_are_refused():
+    with pytest.raises(ValueError, match="sampling 'both'; one of: tied, per_cell"):
+        TrainingRecipe(sampling="both")
+    for field in ("snapshots", "snapshot_epochs"):
+        with pytest.raises(ValueError, match="at least 1"):
+            TrainingRecipe(**{field: 0})
