@@ -1,0 +1,40 @@
+"""Rankings that no training made: random, and the size of the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .task import MethodOutput, ScoreTable, Task
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """Score every arch by a uniform random number and take the best: a uniform random pick."""
+
+    recipe: str = "reference"
+
+    def __call__(self, task: Task) -> MethodOutput:
+        return _from_scores(task, task.rng("random").random(len(task.report_archs)))
+
+
+@dataclass(frozen=True)
+class LargestCost:
+    """Score an arch by its cost: the larger, the better.
+
+    Args:
+        cost: `params` or `flops_m`. On NB201 both give the same ranking.
+    """
+
+    cost: str
+    recipe: str = "reference"
+
+    def __call__(self, task: Task) -> MethodOutput:
+        return _from_scores(task, task.cost(task.report_archs)[self.cost])
+
+
+def _from_scores(task: Task, scores: np.ndarray) -> MethodOutput:
+    archs = task.report_archs
+    pick = tuple(archs[int(np.argmax(scores))].tolist())
+    return MethodOutput(pick, (ScoreTable(archs, scores, task.report_set, stage=1, epoch=0),))

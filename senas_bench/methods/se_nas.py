@@ -1,0 +1,118 @@
+"""SE-NAS: shrinking and expanding a supernet (Hu et al., Pattern Recognition 2021, Algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups
+from senas_bench.ranking.hierarchical import hierarchical_ranking
+from senas_bench.shrinking.se_nas import SeNasCriterion
+from senas_bench.shrinking.shrink import OperatorScores, shrink
+from senas_bench.spaces import SearchSpace
+from senas_bench.training.loop import carry_momentum, make_optimizer
+from senas_bench.training.samplers import UniformPath
+
+from .task import MethodOutput, ScoreTable, Task, Trained
+
+RANK_LIMIT = 2000
+"""A space of at most this many archs is ranked whole, whatever sample the preset ranks."""
+
+
+@dataclass(frozen=True)
+class SeNas:
+    """Train, score operators, drop the worst, merge, expand; then rank what is left.
+
+    Args:
+        recipe: Recipe of the preset. Its `stage_epochs` set the number of stages: a shrink follows each
+            but the last.
+        estimator: Of an arch's performance, for the ranking.
+        criterion: Scores the operators.
+        drop: k, operators dropped by each shrink (10 on NB201).
+        threshold: T, largest size of a merged group (50); 0 never merges, which leaves shrinking alone.
+    """
+
+    recipe: str = "reference"
+    estimator: str = "weight-average"
+    criterion: Any = field(default_factory=SeNasCriterion)
+    drop: int = 10
+    threshold: int = 50
+
+    def __call__(self, task: Task) -> MethodOutput:
+        space, network, optimizer = task.space, task.build(task.space), None
+        spaces: list[SearchSpace] = []
+        rankings: list[np.ndarray] = []
+        tables: list[ScoreTable] = []
+        history: list[dict[str, Any]] = []
+        epoch = 0
+        stages = task.recipe.stage_epochs
+        for stage, epochs in enumerate(stages, start=1):
+            trained = task.train(
+                network,
+                space,
+                UniformPath(space, network.choice_cells if task.recipe.sampling == "per_cell" else 0),
+                phase=f"stage-{stage}",
+                epochs=epochs,
+                optimizer=optimizer,
+            )
+            history += [{"stage": stage, **line, "epoch": line["epoch"] + epoch} for line in trained.training.history]
+            epoch += epochs
+            spaces.append(space)
+            ranking, table = self._rank(trained, task, stage, epoch, last=stage == len(stages))
+            rankings.append(ranking)
+            tables.append(table)
+            if stage == len(stages):
+                break
+            scores = self.criterion(trained, task)
+            shrunk = shrink(space, scores, self.drop)
+            shrunk = shrunk.with_groups(plan_groups(shrunk, self.threshold)) if self.threshold else shrunk
+            after = expanded_parameters(network, shrunk)
+            event = _describe(space, shrunk, scores, stage, epoch, count_parameters(network), after)
+            task.progress.message(f"dropped {', '.join(event['dropped'])}; {shrunk.size} archs, {after} parameters")
+            history.append(event)
+            sources = expand(network, shrunk)
+            optimizer = make_optimizer(network, task.recipe)
+            carry_momentum(trained.training.optimizer, optimizer, sources)
+            space = shrunk
+        final = tables[-1]
+        pick = tuple(final.archs[int(np.argmax(final.scores))].tolist())
+        tiers, values = hierarchical_ranking(task.report_archs, spaces, rankings)
+        tables.append(ScoreTable(task.report_archs, values, task.report_set, len(stages), epoch, tiers))
+        return MethodOutput(pick, tuple(tables), tuple(history))
+
+    def _rank(self, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> tuple[np.ndarray, ScoreTable]:
+        """Scores over the report archs, NaN outside the space; and the table of the archs alive now."""
+        space = trained.space
+        reported = space.contains_rows(task.report_archs)
+        alive = space.archs() if space.size <= RANK_LIMIT else task.report_archs[reported]
+        purpose = "search" if last else "report"
+        scores = task.estimate(trained, alive, self.estimator, "ranking", purpose=purpose)
+        by_arch = dict(zip(map(bytes, alive), scores, strict=True))
+        ranking = np.array([by_arch.get(bytes(row), np.nan) for row in task.report_archs])
+        whole = stage == 1 and len(alive) == len(task.report_archs)
+        return ranking, ScoreTable(alive, scores, task.report_set if whole else "current", stage, epoch)
+
+
+def _describe(
+    before: SearchSpace,
+    after: SearchSpace,
+    scores: OperatorScores,
+    stage: int,
+    epoch: int,
+    parameters_before: int,
+    parameters_after: int,
+) -> dict[str, Any]:
+    """One line of history for a shrink."""
+    name = lambda pair: f"{before.edges[pair[0]]} {before.operators[pair[1]]}"  # noqa: E731
+    return {
+        "stage": stage,
+        "epoch": epoch,
+        "dropped": [name(pair) for pair in before.alive() if pair not in set(after.alive())],
+        "scores": {name(pair): None if np.isinf(score) else float(score) for pair, score in scores.items()},
+        "candidates": [list(alive) for alive in after.candidates],
+        "groups": [list(group) for group in after.groups],
+        "archs": after.size,
+        "parameters": [parameters_before, parameters_after],
+    }

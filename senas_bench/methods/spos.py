@@ -1,0 +1,67 @@
+"""SPOS: single-path one-shot with uniform sampling (Guo et al., ECCV 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from senas_bench.search.evolution import Evolution
+from senas_bench.training.samplers import UniformPath
+
+from .task import MethodOutput, ScoreTable, Task
+
+SEARCHES = ("rank", "evolution")
+
+
+@dataclass(frozen=True)
+class Spos:
+    """Train one supernet over the whole space, then search it with inherited weights.
+
+    Args:
+        recipe: Recipe of the preset; it trains the sum of the stages without a break.
+        estimator: Of an arch's performance.
+        search: `rank` scores the archs that the preset's rankings cover and takes the best;
+            `evolution` searches the whole space, as the SPOS paper does, and ranks only for the report.
+        evolution: Its parameters.
+        trained: Off leaves the supernet at its random weights: the same code with 0 steps.
+    """
+
+    recipe: str = "reference"
+    estimator: str = "weight-average"
+    search: str = "rank"
+    evolution: Evolution = field(default_factory=Evolution)
+    trained: bool = True
+
+    def __post_init__(self) -> None:
+        if self.search not in SEARCHES:
+            raise ValueError(f"unknown search {self.search!r}; one of: {', '.join(SEARCHES)}")
+
+    def __call__(self, task: Task) -> MethodOutput:
+        epochs = sum(task.recipe.stage_epochs) if self.trained else 0
+        network = task.build(task.space)
+        sample = UniformPath(task.space, network.choice_cells if task.recipe.sampling == "per_cell" else 0)
+        trained = task.train(
+            network,
+            task.space,
+            sample,
+            phase="train",
+            epochs=epochs,
+            keep_snapshots=self.estimator != "weight-average",
+        )
+        archs = task.report_archs
+        purpose = "search" if self.search == "rank" else "report"
+        scores = task.estimate(trained, archs, self.estimator, "ranking", purpose=purpose)
+        pick = tuple(archs[int(np.argmax(scores))].tolist())
+        if self.search == "evolution":
+            rounds = iter(range(self.evolution.generations))
+            pick, _, _ = self.evolution(
+                task.space,
+                lambda batch: task.estimate(
+                    trained, batch, self.estimator, f"evolution-{next(rounds)}", purpose="search"
+                ),
+                task.rng("evolution"),
+            )
+        table = ScoreTable(archs, scores, task.report_set, stage=1, epoch=epochs)
+        history = tuple({"stage": 1, **line} for line in trained.training.history)
+        return MethodOutput(pick, (table,), history)

@@ -1,0 +1,240 @@
+"""What a method is given and what it gives back."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from senas_bench.data.loader import Loaders
+from senas_bench.experiments.progress import Progress
+from senas_bench.files import atomic_write
+from senas_bench.ranking.accuracy import estimate
+from senas_bench.ranking.score_archs import Evaluation
+from senas_bench.spaces import Arch, SearchSpace
+from senas_bench.training.loop import Training, train
+from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.samplers import Path as SampledPath
+from senas_bench.training.snapshots import Snapshots
+
+COUNTERS = ("images_trained", "train_steps", "forward_paths", "backward_paths", "archs_scored", "images_scored")
+
+
+@dataclass
+class Budget:
+    """Exact work and wall time, split by what it was for.
+
+    Args:
+        counts: `search` is what the pick needed, `report` what only the correlation tables needed.
+        seconds: Wall time, split likewise.
+    """
+
+    counts: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {purpose: dict.fromkeys(COUNTERS, 0) for purpose in ("search", "report")}
+    )
+    seconds: dict[str, float] = field(default_factory=lambda: {"search": 0.0, "report": 0.0})
+
+    def add(self, purpose: str, seconds: float, counts: Mapping[str, int]) -> None:
+        """Book work."""
+        self.seconds[purpose] += seconds
+        for name, value in counts.items():
+            self.counts[purpose][name] += value
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained supernet, as criteria and estimators see it.
+
+    Args:
+        phase: Name of the training phase, unique in the run.
+        space: The space it was trained on.
+        network: In its final state.
+        training: Optimizer, snapshots and history.
+    """
+
+    phase: str
+    space: SearchSpace
+    network: nn.Module
+    training: Training
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return self.training.snapshots
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores of archs at one moment of a run.
+
+    Args:
+        archs: `(n, edges)`.
+        scores: `(n,)`, higher is better.
+        set: `full` (every arch of the space), `sample` (a fixed random sample of it), or `current`
+            (archs alive in the stage just trained).
+        stage, epoch: Stage from 1, and epochs trained so far.
+        tiers: `(n,)` of a hierarchical ranking, 0 on top; None means all 0.
+    """
+
+    archs: np.ndarray
+    scores: np.ndarray
+    set: str
+    stage: int
+    epoch: int
+    tiers: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class MethodOutput:
+    """The pick, every ranking that was made, and what happened on the way."""
+
+    pick: Arch
+    tables: tuple[ScoreTable, ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+
+
+class Method(Protocol):
+    """A search method: a frozen dataclass of its parameters, called with a task.
+
+    `recipe` names the recipe of the preset that it trains with.
+    """
+
+    recipe: str
+
+    def __call__(self, task: Task) -> MethodOutput: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything a method may use. No ground truth is in reach.
+
+    Args:
+        space: The whole space.
+        seed: Of the run.
+        recipe: The method's recipe.
+        loaders: Images on the device.
+        evaluation: How archs are scored.
+        report_archs: `(n, edges)` that rankings cover, `report_set` their name in a `ScoreTable`.
+        network: Builds a network: `(space, affine) -> network` on the device.
+        cost: `(n, edges)` archs to `(n,)` named costs: `flops_m`, `params`.
+        device: Where everything lives.
+        work_dir: Checkpoints and kept results of this run.
+        progress: Sink.
+        budget: Work done so far.
+    """
+
+    space: SearchSpace
+    seed: int
+    recipe: TrainingRecipe
+    loaders: Loaders
+    evaluation: Evaluation
+    report_archs: np.ndarray
+    report_set: str
+    network: Callable[[SearchSpace, bool], nn.Module]
+    cost: Callable[[np.ndarray], Mapping[str, np.ndarray]]
+    device: torch.device
+    work_dir: Path
+    progress: Progress
+    budget: Budget
+
+    def rng(self, phase: str) -> np.random.Generator:
+        """Random numbers of one phase, independent of what other phases drew: a resumed run that skips
+        finished phases goes on as if it had not."""
+        return np.random.default_rng([self.seed, zlib.crc32(phase.encode())])
+
+    def generator(self, phase: str) -> torch.Generator:
+        """As `rng`, for torch."""
+        return torch.Generator().manual_seed(int(self.rng(phase).integers(2**62)))
+
+    def build(self, space: SearchSpace, affine: bool = False) -> nn.Module:
+        """A network over `space` with fresh weights; the same ones at each call of a run."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self.rng("weights").integers(2**62)))
+            return self.network(space, affine)
+
+    def train(
+        self,
+        network: nn.Module,
+        space: SearchSpace,
+        sample: Callable[[np.random.Generator], list[SampledPath]],
+        *,
+        phase: str,
+        epochs: int,
+        optimizer: torch.optim.Optimizer | None = None,
+        keep_snapshots: bool = True,
+    ) -> Trained:
+        """Train in place for one phase; resumes, and counts as search work."""
+        self.progress.stage(phase, epochs)
+        training = train(
+            network,
+            self.loaders.train,
+            self.recipe,
+            sample,
+            epochs=epochs,
+            rng=self.rng(f"{phase}-paths"),
+            generator=self.generator(f"{phase}-images"),
+            optimizer=optimizer,
+            keep_snapshots=keep_snapshots,
+            checkpoint=self.work_dir / f"{phase}.safetensors",
+            on_epoch=lambda epoch, loss: self.progress.step(epoch, epoch=epoch, loss=loss),
+        )
+        self.budget.add("search", training.seconds, training.counts)
+        return Trained(phase, space, network, training)
+
+    def estimate(self, trained: Trained, archs: np.ndarray, estimator: str, label: str, *, purpose: str) -> np.ndarray:
+        """`(n,)` estimated performance of archs; kept, so that a resumed run need not repeat it.
+
+        Args:
+            estimator: One of `ranking.accuracy.ESTIMATORS`.
+            label: Unique among the estimates of this phase.
+            purpose: `search` or `report`.
+        """
+        path = self.work_dir / f"{trained.phase}-{label}.npz"
+        kept = _read_arrays(path)
+        if kept is None:
+            self.progress.stage(f"{trained.phase} {label}", len(archs))
+            started = time.monotonic()
+            scores, passes = estimate(
+                trained.network,
+                trained.snapshots,
+                archs,
+                self.evaluation,
+                estimator,
+                lambda share: self.progress.step(int(share * len(archs))),
+            )
+            self.progress.step(len(archs))
+            kept = {
+                "scores": scores,
+                "passes": np.array(passes),
+                "seconds": np.array(time.monotonic() - started),
+            }
+            _write_arrays(path, kept)
+        passes = int(kept["passes"])
+        counts = {"archs_scored": passes, "forward_paths": passes, "images_scored": passes * self.evaluation.images}
+        self.budget.add(purpose, float(kept["seconds"]), counts)
+        return kept["scores"]
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    atomic_write(path, buffer.getvalue())
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays, or None when there are none or they cannot be read."""
+    import zipfile
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        return None

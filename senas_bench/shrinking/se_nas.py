@@ -1,0 +1,87 @@
+"""The SE-NAS criterion: selection importance over selection confidence (Eqs. 5-7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .si import SelectionImportance
+
+if TYPE_CHECKING:
+    from senas_bench.methods.task import Task, Trained
+
+NORMALIZERS = ("mean", "minmax")
+
+
+def selection_confidence(importance: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
+    """Eq. 6: SC(o), the variance of SI over the candidates of o's edge (population variance)."""
+    by_edge: dict[int, list[float]] = {}
+    for (edge, _), value in importance.items():
+        by_edge.setdefault(edge, []).append(value)
+    return {pair: float(np.var(by_edge[pair[0]])) for pair in importance}
+
+
+def normalize(values: np.ndarray, normalizer: str) -> np.ndarray:
+    """Eq. 7's "mean normalization", which the paper does not define.
+
+    `mean` is x / mean(x), which keeps signs and the quotient's meaning; `minmax` is
+    (x - mean(x)) / (max(x) - min(x)), the textbook's, under which the quotient changes sign.
+
+    Raises:
+        ValueError: Unknown normalizer.
+    """
+    if normalizer == "mean":
+        return values / values.mean()
+    if normalizer == "minmax":
+        spread = values.max() - values.min()
+        return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
+    raise ValueError(f"unknown normalizer {normalizer!r}; one of: {', '.join(NORMALIZERS)}")
+
+
+def operator_scores(
+    importance: Mapping[tuple[int, int], float], normalizer: str = "mean"
+) -> dict[tuple[int, int], float]:
+    """Eq. 7: S(o) = normalize(SI(o)) / normalize(SC(o)).
+
+    Edges with one candidate take no part in the means; their operator cannot be dropped and scores
+    +inf, as does every operator of an edge whose candidates do not differ (SC = 0).
+    """
+    confidence = selection_confidence(importance)
+    edges = [edge for edge, _ in importance]
+    contested = [pair for pair in importance if edges.count(pair[0]) > 1]
+    scores = dict.fromkeys(importance, float("inf"))
+    if not contested or not any(confidence[pair] for pair in contested):
+        return scores
+    si = normalize(np.array([importance[pair] for pair in contested]), normalizer)
+    sc = normalize(np.array([confidence[pair] for pair in contested]), normalizer)
+    for pair, numerator, denominator in zip(contested, si, sc, strict=True):
+        if confidence[pair] > 0 and denominator != 0:
+            scores[pair] = float(numerator / denominator)
+    return scores
+
+
+@dataclass(frozen=True)
+class SeNasCriterion:
+    """Score operators by Eq. 7.
+
+    SC spreads over decades while SI varies by percents, so the order is mostly that of SC: whole
+    edges go first. The history of a run holds SI, SC and S of every operator to show it.
+
+    Args:
+        estimator, per_operator: As in `SelectionImportance`. Log-likelihoods enter as likelihoods,
+            exp(P): the quotient needs positive values.
+        normalizer: One of `NORMALIZERS`.
+    """
+
+    estimator: str = "weight-average"
+    per_operator: int = 100
+    normalizer: str = "mean"
+
+    def __call__(self, trained: Trained, task: Task) -> dict[tuple[int, int], float]:
+        importance = SelectionImportance(self.estimator, self.per_operator)(trained, task)
+        if self.estimator == "snapshot-loglik":
+            importance = {pair: float(np.exp(value)) for pair, value in importance.items()}
+        return operator_scores(importance, self.normalizer)

@@ -1,0 +1,154 @@
+from dataclasses import dataclass
+from math import exp, inf, isnan
+
+import numpy as np
+import pytest
+
+from senas_bench.shrinking import CRITERIA
+from senas_bench.shrinking.se_nas import SeNasCriterion, normalize, operator_scores, selection_confidence
+from senas_bench.shrinking.si import SelectionImportance
+from senas_bench.spaces import NB201, SearchSpace
+
+# Three candidates on edge 0, two on edge 1, one on edge 2.
+SI = {(0, 0): 10.0, (0, 1): 20.0, (0, 2): 30.0, (1, 0): 40.0, (1, 3): 44.0, (2, 2): 99.0}
+
+
+def test_equation_6_by_hand():
+    """Edge 0: mean 20, squares 100, 0, 100. Edge 1: mean 42, squares 4, 4. Edge 2: one candidate."""
+    edge_0 = (100 + 0 + 100) / 3
+    edge_1 = (4 + 4) / 2
+    assert selection_confidence(SI) == pytest.approx(
+        {(0, 0): edge_0, (0, 1): edge_0, (0, 2): edge_0, (1, 0): edge_1, (1, 3): edge_1, (2, 2): 0.0}
+    )
+
+
+def test_equation_7_by_hand_normalized_by_the_mean():
+    """The means are over the five operators of edges 0 and 1: edge 2 takes no part."""
+    si_mean = (10 + 20 + 30 + 40 + 44) / 5  # 28.8
+    sc_mean = (3 * 200 / 3 + 2 * 4) / 5  # 41.6
+    edge_0, edge_1 = 200 / 3 / sc_mean, 4 / sc_mean
+    assert operator_scores(SI) == pytest.approx(
+        {
+            (0, 0): 10 / si_mean / edge_0,
+            (0, 1): 20 / si_mean / edge_0,
+            (0, 2): 30 / si_mean / edge_0,
+            (1, 0): 40 / si_mean / edge_1,
+            (1, 3): 44 / si_mean / edge_1,
+            (2, 2): inf,
+        }
+    )
+    assert operator_scores(SI)[0, 0] == pytest.approx(0.2166666667)  # 0.347222 / 1.602564
+
+
+def test_equation_7_by_hand_as_in_textbooks():
+    """(x - mean) / (max - min): the quotient changes sign, which is why it is not the default."""
+    si_mean, si_spread = 28.8, 44 - 10
+    sc_mean, sc_spread = 41.6, 200 / 3 - 4
+    edge_0, edge_1 = (200 / 3 - sc_mean) / sc_spread, (4 - sc_mean) / sc_spread
+    scores = operator_scores(SI, "minmax")
+    assert scores == pytest.approx(
+        {
+            (0, 0): (10 - si_mean) / si_spread / edge_0,
+            (0, 1): (20 - si_mean) / si_spread / edge_0,
+            (0, 2): (30 - si_mean) / si_spread / edge_0,
+            (1, 0): (40 - si_mean) / si_spread / edge_1,
+            (1, 3): (44 - si_mean) / si_spread / edge_1,
+            (2, 2): inf,
+        }
+    )
+    assert scores[1, 3] < 0 < scores[0, 2]
+
+
+def test_low_importance_and_high_confidence_leave_first():
+    """Edge 0 with its larger variance goes first, its operators in the order of their importance."""
+    scores = operator_scores(SI)
+    assert sorted(scores, key=scores.get) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 3), (2, 2)]
+
+
+def test_an_edge_without_choice_does_not_change_the_others():
+    without = {pair: value for pair, value in SI.items() if pair[0] != 2}
+    for normalizer in ("mean", "minmax"):
+        scores = operator_scores(SI, normalizer)
+        del scores[2, 2]
+        assert scores == operator_scores(without, normalizer)
+
+
+@pytest.mark.parametrize("normalizer", ["mean", "minmax"])
+@pytest.mark.parametrize("value", [50.0, 0.1])
+def test_no_difference_on_an_edge_is_infinite(normalizer, value):
+    """SC = 0. The edge is contested, so its zeros do count in the mean of SC. (Three times 0.1 is not 0.3 in floats.)"""
+    flat = {(0, 0): value, (0, 1): value, (0, 2): value, (1, 0): 40.0, (1, 3): 44.0}
+    scores = operator_scores(flat, normalizer)
+    assert [scores[0, op] for op in (0, 1, 2)] == [inf] * 3
+    if normalizer == "mean":
+        assert scores[1, 0] == pytest.approx(40 / ((3 * value + 84) / 5) / (4 / (2 * 4 / 5)))
+    else:
+        mean, spread = (3 * value + 84) / 5, max(value, 44) - min(value, 40)
+        assert scores[1, 0] == pytest.approx((40 - mean) / spread / ((4 - 8 / 5) / 4))
+
+
+@pytest.mark.parametrize("normalizer", ["mean", "minmax"])
+def test_no_difference_anywhere(normalizer):
+    assert set(operator_scores({(0, 0): 5.0, (0, 1): 5.0, (1, 2): 7.0}, normalizer).values()) == {inf}
+    assert set(operator_scores({(0, 0): 5.0, (1, 2): 7.0}, normalizer).values()) == {inf}
+
+
+def test_normalizers():
+    values = np.array([1.0, 2.0, 6.0])
+    assert normalize(values, "mean").tolist() == [1 / 3, 2 / 3, 2.0]
+    assert normalize(values, "minmax").tolist() == pytest.approx([-0.4, -0.2, 0.6])
+    with pytest.raises(ValueError, match="unknown normalizer 'max'; one of: mean, minmax"):
+        normalize(values, "max")
+
+
+@dataclass
+class Trained:
+    space: SearchSpace
+    phase: str = "stage-1"
+
+
+@dataclass
+class Task:
+    """Stands for a task whose estimates are a known function of the arch."""
+
+    seed: int = 0
+    log: bool = False
+
+    def rng(self, phase):
+        return np.random.default_rng([self.seed, len(phase)])
+
+    def estimate(self, trained, archs, estimator, label, *, purpose):
+        values = 50.0 + archs.astype(float) @ [1, 2, 4, 8, 16, 32][: archs.shape[1]]
+        return np.log(values) if self.log else values
+
+
+SMALL = SearchSpace("toy", tuple("abcde"), ("e0", "e1", "e2"), ((0, 3), (1, 2, 4), (2,)))
+
+
+def test_criterion_scores_the_importance_of_its_sample():
+    importance = SelectionImportance()(Trained(SMALL), Task())
+    assert SeNasCriterion()(Trained(SMALL), Task()) == operator_scores(importance)
+    assert SeNasCriterion(normalizer="minmax")(Trained(SMALL), Task()) == operator_scores(importance, "minmax")
+
+
+def test_log_likelihoods_enter_as_likelihoods():
+    """exp of the mean log-likelihood of the archs that contain an operator."""
+    task = Task(log=True)
+    means = SelectionImportance("snapshot-loglik")(Trained(SMALL), task)
+    likelihoods = {pair: exp(value) for pair, value in means.items()}
+    assert SeNasCriterion("snapshot-loglik")(Trained(SMALL), task) == pytest.approx(operator_scores(likelihoods))
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_every_criterion_scores_every_alive_operator(name):
+    space = NB201.without(0, 0).without(3, 2)
+    run = lambda seed: CRITERIA[name]()(Trained(space), Task(seed))  # noqa: E731
+    scores = run(0)
+    assert list(scores) == space.alive()
+    assert all(type(score) is float and not isnan(score) for score in scores.values())
+    assert scores == run(0) != run(1)
+
+
+def test_random_scores_differ_between_stages():
+    one, other = (CRITERIA["random"]()(Trained(NB201, phase), Task()) for phase in ("stage-1", "stage-10"))
+    assert one != other

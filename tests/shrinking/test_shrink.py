@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from senas_bench.shrinking import shrink, shrink_per_edge
+from senas_bench.spaces import NB201, SearchSpace
+
+
+def a_space(*candidates: tuple[int, ...]) -> SearchSpace:
+    return SearchSpace("toy", tuple("abcde"), tuple(f"e{i}" for i in range(len(candidates))), candidates)
+
+
+def dropped(before: SearchSpace, after: SearchSpace) -> set[tuple[int, int]]:
+    assert set(after.alive()) <= set(before.alive())
+    return set(before.alive()) - set(after.alive())
+
+
+candidate_sets = st.sets(st.integers(0, 4), min_size=1).map(sorted).map(tuple)
+spaces = st.lists(candidate_sets, min_size=1, max_size=6).map(lambda sets: a_space(*sets))
+levels = st.sampled_from([-1.0, 0.0, 0.5, 0.5, 2.0, float("inf")])  # few of them, so that ties are common
+
+
+@given(spaces, st.data(), st.integers(0, 25), st.sampled_from([None, 1, 2]))
+@settings(max_examples=150, deadline=None)
+def test_the_lowest_leave_one_after_the_other(space, data, k, max_per_edge):
+    """As the definition says it: k times, the lowest of all that may still leave."""
+    scores = {pair: data.draw(levels) for pair in space.alive()}
+    after = shrink(space, scores, k, max_per_edge)
+    left = {edge: list(alive) for edge, alive in enumerate(space.candidates)}
+    for _ in range(k):
+        taken = {edge: len(space.candidates[edge]) - len(ops) for edge, ops in left.items()}
+        free = [
+            (scores[edge, op], edge, op)
+            for edge, ops in left.items()
+            if len(ops) > 1 and (max_per_edge is None or taken[edge] < max_per_edge)
+            for op in ops
+        ]
+        if not free:
+            break
+        _, edge, op = min(free)
+        left[edge].remove(op)
+    assert after.candidates == tuple(tuple(ops) for ops in left.values())
+
+
+@given(spaces, st.data(), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_exactly_k_leave_or_as_many_as_can(space, data, k):
+    scores = {pair: data.draw(levels) for pair in space.alive()}
+    after = shrink(space, scores, k)
+    assert len(dropped(space, after)) == min(k, len(space.alive()) - len(space.edges))
+    assert all(after.candidates)
+
+
+def test_global_order_by_hand():
+    """0.1 and 0.2 go; 0.3 is the last of its edge and stays; 0.4 goes."""
+    space = a_space((0, 1), (2, 3, 4))
+    scores = {(0, 0): 0.1, (0, 1): 0.3, (1, 2): 0.9, (1, 3): 0.4, (1, 4): 0.2}
+    assert shrink(space, scores, 3).candidates == ((1,), (2,))
+
+
+def test_ties_break_by_edge_then_operator():
+    space = a_space((0, 1, 2), (0, 1), (3, 4))
+    scores = dict.fromkeys(space.alive(), 1.0)
+    assert [dropped(space, shrink(space, scores, k)) for k in range(1, 5)] == [
+        {(0, 0)},
+        {(0, 0), (0, 1)},
+        {(0, 0), (0, 1), (1, 0)},
+        {(0, 0), (0, 1), (1, 0), (2, 3)},
+    ]
+
+
+def test_order_of_the_scores_does_not_matter():
+    rng = np.random.default_rng(0)
+    scores = {pair: float(rng.integers(3)) for pair in NB201.alive()}
+    backwards = dict(reversed(scores.items()))
+    assert shrink(NB201, scores, 10) == shrink(NB201, backwards, 10)
+
+
+def test_two_shrinks_of_ten_leave_ten_operators_on_nasbench201():
+    rng, space = np.random.default_rng(1), NB201
+    for left in (20, 10):
+        space = shrink(space, {pair: rng.random() for pair in space.alive()}, 10)
+        assert len(space.alive()) == left
+    assert 5 <= space.size <= 16  # METHOD 2.3
+
+
+def test_at_most_so_many_per_edge():
+    space = a_space((0, 1, 2), (0, 1, 2), (0, 1, 2), (3,))
+    scores = {(edge, op): float(10 * edge + op) for edge, op in space.alive()}
+    assert dropped(space, shrink(space, scores, 3)) == {(0, 0), (0, 1), (1, 0)}
+    assert dropped(space, shrink(space, scores, 3, max_per_edge=1)) == {(0, 0), (1, 0), (2, 0)}
+    assert len(dropped(space, shrink(space, scores, 9, max_per_edge=1))) == 3
+
+
+def test_scores_must_cover_the_alive_operators():
+    space = a_space((0, 1), (2, 3))
+    scores = dict.fromkeys(space.alive(), 1.0)
+    with pytest.raises(ValueError, match=r"no score for operators .*\(1, 3\)"):
+        shrink(space, {pair: score for pair, score in scores.items() if pair != (1, 3)}, 1)
+    with pytest.raises(ValueError, match=r"no score for operators .*\(0, 1\)"):
+        shrink(space, {**scores, (0, 1): float("nan")}, 1)
+    assert shrink(space, {**scores, (1, 4): -9.0}, 1).candidates == ((1,), (2, 3))  # a dead one does not count
+
+
+def test_infinite_scores_leave_last():
+    space = a_space((0, 1), (2, 3))
+    scores = {(0, 0): float("inf"), (0, 1): 1e30, (1, 2): -1.0, (1, 3): float("inf")}
+    assert shrink(space, scores, 1).candidates == ((0, 1), (3,))
+    assert shrink(space, scores, 2).candidates == ((0,), (3,))
+
+
+def test_groups_stay():
+    space = a_space((0, 1), (2, 3)).with_groups(((0, 1),))
+    assert shrink(space, dict.fromkeys(space.alive(), 0.0), 1).groups == ((0, 1),)
+
+
+def test_the_same_number_from_every_edge():
+    space = a_space((0, 1, 2), (1, 3, 4))
+    scores = {(0, 0): 5.0, (0, 1): 6.0, (0, 2): 7.0, (1, 1): 0.1, (1, 3): 0.3, (1, 4): 0.2}
+    assert shrink_per_edge(space, scores).candidates == ((1, 2), (3, 4))
+    assert shrink_per_edge(space, scores, 2).candidates == ((2,), (3,))
+
+
+def test_dropping_per_edge_needs_equal_counts_that_suffice():
+    scores = dict.fromkeys(NB201.alive(), 1.0)
+    with pytest.raises(ValueError, match=r"edges have \[2, 3\] candidates"):
+        shrink_per_edge(a_space((0, 1), (2, 3, 4)), scores)
+    with pytest.raises(ValueError, match="cannot drop 2 per edge"):
+        shrink_per_edge(a_space((0, 1), (2, 3)), scores, 2)

@@ -1,0 +1,77 @@
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from senas_bench.shrinking.si import SelectionImportance, selection_importance
+from senas_bench.spaces import NB201, SearchSpace
+
+SPACE = SearchSpace("toy", ("a", "b", "c"), ("e0", "e1"), ((0, 2), (0, 1, 2)))
+
+
+def test_equation_5_by_hand():
+    archs = np.array([(0, 0), (0, 1), (2, 1), (2, 2), (2, 2)], np.int8)
+    performance = np.array([10.0, 20.0, 40.0, 60.0, 50.0])
+    assert selection_importance(SPACE, archs, performance) == {
+        (0, 0): (10 + 20) / 2,
+        (0, 2): (40 + 60 + 50) / 3,
+        (1, 0): 10,
+        (1, 1): (20 + 40) / 2,
+        (1, 2): (60 + 50) / 2,
+    }
+
+
+@dataclass
+class Trained:
+    space: SearchSpace
+    phase: str = "stage-1"
+
+
+@dataclass
+class Task:
+    """Stands for a task whose estimates are a known function of the arch."""
+
+    seed: int = 0
+    asked: list = field(default_factory=list)
+
+    def rng(self, phase):
+        return np.random.default_rng([self.seed, len(phase)])
+
+    def estimate(self, trained, archs, estimator, label, *, purpose):
+        self.asked.append((archs, estimator, label, purpose))
+        return performance(archs)
+
+
+def performance(archs) -> np.ndarray:
+    return archs.astype(float) @ (10.0 ** np.arange(archs.shape[1]))
+
+
+def test_of_a_small_space_the_whole_is_scored():
+    """Each operator's mean over the archs that contain it: 3, and 2."""
+    task = Task()
+    scores = SelectionImportance("snapshot-accuracy", per_operator=100)(Trained(SPACE), task)
+    ((archs, estimator, _, purpose),) = task.asked
+    assert sorted(map(tuple, archs.tolist())) == list(SPACE)
+    assert (estimator, purpose) == ("snapshot-accuracy", "search")
+    # P(a) = op of e0 + 10 * op of e1
+    assert scores == {(0, 0): 10.0, (0, 2): 12.0, (1, 0): 1.0, (1, 1): 11.0, (1, 2): 21.0}
+
+
+def test_of_a_large_space_each_operator_is_in_so_many_archs():
+    task = Task()
+    scores = SelectionImportance(per_operator=7)(Trained(NB201), task)
+    archs = task.asked[0][0]
+    assert archs.shape == (35, 6)
+    for edge, op in NB201.alive():
+        containing = archs[archs[:, edge] == op]
+        assert len(containing) == 7
+        assert scores[edge, op] == pytest.approx(performance(containing).mean())
+
+
+def test_archs_depend_on_the_runs_seed():
+    asked = []
+    for seed in (0, 0, 1):
+        task = Task(seed)
+        SelectionImportance(per_operator=7)(Trained(NB201), task)
+        asked.append(task.asked[0][0].tolist())
+    assert asked[0] == asked[1] != asked[2]
