@@ -1,0 +1,1 @@
+"""Runs: what was asked, what came out, and where it is kept."""

@@ -1,0 +1,153 @@
+"""How runs are spread over processes: one interface, in completion order, failures handed back."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from ..errors import RunError
+from .spec import RunSpec
+
+R = TypeVar("R")
+
+
+class Executor(Protocol):
+    """Runs a function on specs."""
+
+    def map(
+        self, function: Callable[[RunSpec], R], specs: Iterable[RunSpec]
+    ) -> Iterator[tuple[RunSpec, R | Exception]]:
+        """Each spec with its result, in completion order.
+
+        A run that fails gives its exception in place of a result, with the traceback as the last of
+        its `__notes__`, and the others go on. Each run has `spec.threads` CPU threads. Wrap the iterator in
+        `contextlib.closing`: an interrupt that strikes between two results then ends the workers too.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SerialExecutor:
+    """One run after the other, in this process."""
+
+    def map(
+        self, function: Callable[[RunSpec], R], specs: Iterable[RunSpec]
+    ) -> Iterator[tuple[RunSpec, R | Exception]]:
+        """See `Executor.map`."""
+        for spec in specs:
+            yield spec, _call(function, spec)
+
+
+@dataclass(frozen=True)
+class JoblibExecutor:
+    """Runs in `jobs` processes (joblib, loky).
+
+    A worker that dies (out of memory, a crash) takes its whole pool along. The runs that were then in
+    the air are repeated alone, one by one, and only those that kill a worker again are reported failed.
+
+    Args:
+        jobs: Number of worker processes, at least 1; 1 stays in this process.
+
+    Raises:
+        ValueError: `jobs` is below 1.
+    """
+
+    jobs: int
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ValueError(f"jobs is {self.jobs}; it must be at least 1")
+
+    def map(
+        self, function: Callable[[RunSpec], R], specs: Iterable[RunSpec]
+    ) -> Iterator[tuple[RunSpec, R | Exception]]:
+        """See `Executor.map`."""
+        waiting = deque(enumerate(specs))
+        if not waiting:
+            return
+        threads = max(spec.threads for _, spec in waiting)
+        while waiting:
+            flying: dict[int, RunSpec] = {}
+            try:
+                yield from _run_pool(self.jobs, threads, function, waiting, flying)
+            except BrokenProcessPool:
+                for index, spec in flying.items():
+                    yield spec, _run_alone(threads, function, index, spec)
+
+
+EXECUTORS: Mapping[str, Callable[[int], Executor]] = {"serial": lambda jobs: SerialExecutor(), "joblib": JoblibExecutor}
+"""Makers of executors, each given the number of jobs."""
+
+
+def _run_pool(
+    jobs: int,
+    threads: int,
+    function: Callable[[RunSpec], R],
+    waiting: deque[tuple[int, RunSpec]],
+    flying: dict[int, RunSpec],
+) -> Iterator[tuple[RunSpec, R | Exception]]:
+    """Drain `waiting` through one pool; `flying` holds what was taken from it and has not come back."""
+    import joblib
+
+    def tasks() -> Iterator:
+        while waiting:
+            index, spec = waiting.popleft()
+            flying[index] = spec
+            yield joblib.delayed(_call_pickled)(function, index, spec)
+
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=threads):
+        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
+    for index, data in pool(tasks()):
+        yield flying.pop(index), pickle.loads(data)
+
+
+def _run_alone(threads: int, function: Callable[[RunSpec], R], index: int, spec: RunSpec) -> R | Exception:
+    """Run in a pool of its own, of two, because a pool of one would be this process."""
+    try:
+        ((_, result),) = _run_pool(2, threads, function, deque([(index, spec)]), {})
+    except BrokenProcessPool:
+        return RunError(f"the worker of {spec.run_id} died, most likely out of memory; use fewer --jobs")
+    return result
+
+
+def _call_pickled(function: Callable[[RunSpec], R], index: int, spec: RunSpec) -> tuple[int, bytes]:
+    """The call in a worker. What cannot travel becomes a `RunError` here, where it cannot break the pool."""
+    result = _call(function, spec)
+    try:
+        data = pickle.dumps(result)
+        pickle.loads(data)
+    except Exception as error:
+        wrapped = RunError(f"{type(result).__name__}: {result}" if isinstance(result, Exception) else str(error))
+        wrapped.add_note(getattr(result, "__notes__", [traceback.format_exc()])[-1])
+        data = pickle.dumps(wrapped)
+    return index, data
+
+
+def _call(function: Callable[[RunSpec], R], spec: RunSpec) -> R | Exception:
+    try:
+        with _limited_threads(spec.threads):
+            return function(spec)
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return error.with_traceback(None)  # its frames would keep the run's tensors alive
+
+
+@contextmanager
+def _limited_threads(threads: int) -> Iterator[None]:
+    """Limit torch, BLAS and OpenMP to `threads` in this process, and restore them."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,121 @@
+"""How large everything is: images, network, training and evaluation. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from senas_bench.training.recipe import TrainingRecipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One size of the study. Results of two presets never share a table.
+
+    Args:
+        dataset: Images when the user names none.
+        resolution: Height and width in pixels; 0 keeps the images as they are.
+        channels, cells: Of the network: width of the first stage, cells per stage.
+        held_out: Validation images held out of the training images.
+        score_images: How many of them score an arch.
+        score_batch: Images per scoring batch, which is also what `bn_mode="batch"` normalizes over.
+        bn_mode: One of `ranking.batchnorm.BN_MODES`.
+        calibration_images: Training images over which `recalibrate` averages.
+        pad, flip: Augmentation: zero border of the random crop, and mirroring.
+        rank_archs: Size of the fixed random sample that rankings cover; 0 means the whole space.
+        recipes: `reference`, the paper's and its code's, and `tuned`, ours.
+        note: What a reader must know before quoting a number.
+    """
+
+    dataset: str
+    resolution: int
+    channels: int
+    cells: int
+    held_out: int
+    score_images: int
+    score_batch: int
+    bn_mode: str
+    calibration_images: int
+    pad: int
+    flip: bool
+    rank_archs: int
+    recipes: Mapping[str, TrainingRecipe] = field(hash=False)
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, for a spec."""
+        return {**asdict(self), "recipes": {name: _plain(recipe) for name, recipe in self.recipes.items()}}
+
+    @staticmethod
+    def from_dict(raw: Mapping[str, Any]) -> Preset:
+        """Inverse of `to_dict`."""
+        recipes = {
+            name: TrainingRecipe(**{**fields, "stage_epochs": tuple(fields["stage_epochs"])})
+            for name, fields in raw["recipes"].items()
+        }
+        return Preset(**{**raw, "recipes": recipes})
+
+
+def _plain(recipe: TrainingRecipe) -> dict[str, Any]:
+    return {**asdict(recipe), "stage_epochs": list(recipe.stage_epochs)}
+
+
+PRESETS = {
+    "embedded": Preset(
+        dataset="digits",
+        resolution=8,
+        channels=8,
+        cells=1,
+        held_out=400,
+        score_images=400,
+        score_batch=400,
+        bn_mode="batch",
+        calibration_images=400,
+        pad=1,
+        flip=False,
+        rank_archs=1000,
+        recipes={
+            "reference": TrainingRecipe(batch_size=64),
+            "tuned": TrainingRecipe(batch_size=64, lr=0.2, lr_min=0.2),
+        },
+        note="a proxy: 8x8 digits are the images, CIFAR-10 accuracies the truth",
+    ),
+    "cpu": Preset(
+        dataset="cifar10",
+        resolution=16,
+        channels=8,
+        cells=1,
+        held_out=5000,
+        score_images=500,
+        score_batch=500,
+        bn_mode="batch",
+        calibration_images=1000,
+        pad=2,
+        flip=True,
+        rank_archs=0,
+        recipes={
+            "reference": TrainingRecipe(batch_size=128),
+            "tuned": TrainingRecipe(batch_size=128, lr=0.2, lr_min=0.2),
+        },
+        note="a proxy: images at 16x16, networks of 8 channels and 1 cell per stage",
+    ),
+    "paper": Preset(
+        dataset="cifar10",
+        resolution=0,
+        channels=16,
+        cells=5,
+        held_out=5000,
+        score_images=5000,
+        score_batch=1000,
+        bn_mode="batch",
+        calibration_images=2000,
+        pad=4,
+        flip=True,
+        rank_archs=0,
+        recipes={
+            "reference": TrainingRecipe(amp=True),
+            "tuned": TrainingRecipe(amp=True, lr=0.2, lr_min=0.2),
+        },
+    ),
+}

@@ -1,0 +1,148 @@
+"""What a run says while it trains: nothing, plain lines, or a live bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TextIO
+
+PLAIN_INTERVAL = 10.0
+"""Least seconds between two progress lines of `PlainProgress`."""
+
+
+class Progress(Protocol):
+    """A sink for the progress of one run, whose stages follow one another."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage of `total` steps begins; the one before it is over."""
+        ...
+
+    def step(self, done: int, **numbers: float) -> None:
+        """`done` steps of the stage are finished; `numbers` such as `epoch` and `loss` describe the last."""
+        ...
+
+    def message(self, text: str) -> None:
+        """One line worth reading, such as the operators that were dropped."""
+        ...
+
+    def close(self) -> None:
+        """No more will come. May be called twice."""
+        ...
+
+
+class SilentProgress:
+    """Says nothing."""
+
+    def stage(self, name: str, total: int) -> None:
+        """See `Progress`."""
+
+    def step(self, done: int, **numbers: float) -> None:
+        """See `Progress`."""
+
+    def message(self, text: str) -> None:
+        """See `Progress`."""
+
+    def close(self) -> None:
+        """See `Progress`."""
+
+
+@dataclass
+class PlainProgress:
+    """One line when a stage begins and ends, and at most one every 10 seconds between: for logs and workers.
+
+    Args:
+        stream: Where the lines go.
+        label: Prefix of every line, such as the run id.
+        clock: Seconds.
+    """
+
+    stream: TextIO
+    label: str
+    clock: Callable[[], float] = time.monotonic
+    _name: str | None = field(default=None, init=False)
+    _total: int = field(default=0, init=False)
+    _done: int = field(default=0, init=False)
+    _began: float = field(default=0.0, init=False)
+    _spoke: float = field(default=0.0, init=False)
+
+    def stage(self, name: str, total: int) -> None:
+        """See `Progress`."""
+        self.close()
+        self._name, self._total, self._done = name, total, 0
+        self._began = self._spoke = self.clock()
+        self.message(f"{name}: {total} steps")
+
+    def step(self, done: int, **numbers: float) -> None:
+        """See `Progress`."""
+        self._done, now = done, self.clock()
+        if self._name is None:
+            return
+        if done >= self._total:
+            self._end(_numbers(numbers))
+        elif done > 0 and now - self._spoke >= PLAIN_INTERVAL:
+            self._spoke = now
+            left = (now - self._began) * (self._total - done) / done
+            self.message(f"{self._name}: {done}/{self._total} {_numbers(numbers)} ({left:.0f} s left)")
+
+    def message(self, text: str) -> None:
+        """See `Progress`."""
+        print(f"[{self.label}] {text}", file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """See `Progress`."""
+        if self._name is not None:
+            self._end("stopped early")
+
+    def _end(self, remark: str) -> None:
+        self.message(f"{self._name}: {self._done}/{self._total} {remark} (took {self.clock() - self._began:.1f} s)")
+        self._name = None
+
+
+class RichProgress:
+    """A live bar on the terminal with the stage, its numbers and the time left. Only one may be open at a time.
+
+    Args:
+        label: Prefix of the bar, such as the run id.
+        console: A `rich.console.Console`; standard error by default.
+    """
+
+    def __init__(self, label: str, console: Any = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self._label = label
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            TimeRemainingColumn(),
+            console=console or Console(stderr=True),
+        )
+        self._task: Any = None
+
+    def stage(self, name: str, total: int) -> None:
+        """See `Progress`."""
+        self._bars.start()
+        self._task = self._bars.add_task(f"{self._label} {name}", total=total, numbers="")
+
+    def step(self, done: int, **numbers: float) -> None:
+        """See `Progress`."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=done, numbers=_numbers(numbers))
+
+    def message(self, text: str) -> None:
+        """See `Progress`."""
+        self._bars.console.print(f"{self._label} {text}", markup=False, highlight=False)
+
+    def close(self) -> None:
+        """See `Progress`."""
+        self._bars.stop()
+
+
+def _numbers(numbers: dict[str, float]) -> str:
+    return " ".join(
+        f"{name} {value if isinstance(value, int) else format(value, '.4g')}" for name, value in numbers.items()
+    )

@@ -1,0 +1,261 @@
+"""From a spec to a record: the one place where everything is put together."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from senas_bench.data import DATASETS, data_id
+from senas_bench.names import lookup
+from senas_bench.spaces import SPACES, SearchSpace
+from senas_bench.spaces.cost import Skeleton, cost_table
+from senas_bench.spaces.nasbench201 import arch_to_str
+
+from .presets import PRESETS, Preset
+from .progress import PlainProgress, Progress, SilentProgress
+from .provenance import provenance
+from .spec import RunRecord, RunSpec
+from .store import RunStore
+
+REPORT_SEED = 2021
+"""Seed of the fixed sample of archs that a preset ranks when it does not rank them all."""
+
+
+def make_spec(
+    method: str,
+    seed: int,
+    preset: str,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    sizes: Preset | None = None,
+) -> RunSpec:
+    """The spec of one run, with every setting that decides its result written out.
+
+    Args:
+        method: Key of `METHODS`.
+        preset: Key of `PRESETS`.
+        dataset: Images; the preset's by default.
+        data_dir: Where they lie.
+        sizes: Replaces the preset's sizes, for tests and trials.
+
+    Raises:
+        ValueError: Unknown name.
+        DataError: The images are missing.
+    """
+    from senas_bench.methods import METHODS
+
+    chosen = lookup("method", method, METHODS)
+    sizes = sizes or lookup("preset", preset, PRESETS)
+    dataset = dataset or sizes.dataset
+    settings = {"method": _jsonable(chosen), "preset": sizes.to_dict()}
+    return RunSpec(
+        method=method,
+        seed=seed,
+        preset=preset,
+        space="nasbench201",
+        dataset=dataset,
+        data_id=data_id(dataset, data_dir),
+        device=device,
+        threads=threads,
+        settings=settings,
+    )
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs specs and keeps their records; travels to worker processes.
+
+    Args:
+        root: Results folder.
+        data_dir: Where the images lie.
+        command: For the provenance.
+        progress: `silent`, `plain` or `rich`.
+    """
+
+    root: Path
+    data_dir: Path | None = None
+    command: tuple[str, ...] = ()
+    progress: str = "silent"
+
+    def __call__(self, spec: RunSpec) -> RunRecord:
+        """The record of `spec`: from the store, or computed, resuming what an earlier try left behind."""
+        store = RunStore(self.root)
+        with store.claim(spec) as finished:
+            if finished is not None:
+                return finished
+            progress = _progress(self.progress, spec.run_id)
+            with contextlib.closing(progress):
+                record, tables = run(spec, store.work_dir(spec), self.data_dir, progress, list(self.command))
+            return store.save(record, tables)
+
+
+def run(
+    spec: RunSpec,
+    work_dir: Path,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+    command: list[str] | None = None,
+) -> tuple[RunRecord, Any]:
+    """Run a method.
+
+    Args:
+        work_dir: Checkpoints; a run that finds its own there goes on from them.
+
+    Returns:
+        The record, and its scores as a data frame in the store's schema.
+
+    Raises:
+        ValueError: The settings are not those of this version's method.
+        DataError: The images are missing or are not those of the spec.
+        RunError: Training failed.
+    """
+    import torch
+
+    from senas_bench.methods import METHODS
+
+    method = lookup("method", spec.method, METHODS)
+    if _jsonable(method) != spec.settings["method"]:
+        raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
+    started = provenance(command or [], spec.device)
+    seed_everything(spec.seed)
+    if spec.device == "cuda":
+        torch.backends.cudnn.benchmark = True
+    task = make_task(spec, work_dir, data_dir, progress or SilentProgress())
+    begin = time.monotonic()
+    output = method(task)
+    wall = time.monotonic() - begin
+    timing = {f"{purpose}_seconds": round(seconds, 3) for purpose, seconds in task.budget.seconds.items()}
+    record = RunRecord(
+        spec=spec,
+        pick=arch_to_str(output.pick),
+        history=tuple(output.history),
+        counters=task.budget.counts,
+        scores_sha256=None,
+        timing={**timing, "wall_seconds": round(wall, 3)},
+        provenance=started,
+    )
+    return record, _frame(output.tables)
+
+
+def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Progress) -> Any:
+    """The task of a spec: images on the device, network builder, evaluation, archs to rank."""
+    import torch
+
+    from senas_bench.data.loader import prepare
+    from senas_bench.methods import METHODS
+    from senas_bench.methods.task import Budget, Task
+    from senas_bench.networks import NETWORKS
+    from senas_bench.ranking.score_archs import Evaluation
+
+    sizes = Preset.from_dict(spec.settings["preset"])
+    space = lookup("space", spec.space, SPACES)
+    recipe = sizes.recipes[METHODS[spec.method].recipe]
+    device = torch.device(spec.device)
+    images = lookup("dataset", spec.dataset, DATASETS)(data_dir, False)
+    resolution = sizes.resolution or images.train_x.shape[1]
+    loaders = prepare(
+        images,
+        resolution,
+        sizes.held_out,
+        recipe.batch_size,
+        sizes.score_batch,
+        sizes.pad,
+        sizes.flip,
+        device,
+        sizes.calibration_images,
+    )
+    skeleton = Skeleton(resolution, loaders.num_classes, loaders.in_channels, sizes.channels, sizes.cells)
+
+    def network(over: SearchSpace, affine: bool) -> torch.nn.Module:
+        built = NETWORKS[space.name](
+            over, sizes.channels, sizes.cells, loaders.in_channels, loaders.num_classes, affine
+        )
+        return built.to(device, memory_format=torch.channels_last)
+
+    return Task(
+        space=space,
+        seed=spec.seed,
+        recipe=recipe,
+        loaders=loaders,
+        evaluation=Evaluation(
+            loaders.valid[: sizes.score_images // sizes.score_batch],
+            sizes.bn_mode,
+            [x for x, _ in loaders.calibration],
+            recipe.amp,
+        ),
+        report_archs=report_archs(space, sizes.rank_archs),
+        report_set="sample" if sizes.rank_archs else "full",
+        network=network,
+        cost=cost_table(space, skeleton),
+        device=device,
+        work_dir=work_dir,
+        progress=progress,
+        budget=Budget(),
+    )
+
+
+def report_archs(space: SearchSpace, sample: int) -> np.ndarray:
+    """`(n, edges)` archs that rankings cover: the whole space, or the same `sample` of it in every run."""
+    return space.sample_distinct(np.random.default_rng(REPORT_SEED), sample) if sample else space.archs()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators. Nothing here draws from them on purpose; a library might."""
+    import random
+
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _jsonable(method: Any) -> dict[str, Any]:
+    """Fields of a method; a nested strategy carries its class name."""
+    plain: dict[str, Any] = {}
+    for name, value in vars(method).items():
+        nested = hasattr(value, "__dataclass_fields__")
+        plain[name] = {"kind": type(value).__name__, **asdict(value)} if nested else value
+    return plain
+
+
+def _frame(tables: Any) -> Any:
+    """The score tables of a run as one frame, best first within each ranking."""
+    import pandas as pd
+
+    parts = []
+    for table in tables:
+        tiers = np.zeros(len(table.archs), np.int8) if table.tiers is None else table.tiers
+        scores = table.scores.astype(np.float32)
+        names = np.array([arch_to_str(tuple(row)) for row in table.archs.tolist()], object)
+        order = np.lexsort((names, -scores, tiers))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "set": table.set,
+                    "stage": np.int8(table.stage),
+                    "epoch": np.int16(table.epoch),
+                    "arch_str": names[order],
+                    "tier": tiers[order],
+                    "score": scores[order],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def _progress(kind: str, label: str) -> Progress:
+    if kind == "rich":
+        from .progress import RichProgress
+
+        return RichProgress(label)
+    return PlainProgress(sys.stderr, label) if kind == "plain" else SilentProgress()

@@ -1,0 +1,250 @@
+"""Where finished runs are kept: one JSON and one Parquet file per run, whole or not at all. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from ..errors import DataError
+from ..files import atomic_write
+from .spec import RunRecord, RunSpec, canonical_json
+
+SCORES = pa.schema(
+    [
+        pa.field("set", pa.string(), nullable=False),
+        pa.field("stage", pa.int8(), nullable=False),
+        pa.field("epoch", pa.int16(), nullable=False),
+        pa.field("arch_str", pa.string(), nullable=False),
+        pa.field("tier", pa.int8(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+    ]
+)
+"""One row per arch per evaluation. `set`: "full" space, fixed "sample" of it, or the "current" archs of the stage;
+`stage` from 1; `epoch`: trained so far; `tier` 0 ranks above 1 above 2; `score`: higher is better, never NaN."""
+
+
+def scores_to_bytes(scores: pd.DataFrame) -> bytes:
+    """Parquet bytes of a score table; the same table gives the same bytes under the same pyarrow.
+
+    Raises:
+        ValueError: The columns are not those of `SCORES`, or a value is missing, NaN or out of range.
+    """
+    if set(scores.columns) != set(SCORES.names):
+        raise ValueError(f"score table has columns {sorted(scores.columns)}; it needs exactly {SCORES.names}")
+    table = pa.Table.from_pandas(scores, schema=SCORES, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    # Without the stored schema: its metadata name the version of pandas and the types the frame came with.
+    pq.write_table(table, sink, compression="zstd", store_schema=False)
+    return sink.getvalue().to_pybytes()
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """A results folder: `runs/<run_id>.{json,parquet}` of finished runs, `work/<run_id>/` of unfinished ones.
+
+    The JSON file is written last, so a run is finished exactly when it is there. A damaged run counts as
+    missing: it is moved aside to `<name>.corrupt` with a warning, so it is reported once and never deleted.
+    Reading creates nothing, and works in a read-only folder.
+    """
+
+    root: Path
+
+    def prepare(self) -> None:
+        """Create the folders and prove that they can be written, before anything is computed.
+
+        Raises:
+            ValueError: They cannot.
+        """
+        try:
+            for folder in (self._runs, self._work):
+                folder.mkdir(parents=True, exist_ok=True)
+                probe = folder / "writable"
+                atomic_write(probe, b"")
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"cannot write results in {self.root}: {error.strerror}; name a writable folder with --results"
+            ) from error
+
+    def save(self, record: RunRecord, tables: pd.DataFrame | None) -> RunRecord:
+        """Keep a finished run and remove its work folder.
+
+        Args:
+            record: The run; its `scores_sha256` is replaced.
+            tables: The scores of every evaluated epoch, as `SCORES`; None for a method that scores nothing.
+
+        Returns:
+            The record as written.
+
+        Raises:
+            ValueError: The score table is malformed.
+        """
+        run_id = record.spec.run_id
+        scores = None if tables is None else scores_to_bytes(tables)
+        record = replace(record, scores_sha256=None if scores is None else _sha256(scores))
+        text = record.to_json().encode()
+        self._runs.mkdir(parents=True, exist_ok=True)
+        with self._lock("save"):
+            for stale in self._runs.glob(f".{run_id}.*.tmp"):  # of a writer that was killed
+                stale.unlink()
+            if scores is not None:
+                atomic_write(self._parquet(run_id), scores)
+            atomic_write(self._json(run_id), text)
+        shutil.rmtree(self._work / run_id, ignore_errors=True)
+        return record
+
+    def has(self, spec: RunSpec) -> bool:
+        """Whether the run is finished and undamaged."""
+        return self._find(spec.run_id, spec) is not None
+
+    def load(self, spec: RunSpec) -> RunRecord:
+        """The record of a finished run.
+
+        Raises:
+            FileNotFoundError: The run is missing.
+        """
+        record = self._find(spec.run_id, spec)
+        if record is None:
+            raise FileNotFoundError(f"run {spec.run_id} is not in {self.root}; run it first")
+        return record
+
+    def scores(self, record: RunRecord) -> pd.DataFrame:
+        """The score table of a run, columns as `SCORES`.
+
+        Raises:
+            ValueError: The method scores nothing.
+            DataError: The file is missing, or is not the one the record was saved with.
+        """
+        if record.scores_sha256 is None:
+            raise ValueError(f"run {record.spec.run_id} has no scores: method {record.spec.method!r} ranks nothing")
+        return pq.read_table(pa.BufferReader(self._score_bytes(record))).to_pandas()
+
+    def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        """The specs without a finished run, in order."""
+        return [spec for spec in specs if not self.has(spec)]
+
+    def records(self) -> list[RunRecord]:
+        """All finished runs, by run id."""
+        found = [self._find(path.name.removesuffix(".json")) for path in sorted(self._runs.glob("*.json"))]
+        return [record for record in found if record is not None]
+
+    def work_dir(self, spec: RunSpec) -> Path:
+        """The folder for the checkpoints of an unfinished run, created; `save` removes it."""
+        folder = self._work / spec.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def unfinished(self) -> list[str]:
+        """Run ids with a work folder: begun and not finished."""
+        return (
+            sorted(path.name for path in self._work.iterdir() if path.is_dir() and ".old" not in path.name)
+            if self._work.is_dir()
+            else []
+        )
+
+    def set_aside(self, spec: RunSpec) -> None:
+        """Rename a finished run to `<name>.old` and its work folder too, so that it is computed again."""
+        with self._lock("save"):
+            for path in (self._json(spec.run_id), self._parquet(spec.run_id), self._work / spec.run_id):
+                if path.exists():
+                    _move_aside(path, "old")
+
+    @contextmanager
+    def claim(self, spec: RunSpec) -> Iterator[RunRecord | None]:
+        """Hold a run so that no other process computes it; wait while one does.
+
+        Yields:
+            None when the run is still to be computed, else the record that someone finished meanwhile.
+
+        Raises:
+            ValueError: The folder cannot be written.
+        """
+        self.prepare()
+        with self._lock(spec.run_id):
+            yield self._find(spec.run_id, spec)
+
+    @property
+    def _runs(self) -> Path:
+        return Path(self.root) / "runs"
+
+    @property
+    def _work(self) -> Path:
+        return Path(self.root) / "work"
+
+    def _json(self, run_id: str) -> Path:
+        return self._runs / f"{run_id}.json"
+
+    def _parquet(self, run_id: str) -> Path:
+        return self._runs / f"{run_id}.parquet"
+
+    def _lock(self, name: str) -> FileLock:
+        # The lock file stays, beside the work folder: removing one that others wait for would let two in.
+        self._work.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._work / f"{name}.lock")
+
+    def _find(self, run_id: str, spec: RunSpec | None = None) -> RunRecord | None:
+        """The checked record, or None when it is missing or was damaged and has been moved aside."""
+        try:
+            return self._read(run_id, spec)
+        except (ValueError, TypeError, DataError) as error:
+            reason = error
+        try:
+            with self._lock("save"):
+                try:  # again: a writer may have been between the two files
+                    return self._read(run_id, spec)
+                except (ValueError, TypeError, DataError):
+                    aside = [_move_aside(path) for path in (self._json(run_id), self._parquet(run_id)) if path.exists()]
+            fate = f"moved to {', '.join(aside)}"
+        except OSError as error:
+            fate = f"left in place ({error.strerror})"
+        warnings.warn(f"run {run_id} is damaged and counts as missing: {reason}; {fate}", stacklevel=3)
+        return None
+
+    def _read(self, run_id: str, spec: RunSpec | None) -> RunRecord | None:
+        try:
+            record = RunRecord.from_json(self._json(run_id).read_bytes().decode())
+        except FileNotFoundError:
+            return None
+        if record.spec.run_id != run_id or (spec is not None and _canonical(record.spec) != _canonical(spec)):
+            raise ValueError("its spec is not the one that was asked")
+        if record.scores_sha256 is not None:
+            self._score_bytes(record)
+        return record
+
+    def _score_bytes(self, record: RunRecord) -> bytes:
+        path = self._parquet(record.spec.run_id)
+        data = path.read_bytes() if path.exists() else None
+        if data is None or _sha256(data) != record.scores_sha256:
+            state = "is missing" if data is None else "is not the file the record was saved with"
+            raise DataError(f"scores {path} {state}; run it again")
+        return data
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _canonical(spec: RunSpec) -> str:
+    return canonical_json(asdict(spec))
+
+
+def _move_aside(path: Path, suffix: str = "corrupt") -> str:
+    """Rename to `<name>.<suffix>`, numbered where that is taken; the new name."""
+    aside = path.with_name(f"{path.name}.{suffix}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{suffix}{number}")
+    os.replace(path, aside)
+    return aside.name

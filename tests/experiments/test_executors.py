@@ -1,0 +1,173 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+import pytest
+import torch
+
+from senas_bench.errors import RunError
+from senas_bench.experiments.executors import EXECUTORS, JoblibExecutor, SerialExecutor
+from senas_bench.experiments.spec import RunSpec
+
+
+def a_spec(seed: int, threads: int = 1) -> RunSpec:
+    return RunSpec("spos", seed, "embedded", "nasbench201", "digits", "d1", threads=threads)
+
+
+SPECS = [a_spec(seed) for seed in range(4)]
+
+
+def by_seed(pairs) -> dict:
+    return {spec.seed: result for spec, result in pairs}
+
+
+@pytest.fixture
+def light_workers(tmp_path, monkeypatch):
+    """Workers that start from here on find a torch that is quick to import."""
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "torch.py").write_text("get_num_threads = lambda: 1\nset_num_threads = lambda n: None\n")
+    monkeypatch.syspath_prepend(tmp_path / "stub")
+    return tmp_path / "stub"
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_conformance(name):
+    """Results, failures among them, and threads: the same from every executor."""
+
+    class Odd(Exception):
+        def __init__(self, one, two):
+            super().__init__(f"{one} and {two}")
+
+    def function(spec):
+        import os
+
+        import torch
+        from threadpoolctl import threadpool_info
+
+        if spec.seed == 1:
+            raise ValueError("no luck")
+        if spec.seed == 2:
+            raise Odd("this", "that")
+        pools = {pool["num_threads"] for pool in threadpool_info()}
+        return spec.seed * 10, torch.get_num_threads(), pools, os.environ.get("OMP_NUM_THREADS")
+
+    before = torch.get_num_threads()
+    results = by_seed(EXECUTORS[name](2).map(function, [*SPECS[:3], a_spec(3, threads=2)]))
+    assert torch.get_num_threads() == before
+    assert sorted(results) == [0, 1, 2, 3]
+    assert results[0][:3] == (0, 1, {1})
+    assert results[3][:2] == (30, 2)
+    assert name == "serial" or results[0][3] == results[3][3] == "2"  # one environment for all workers: the largest
+    assert isinstance(results[1], ValueError) and str(results[1]) == "no luck"
+    assert "this and that" in str(results[2])
+    for seed, text in ((1, 'raise ValueError("no luck")'), (2, 'raise Odd("this", "that")')):
+        assert text in results[seed].__notes__[-1]
+        assert text in "".join(traceback.format_exception(results[seed]))
+
+
+def test_joblib_equals_serial(light_workers):
+    def draw(spec):
+        import numpy
+
+        return numpy.random.default_rng(spec.seed).normal(size=100).tolist()
+
+    assert by_seed(JoblibExecutor(2).map(draw, SPECS)) == by_seed(SerialExecutor().map(draw, SPECS))
+
+
+def test_completion_order(light_workers):
+    def sleep(spec):
+        import time
+
+        time.sleep(0.7 if spec.seed == 0 else 0.0)
+
+    assert [spec.seed for spec, _ in JoblibExecutor(2).map(sleep, SPECS)][-1] == 0
+
+
+def test_serial_is_lazy():
+    calls = []
+    results = SerialExecutor().map(lambda spec: calls.append(spec.seed), SPECS)
+    assert calls == []
+    next(results)
+    assert calls == [0]
+
+
+def test_result_that_cannot_travel_fails_alone(light_workers):
+    results = by_seed(JoblibExecutor(2).map(lambda spec: (lambda: 0) if spec.seed == 1 else spec.seed, SPECS))
+    assert isinstance(results.pop(1), RunError)
+    assert results == {0: 0, 2: 2, 3: 3}
+
+
+def test_a_worker_that_dies_fails_its_run_only(light_workers):
+    def die(spec):
+        import os
+        import signal
+
+        if spec.seed == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return spec.seed
+
+    results = by_seed(JoblibExecutor(2).map(die, [a_spec(seed) for seed in range(6)]))
+    assert isinstance(results.pop(1), RunError)
+    assert results == {seed: seed for seed in (0, 2, 3, 4, 5)}
+
+
+def test_no_specs():
+    assert list(JoblibExecutor(2).map(print, [])) == list(SerialExecutor().map(print, [])) == []
+
+
+def test_no_jobs():
+    with pytest.raises(ValueError, match="at least 1"):
+        JoblibExecutor(0)
+
+
+INTERRUPTED = """
+import contextlib, os, sys, time
+from pathlib import Path
+from senas_bench.experiments.executors import EXECUTORS
+from senas_bench.experiments.spec import RunSpec
+folder = sys.argv[2]
+specs = [RunSpec("spos", seed, "embedded", "nasbench201", "digits", "d1") for seed in range(5)]
+def sleep(spec):
+    if spec.seed:
+        Path(folder, str(os.getpid())).touch()
+        time.sleep(60)
+try:
+    with contextlib.closing(EXECUTORS[sys.argv[1]](2).map(sleep, specs)) as results:
+        for spec, result in results:
+            if sys.argv[3] == "between":
+                time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="asks /proc whether a process lives")
+@pytest.mark.parametrize(
+    ("name", "moment", "workers"), [("serial", "during", 1), ("joblib", "during", 2), ("joblib", "between", 1)]
+)
+def test_interrupt_is_prompt_and_leaves_no_workers(tmp_path, light_workers, name, moment, workers):
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(light_workers)}
+    command = [sys.executable, "-c", INTERRUPTED, name, str(pids), moment]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    deadline = time.monotonic() + 30
+    while len(list(pids.iterdir())) < workers and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    sleepers = [int(path.name) for path in pids.iterdir()]
+    assert len(sleepers) >= workers
+    process.send_signal(signal.SIGINT)  # to the parent alone, unlike Ctrl-C in a terminal
+    assert process.wait(timeout=8) == 130
+    time.sleep(0.3)
+    assert not [pid for pid in sleepers if alive(pid)]

@@ -1,0 +1,81 @@
+import json
+import os
+import platform
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from senas_bench import __version__
+from senas_bench.experiments import provenance as module
+from senas_bench.experiments.provenance import provenance
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    (tmp_path / "senas_bench").mkdir()
+    (tmp_path / "senas_bench" / "a.py").write_text("1")
+    git(tmp_path, "init")
+    monkeypatch.setattr(module, "SOURCE", tmp_path)
+    return tmp_path
+
+
+def test_fields_are_json_and_quick():
+    began = time.monotonic()
+    facts = provenance(["senas-bench"], "cpu")
+    assert time.monotonic() - began < 5
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["senas_bench"] == __version__
+    assert facts["python"] == platform.python_version()
+    assert facts["device"] == "cpu" and facts["cpu"] and facts["cores"] >= 1
+    started = datetime.fromisoformat(facts["started"])
+    assert started.utcoffset() == timedelta(0) and abs(datetime.now(UTC) - started) < timedelta(minutes=1)
+
+
+def test_nothing_personal():
+    home = os.path.expanduser("~")
+    command = [f"{home}/bin/senas-bench", "rank", "--data-dir", f"{home}/data/", "--out=/srv/a=b/s.parquet", "~/x.csv",
+               "method=spos", "runs/a"]  # fmt: skip
+    facts = provenance(command)
+    assert facts["command"] == [
+        "senas-bench",
+        "rank",
+        "--data-dir",
+        "data",
+        "--out=s.parquet",
+        "x.csv",
+        "method=spos",
+        "runs/a",
+    ]
+    text = json.dumps({**facts, "command": ""})
+    assert platform.node() not in text and str(module.SOURCE) not in text
+
+
+def test_commit_and_dirty_flag(checkout):
+    assert (provenance([])["commit"], provenance([])["dirty"]) == (None, None)  # no commit yet
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-m", "x")
+    clean = provenance([])
+    assert len(clean["commit"]) == 40 and clean["dirty"] is False
+    (checkout / "results.csv").write_text("not code")
+    assert provenance([])["dirty"] is False
+    (checkout / "senas_bench" / "a.py").write_text("2")
+    assert provenance([])["dirty"] is True
+
+
+def test_installed_copy_inside_a_foreign_repository_has_no_commit(checkout, monkeypatch):
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-m", "x")
+    monkeypatch.setattr(module, "SOURCE", checkout / "senas_bench")
+    assert provenance([])["commit"] is None
+
+
+def test_no_git(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert provenance([])["commit"] is None
