@@ -1,0 +1,1 @@
+"""What finished runs show: correlations, statistics and tables. Never imports torch, never trains."""

@@ -1,0 +1,134 @@
+"""How well scores rank archs: correlations, top-k measures and the regret of the pick.
+
+Every function takes `scores` `(n,)` in any unit, higher is better, and `truth` `(n,)` true accuracy, usually
+percent, of the same archs in the same order. All raise ValueError on NaN, on lengths that differ and on n < 2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+
+def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Kendall's tau-b, which corrects for ties; nan when either side is constant."""
+    x, y = _pair(scores, truth)
+    return float(stats.kendalltau(x, y, variant="b").statistic)
+
+
+def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Spearman's rho, Pearson's correlation of average ranks; nan when either side is constant."""
+    x, y = (stats.rankdata(side) for side in _pair(scores, truth))
+    x, y = x - x.mean(), y - y.mean()
+    scale = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / scale) if scale else float("nan")
+
+
+def weighted_tau(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Weighted tau with additive hyperbolic weights: an exchange near the top counts most.
+
+    The mean over weighting by rank in the scores and by rank in the truth (Vigna, "A weighted correlation index
+    for rankings with ties", WWW 2015; `scipy.stats.weightedtau`). nan when either side is constant.
+    """
+    x, y = (stats.rankdata(side, "dense") for side in _pair(scores, truth))
+    return float(stats.weightedtau(x, y).statistic)
+
+
+def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
+    """Expected fraction, 0 to 1, of the k top-scored archs that are among the k truly best.
+
+    Scores tied at the edge of the top k are drawn from uniformly, and the expectation over the draw is returned. An
+    arch is among the k truly best when fewer than k archs are strictly better, so ties in truth never cost.
+
+    Raises:
+        ValueError: k is not in 1..n.
+    """
+    x, y = _pair(scores, truth)
+    _check_k(k, len(x))
+    above, tied = _top(x, k)
+    membership = above + tied * (k - above.sum()) / tied.sum()
+    return float(membership[y >= _kth_largest(y, k)].sum() / k)
+
+
+def best_rank_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> tuple[float, float]:
+    """The best true rank among the k top-scored archs, 1 = best, and that rank divided by n.
+
+    True ranks are 1 + the number of strictly better archs. Scores tied at the edge of the top k are drawn from
+    uniformly without replacement, and the expectation over the draw is returned.
+
+    Raises:
+        ValueError: k is not in 1..n.
+    """
+    x, y = _pair(scores, truth)
+    _check_k(k, len(x))
+    rank = stats.rankdata(-y, "min")
+    above, tied = _top(x, k)
+    sure = rank[above].min() if above.any() else np.inf
+    candidates = np.sort(rank[tied])
+    n, draws = len(candidates), k - int(above.sum())
+    # P(the smallest of `draws` out of n is the j-th) = C(n-1-j, draws-1) / C(n, draws), j = 0, 1, ..., as a product.
+    j = np.arange(1, n - draws + 1)
+    probability = draws / n * np.cumprod(np.concatenate(([1.0], (n - j - draws + 1) / (n - j))))
+    best = float(probability @ np.minimum(candidates[: len(probability)], sure))
+    return best, best / len(x)
+
+
+def regret(scores: ArrayLike, truth: ArrayLike) -> float:
+    """The best truth minus the truth of the top-scored arch, in the unit of `truth` (percent points).
+
+    Archs tied at the top score count with their mean truth: the expectation of a uniform pick.
+    """
+    x, y = _pair(scores, truth)
+    return float(y.max() - y[x == x.max()].mean())
+
+
+def tiered(tiers: ArrayLike, scores: ArrayLike) -> np.ndarray:
+    """One ranking score from hierarchical (tier, score): every arch of tier 0 above every arch of tier 1, and so on.
+
+    Args:
+        tiers: `(n,)` integers >= 0; 0 = alive at the end, 1 = dropped in the last shrink, ...
+        scores: `(n,)` scores, comparable within a tier only.
+
+    Returns:
+        `(n,)` float64 dense ranks, 0 for the worst, higher is better; equal (tier, score) share a rank.
+
+    Raises:
+        ValueError: A tier is negative or not an integer, NaN, lengths that differ, n < 2.
+    """
+    tier, score = _pair(tiers, scores, names=("tiers", "scores"))
+    if (tier < 0).any() or (tier % 1 != 0).any():
+        raise ValueError("tiers must be integers >= 0, 0 for the archs alive at the end")
+    order = np.lexsort((score, -tier))
+    tier, score = tier[order], score[order]
+    ranks = np.empty(len(order))
+    ranks[order] = np.cumsum(np.concatenate(([False], (tier[1:] != tier[:-1]) | (score[1:] != score[:-1]))))
+    return ranks
+
+
+def _pair(first: ArrayLike, second: ArrayLike, names: tuple[str, str] = ("scores", "truth")) -> list[np.ndarray]:
+    arrays = [np.asarray(side, np.float64) for side in (first, second)]
+    if arrays[0].ndim != 1 or arrays[0].shape != arrays[1].shape:
+        shapes = f"{arrays[0].shape} and {arrays[1].shape}"
+        raise ValueError(f"{names[0]} and {names[1]} have shapes {shapes}; give two vectors of one length")
+    if len(arrays[0]) < 2:
+        raise ValueError(f"a ranking needs at least 2 archs; got {len(arrays[0])}")
+    for name, array in zip(names, arrays, strict=True):
+        if np.isnan(array).any():
+            raise ValueError(f"{name} holds NaN, first at position {np.isnan(array).argmax()}; drop those archs first")
+    return arrays
+
+
+def _check_k(k: int, n: int) -> None:
+    if not 1 <= k <= n:
+        raise ValueError(f"k is {k}; with {n} archs it must be in 1..{n}")
+
+
+def _kth_largest(values: np.ndarray, k: int) -> float:
+    return np.partition(values, len(values) - k)[len(values) - k]
+
+
+def _top(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """`(n,)` masks: archs surely in the top k, and archs tied for its last places (never empty)."""
+    edge = _kth_largest(scores, k)
+    return scores > edge, scores == edge

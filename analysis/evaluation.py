@@ -1,0 +1,142 @@
+"""How well a file of scores ranks archs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from senas_bench.errors import DataError
+from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
+
+from . import correlation
+from .statistics import MIN_ARCHS, bootstrap_interval, bounds, defined
+
+if TYPE_CHECKING:
+    from senas_bench.groundtruth import GroundTruth, Query
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read a file of one score per arch.
+
+    Args:
+        path: CSV or Parquet with columns `arch_str` (official NAS-Bench-201 string) and `score` (higher is better).
+
+    Returns:
+        `arch_str` and `score` (float64), in the file's order. Other columns are dropped.
+
+    Raises:
+        FileNotFoundError: No such file.
+        DataError: The file cannot be parsed.
+        ValueError: A column is missing, there are no rows, or an arch or score is bad or repeated; rows count from 1.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"{path}: suffix {path.suffix!r}; give a .csv or .parquet file with columns arch_str, score")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} not found; give a .csv or .parquet file with columns arch_str, score")
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"arch_str": str})
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read ({(str(error) or type(error).__name__).splitlines()[0]}); write it again"
+        ) from error
+    missing = [name for name in ("arch_str", "score") if name not in table]
+    if missing:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; it has: {', '.join(map(str, table))}")
+    if table.empty:
+        raise ValueError(f"{path}: no rows; give one per arch")
+    archs = [_checked_arch(path, row, text) for row, text in enumerate(table["arch_str"], start=1)]
+    first: dict[str, int] = {}
+    for row, arch in enumerate(archs, start=1):
+        if first.setdefault(arch, row) != row:
+            raise ValueError(f"{path}: rows {first[arch]} and {row} both score {arch}; give one row per arch")
+    numbers = pd.to_numeric(table["score"], errors="coerce").to_numpy(np.float64)
+    if np.isnan(numbers).any():
+        row = int(np.isnan(numbers).argmax())
+        raise ValueError(
+            f"{path}: row {row + 1} has score {str(table['score'].iloc[row])!r}; give a number for every arch"
+        )
+    return pd.DataFrame({"arch_str": archs, "score": numbers})
+
+
+def _checked_arch(path: Path, row: int, text: Any) -> str:
+    try:
+        return arch_to_str(arch_from_str(text if isinstance(text, str) else ""))
+    except ValueError as error:
+        raise ValueError(f"{path}: row {row}: {error}") from None
+
+
+def evaluate_ranking(
+    arch_strs: Sequence[str],
+    scores: ArrayLike,
+    truth: GroundTruth,
+    query: Query,
+    ks: Sequence[int] = (10, 100),
+    rng: np.random.Generator | int = 0,
+    n_resamples: int = 1000,
+) -> dict[str, Any]:
+    """How well scores rank archs, as JSON values; None where a measure is undefined (constant scores, k > n).
+
+    Args:
+        arch_strs: `(n,)` distinct archs that the truth has.
+        scores: `(n,)`, higher is better.
+        truth: Where their accuracy is looked up.
+        query: Dataset, split, epochs and seeds of that accuracy.
+        ks: Sizes of the top for `precision@k` (0 to 1) and `best_rank@k` (1 = best of these n archs).
+        rng: Generator or seed of the bootstrap over archs.
+        n_resamples: Resamples behind the two 95% intervals; None below 10 archs.
+
+    Returns:
+        Also `regret`, percent points below the best of these n archs, `regret_to_optimum`, below the best of the
+        whole truth, and `pick`, the first of the `pick_ties` top-scored archs. Ties at the top count with their mean.
+
+    Raises:
+        ValueError: Fewer than 2 archs, lengths that differ, NaN, an arch twice or not in the truth.
+    """
+    arch_strs, scores = list(arch_strs), np.asarray(scores, np.float64)
+    if len(set(arch_strs)) < len(arch_strs):
+        raise ValueError(f"arch {Counter(arch_strs).most_common(1)[0][0]} is scored twice; give one score per arch")
+    accuracy = np.asarray(truth.accuracy(query, arch_strs), np.float64)
+    measures = (correlation.kendall_tau, correlation.spearman)
+    tau, rho, weighted = (measure(scores, accuracy) for measure in (*measures, correlation.weighted_tau))
+    n, top = len(scores), scores == scores.max()
+    intervals = bootstrap_interval(
+        lambda index: [measure(scores[index], accuracy[index]) for measure in measures],
+        n,
+        np.random.default_rng(rng),
+        n_resamples=n_resamples,
+    )
+    tau_interval, rho_interval = (None, None) if intervals is None else map(bounds, intervals.T)
+    result = {
+        "ground_truth": truth.name,
+        **{field: getattr(query, field) for field in ("dataset", "split", "epochs", "seeds")},
+        "n": n,
+        "tau_b": defined(tau),
+        "tau_b_ci95": tau_interval,
+        "spearman": defined(rho),
+        "spearman_ci95": rho_interval,
+        "weighted_tau": defined(weighted),
+    }
+    for k in ks:
+        rank, fraction = correlation.best_rank_at_k(scores, accuracy, k) if k <= n else (None, None)
+        result[f"precision@{k}"] = correlation.precision_at_k(scores, accuracy, k) if k <= n else None
+        result |= {f"best_rank@{k}": rank, f"best_rank_fraction@{k}": fraction}
+    pick_accuracy = float(accuracy[top].mean())
+    result |= {"regret": float(accuracy.max()) - pick_accuracy}
+    result |= {"regret_to_optimum": float(truth.best(query)[1]) - pick_accuracy}
+    result |= {"pick": arch_strs[int(top.argmax())], "pick_accuracy": pick_accuracy, "pick_ties": int(top.sum())}
+    notes = {
+        "intervals: bootstrap over archs; they do not cover the randomness of training": intervals is not None,
+        f"no interval below {MIN_ARCHS} archs": intervals is None,
+        f"the {n} archs are the whole space: tau is exact for these scores, the interval only shows its sensitivity": (
+            n == NB201.size
+        ),
+        "the scores or the truth are constant: correlations are undefined": np.isnan(tau),
+    }
+    return result | {"notes": [note for note, applies in notes.items() if applies]}

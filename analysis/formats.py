@@ -1,0 +1,206 @@
+"""How a rendered artefact is written: csv, md, tex, json, and text for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from . import paper
+
+if TYPE_CHECKING:
+    pass
+
+
+PAPER = f"The paper's own numbers ({paper.SOURCE})"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A rendered artefact.
+
+    Args:
+        name: File stem, such as `table3`.
+        frame: Rows as a reader sees them: every cell a string.
+        notes: Sentences a reader needs to judge the rows.
+        paper: The paper's own rows as numbers, each labelled as the paper's.
+        meta: JSON values: title, preset, ground truth, seeds, ... and `rows`, the same rows as numbers (accuracy and
+            regret in percent, counts per run), each with `per_seed`.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    notes: tuple[str, ...]
+    paper: pd.DataFrame
+    meta: Mapping[str, Any]
+
+
+def write(table: Table, folder: Path) -> list[Path]:
+    """Write `tables/<name>.{csv,md,tex,json}` under a results folder; equal tables give equal bytes.
+
+    csv and json hold numbers rounded to 6 decimals (json also per seed), md and tex what a reader sees.
+    """
+    target = Path(folder) / "tables"
+    target.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix, render in (("csv", _to_csv), ("md", _to_md), ("tex", _to_tex), ("json", to_json)):
+        paths.append(target / f"{table.name}.{suffix}")
+        paths[-1].write_bytes(render(table).encode())
+    return paths
+
+
+def to_text(table: Table, width: int = 120) -> str:
+    """The table for a terminal: plain, aligned; columns that do not fit go into further blocks."""
+    parts = [table.meta["title"], *_blocks(table.frame, width)]
+    parts += [f"{PAPER}:", *_blocks(_paper_display(table.paper), width)]
+    notes = "\n".join(textwrap.fill(note, width, initial_indent="- ", subsequent_indent="  ") for note in table.notes)
+    return "\n\n".join([*parts, notes]) + "\n"
+
+
+def _blocks(frame: pd.DataFrame, width: int) -> list[str]:
+    widths = {name: max(len(name), *frame[name].map(len)) for name in frame}
+    first, *rest = frame.columns
+    blocks, used = [[first]], widths[first]
+    for name in rest:
+        if used + 2 + widths[name] > width and len(blocks[-1]) > 1:
+            blocks.append([first])
+            used = widths[first]
+        blocks[-1].append(name)
+        used += 2 + widths[name]
+    return ["\n".join(_aligned_lines(frame, names, widths)) for names in blocks]
+
+
+def _aligned_lines(frame: pd.DataFrame, names: list[str], widths: Mapping[str, int]) -> list[str]:
+    rows = [names, ["-" * widths[name] for name in names], *frame[names].to_numpy().tolist()]
+    sides = [str.ljust] + [str.rjust] * (len(names) - 1)
+    return [
+        "  ".join(side(cell, widths[name]) for side, cell, name in zip(sides, row, names, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _paper_display(frame: pd.DataFrame) -> pd.DataFrame:
+    records = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    columns = {"method": [row["method"] for row in records]}
+    columns["time s"] = [fixed(row["search_seconds"], 1) for row in records]
+    columns |= {heading(name): [plus_minus(row, name, 2) for row in records] for name in paper.COLUMNS}
+    return pd.DataFrame(columns)
+
+
+def to_json(table: Table) -> str:
+    """The text of `tables/<name>.json`: `meta` with the `paper` rows and `notes`."""
+    rows = table.paper.astype(object).where(table.paper.notna(), None).to_dict("records")
+    value = {**table.meta, "name": table.name, "paper": rows, "notes": list(table.notes)}
+    return json.dumps(_rounded(value), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _rounded(value: Any) -> Any:
+    """JSON values with floats at 6 decimals, no negative zero."""
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return round(float(value), 6) + 0.0 if isinstance(value, float) else value
+
+
+def _to_csv(table: Table) -> str:
+    out = io.StringIO()
+    names = [name for name in table.meta["rows"][0] if name != "per_seed"]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for row in table.meta["rows"]:
+        cells = [_rounded(row[name]) for name in names]
+        writer.writerow(["" if cell is None else f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
+    return out.getvalue()
+
+
+def _to_md(table: Table) -> str:
+    blocks = [f"# {table.meta['title']}", _md_rows(table.frame), f"{PAPER}:"]
+    blocks += [_md_rows(_paper_display(table.paper)), "\n".join(f"- {note}" for note in table.notes)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _md_rows(frame: pd.DataFrame) -> str:
+    rows = [list(frame.columns), ["---"] + ["---:"] * (len(frame.columns) - 1), *frame.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+
+
+def _to_tex(table: Table) -> str:
+    blocks = [f"% {table.meta['title']}", _tex_rows(table.frame), f"\\paragraph{{{tex_escape(PAPER)}}}"]
+    notes = "\n".join(f"\\item {tex_escape(note)}" for note in table.notes)
+    blocks += [_tex_rows(_paper_display(table.paper)), f"\\begin{{itemize}}\n{notes}\n\\end{{itemize}}"]
+    return "\n".join(blocks) + "\n"
+
+
+def _tex_rows(frame: pd.DataFrame) -> str:
+    head, *body = (
+        " & ".join(map(tex_escape, row)) + r" \\" for row in [list(frame.columns), *frame.to_numpy().tolist()]
+    )
+    lines = [f"\\begin{{tabular}}{{l{'r' * (len(frame.columns) - 1)}}}", r"\hline", head, r"\hline", *body, r"\hline"]
+    return "\n".join([*lines, r"\end{tabular}"])
+
+
+_TEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "–": "--"}
+)
+
+
+def tex_escape(text: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    return text.translate(_TEX)
+
+
+def heading(column: str) -> str:
+    """Column head of a `<dataset>_<split>` column."""
+    return words(column).replace("imagenet16-120", "IN16-120")
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """A number with fixed decimals; a dash where there is none."""
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def plus_minus(row: Mapping[str, Any], key: str, digits: int) -> str:
+    """Mean ± std of a row; the mean alone for one seed."""
+    mean, std = row[f"{key}_mean"], row[f"{key}_std"]
+    return fixed(mean, digits) if mean is None or std is None else f"{fixed(mean, digits)} ± {fixed(std, digits)}"
+
+
+def interval_cell(row: Mapping[str, Any], key: str) -> str:
+    """`[low, high]` of a row."""
+    low, high = row[f"{key}_low"], row[f"{key}_high"]
+    return "–" if low is None else f"[{fixed(low, 3)}, {fixed(high, 3)}]"
+
+
+def count_cell(value: float | None) -> str:
+    """A count with its thousands folded to k or M."""
+    if value is None:
+        return "–"
+    for unit, scale in (("M", 1e6), ("k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.1f}{unit}"
+    return f"{value:.0f}"
+
+
+def span(values: Sequence[int]) -> str:
+    """`3` or `5-16`."""
+    return str(min(values)) if min(values) == max(values) else f"{min(values)}-{max(values)}"
+
+
+def listed(seeds: Iterable[int]) -> str:
+    """Seeds in order."""
+    return ", ".join(map(str, sorted(seeds)))
+
+
+def words(column: str) -> str:
+    """A column name in words."""
+    return column.replace("_", " ")

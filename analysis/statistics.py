@@ -1,0 +1,203 @@
+"""Uncertainty: bootstrap over archs, t-intervals and sign-flip tests over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from .correlation import kendall_tau
+
+MIN_ARCHS = 10
+"""No interval over fewer archs."""
+MIN_SEEDS = 3
+"""No t-interval over fewer seeds."""
+MIN_PAIRS = 8
+"""No verdict on fewer seeds: 5 cannot reach p < .05 (their smallest p is .0625)."""
+EXACT_PAIRS = 15
+JACKKNIFE_GROUPS = 500
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], ArrayLike],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    method: str = "percentile",
+) -> np.ndarray | None:
+    """Bootstrap interval of a statistic, or several computed on the same resamples, over n archs.
+
+    Args:
+        statistic: Takes `(m,)` arch indices in 0..n-1 with repeats, returns a float or `(s,)` floats.
+        n: Number of archs.
+        rng: Draws the resamples.
+        n_resamples: Number of resamples.
+        level: Coverage.
+        method: `percentile`, or `bca` (Efron, JASA 1987: corrects bias and skewness). The acceleration of BCa comes
+            from a jackknife over min(n, 500) random groups of archs, so that it costs no more than the resamples.
+
+    Returns:
+        `(2,)` or `(2, s)` low and high bound, or None when n < 10. Resamples whose statistic is nan are left out; a
+        statistic that is nan on the archs themselves has nan bounds.
+
+    Raises:
+        ValueError: Unknown method, no resamples, or a level outside (0, 1).
+    """
+    if method not in ("percentile", "bca"):
+        raise ValueError(f"unknown bootstrap method {method!r}; one of: percentile, bca")
+    if n_resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"n_resamples {n_resamples} must be >= 1 and level {level} inside (0, 1)")
+    if n < MIN_ARCHS:
+        return None
+    observed = np.asarray(statistic(np.arange(n)), np.float64)
+    resampled = np.stack([np.asarray(statistic(rng.integers(n, size=n)), np.float64) for _ in range(n_resamples)])
+    probabilities = np.array([(1 - level) / 2, (1 + level) / 2])
+    if method == "percentile":
+        bounds = [_quantiles(column, probabilities) for column in resampled.reshape(n_resamples, -1).T]
+    else:
+        groups = np.array_split(rng.permutation(n), min(n, JACKKNIFE_GROUPS))
+        left_out = np.stack([np.asarray(statistic(np.setdiff1d(np.arange(n), group)), np.float64) for group in groups])
+        columns = zip(
+            observed.reshape(-1), resampled.reshape(n_resamples, -1).T, left_out.reshape(len(groups), -1).T, strict=True
+        )
+        bounds = [_quantiles(draws, _bca(value, draws, jack, probabilities)) for value, draws, jack in columns]
+    interval = np.stack(bounds, axis=1).reshape(2, *observed.shape)
+    return np.where(np.isnan(observed), np.nan, interval)
+
+
+def tau_interval(
+    scores: ArrayLike,
+    truth: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    n_resamples: int = 1000,
+    method: str = "percentile",
+) -> tuple[float, float] | None:
+    """95% bootstrap interval over archs of Kendall's tau-b; None below 10 archs or when tau is undefined.
+
+    An arch drawn twice is tied with itself on both sides, and tau-b leaves such pairs out, so resampling does not
+    bias it. 1,000 resamples of 15,625 archs take about 5 s on one core.
+    """
+    scores, truth = np.asarray(scores), np.asarray(truth)
+    if np.isnan(kendall_tau(scores, truth)):
+        return None
+    interval = bootstrap_interval(
+        lambda index: kendall_tau(scores[index], truth[index]), len(scores), rng, n_resamples=n_resamples, method=method
+    )
+    return None if interval is None else (float(interval[0]), float(interval[1]))
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """Mean over seeds.
+
+    Args:
+        n: Number of seeds.
+        mean: Their mean.
+        std: Standard deviation with ddof = 1; None for one seed.
+        interval: t-interval of the mean; None below 3 seeds.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+    interval: tuple[float, float] | None
+
+
+def over_seeds(values: ArrayLike, level: float = 0.95) -> SeedSummary:
+    """Summarise one value per seed, `(n,)`.
+
+    Raises:
+        ValueError: No values, or NaN among them.
+    """
+    x = _finite(values)
+    mean, n = float(x.mean()), len(x)
+    if n == 1:
+        return SeedSummary(1, mean, None, None)
+    std = float(x.std(ddof=1))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
+    return SeedSummary(n, mean, std, (mean - half, mean + half) if n >= MIN_SEEDS else None)
+
+
+@dataclass(frozen=True)
+class SignFlip:
+    """Result of a paired, two-sided sign-flip test.
+
+    Args:
+        n: Number of pairs.
+        difference: Mean difference, in the unit of the values.
+        p: Two-sided p-value.
+        smallest_p: The smallest p that n pairs can reach.
+        exact: All sign patterns were counted, not sampled.
+    """
+
+    n: int
+    difference: float
+    p: float
+    smallest_p: float
+    exact: bool
+
+
+def sign_flip(differences: ArrayLike, rng: np.random.Generator | None = None, n_resamples: int = 9999) -> SignFlip:
+    """Test whether paired differences `(n,)` are symmetric around 0, by the absolute value of their sum.
+
+    Up to 15 pairs, all 2^n sign patterns are counted. Above, `n_resamples` are drawn and the observed one is counted
+    in: p = (1 + hits) / (1 + n_resamples).
+
+    Raises:
+        ValueError: No differences, NaN among them, or more than 15 without `rng`.
+    """
+    x = _finite(differences)
+    n, exact = len(x), len(x) <= EXACT_PAIRS
+    if exact:
+        signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    elif rng is None:
+        raise ValueError(f"{n} pairs are more than {EXACT_PAIRS}, where the test samples sign patterns; give rng")
+    else:
+        signs = rng.choice([-1.0, 1.0], size=(n_resamples, n))
+    slack = 1e-9 * np.abs(x).sum()  # equal sums may differ by rounding
+    hits = int((np.abs(signs @ x) >= abs(x.sum()) - slack).sum())
+    p = hits / 2**n if exact else (1 + hits) / (1 + n_resamples)
+    return SignFlip(n, float(x.mean()), p, 2.0 ** (1 - n) if exact else 1 / (1 + n_resamples), exact)
+
+
+def _finite(values: ArrayLike) -> np.ndarray:
+    x = np.asarray(values, np.float64)
+    if x.ndim != 1 or not len(x) or np.isnan(x).any():
+        raise ValueError(f"need a vector of at least one number without NaN; got shape {x.shape}: {x!r}")
+    return x
+
+
+def _quantiles(draws: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    draws = draws[~np.isnan(draws)]
+    return np.quantile(draws, probabilities) if len(draws) and not np.isnan(probabilities).any() else np.full(2, np.nan)
+
+
+def _bca(observed: float, draws: np.ndarray, left_out: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """`(2,)` probabilities shifted for bias and skewness; nan when every draw lies on one side."""
+    draws = draws[~np.isnan(draws)]
+    below = ((draws < observed).sum() + (draws <= observed).sum()) / (2 * max(len(draws), 1))
+    if not 0 < below < 1:
+        return np.full(2, np.nan)
+    bias = stats.norm.ppf(below)
+    deviations = left_out.mean() - left_out
+    spread = (deviations**2).sum() ** 1.5
+    acceleration = (deviations**3).sum() / (6 * spread) if spread else 0.0
+    shifted = bias + stats.norm.ppf(probabilities)
+    return stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+
+
+def defined(value: Any) -> Any:
+    """The value, or None where it is NaN: JSON has no NaN."""
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def bounds(interval: np.ndarray | None) -> tuple[float, float] | None:
+    """An interval as JSON values; None where there is none or it is undefined."""
+    return None if interval is None or np.isnan(interval).any() else (float(interval[0]), float(interval[1]))

@@ -1,0 +1,359 @@
+"""Tables: finished runs and the ground truth join here, and the evaluation of a file of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from senas_bench.experiments.spec import RunRecord, canonical_json
+
+from . import correlation, paper
+from .formats import Table, count_cell, fixed, heading, interval_cell, listed, plus_minus, span, words
+from .statistics import MIN_ARCHS, MIN_PAIRS, bootstrap_interval, bounds, defined, over_seeds, sign_flip
+
+if TYPE_CHECKING:
+    from senas_bench.groundtruth import GroundTruth, Query
+
+EPOCHS = 200
+"""Tables read the truth after 200 epochs; 12-epoch accuracy never enters them."""
+TABLE3_METHODS = ("random", "params", "flops", "untrained", "spos", "spos+", "se-nas", "se-nas+")
+BASELINES = {"se-nas": "spos", "se-nas+": "spos+"}
+"""The same training without shrinking and expanding, which each method is compared with seed by seed."""
+TUNED = ("spos+", "se-nas+")
+RANKINGS = ("tau_full", "spearman_full", "precision_at_10", "best_rank_at_10", "tau_current", "tau_spos_same_set")
+ALPHA = 0.05
+SAMPLE_RESAMPLES = 500
+
+
+def render_table3(
+    records: Sequence[RunRecord],
+    scores: Callable[[RunRecord], pd.DataFrame],
+    truth: GroundTruth,
+    *,
+    no_timing: bool,
+    methods: Sequence[str] | None = None,
+) -> Table:
+    """Table 3: what each method costs, the truth of what it picks, and how well it ranks.
+
+    Accuracies are means over training seeds after 200 epochs. Regret and correlations refer to cifar10 test, or to
+    the first column of a truth without it. `full` ranks the whole space, hierarchically; `sample` stands in where no
+    run ranked it. The interval is over seeds for `full`, over archs for a `sample`. `current` ranks the archs alive
+    at the end.
+
+    Args:
+        records: Finished runs of one preset, space, set of images and device, in any order.
+        scores: Reads the score table of a record that has one.
+        truth: Joined to the runs here.
+        no_timing: Leave out seconds, so that the table does not depend on the machine.
+        methods: Rows in order; default `TABLE3_METHODS`, then any other method by name.
+
+    Raises:
+        ValueError: No records, settings that may not share a table, a method and seed twice, or a truth without
+            200-epoch accuracy.
+    """
+    setting = _one_setting(records)
+    groups = _by_method(records, methods)
+    scored = [record for group in groups.values() for record in group if record.scores_sha256]
+    join = _Join(truth, _queries(truth), {_key(record): _final_rankings(scores(record)) for record in scored})
+    runs = {method: [_facts(record, join, no_timing) for record in group] for method, group in groups.items()}
+    rows = [_row(method, facts, join) for method, facts in runs.items()]
+    meta = {
+        "title": "Table 3: searching on NAS-Bench-201",
+        **setting,
+        "ground_truth": truth.name,
+        "ground_truth_sha256": truth.sha256,
+        "seeds": sorted({run["seed"] for facts in runs.values() for run in facts}),
+        "rows": [*rows, _optimal(join, rows[0])],
+    }
+    notes = [*_setting_notes(meta, join), *_ranking_notes(rows, join), *_gap_notes(runs, meta["seeds"], methods, join)]
+    notes += [*_cost_notes(runs, no_timing), *_verdicts(runs, join), *paper.TABLE3_NOTES]
+    return Table("table3", _display(meta["rows"], join, no_timing), tuple(notes), paper.table3(), meta)
+
+
+@dataclass(frozen=True)
+class _Join:
+    """The truth, its 200-epoch queries by column, and the final rankings of each (method, seed) by set."""
+
+    truth: GroundTruth
+    queries: Mapping[str, Query]
+    rankings: Mapping[tuple[str, int], Mapping[str, pd.Series]]
+
+    @property
+    def primary(self) -> str:
+        """The column that regret and correlations refer to."""
+        return "cifar10_test" if "cifar10_test" in self.queries else next(iter(self.queries))
+
+    @property
+    def whole(self) -> str:
+        """The set of the whole-space ranking, one for all rows."""
+        return "full" if any("full" in sets for sets in self.rankings.values()) else "sample"
+
+    def accuracy(self, archs: Iterable[str]) -> np.ndarray:
+        return np.asarray(self.truth.accuracy(self.queries[self.primary], list(archs)))
+
+
+def _key(record: RunRecord) -> tuple[str, int]:
+    return record.spec.method, record.spec.seed
+
+
+def _one_setting(records: Sequence[RunRecord]) -> dict[str, str]:
+    if not records:
+        raise ValueError("no finished runs to put in a table; run `senas-bench reproduce table3` first")
+    fields = {"preset": "preset", "space": "space", "images": "dataset", "data_id": "data_id", "device": "device"}
+    for field in fields.values():
+        values = sorted({getattr(record.spec, field) for record in records})
+        if len(values) > 1:
+            raise ValueError(f"runs with {field} {' and '.join(values)} never share a table; give the runs of one")
+    if len({canonical_json(record.spec.settings.get("preset")) for record in records}) > 1:
+        raise ValueError(f"runs with different sizes of preset {records[0].spec.preset}; give the runs of one version")
+    return {name: getattr(records[0].spec, field) for name, field in fields.items()}
+
+
+def _by_method(records: Sequence[RunRecord], methods: Sequence[str] | None) -> dict[str, list[RunRecord]]:
+    """Records per method in row order, by seed."""
+    found = {record.spec.method for record in records}
+    groups = {}
+    for method in methods or (*TABLE3_METHODS, *sorted(found - set(TABLE3_METHODS))):
+        group = sorted((r for r in records if r.spec.method == method), key=_key)
+        if len(set(map(_key, group))) < len(group):
+            raise ValueError(f"method {method} has two runs of one seed; give one record per method and seed")
+        if len({canonical_json(r.spec.settings) for r in group}) > 1:
+            raise ValueError(f"method {method} has runs with different settings; give the runs of one")
+        if group:
+            groups[method] = group
+    if not groups:
+        raise ValueError(f"no runs of {', '.join(methods or ())}; there are runs of: {', '.join(sorted(found))}")
+    return groups
+
+
+def _queries(truth: GroundTruth) -> dict[str, Query]:
+    """The truth's seed-mean 200-epoch queries by column, the paper's columns first."""
+    queries = {f"{q.dataset}_{q.split}": q for q in truth.queries() if q.epochs == EPOCHS and q.seeds == "mean"}
+    if not queries:
+        raise ValueError(f"ground truth {truth.name} has no mean {EPOCHS}-epoch accuracy; import a table that has")
+    return {c: queries[c] for c in (*paper.COLUMNS, *sorted(set(queries) - set(paper.COLUMNS))) if c in queries}
+
+
+def _final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """The last ranking of each set: rank scores, higher is better, indexed by arch string."""
+    rankings = {}
+    for name, group in table[table["epoch"] == table["epoch"].max()].groupby("set", observed=True):
+        last = group[group["stage"] == group["stage"].max()]
+        if last["arch_str"].duplicated().any():
+            raise ValueError(f"the last `{name}` ranking of a run holds an arch twice; remove that run and repeat it")
+        if len(last) > 1:
+            ranks = correlation.tiered(last["tier"].to_numpy(), last["score"].to_numpy())
+            rankings[str(name)] = pd.Series(ranks, index=last["arch_str"].to_numpy())
+    return rankings
+
+
+def final_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """The widest final ranking of a run's score table: `full`, else `sample`, else `current`.
+
+    Returns:
+        `arch_str` and `score`, best first. The score is a rank, higher is better: it joins tiers and scores.
+
+    Raises:
+        ValueError: The run ends without a ranking of at least 2 archs.
+    """
+    rankings = _final_rankings(table)
+    widest = next((rankings[name] for name in ("full", "sample", "current") if name in rankings), None)
+    if widest is None:
+        raise ValueError("the run ends without a ranking of at least 2 archs; choose a method that ranks")
+    return widest.sort_values(ascending=False, kind="stable").rename_axis("arch_str").reset_index(name="score")
+
+
+def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
+    """Every number of one run; None where it has none."""
+    work = record.counters.get("search", {})
+    facts: dict[str, Any] = {"seed": record.spec.seed, "pick": record.pick}
+    if not no_timing:
+        facts["search_seconds"] = record.timing.get("search_seconds")
+    facts |= {"images_trained": work.get("images_trained", 0), "path_evaluations": work.get("forward_paths", 0)}
+    facts |= {column: float(join.truth.accuracy(query, [record.pick])[0]) for column, query in join.queries.items()}
+    facts["regret"] = float(join.truth.best(join.queries[join.primary])[1]) - facts[join.primary]
+    facts |= dict.fromkeys(("n_full", "n_current", *RANKINGS))
+    rankings = join.rankings.get(_key(record), {})
+    if (ranking := rankings.get(join.whole)) is not None:
+        ranks, accuracy = ranking.to_numpy(), join.accuracy(ranking.index)
+        facts |= {"n_full": len(ranks), "tau_full": correlation.kendall_tau(ranks, accuracy)}
+        facts["spearman_full"] = correlation.spearman(ranks, accuracy)
+        if len(ranks) >= 10:
+            facts["precision_at_10"] = correlation.precision_at_k(ranks, accuracy, 10)
+            facts["best_rank_at_10"] = correlation.best_rank_at_k(ranks, accuracy, 10)[0]
+    if (ranking := rankings.get("current")) is not None:
+        accuracy = join.accuracy(ranking.index)
+        facts |= {"n_current": len(ranking), "tau_current": correlation.kendall_tau(ranking.to_numpy(), accuracy)}
+        baseline = join.rankings.get((BASELINES.get(record.spec.method, ""), record.spec.seed), {}).get(join.whole)
+        if baseline is not None and ranking.index.isin(baseline.index).all():
+            facts["tau_spos_same_set"] = correlation.kendall_tau(baseline.loc[ranking.index].to_numpy(), accuracy)
+    return {key: defined(value) for key, value in facts.items()}
+
+
+def _row(method: str, runs: list[dict[str, Any]], join: _Join) -> dict[str, Any]:
+    """Mean and std over the seeds that have a number; `<tau>_low`, `<tau>_high` bound the mean of a tau."""
+    row: dict[str, Any] = {"method": method, "n": len(runs)}
+    sizes = sorted({run["n_full"] for run in runs if run["n_full"]})
+    alive = [run["n_current"] for run in runs if run["n_current"]]
+    if len(sizes) > 1:
+        raise ValueError(f"method {method} ranked {join.whole} sets of {sizes} archs; a mean needs sets of one size")
+    for key in [key for key in runs[0] if key not in ("seed", "pick", "n_full", "n_current")]:
+        values = [run[key] for run in runs if run[key] is not None]
+        summary = over_seeds(values) if values else None
+        row[f"{key}_mean"], row[f"{key}_std"] = (summary.mean, summary.std) if summary else (None, None)
+        if key.startswith("tau"):
+            archs = sizes if key == "tau_full" else alive
+            interval = summary.interval if summary and min(archs) >= MIN_ARCHS else None
+            if key == "tau_full" and join.whole == "sample":
+                interval = _sample_interval([join.rankings.get((method, run["seed"]), {}) for run in runs], join)
+            row[f"{key}_low"], row[f"{key}_high"] = interval or (None, None)
+            row[f"{key}_seeds"] = len(values)
+    row |= {"tau_full_set": join.whole if sizes else None, "tau_full_n": sizes[0] if sizes else None}
+    row |= {"tau_current_n_min": min(alive, default=None), "tau_current_n_max": max(alive, default=None)}
+    return row | {"per_seed": runs}
+
+
+def _sample_interval(rankings: list[Mapping[str, pd.Series]], join: _Join) -> tuple[float, float] | None:
+    """95% bootstrap interval over archs of the mean tau over seeds; None unless all seeds ranked the same archs."""
+    archs = sorted(rankings[0].get("sample", pd.Series()).index)
+    if not archs or any(sorted(sets.get("sample", pd.Series()).index) != archs for sets in rankings):
+        return None
+    accuracy, columns = join.accuracy(archs), [sets["sample"].loc[archs].to_numpy() for sets in rankings]
+
+    def mean_tau(index: np.ndarray) -> float:
+        return float(np.mean([correlation.kendall_tau(column[index], accuracy[index]) for column in columns]))
+
+    return bounds(bootstrap_interval(mean_tau, len(archs), np.random.default_rng(0), n_resamples=SAMPLE_RESAMPLES))
+
+
+def _optimal(join: _Join, like: Mapping[str, Any]) -> dict[str, Any]:
+    """The upper limit of each column, from the truth alone: never a run, hence n = 0."""
+    row = dict.fromkeys(like) | {"method": "optimal", "n": 0, "regret_mean": 0.0, "per_seed": []}
+    return row | {f"{column}_mean": float(join.truth.best(query)[1]) for column, query in join.queries.items()}
+
+
+def _setting_notes(meta: Mapping[str, Any], join: _Join) -> list[str]:
+    counts, images = [row["n"] for row in meta["rows"][:-1]], meta["images"]
+    notes = [
+        f"Preset {meta['preset']}, images {images}, space {meta['space']}, device {meta['device']}.",
+        f"Ground truth {join.truth.name} (sha256 {join.truth.sha256[:12]}): mean accuracy, {EPOCHS} epochs, percent.",
+        f"n = {span(counts)} seeds ({listed(meta['seeds'])}); ± is the standard deviation over seeds (ddof = 1).",
+        f"Regret, tau and P@10 refer to {words(join.primary)}; regret is the best truth minus the pick's, in points.",
+        "Optimal is read from the truth, column by column; it is not a run.",
+    ]
+    if meta["preset"] != "paper":
+        notes.append(
+            f"A proxy: preset {meta['preset']} trains small networks on {images}, the truth is of full networks on "
+            f"{join.queries[join.primary].dataset}. Compare rows with each other, not with the paper's numbers."
+        )
+    missing = [words(column) for column in paper.COLUMNS if column not in join.queries]
+    if missing:
+        notes.append(f"No truth for: {', '.join(missing)} in {join.truth.name}; those columns are left out.")
+    return notes
+
+
+def _ranking_notes(rows: list[dict[str, Any]], join: _Join) -> list[str]:
+    notes = []
+    sizes = [row["tau_full_n"] for row in rows if row["tau_full_n"]]
+    if sizes:
+        over = "seeds" if join.whole == "full" else "archs"
+        how = f"tau-b over n = {span(sizes)} archs, ranked hierarchically after a shrink; 95% interval over {over}"
+        notes.append(f"tau {join.whole}: Kendall's {how}.")
+    if any(row["tau_current_n_min"] for row in rows):
+        notes.append(
+            f"tau current: the (n) archs alive at the end, not comparable with tau {join.whole}; "
+            f"interval over seeds, none below {MIN_ARCHS} archs."
+        )
+    pairs = [f"{BASELINES[row['method']]} for {row['method']}" for row in rows if row.get("tau_spos_same_set_seeds")]
+    if pairs:
+        notes.append(f"Same set: the tau of the baseline of the same seed on those archs ({', '.join(pairs)}).")
+    elif any(row["method"] in BASELINES and row["tau_current_n_min"] for row in rows):
+        notes.append("No tau on the same set: no baseline run of the same seed ranked all of the archs alive.")
+    return notes
+
+
+def _gap_notes(
+    runs: Mapping[str, list[dict]], seeds: list[int], methods: Sequence[str] | None, join: _Join
+) -> list[str]:
+    absent = [method for method in methods or TABLE3_METHODS if method not in runs]
+    notes = [f"No runs of: {', '.join(absent)}."] if absent else []
+    for method, facts in runs.items():
+        ranked = {run["seed"]: run["tau_full"] for run in facts if run["n_full"]}
+        present = {run["seed"] for run in facts}
+        gaps = {
+            "has no run": set(seeds) - present,
+            f"has no {join.whole} ranking": present - set(ranked) if join.rankings else (),
+            "scored every arch alike, so tau is undefined,": [seed for seed, tau in ranked.items() if tau is None],
+        }
+        notes += [f"{method} {what} with seeds {listed(gap)}." for what, gap in gaps.items() if gap]
+    return notes
+
+
+def _cost_notes(runs: Mapping[str, list[dict]], no_timing: bool) -> list[str]:
+    tuned = [method for method in TUNED if method in runs]
+    seconds = "" if no_timing else " Seconds depend on the machine and compare only at equal batch size."
+    notes = [f"Images trained and paths evaluated are exact counts per search, the cost to compare.{seconds}"]
+    return notes + ([f"Tuned with CIFAR-10 truth in view: {', '.join(tuned)}."] if tuned else [])
+
+
+def _verdicts(runs: Mapping[str, list[dict]], join: _Join) -> list[str]:
+    lines = []
+    for method, baseline in BASELINES.items():
+        if method not in runs or baseline not in runs:
+            continue
+        others = {run["seed"]: run for run in runs[baseline]}
+        pairs = [(run, others[run["seed"]]) for run in runs[method] if run["seed"] in others]
+        same_set = [(run["tau_current"], run["tau_spos_same_set"]) for run, _ in pairs]
+        questions = {"tau on the same archs, those alive at the end": same_set}
+        for question, key in ((f"tau {join.whole}", "tau_full"), (f"{words(join.primary)} of the pick", join.primary)):
+            questions[question] = [(run[key], other[key]) for run, other in pairs]
+        for question, values in questions.items():
+            differences = [ours - theirs for ours, theirs in values if ours is not None and theirs is not None]
+            lines.append(f"{method.upper()} vs {baseline.upper()}, {question}: {verdict(differences)}")
+    return lines
+
+
+def verdict(differences: Sequence[float]) -> str:
+    """One plain phrase on paired differences, one per seed: `undecided` below 8 seeds, whichever side leads."""
+    if not differences:
+        return "undecided, no seed has both."
+    test = sign_flip(differences, np.random.default_rng(0))
+    side = "equal" if test.difference == 0 else "higher" if test.difference > 0 else "lower"
+    if test.n < MIN_PAIRS:
+        word = f"undecided (a verdict needs {MIN_PAIRS} seeds)"
+    else:
+        word = side.upper() if test.p <= ALPHA else f"no difference shown at p <= {ALPHA}"
+    return (
+        f"{word}; mean difference {test.difference:+.3f} ({side}), n = {test.n} seeds, sign-flip p = {test.p:.4g}, "
+        f"smallest attainable p = {test.smallest_p:.4g}."
+    )
+
+
+def _display(rows: list[dict[str, Any]], join: _Join, no_timing: bool) -> pd.DataFrame:
+    sizes = {row["tau_full_n"] for row in rows if row["tau_full_n"]}
+    tau = f"tau {join.whole} (n={sizes.pop()})" if len(sizes) == 1 else f"tau {join.whole}"
+    columns = {"method": [row["method"] for row in rows], "n": [str(row["n"] or "–") for row in rows]}
+    if not no_timing:
+        columns["search s"] = [fixed(row["search_seconds_mean"], 1) for row in rows]
+    columns["images"] = [count_cell(row["images_trained_mean"]) for row in rows]
+    columns["paths"] = [count_cell(row["path_evaluations_mean"]) for row in rows]
+    columns |= {heading(column): [plus_minus(row, column, 2) for row in rows] for column in join.queries}
+    columns["regret"] = [fixed(row["regret_mean"], 2) for row in rows]
+    columns[tau] = [plus_minus(row, "tau_full", 3) for row in rows]
+    columns["95% interval"] = [interval_cell(row, "tau_full") for row in rows]
+    columns["P@10"] = [fixed(row["precision_at_10_mean"], 2) for row in rows]
+    columns["tau current"] = [_current(row) for row in rows]
+    columns["spos, same set"] = [plus_minus(row, "tau_spos_same_set", 3) for row in rows]
+    return pd.DataFrame({name: cells for name, cells in columns.items() if set(cells) != {"–"}})
+
+
+def _current(row: Mapping[str, Any]) -> str:
+    if row["tau_current_n_min"] is None:
+        return "–"
+    cells = [plus_minus(row, "tau_current", 3), interval_cell(row, "tau_current")]
+    alive = span([row["tau_current_n_min"], row["tau_current_n_max"]])
+    return " ".join([cell for cell in cells if cell != "–"] + [f"({alive})"])

@@ -1,0 +1,170 @@
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.correlation import (
+    best_rank_at_k,
+    kendall_tau,
+    precision_at_k,
+    regret,
+    spearman,
+    tiered,
+    weighted_tau,
+)
+
+
+def vectors(count: int, low: int = 2, high: int = 12):
+    """Random pairs, half of them with many ties."""
+    rng = np.random.default_rng(7)
+    for number in range(count):
+        n = int(rng.integers(low, high))
+        yield (rng.integers(0, 4, n), rng.integers(0, 5, n)) if number % 2 else (rng.random(n), rng.random(n))
+
+
+def sign(value: float) -> int:
+    return int(value > 0) - int(value < 0)
+
+
+def weighted_agreement(x, y, weight) -> float:
+    """sum w s_x s_y / sqrt(sum w s_x^2 sum w s_y^2) over pairs; tau-b when the weight is 1."""
+    xy = xx = yy = 0.0
+    for i, j in itertools.combinations(range(len(x)), 2):
+        a, b, w = sign(x[i] - x[j]), sign(y[i] - y[j]), weight(i, j)
+        xy, xx, yy = xy + w * a * b, xx + w * a * a, yy + w * b * b
+    return xy / math.sqrt(xx * yy) if xx and yy else math.nan
+
+
+def hyperbolic(first, second):
+    order = sorted(range(len(first)), key=lambda i: (first[i], second[i]), reverse=True)
+    rank = {arch: position for position, arch in enumerate(order)}
+    return lambda i, j: 1 / (rank[i] + 1) + 1 / (rank[j] + 1)
+
+
+def average_ranks(x) -> list[float]:
+    return [sum(v < u for v in x) + (sum(v == u for v in x) + 1) / 2 for u in x]
+
+
+def possible_tops(scores, k):
+    """Every top k, one per way of breaking the ties at its edge."""
+    edge = sorted(scores, reverse=True)[k - 1]
+    sure = [i for i, s in enumerate(scores) if s > edge]
+    tied = [i for i, s in enumerate(scores) if s == edge]
+    return [sure + list(rest) for rest in itertools.combinations(tied, k - len(sure))]
+
+
+def true_rank(truth, i) -> int:
+    return 1 + sum(other > truth[i] for other in truth)
+
+
+def test_tau_is_tau_b():
+    for x, y in vectors(300):
+        assert kendall_tau(x, y) == pytest.approx(weighted_agreement(x, y, lambda i, j: 1), abs=1e-12, nan_ok=True)
+
+
+def test_weighted_tau_is_the_mean_over_both_rankings():
+    for x, y in vectors(200):
+        both = weighted_agreement(x, y, hyperbolic(x, y)), weighted_agreement(x, y, hyperbolic(y, x))
+        assert weighted_tau(x, y) == pytest.approx(np.mean(both), abs=1e-12, nan_ok=True)
+
+
+def test_spearman_is_pearson_of_average_ranks():
+    for x, y in vectors(300):
+        if len(set(x)) == 1 or len(set(y)) == 1:
+            assert math.isnan(spearman(x, y))
+        else:
+            assert spearman(x, y) == pytest.approx(np.corrcoef(average_ranks(x), average_ranks(y))[0, 1], abs=1e-12)
+
+
+def test_top_k_measures_are_expectations_over_tie_breaks():
+    for x, y in vectors(200):
+        for k in range(1, len(x) + 1):
+            tops = possible_tops(x, k)
+            hits = [sum(true_rank(y, i) <= k for i in top) / k for top in tops]
+            best = [min(true_rank(y, i) for i in top) for top in tops]
+            assert precision_at_k(x, y, k) == pytest.approx(np.mean(hits))
+            rank, fraction = best_rank_at_k(x, y, k)
+            assert rank == pytest.approx(np.mean(best))
+            assert fraction == pytest.approx(rank / len(x))
+
+
+def test_regret_is_the_mean_over_the_tied_top():
+    for x, y in vectors(200):
+        top = [b for a, b in zip(x, y, strict=True) if a == max(x)]
+        assert regret(x, y) == pytest.approx(max(y) - np.mean(top))
+
+
+def test_a_perfect_ranking_is_perfect_even_with_ties():
+    truth = np.array([3.0, 3, 3, 1, 1, 0])
+    assert precision_at_k(truth, truth, 1) == precision_at_k(truth, truth, 4) == 1
+    assert best_rank_at_k(truth, truth, 2) == (1, 1 / 6)
+    assert regret(truth, truth) == 0
+    assert kendall_tau(truth, truth) == pytest.approx(1)
+
+
+def test_tiered_orders_like_pairs():
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        n = int(rng.integers(2, 15))
+        tiers, scores = rng.integers(0, 3, n).astype(np.int8), rng.integers(0, 4, n).astype(np.float32)
+        keys = [(-int(t), float(s)) for t, s in zip(tiers, scores, strict=True)]
+        assert tiered(tiers, scores).tolist() == [sorted(set(keys)).index(key) for key in keys]
+
+
+def test_tiered_puts_tier_0_on_top_whatever_the_scores():
+    assert tiered([0, 1, 2, 0], [0.1, 9, 99, 0.2]).tolist() == [2, 1, 0, 3]
+
+
+def test_infinite_scores_are_ranked():
+    scores, truth = [-np.inf, 1, np.inf, -np.inf], [1, 2, 3, 0]
+    assert kendall_tau(scores, truth) == pytest.approx(5 / math.sqrt(5 * 6))
+    assert weighted_tau(scores, truth) > 0.9
+    assert tiered([0, 0, 0, 0], scores).tolist() == [0, 1, 2, 0]
+    assert best_rank_at_k(scores, truth, 1) == (1, 0.25)
+
+
+@pytest.mark.parametrize("measure", [kendall_tau, spearman, weighted_tau])
+def test_constant_scores_have_no_correlation(measure):
+    assert math.isnan(measure([1, 1, 1], [1, 2, 3]))
+    assert math.isnan(measure([1, 2, 3], [1, 1, 1]))
+
+
+PAIRED = [kendall_tau, spearman, weighted_tau, regret, lambda x, y: precision_at_k(x, y, 1)]
+PAIRED += [lambda x, y: best_rank_at_k(x, y, 1), lambda x, y: tiered(y, x)]
+
+
+@pytest.mark.parametrize("measure", PAIRED)
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ([1.0, math.nan], [1, 2], "NaN"),
+        ([1.0, 2], [1, 2, 3], "one length"),
+        ([[1.0, 2]], [[1, 2]], "two vectors"),
+        ([1.0], [1], "at least 2"),
+        ([], [], "at least 2"),
+    ],
+)
+def test_bad_vectors(measure, x, y, message):
+    with pytest.raises(ValueError, match=message):
+        measure(x, y)
+
+
+@pytest.mark.parametrize("k", [0, -1, 4])
+def test_bad_k(k):
+    for measure in (precision_at_k, best_rank_at_k):
+        with pytest.raises(ValueError, match=r"1\.\.3"):
+            measure([1, 2, 3], [1, 2, 3], k)
+
+
+@pytest.mark.parametrize("tiers", [[0, -1], [0, 0.5]])
+def test_bad_tiers(tiers):
+    with pytest.raises(ValueError, match="tiers must be integers"):
+        tiered(tiers, [1, 2])
+
+
+def test_params_rank_nasbench201(shared):
+    table = pd.read_parquet(shared / "nb201" / "nb201_accuracies.parquet")
+    assert kendall_tau(table["cifar10_params"], table["cifar10_test_acc_200ep"]) == pytest.approx(0.5778, abs=5e-5)
+    assert kendall_tau(table["cifar10_flops_m"], table["cifar10_test_acc_200ep"]) == pytest.approx(0.5778, abs=5e-5)
