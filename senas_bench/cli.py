@@ -1,0 +1,542 @@
+"""The command line. Everything heavy is imported inside the commands, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from senas_bench.experiments.run import Runner
+    from senas_bench.experiments.spec import RunRecord, RunSpec
+
+app = typer.Typer(
+    name="senas-bench",
+    help="Train, shrink and expand weight-sharing supernets; reproduce the tables of the SE-NAS paper.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+benchmark_app = typer.Typer(no_args_is_help=True, help="Benchmark tables: the ground truth.", rich_markup_mode=None)
+data_app = typer.Typer(no_args_is_help=True, help="Image data sets.", rich_markup_mode=None)
+app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(data_app, name="data")
+
+OK, FAILED, USAGE, NO_DATA = 0, 1, 2, 3
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+PresetOption = Annotated[str, typer.Option(help="Size of the study: embedded, cpu or paper.")]
+SeedsOption = Annotated[str, typer.Option(help="Seeds, such as 0-9 or 0,3,5.")]
+DatasetOption = Annotated[
+    str | None, typer.Option(help="Images: digits, cifar10 or cifar100; the preset's by default.")
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")]
+JobsOption = Annotated[int, typer.Option(min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU).")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads per run; part of what makes results identical.")]
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the images.")]
+TruthOption = Annotated[
+    Path | None, typer.Option(help="Benchmark table (Parquet); by default the CIFAR-10 table of analog-nasbench.")
+]
+ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+@app.callback()
+def _root(
+    debug: DebugOption = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from senas_bench import __version__
+
+        print(__version__)
+        raise typer.Exit
+    if debug:
+        os.environ["SENAS_DEBUG"] = "1"
+
+
+@app.command()
+def reproduce(
+    artefacts: Annotated[list[str], typer.Argument(help="What to make: table3, or all.")],
+    preset: PresetOption = "embedded",
+    seeds: SeedsOption = "0-2",
+    methods: Annotated[str | None, typer.Option(help="Comma-separated methods; by default the artefact's.")] = None,
+    dataset: DatasetOption = None,
+    device: DeviceOption = Device.auto,
+    jobs: JobsOption = 0,
+    threads: ThreadsOption = 1,
+    executor: Annotated[str, typer.Option(help="serial or joblib.")] = "joblib",
+    data_dir: DataDirOption = None,
+    ground_truth: TruthOption = None,
+    results: ResultsOption = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave machine-dependent columns out.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make tables and figures of the paper: run what is missing, then render."""
+    from analysis.artefacts import ARTEFACTS
+    from analysis.formats import to_json, to_text, write
+    from senas_bench.experiments.store import RunStore
+    from senas_bench.groundtruth import load_ground_truth
+    from senas_bench.names import lookup
+
+    wanted = list(ARTEFACTS) if artefacts == ["all"] else artefacts
+    chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
+    truth = load_ground_truth(ground_truth)
+    names = _split(methods)
+    where = _device(device)
+    specs: dict[str, list[RunSpec]] = {
+        name: _specs(names or artefact.methods, preset, seeds, dataset, data_dir, where, threads)
+        for name, artefact in chosen.items()
+    }
+    distinct = list({spec.run_id: spec for group in specs.values() for spec in group}.values())
+    store = RunStore(results)
+    if dry_run:
+        _print_plan(store, distinct)
+        return
+    store.prepare()
+    if fresh:
+        for spec in distinct:
+            store.set_aside(spec)
+    failed = _compute(store, distinct, results, data_dir, executor, _jobs(jobs, where))
+    for name, artefact in chosen.items():
+        records = [store.load(spec) for spec in specs[name] if store.has(spec)]
+        if not records:
+            continue
+        table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=names)
+        paths = write(table, results)
+        if as_json:
+            print(to_json(table), end="")
+        else:
+            print(to_text(table))
+            print(f"written: {', '.join(str(path) for path in paths)}")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def rank(
+    out: Annotated[Path, typer.Option(help="Scores to write: .csv or .parquet with arch_str, score.")],
+    method: Annotated[str, typer.Option(help="Method whose ranking is wanted.")] = "spos+",
+    preset: PresetOption = "embedded",
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    dataset: DatasetOption = None,
+    device: DeviceOption = Device.auto,
+    threads: ThreadsOption = 1,
+    data_dir: DataDirOption = None,
+    results: ResultsOption = Path("runs"),
+) -> None:
+    """Run a method and write one score per arch of its widest final ranking."""
+    from analysis.tables import final_scores
+    from senas_bench.experiments.store import RunStore
+
+    if out.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"--out {out}: the name must end in .csv or .parquet")
+    if not out.resolve().parent.is_dir():
+        raise ValueError(f"--out {out}: folder {out.resolve().parent} does not exist; create it first")
+    specs = _specs([method], preset, str(seed), dataset, data_dir, _device(device), threads)
+    store = RunStore(results)
+    store.prepare()
+    if _compute(store, specs, results, data_dir, "serial", 1):
+        raise typer.Exit(FAILED)
+    scores = final_scores(store.scores(store.load(specs[0])))
+    if out.suffix == ".csv":
+        scores.to_csv(out, index=False)
+    else:
+        scores.to_parquet(out, index=False)
+    print(f"{len(scores)} archs scored by {method}; best {scores['arch_str'].iloc[0]}; written: {out}")
+
+
+@app.command("evaluate-ranking")
+def evaluate_ranking(
+    scores: Annotated[Path, typer.Argument(help="CSV or Parquet with columns arch_str and score.")],
+    dataset: Annotated[str, typer.Option(help="cifar10, cifar100 or imagenet16-120.")],
+    split: Annotated[str, typer.Option(help="val or test.")],
+    epochs: Annotated[int, typer.Option(help="12 or 200.")],
+    ground_truth: TruthOption = None,
+    k: Annotated[str, typer.Option(help="Sizes of the top for P@k and best-rank@k.")] = "10,100",
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare scores of archs with their ground-truth accuracy."""
+    from analysis.evaluation import evaluate_ranking as evaluate
+    from analysis.evaluation import read_scores
+    from senas_bench.groundtruth import Query, load_ground_truth
+
+    query = Query(dataset, split, epochs, "mean")
+    table = read_scores(scores)
+    truth = load_ground_truth(ground_truth)
+    ks = [_whole(text, "--k") for text in k.split(",")]
+    result = evaluate(table["arch_str"].tolist(), table["score"].to_numpy(), truth, query, ks=ks, n_resamples=resamples)
+    _print(result, as_json)
+
+
+@app.command()
+def cost(
+    arch: Annotated[str, typer.Argument(help="Arch string, or official index 0 to 15,624.")],
+    space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
+    dataset: Annotated[str, typer.Option(help="cifar10, cifar100 or imagenet16-120.")] = "cifar10",
+    as_json: JsonOption = False,
+) -> None:
+    """FLOPs (multiply-adds, millions) and parameters of a stand-alone network."""
+    import numpy as np
+
+    from senas_bench.names import lookup
+    from senas_bench.spaces import SPACES
+    from senas_bench.spaces.cost import SKELETONS, cost_table
+    from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
+
+    over = lookup("space", space, SPACES)
+    if arch.strip().isdecimal():
+        if int(arch) >= NB201.size:
+            raise ValueError(f"arch index {arch} is out of range; 0 to {NB201.size - 1}")
+        choice = official_archs()[int(arch)]
+    else:
+        choice = arch_from_str(arch)
+    costs = cost_table(over, lookup("dataset", dataset, SKELETONS))(np.array([choice]))
+    found = {"flops_m": float(costs["flops_m"][0]), "params": int(costs["params"][0])}
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print(f"{arch_to_str(choice)}\n{found['flops_m']:.6f} MFLOPs, {found['params'] / 1e6:.6f} M parameters")
+
+
+@app.command()
+def status(results: ResultsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """What a results folder holds: finished and unfinished runs."""
+    from senas_bench.experiments.store import RunStore
+
+    store = RunStore(results)
+    records = store.records()
+    done = [{"run": r.spec.run_id, "pick": r.pick, "wall_seconds": r.timing.get("wall_seconds")} for r in records]
+    unfinished = store.unfinished()
+    if as_json:
+        print(json.dumps({"finished": done, "unfinished": unfinished}, indent=1))
+        return
+    for line in done:
+        print(f"done        {line['run']:58} {line['wall_seconds'] or 0:9.1f} s  {line['pick']}")
+    for run_id in unfinished:
+        print(f"unfinished  {run_id}")
+    print(f"{len(done)} finished, {len(unfinished)} unfinished in {results}")
+
+
+@app.command()
+def doctor(
+    data_dir: DataDirOption = None, ground_truth: TruthOption = None, results: ResultsOption = Path("runs")
+) -> None:
+    """Check that this machine can run senas-bench, one line per thing."""
+    import platform
+
+    import torch
+
+    from senas_bench import __version__
+    from senas_bench.data import DATASETS, data_id
+    from senas_bench.errors import DataError
+    from senas_bench.groundtruth import load_ground_truth
+
+    problems = 0
+    print(f"ok       senas-bench {__version__}, Python {platform.python_version()}, torch {torch.__version__}")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print(f"ok       {len(_cores())} CPU cores, GPU: {gpu}")
+    for name in DATASETS:
+        try:
+            print(f"ok       images {name}: {data_id(name, data_dir)}")
+        except DataError as error:
+            print(f"missing  images {name}: {error}")
+    try:
+        truth = load_ground_truth(ground_truth)
+        print(f"ok       ground truth {truth.name}: {', '.join(map(str, truth.queries()))}")
+    except (DataError, ValueError) as error:
+        problems += 1
+        print(f"problem  ground truth: {error}")
+    place = results if results.exists() else results.resolve().parent
+    if os.access(place, os.W_OK):
+        print(f"ok       results go to {results}")
+    else:
+        problems += 1
+        print(f"problem  results folder {results} cannot be written; name another with --results")
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+@benchmark_app.command("import")
+def benchmark_import(
+    source: Annotated[Path, typer.Argument(help="Parquet or CSV table in the documented schema.")],
+    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+) -> None:
+    """Check a table of accuracies and write it in canonical form."""
+    from senas_bench.groundtruth import import_table
+
+    truth = import_table(source, out)
+    print(f"{len(truth.arch_strs)} archs, {', '.join(map(str, truth.queries()))}; written: {out}")
+
+
+@benchmark_app.command("info")
+def benchmark_info(ground_truth: TruthOption = None, as_json: JsonOption = False) -> None:
+    """What a table holds."""
+    from senas_bench.groundtruth import benchmark_info as info
+    from senas_bench.groundtruth import load_ground_truth
+
+    _print(info(load_ground_truth(ground_truth)), as_json)
+
+
+@benchmark_app.command("query")
+def benchmark_query(
+    arch: Annotated[str, typer.Argument(help="Arch string or official index.")],
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Only this training length.")] = None,
+    ground_truth: TruthOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The accuracies of one arch, percent."""
+    from senas_bench.groundtruth import benchmark_query as query
+    from senas_bench.groundtruth import load_ground_truth
+
+    _print(query(load_ground_truth(ground_truth), arch, dataset=dataset, split=split, epochs=epochs), as_json)
+
+
+@benchmark_app.command("verify")
+def benchmark_verify(ground_truth: TruthOption = None) -> None:
+    """Check schema, hash, values and known anchors of a table."""
+    from senas_bench.groundtruth import benchmark_verify as verify
+
+    problems = verify(ground_truth)
+    for problem in problems:
+        print(problem)
+    print("ok" if not problems else f"{len(problems)} problems")
+    if problems:
+        raise typer.Exit(NO_DATA)
+
+
+@data_app.command("list")
+def data_list(data_dir: DataDirOption = None) -> None:
+    """Which data sets are there."""
+    from senas_bench.data import DATASETS, data_id
+    from senas_bench.errors import DataError
+
+    for name in DATASETS:
+        try:
+            print(f"{name:12} {data_id(name, data_dir)}")
+        except DataError as error:
+            print(f"{name:12} missing: {error}")
+
+
+@data_app.command("download")
+def data_download(
+    name: Annotated[str, typer.Argument(help="cifar10 or cifar100.")], data_dir: DataDirOption = None
+) -> None:
+    """Fetch the official files of a data set."""
+    from senas_bench.data import DATASETS
+    from senas_bench.names import lookup
+
+    images = lookup("dataset", name, DATASETS)(data_dir, True)
+    print(f"{name}: {len(images.train_x)} training images, {images.data_id}")
+
+
+@data_app.command("verify")
+def data_verify(name: Annotated[str, typer.Argument(help="Data set.")], data_dir: DataDirOption = None) -> None:
+    """Read a data set whole, with its checksums."""
+    from senas_bench.data import DATASETS
+    from senas_bench.names import lookup
+
+    images = lookup("dataset", name, DATASETS)(data_dir, False)
+    test = 0 if images.test_x is None else len(images.test_x)
+    print(
+        f"{name}: {len(images.train_x)} training and {test} test images, {images.num_classes} classes, {images.data_id}"
+    )
+
+
+def _specs(
+    methods: Any, preset: str, seeds: str, dataset: str | None, data_dir: Path | None, device: str, threads: int
+) -> list[RunSpec]:
+    from senas_bench.experiments.run import make_spec
+
+    if data_dir is not None and not data_dir.is_dir():
+        from senas_bench.errors import DataError
+
+        raise DataError(f"--data-dir {data_dir} is not a folder; name the folder with the image files")
+    return [
+        make_spec(m, seed, preset, dataset=dataset, data_dir=data_dir, device=device, threads=threads)
+        for seed in parse_seeds(seeds)
+        for m in methods
+    ]
+
+
+def _compute(
+    store: Any, specs: list[RunSpec], results: Path, data_dir: Path | None, executor: str, jobs: int
+) -> list[RunSpec]:
+    """Run what is missing; the specs that failed."""
+    from contextlib import closing
+
+    from senas_bench.experiments.executors import EXECUTORS
+    from senas_bench.experiments.run import Runner
+    from senas_bench.names import lookup
+
+    make = lookup("executor", executor, EXECUTORS)
+    missing = store.missing(specs)
+    print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished, {len(missing)} to compute", file=sys.stderr)
+    if not missing:
+        return []
+    jobs = min(jobs, len(missing))
+    live = jobs == 1 and sys.stderr.isatty()
+    runner: Runner = Runner(results, data_dir, tuple(sys.argv[1:]), "rich" if live else "plain")
+    failed = []
+    with closing(make(jobs).map(runner, missing)) as outcomes:
+        for done, (spec, outcome) in enumerate(outcomes, start=1):
+            if isinstance(outcome, Exception):
+                failed.append(spec)
+                print(f"[{done}/{len(missing)}] {spec.run_id} FAILED: {outcome}", file=sys.stderr)
+                if os.environ.get("SENAS_DEBUG"):
+                    print("\n".join(getattr(outcome, "__notes__", [])), file=sys.stderr)
+            else:
+                seconds = outcome.timing["wall_seconds"]
+                print(f"[{done}/{len(missing)}] {spec.run_id} done in {seconds:.1f} s", file=sys.stderr)
+    return failed
+
+
+def _print_plan(store: Any, specs: list[RunSpec]) -> None:
+    """What would run, and what it costs by the finished runs of the same method and preset at hand."""
+    from statistics import median
+
+    known: dict[tuple[str, str], list[float]] = {}
+    records: list[RunRecord] = store.records()
+    for record in records:
+        key = (record.spec.method, record.spec.preset)
+        known.setdefault(key, []).append(record.timing["wall_seconds"])
+    missing = {spec.run_id for spec in store.missing(specs)}
+    total, unknown = 0.0, 0
+    for spec in specs:
+        times = known.get((spec.method, spec.preset))
+        estimate = f"about {median(times):.0f} s" if times else "cost unknown: no finished run to go by"
+        state = estimate if spec.run_id in missing else "finished"
+        print(f"{spec.run_id:60} {state}")
+        if spec.run_id in missing:
+            total += median(times) if times else 0
+            unknown += not times
+    print(f"{len(missing)} of {len(specs)} runs to compute: {total / 60:.1f} core-minutes, {unknown} of unknown cost")
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    for key, value in result.items():
+        rows = value if isinstance(value, list) and value and isinstance(value[0], dict) else None
+        if rows is None:
+            print(f"{key}: {value}")
+        else:
+            print(f"{key}:")
+            for row in rows:
+                print("  " + ", ".join(f"{name} {item}" for name, item in row.items()))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from `0-9`, `3` or `0,2,5-7`.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and (not high.isdecimal() or int(high) < int(low))):
+            raise ValueError(f"bad seeds {text!r}; write 0-9, 3 or 0,2,5-7")
+        seeds += range(int(low), int(high or low) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def _split(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None
+
+
+def _whole(text: str, option: str) -> int:
+    if not text.strip().isdecimal() or not int(text):
+        raise ValueError(f"{option} {text!r} must be a positive whole number")
+    return int(text)
+
+
+def _device(device: Device) -> str:
+    if device is Device.cpu:
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device is Device.cuda:
+        raise ValueError("--device cuda: this machine has no usable CUDA GPU; use --device cpu or auto")
+    return "cpu"
+
+
+def _cores() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _jobs(jobs: int, device: str) -> int:
+    return jobs or (1 if device == "cuda" else len(_cores()))
+
+
+def _resume_command() -> str:
+    import shlex
+
+    return shlex.join(["senas-bench", *(a for a in sys.argv[1:] if a != "--fresh")])
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise SystemExit(128 + signum)
+
+
+def main() -> None:
+    """Entry point: errors become one line and an exit code (0 ok, 1 a run failed, 2 usage, 3 data)."""
+    from senas_bench.errors import DataError, RunError
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=False)
+        code = OK
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else USAGE
+    except Exception as error:
+        if os.environ.get("SENAS_DEBUG"):
+            raise
+        code = _report(error, DataError, RunError)
+    if code in (130, 143):
+        print(f"interrupted; what is finished is kept. Go on with: {_resume_command()}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _report(error: Exception, data_error: type[Exception], run_error: type[Exception]) -> int:
+    """Print one line about an error; the exit code."""
+    if hasattr(error, "format_message"):  # a usage error of the command line parser
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return USAGE
+    known = isinstance(error, (data_error, run_error, ValueError, FileNotFoundError))
+    prefix = "error" if known else f"error: {type(error).__name__}"
+    hint = "" if known else " (this is a bug; --debug shows where)"
+    print(f"{prefix}: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+    if isinstance(error, (data_error, FileNotFoundError)):
+        return NO_DATA
+    return USAGE if isinstance(error, ValueError) else FAILED
+
+
+if __name__ == "__main__":
+    main()
