@@ -43,22 +43,19 @@ class Preset:
     recipes: Mapping[str, TrainingRecipe] = field(hash=False)
     note: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values, for a spec."""
-        return {**asdict(self), "recipes": {name: _plain(recipe) for name, recipe in self.recipes.items()}}
+    def to_settings(self, recipe: str) -> dict[str, Any]:
+        """JSON values for the spec of a method that trains with `recipe`: `preset`, the sizes that all methods
+        share, and `recipe`, its own."""
+        sizes = {name: value for name, value in asdict(self).items() if name not in ("recipes", "note")}
+        chosen = asdict(self.recipes[recipe])
+        return {"preset": sizes, "recipe": {**chosen, "stage_epochs": list(chosen["stage_epochs"])}}
 
     @staticmethod
-    def from_dict(raw: Mapping[str, Any]) -> Preset:
-        """Inverse of `to_dict`."""
-        recipes = {
-            name: TrainingRecipe(**{**fields, "stage_epochs": tuple(fields["stage_epochs"])})
-            for name, fields in raw["recipes"].items()
-        }
-        return Preset(**{**raw, "recipes": recipes})
-
-
-def _plain(recipe: TrainingRecipe) -> dict[str, Any]:
-    return {**asdict(recipe), "stage_epochs": list(recipe.stage_epochs)}
+    def from_settings(settings: Mapping[str, Any], recipe: str) -> Preset:
+        """Inverse of `to_settings`: a preset with that one recipe."""
+        fields = settings["recipe"]
+        chosen = TrainingRecipe(**{**fields, "stage_epochs": tuple(fields["stage_epochs"])})
+        return Preset(**settings["preset"], recipes={recipe: chosen})
 
 
 PRESETS = {
@@ -87,16 +84,18 @@ PRESETS = {
         channels=8,
         cells=1,
         held_out=5000,
-        score_images=500,
-        score_batch=500,
+        score_images=1000,
+        score_batch=125,
         bn_mode="batch",
         calibration_images=1000,
         pad=2,
         flip=True,
         rank_archs=0,
         recipes={
-            "reference": TrainingRecipe(batch_size=128),
-            "tuned": TrainingRecipe(batch_size=128, lr=0.2, lr_min=0.2),
+            "reference": TrainingRecipe(batch_size=128, snapshots=8),
+            "tuned": TrainingRecipe(
+                batch_size=64, lr=0.1, lr_min=0.1, sampling="per_cell", snapshots=8, snapshot_epochs=8
+            ),
         },
         note="a proxy: images at 16x16, networks of 8 channels and 1 cell per stage",
     ),

@@ -56,7 +56,7 @@ def make_spec(
     chosen = lookup("method", method, METHODS)
     sizes = sizes or lookup("preset", preset, PRESETS)
     dataset = dataset or sizes.dataset
-    settings = {"method": _jsonable(chosen), "preset": sizes.to_dict()}
+    settings = {"method": _jsonable(chosen), **sizes.to_settings(chosen.recipe)}
     return RunSpec(
         method=method,
         seed=seed,
@@ -156,9 +156,10 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     from senas_bench.networks import NETWORKS
     from senas_bench.ranking.score_archs import Evaluation
 
-    sizes = Preset.from_dict(spec.settings["preset"])
+    kind = METHODS[spec.method].recipe
+    sizes = Preset.from_settings(spec.settings, kind)
     space = lookup("space", spec.space, SPACES)
-    recipe = sizes.recipes[METHODS[spec.method].recipe]
+    recipe = sizes.recipes[kind]
     device = torch.device(spec.device)
     images = lookup("dataset", spec.dataset, DATASETS)(data_dir, False)
     resolution = sizes.resolution or images.train_x.shape[1]

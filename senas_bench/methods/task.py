@@ -200,7 +200,7 @@ class Task:
         if kept is None:
             self.progress.stage(f"{trained.phase} {label}", len(archs))
             started = time.monotonic()
-            scores, passes = estimate(
+            scores, work = estimate(
                 trained.network,
                 trained.snapshots,
                 archs,
@@ -209,14 +209,10 @@ class Task:
                 lambda share: self.progress.step(int(share * len(archs))),
             )
             self.progress.step(len(archs))
-            kept = {
-                "scores": scores,
-                "passes": np.array(passes),
-                "seconds": np.array(time.monotonic() - started),
-            }
+            kept = {"scores": scores, "seconds": np.array(time.monotonic() - started)}
+            kept |= {name: np.array(count) for name, count in work.items()}
             _write_arrays(path, kept)
-        passes = int(kept["passes"])
-        counts = {"archs_scored": passes, "forward_paths": passes, "images_scored": passes * self.evaluation.images}
+        counts = {name: int(kept[name]) for name in COUNTERS if name in kept}
         self.budget.add(purpose, float(kept["seconds"]), counts)
         return kept["scores"]
 

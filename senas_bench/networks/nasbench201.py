@@ -12,7 +12,7 @@ from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, NODES, NONE, SKI
 from senas_bench.spaces.space import Arch, SearchSpace
 
 from .choice import ChoiceEdge, partial_key
-from .operations import ConvBN, ReductionBlock, average_pool_3x3
+from .operations import AveragePool3x3, ConvBN, ReductionBlock
 
 KERNELS = {CONV1: 1, CONV3: 3}
 _INTO = [[(e, source) for e, (source, target) in enumerate(EDGES) if target == node] for node in range(NODES)]
@@ -28,6 +28,7 @@ class Cell(nn.Module):
             return ConvBN(channels, channels, KERNELS[op], affine=affine) if op in KERNELS else None
 
         self.choices = nn.ModuleList(ChoiceEdge(edge, space, make) for edge in range(len(EDGES)))
+        self.pool = AveragePool3x3(channels)
 
     def forward(self, x: torch.Tensor, arch: Arch, live: Arch, cache: dict[int, Any] | None = None) -> torch.Tensor:
         """Run one arch.
@@ -63,7 +64,7 @@ class Cell(nn.Module):
                             rectified[source] = torch.relu(value)
                         output = self.choices[edge].copies[key](rectified[source])
                     else:
-                        output = average_pool_3x3(value)
+                        output = self.pool(value)
                     if cache is not None:
                         cache[edge][1][key] = output
                 total = output if total is None else total + output

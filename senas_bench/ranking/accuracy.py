@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from torch import nn
@@ -11,6 +13,7 @@ from senas_bench.training.snapshots import Snapshots
 
 from .score_archs import Evaluation, score_archs
 
+T = TypeVar("T")
 ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik")
 
 
@@ -21,20 +24,24 @@ def estimate(
     evaluation: Evaluation,
     estimator: str,
     tick: Callable[[float], None] = lambda share: None,
-) -> tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, dict[str, int]]:
     """P(a) for each arch.
 
     - `weight-average`: accuracy with the average of the snapshots (Eq. 4, the paper's).
     - `snapshot-accuracy`: mean accuracy over the snapshots, percent.
     - `snapshot-loglik`: mean log-likelihood of the label over the snapshots, nats.
 
+    The snapshots share the validation batches out among themselves, so all estimators cost the same:
+    weights differ more between snapshots than scores between images. Every arch meets the same pairs
+    of snapshot and batch.
+
     Args:
         archs: `(n, edges)`.
         tick: Told now and then which share of the work is done.
 
     Returns:
-        `(n,)` estimates, higher is better, and the number of forward passes of the validation set.
-        The network's own weights are what they were before.
+        `(n,)` estimates, higher is better; and the work: `archs_scored` and `forward_paths` (evaluations of
+        a distinct arch with one set of weights) and `images_scored`. The network keeps its own weights.
 
     Raises:
         ValueError: Unknown estimator.
@@ -44,15 +51,22 @@ def estimate(
     states = [snapshots.mean] if estimator == "weight-average" else snapshots.states
     own = {name: value.clone() for name, value in network.state_dict().items()}
     total = np.zeros(len(archs))
-    passes = 0
+    passes = images = 0
     try:
         for k, state in enumerate(states):
             network.load_state_dict(state)
+            part = replace(evaluation, batches=share_of(evaluation.batches, k, len(states)))
             accuracy, loglik, distinct = score_archs(
-                network, archs, evaluation, lambda share, k=k: tick((k + share) / len(states))
+                network, archs, part, lambda share, k=k: tick((k + share) / len(states))
             )
             total += loglik if estimator == "snapshot-loglik" else accuracy
             passes += distinct
+            images += distinct * part.images
     finally:
         network.load_state_dict(own)
-    return total / len(states), passes
+    return total / len(states), {"archs_scored": passes, "forward_paths": passes, "images_scored": images}
+
+
+def share_of(batches: Sequence[T], k: int, count: int) -> list[T]:
+    """The batches that snapshot `k` of `count` scores: every `count`-th, or one where there are fewer."""
+    return list(batches[k::count]) if len(batches) >= count else [batches[k % len(batches)]]

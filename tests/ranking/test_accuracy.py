@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from senas_bench.networks import NB201Network
-from senas_bench.ranking.accuracy import ESTIMATORS, estimate
+from senas_bench.ranking.accuracy import ESTIMATORS, estimate, share_of
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.spaces import NB201
 from senas_bench.training.snapshots import Snapshots
@@ -43,24 +43,49 @@ ARCHS = np.array([[0], [1]], np.int8)
 
 def test_weight_average():
     """Mean logits: arch 0 has log(3)/2 > log(2)/2 and says 0, right 3 times of 4; arch 1 says 1, right once."""
-    got, passes = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "weight-average")
+    got, work = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "weight-average")
     assert got.tolist() == [75.0, 25.0]
-    assert passes == 2
+    assert work == {"archs_scored": 2, "forward_paths": 2, "images_scored": 2 * 4}
 
 
 def test_snapshot_accuracy():
     """Arch 0 says 0, then 1: 75 and 25 percent. Arch 1 says 1 twice."""
-    got, passes = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "snapshot-accuracy")
+    got, work = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "snapshot-accuracy")
     assert got.tolist() == [50.0, 25.0]
-    assert passes == 4
+    assert work == {"archs_scored": 4, "forward_paths": 4, "images_scored": 4 * 4}
 
 
 def test_snapshot_loglik():
-    got, passes = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "snapshot-loglik")
+    got, _ = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "snapshot-loglik")
     arch_0 = ((3 * log(3 / 4) + log(1 / 4)) / 4 + (3 * log(1 / 3) + log(2 / 3)) / 4) / 2
     arch_1 = ((3 * log(1 / 5) + log(4 / 5)) / 4 + (3 * log(1 / 2.0001) + log(1.0001 / 2.0001)) / 4) / 2
     np.testing.assert_allclose(got, [arch_0, arch_1], rtol=1e-6)
-    assert passes == 4
+
+
+def test_snapshots_share_the_batches_out():
+    """Two batches: the first snapshot scores labels 0 0 0 1, the second 1 1 1 1."""
+    batches = [*ONE_BATCH.batches, (torch.zeros(4, 1), torch.ones(4, dtype=int))]
+    got, work = estimate(FIRST, snapshots_of(FIRST, SECOND), ARCHS, Evaluation(batches, "batch"), "snapshot-accuracy")
+    assert got.tolist() == [(75 + 100) / 2, (25 + 100) / 2]
+    assert work == {"archs_scored": 4, "forward_paths": 4, "images_scored": 4 * 4}
+    got, work = estimate(FIRST, snapshots_of(FIRST, SECOND), ARCHS, Evaluation(batches, "batch"), "weight-average")
+    assert got.tolist() == [(75 + 0) / 2, (25 + 100) / 2]
+    assert work["images_scored"] == 2 * 8
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("batches", [1, 2, 4, 5])
+def test_shares_of_the_batches(batches, count):
+    """Each batch to one snapshot; where batches are fewer, one to each snapshot and each to as many."""
+    shares = [share_of(range(batches), k, count) for k in range(count)]
+    used = sorted(batch for share in shares for batch in share)
+    if batches >= count:
+        assert used == list(range(batches))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    else:
+        assert all(len(share) == 1 for share in shares)
+        times = [used.count(batch) for batch in range(batches)]
+        assert max(times) - min(times) <= 1 <= min(times)
 
 
 def a_network(seed: int) -> NB201Network:

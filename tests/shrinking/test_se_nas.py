@@ -76,7 +76,7 @@ def test_an_edge_without_choice_does_not_change_the_others():
 @pytest.mark.parametrize("normalizer", ["mean", "minmax"])
 @pytest.mark.parametrize("value", [50.0, 0.1])
 def test_no_difference_on_an_edge_is_infinite(normalizer, value):
-    """SC = 0. The edge is contested, so its zeros do count in the mean of SC. (Three times 0.1 is not 0.3 in floats.)"""
+    """SC = 0. The edge is contested, so its zeros do count in the mean of SC. (In floats, 3 * 0.1 is not 0.3.)"""
     flat = {(0, 0): value, (0, 1): value, (0, 2): value, (1, 0): 40.0, (1, 3): 44.0}
     scores = operator_scores(flat, normalizer)
     assert [scores[0, op] for op in (0, 1, 2)] == [inf] * 3

@@ -1,0 +1,282 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from senas_bench.experiments import run as run_module
+from senas_bench.experiments import store as store_module
+from senas_bench.experiments.presets import PRESETS, Preset
+from senas_bench.experiments.progress import SilentProgress
+from senas_bench.experiments.run import REPORT_SEED, Runner, make_spec, make_task, report_archs, run
+from senas_bench.experiments.spec import RunRecord, RunSpec
+from senas_bench.experiments.store import RunStore
+from senas_bench.methods import METHODS, se_nas
+from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
+from senas_bench.training import loop
+
+EMBEDDED = PRESETS["embedded"]
+TINY = replace(
+    EMBEDDED,
+    channels=4,
+    score_images=50,
+    score_batch=50,
+    calibration_images=100,
+    rank_archs=40,
+    recipes={
+        name: replace(recipe, stage_epochs=(1, 1, 1), batch_size=256, snapshots=2)
+        for name, recipe in EMBEDDED.recipes.items()
+    },
+)
+
+
+def tiny_spec(method: str = "spos", seed: int = 0, **changes) -> RunSpec:
+    return make_spec(method, seed, "embedded", sizes=replace(TINY, **changes))
+
+
+def few_samples(set_item, set_attribute) -> None:
+    """Make SE-NAS quick, here and in the processes that the tests start."""
+    method = METHODS["se-nas"]
+    set_item(METHODS, "se-nas", replace(method, criterion=replace(method.criterion, per_operator=4)))
+    set_attribute(se_nas, "RANK_LIMIT", 50)
+    set_attribute(loop, "CHECKPOINT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    few_samples(monkeypatch.setitem, monkeypatch.setattr)
+
+
+def lasting(record: RunRecord) -> RunRecord:
+    return replace(record, timing={}, provenance={})
+
+
+def test_unknown_names_are_refused_with_a_hint():
+    with pytest.raises(ValueError, match=r"unknown method 'spo'; did you mean 'spos'\? one of: "):
+        make_spec("spo", 0, "embedded")
+    with pytest.raises(ValueError, match=r"unknown preset 'embeded'; did you mean 'embedded'\? one of: embedded, cpu"):
+        make_spec("spos", 0, "embeded")
+    with pytest.raises(ValueError, match=r"unknown dataset 'cifar'; did you mean 'cifar10'\? one of: digits"):
+        make_spec("spos", 0, "embedded", dataset="cifar")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_spec_is_json_and_reads_back_as_itself(method, preset):
+    spec = make_spec(method, 3, preset, dataset="digits")
+    again = RunSpec(**json.loads(json.dumps(asdict(spec))))
+    assert again.run_id == spec.run_id
+    assert asdict(again) == asdict(spec)
+    assert Preset.from_dict(again.settings["preset"]) == PRESETS[preset]
+
+
+def test_every_setting_is_part_of_the_identity():
+    base = tiny_spec()
+    ids = [
+        base.run_id,
+        tiny_spec(seed=1).run_id,
+        tiny_spec(method="spos+").run_id,
+        tiny_spec(bn_mode="recalibrate").run_id,
+        tiny_spec(recipes={**TINY.recipes, "reference": replace(TINY.recipes["reference"], clip=1.0)}).run_id,
+        replace(base, threads=2).run_id,
+        replace(base, data_id="0" * 16).run_id,
+    ]
+    assert len(set(ids)) == len(ids)
+    assert tiny_spec().run_id == base.run_id
+    assert all(run_id.startswith("spos") and "-embedded-digits-s" in run_id for run_id in ids)
+
+
+def test_the_settings_of_a_method_name_its_strategies():
+    settings = make_spec("se-nas", 0, "embedded").settings["method"]
+    assert settings["criterion"] == {
+        "kind": "SeNasCriterion", "estimator": "weight-average", "per_operator": 100, "normalizer": "mean",
+    }  # fmt: skip
+    assert (settings["drop"], settings["threshold"]) == (10, 50)
+
+
+def test_a_spec_of_another_version_is_refused(tmp_path):
+    spec = tiny_spec()
+    other = replace(spec, settings={**spec.settings, "method": {**spec.settings["method"], "search": "evolution"}})
+    with pytest.raises(ValueError, match="other settings of 'spos'") as caught:
+        run(other, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_spec_that_was_read_from_a_file_runs_the_same(tmp_path):
+    spec = tiny_spec()
+    stored = RunSpec(**json.loads(json.dumps(asdict(spec))))
+    (one, scores), (other, again) = run(spec, tmp_path), run(stored, tmp_path / "..")
+    assert lasting(one).to_json() == lasting(other).to_json()
+    pd.testing.assert_frame_equal(scores, again, check_exact=True)
+
+
+def test_the_fixed_sample_is_the_same_in_every_run():
+    sample = report_archs(NB201, 1000)
+    assert len(np.unique(sample, axis=0)) == len(sample) == 1000
+    assert np.array_equal(sample, report_archs(NB201, 1000))
+    assert np.array_equal(sample, NB201.sample_distinct(np.random.default_rng(REPORT_SEED), 1000))
+    assert np.array_equal(report_archs(NB201, 0), NB201.archs())
+
+
+def test_task_is_what_the_spec_says(tmp_path):
+    spec = tiny_spec("spos+", seed=5)
+    task = make_task(spec, tmp_path, None, SilentProgress())
+    assert task.recipe == TINY.recipes["tuned"]
+    assert (task.seed, task.space, task.report_set, len(task.report_archs)) == (5, NB201, "sample", 40)
+    assert task.evaluation.images == 50 and task.evaluation.bn_mode == "batch"
+    assert sum(map(len, task.evaluation.calibration)) == 100
+    assert len(task.loaders.train) == (1797 - 400) // 256
+    archs = np.array([official_archs()[0], (3,) * 6], np.int8)
+    for arch, params in zip(archs.tolist(), task.cost(archs)["params"], strict=True):
+        network = task.build(NB201.only(tuple(arch)), affine=True)
+        assert sum(weight.numel() for weight in network.parameters()) == params
+
+
+def test_whole_space_when_the_preset_says_so(tmp_path):
+    task = make_task(tiny_spec(rank_archs=0), tmp_path, None, SilentProgress())
+    assert (task.report_set, len(task.report_archs)) == ("full", 15625)
+
+
+def test_fresh_weights_are_the_same_at_each_call_and_leave_the_global_generator_alone(tmp_path):
+    import torch
+
+    task, other = (make_task(tiny_spec(seed=seed), tmp_path, None, SilentProgress()) for seed in (0, 1))
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    weights = [one.build(NB201).state_dict()["head.weight"] for one in (task, task, other)]
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_phases_draw_independent_numbers(tmp_path):
+    task = make_task(tiny_spec(), tmp_path, None, SilentProgress())
+    draws = {phase: task.rng(phase).integers(2**62) for phase in ("stage-1-paths", "stage-1-images", "stage-2-paths")}
+    assert len(set(draws.values())) == 3
+    assert task.rng("stage-1-paths").integers(2**62) == draws["stage-1-paths"]
+
+
+def test_too_few_images_to_fill_a_scoring_batch_are_an_error(tmp_path):
+    """Not a run whose every score is NaN."""
+    with pytest.raises(ValueError):
+        run(tiny_spec("untrained", score_images=49), tmp_path)
+
+
+def test_scores_come_best_first_under_the_names_of_the_archs(tmp_path):
+    _, scores = run(tiny_spec("spos+"), tmp_path)
+    assert list(scores.columns) == ["set", "stage", "epoch", "arch_str", "tier", "score"]
+    assert scores.score.is_monotonic_decreasing
+    names = {arch_to_str(tuple(row)) for row in report_archs(NB201, 40).tolist()}
+    assert set(scores.arch_str) == names and len(scores) == 40
+    assert scores.dtypes.astype(str)[["stage", "epoch", "tier", "score"]].tolist() == [
+        "int8", "int16", "int8", "float32",
+    ]  # fmt: skip
+
+
+def test_runner_keeps_the_record_and_cleans_up(tmp_path, monkeypatch):
+    spec, store = tiny_spec(), RunStore(tmp_path)
+    record = Runner(tmp_path, command=("reproduce", "table3"))(spec)
+    assert store.load(spec) == record
+    assert store.scores(record).arch_str[0] in {arch_to_str(tuple(row)) for row in report_archs(NB201, 40).tolist()}
+    assert arch_from_str(record.pick) in NB201
+    assert record.provenance["command"] == ["reproduce", "table3"]
+    assert set(record.timing) == {"search_seconds", "report_seconds", "wall_seconds"}
+    assert not (tmp_path / "work" / spec.run_id).exists()
+    monkeypatch.setattr(run_module, "run", lambda *_: pytest.fail("it is finished"))
+    assert Runner(tmp_path)(spec) == record
+
+
+def test_an_interrupted_runner_leaves_its_work_and_goes_on(tmp_path, monkeypatch, quick):
+    expected = Runner(tmp_path / "whole")(tiny_spec("se-nas"))
+    spec, root = tiny_spec("se-nas"), tmp_path / "broken"
+
+    class Failing(SilentProgress):
+        def message(self, text):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_progress", lambda kind, label: Failing())
+        with pytest.raises(KeyboardInterrupt):
+            Runner(root)(spec)
+    assert RunStore(root).missing([spec]) == [spec]
+    assert {path.name for path in (root / "work" / spec.run_id).iterdir()} == {
+        "stage-1.safetensors", "stage-1-ranking.npz", "stage-1-criterion.npz",
+    }  # fmt: skip
+    assert lasting(Runner(root)(spec)) == lasting(expected)
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_damaged_work_is_done_again(tmp_path, monkeypatch, quick, damage):
+    """Whatever of an unfinished run is unreadable, down to half a file, is computed anew."""
+    spec = tiny_spec("se-nas")
+    expected, _ = run(spec, tmp_path)
+    files = list(tmp_path.iterdir())
+    assert len(files) == 3 + 3 + 2  # checkpoints, rankings, operator scores
+    for file in files:
+        data = file.read_bytes()
+        file.write_bytes(data[: len(data) // 2] if damage is None else damage)
+    record, _ = run(spec, tmp_path)
+    assert lasting(record) == lasting(expected)
+
+
+KILLED = """
+import json, os, runpy, signal, sys
+globals().update(runpy.run_path(sys.argv[1]))
+few_samples(dict.__setitem__, setattr)
+spec, root, suffix, left = RunSpec(**json.loads(sys.argv[2])), Path(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+replace_file = os.replace
+
+def deadly(source, target):
+    global left
+    left -= str(target).endswith(suffix)
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace_file(source, target)
+
+os.replace = deadly
+Runner(root)(spec)
+"""
+
+
+def killed(spec: RunSpec, root: Path, suffix: str, nth: int) -> None:
+    """Run a spec in a process that dies when its n-th file of a kind is written but not yet in place."""
+    command = [sys.executable, "-c", KILLED, __file__, json.dumps(asdict(spec)), str(root), suffix, str(nth)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_kill_9_costs_nothing_but_time(tmp_path, quick):
+    """Killed at the checkpoint of the second stage, then again with the scores written and the record not yet."""
+    spec, root = tiny_spec("se-nas"), tmp_path / "killed"
+    whole = Runner(tmp_path / "whole")(spec)
+    killed(spec, root, ".safetensors", 2)
+    work = {path.name for path in (root / "work" / spec.run_id).iterdir()}
+    assert {name for name in work if not name.startswith(".")} == {
+        "stage-1.safetensors", "stage-1-ranking.npz", "stage-1-criterion.npz",
+    }  # fmt: skip
+    killed(spec, root, ".json", 1)
+    store = RunStore(root)
+    assert store.missing([spec]) == [spec]
+    assert [path.suffix for path in (root / "runs").iterdir() if not path.name.startswith(".")] == [".parquet"]
+    record = Runner(root)(spec)
+    assert lasting(record) == lasting(whole)
+    assert record.scores_sha256 == whole.scores_sha256 is not None
+    assert sorted(os.listdir(root / "runs")) == [f"{spec.run_id}.json", f"{spec.run_id}.parquet"]
+    assert not (root / "work" / spec.run_id).exists()
+
+
+def test_a_run_that_failed_leaves_no_record(tmp_path, monkeypatch):
+    from senas_bench.errors import RunError
+
+    spec = tiny_spec(recipes={name: replace(recipe, lr=1e30, clip=0.0) for name, recipe in TINY.recipes.items()})
+    with pytest.raises(RunError, match="training loss is"):
+        Runner(tmp_path)(spec)
+    assert not RunStore(tmp_path).has(spec)
+    assert store_module.RunStore(tmp_path).records() == []

@@ -1,0 +1,285 @@
+"""What every search method must do."""
+
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.progress import SilentProgress
+from senas_bench.experiments.run import make_spec, report_archs, run
+from senas_bench.experiments.spec import RunRecord
+from senas_bench.methods import METHODS, se_nas
+from senas_bench.methods.baselines import LargestCost, RandomSearch
+from senas_bench.methods.task import COUNTERS, Task
+from senas_bench.names import lookup
+from senas_bench.networks import NB201Network
+from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str
+from senas_bench.training import loop
+
+TRAIN_IMAGES = 1797 - 400
+BATCH = 128
+STEPS = 3 * (TRAIN_IMAGES // BATCH)
+TINY = replace(
+    PRESETS["embedded"],
+    channels=4,
+    score_images=100,
+    score_batch=100,
+    calibration_images=100,
+    rank_archs=60,
+    recipes={
+        name: replace(recipe, stage_epochs=(1, 1, 1), batch_size=BATCH, snapshots=2)
+        for name, recipe in PRESETS["embedded"].recipes.items()
+    },
+)
+DETERMINISTIC = {name for name, method in METHODS.items() if isinstance(method, LargestCost)}
+UNTRAINED = {"random", "untrained", *DETERMINISTIC}
+UNSCORED = {"random", *DETERMINISTIC}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_samples():
+    """Fewer archs per operator score and ranking; nothing else of a method changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, method in METHODS.items():
+            if hasattr(method, "criterion"):
+                quick = replace(method, criterion=replace(method.criterion, per_operator=6))
+                patch.setitem(METHODS, name, quick)
+        patch.setattr(se_nas, "RANK_LIMIT", 100)
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(small_samples, tmp_path_factory):
+    """The record and scores of an uninterrupted run, made once."""
+
+    @cache
+    def make(name: str, seed: int = 0) -> tuple[RunRecord, pd.DataFrame]:
+        return run(make_spec(name, seed, "embedded", sizes=TINY), tmp_path_factory.mktemp(name.rstrip("+")))
+
+    return make
+
+
+def lasting(record: RunRecord) -> RunRecord:
+    """What must not depend on the machine and the moment."""
+    return replace(record, timing={}, provenance={})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_pick_lies_in_the_space_and_leads_the_last_ranking(finished, name):
+    record, scores = finished(name)
+    assert arch_from_str(record.pick) in NB201
+    last = scores[scores.epoch == scores.epoch.max()]
+    for _, ranking in last.groupby("set"):
+        best = ranking[ranking.tier == 0].score.max()
+        picked = ranking[ranking.arch_str == record.pick]
+        if len(picked):
+            assert picked.score.item() == best and picked.tier.item() == 0
+    assert (last.arch_str == record.pick).any()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_report_sample_is_ranked_last(finished, name):
+    scores = finished(name)[1]
+    epochs = 0 if name in UNTRAINED else 3
+    assert scores.epoch.max() == epochs
+    final = scores[(scores["set"] == "sample") & (scores.epoch == epochs)]
+    wanted = [arch_to_str(tuple(row)) for row in report_archs(NB201, 60).tolist()]
+    assert sorted(final.arch_str) == sorted(wanted)
+    assert set(scores["set"]) <= {"sample", "current"}
+    for _, ranking in scores.groupby(["set", "stage", "epoch"]):
+        assert not ranking.arch_str.duplicated().any()
+        order = list(zip(ranking.tier, -ranking.score, strict=True))
+        assert order == sorted(order)
+    assert scores.notna().all(axis=None)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_same_seed_same_record(finished, name, tmp_path):
+    """Whatever state the global generators are in, and however many were drawn meanwhile."""
+    torch.manual_seed(99)
+    np.random.seed(99)
+    record, scores = run(make_spec(name, 0, "embedded", sizes=TINY), tmp_path)
+    assert lasting(record) == lasting(finished(name)[0])
+    pd.testing.assert_frame_equal(scores, finished(name)[1], check_exact=True)
+    assert RunRecord.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_another_seed_gives_other_scores_of_the_same_archs(finished, name):
+    one, other = finished(name)[1], finished(name, 1)[1]
+    final = [scores[scores["set"] == "sample"].set_index("arch_str") for scores in (one, other)]
+    final = [scores[scores.stage == scores.stage.max()].score.sort_index() for scores in final]
+    assert final[0].index.equals(final[1].index)
+    assert final[0].equals(final[1]) == (name in DETERMINISTIC)
+
+
+class Spy(SilentProgress):
+    """Counts forward passes by the stage they belong to."""
+
+    def __init__(self) -> None:
+        self.now = None
+        self.scored: dict[str, int] = {}
+        self.trained: dict[str, int] = {}
+
+    def stage(self, name, total):
+        self.now = name
+
+    def count(self, images: int, training: bool) -> None:
+        counts = self.trained if training else self.scored
+        counts[self.now] = counts.get(self.now, 0) + 1
+        assert images == (BATCH if training else 100)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_work_is_counted_exactly(name, tmp_path, monkeypatch):
+    """Against a count of what the network was really asked; scoring takes one batch of 100 images."""
+    spy, forward = Spy(), NB201Network.forward
+
+    def counting(self, x, path, cache=None):
+        spy.count(len(x), training=torch.is_grad_enabled())
+        return forward(self, x, path, cache)
+
+    monkeypatch.setattr(NB201Network, "forward", counting)
+    record, _ = run(make_spec(name, 0, "embedded", sizes=TINY), tmp_path, progress=spy)
+    assert set(record.counters) == {"search", "report"}
+    assert all(tuple(counts) == COUNTERS for counts in record.counters.values())
+    steps = 0 if name in UNTRAINED else STEPS
+    assert sum(spy.trained.values()) == steps
+    scored = {
+        "report": sum(count for stage, count in spy.scored.items() if stage in ("stage-1 ranking", "stage-2 ranking"))
+    }
+    scored["search"] = sum(spy.scored.values()) - scored["report"]
+    assert (scored["search"] == 0) == (name in UNSCORED)
+    for purpose, trained in (("search", steps), ("report", 0)):
+        assert record.counters[purpose] == {
+            "images_trained": trained * BATCH,
+            "train_steps": trained,
+            "forward_paths": trained + scored[purpose],
+            "backward_paths": trained,
+            "archs_scored": scored[purpose],
+            "images_scored": scored[purpose] * 100,
+        }
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interrupting(SilentProgress):
+    """Fails at the first event that no earlier attempt has seen, and lets the seen ones pass."""
+
+    def __init__(self, seen: set) -> None:
+        self.seen = seen
+        self.now = None
+
+    def stage(self, name, total):
+        self.now = name
+        self._event("begins")
+
+    def step(self, done, **numbers):
+        self._event(done)
+
+    def message(self, text):
+        self._event(text)
+
+    def _event(self, what):
+        if (self.now, what) not in self.seen:
+            self.seen.add((self.now, what))
+            raise Interrupted
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_resumed_run_gives_the_same_record(finished, name, tmp_path):
+    """Interrupted at every event of a run, one after the other, always in the same work folder."""
+    spec, seen = make_spec(name, 0, "embedded", sizes=TINY), set()
+    while True:
+        try:
+            record, scores = run(spec, tmp_path, progress=Interrupting(seen))
+            break
+        except Interrupted:
+            assert len(seen) < 100
+    assert len(seen) >= (0 if name in UNSCORED else 2 if name in UNTRAINED else 5)
+    assert lasting(record) == lasting(finished(name)[0])
+    pd.testing.assert_frame_equal(scores, finished(name)[1], check_exact=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_is_a_strategy_of_plain_fields(name):
+    method = METHODS[name]
+    assert is_dataclass(method) and type(method).__dataclass_params__.frozen
+    assert method.recipe in TINY.recipes
+    assert replace(method) == method and hash(method) == hash(replace(method))
+
+
+def test_baselines_by_cost_agree(finished):
+    """On NAS-Bench-201 FLOPs and parameters give the same ranking, and the largest is all 3x3."""
+    rankings = [finished(name)[1].arch_str.tolist() for name in ("params", "flops")]
+    assert rankings[0] == rankings[1]
+    archs = report_archs(NB201, 60)
+    size = (archs == 3).sum(1) * 9 * 16 + (archs == 2).sum(1) * 16 + 8 * np.isin(archs, (2, 3)).sum(1)
+    assert finished("params")[0].pick in {arch_to_str(tuple(row)) for row in archs[size == size.max()].tolist()}
+
+
+def test_random_search_is_a_uniform_pick():
+    class Bare:
+        report_archs = NB201.archs()[:4]
+        report_set = "sample"
+
+        def __init__(self, seed):
+            self.seed = seed
+
+        def rng(self, phase):
+            return np.random.default_rng(self.seed)
+
+    picks = [RandomSearch()(Bare(seed)).pick for seed in range(400)]
+    counts = [picks.count(tuple(row)) for row in Bare.report_archs.tolist()]
+    assert sum(counts) == 400 and min(counts) > 70
+
+
+def test_unknown_method():
+    with pytest.raises(ValueError, match=r"unknown method 'spo'; did you mean 'spos'\? one of: random, params"):
+        lookup("method", "spo", METHODS)
+
+
+def in_a_fresh_process(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_run_has_no_path_to_the_ground_truth():
+    """Neither importing all methods nor running one loads it; a task has no field for it."""
+    code = """if True:
+        import sys, tempfile, pathlib
+        import senas_bench.methods
+        from senas_bench.experiments.run import make_spec, run
+        loaded = lambda: [name for name in sys.modules if "groundtruth" in name or "analog" in name.lower()]
+        print(loaded())
+        run(make_spec("params", 0, "embedded"), pathlib.Path(tempfile.mkdtemp()))
+        print(loaded())"""
+    assert in_a_fresh_process(code).split() == ["[]", "[]"]
+    assert not [field.name for field in fields(Task) if "truth" in field.name or "accuracy" in field.name]
+
+
+def test_what_must_not_need_torch():
+    """Reading records and rendering tables starts in a moment, and works where torch is not installed."""
+    code = """if True:
+        import importlib, pkgutil, sys
+        import analysis
+        names = ["senas_bench.spaces", "senas_bench.spaces.cost", "senas_bench.experiments.spec",
+                 "senas_bench.experiments.store", "senas_bench.experiments.presets", "senas_bench.experiments.run"]
+        names += [f"analysis.{module.name}" for module in pkgutil.iter_modules(analysis.__path__)]
+        for name in names:
+            importlib.import_module(name)
+            if "torch" in sys.modules:
+                print(name)
+                break"""
+    assert in_a_fresh_process(code) == ""

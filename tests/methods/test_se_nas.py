@@ -1,0 +1,230 @@
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.progress import SilentProgress
+from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.methods import se_nas
+from senas_bench.methods.se_nas import SeNas
+from senas_bench.networks import NB201Network
+from senas_bench.networks.expansion import count_parameters
+from senas_bench.networks.nasbench201 import Cell
+from senas_bench.ranking.score_archs import score_archs
+from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces.nasbench201 import prune
+
+EMBEDDED = PRESETS["embedded"]
+STEPS = 10  # of 128 images
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A criterion whose order is known: by operator, then by edge."""
+
+    def __call__(self, trained, task) -> dict[tuple[int, int], float]:
+        return {(edge, op): float(10 * op + edge) for edge, op in trained.space.alive()}
+
+
+def a_task(folder, seed: int = 0, **changes):
+    """Three stages of 1, 2 and 1 epochs, on 60 archs and 50 images."""
+    recipes = {
+        name: replace(recipe, **{"stage_epochs": (1, 2, 1), "batch_size": 128, "snapshots": 2, **changes})
+        for name, recipe in EMBEDDED.recipes.items()
+    }
+    sizes = replace(EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=60, recipes=recipes)
+    return make_task(make_spec("se-nas", seed, "embedded", sizes=sizes), folder, None, SilentProgress())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_rankings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(se_nas, "RANK_LIMIT", 100)
+        yield
+
+
+@pytest.fixture(scope="module")
+def planted(small_rankings, tmp_path_factory):
+    """The task and the output of one run with a known criterion."""
+    task = a_task(tmp_path_factory.mktemp("planted"))
+    return task, SeNas(criterion=Planted(), estimator="snapshot-loglik")(task)
+
+
+def spaces_of(output) -> list[SearchSpace]:
+    """The space of each stage, from the history."""
+    spaces = [NB201]
+    for event in output.history:
+        if "dropped" in event:
+            candidates = tuple(tuple(alive) for alive in event["candidates"])
+            groups = tuple(tuple(group) for group in event["groups"])
+            spaces.append(SearchSpace(NB201.name, NB201.operators, NB201.edges, candidates, groups))
+    return spaces
+
+
+def test_algorithm_1_with_a_known_criterion(planted):
+    """Stage 1 drops operator 0 everywhere and 1 on four edges; stage 2 the other 1s, 2 everywhere and 3 twice."""
+    _, second, third = spaces_of(planted[1])
+    assert second.candidates == ((2, 3, 4),) * 4 + ((1, 2, 3, 4),) * 2
+    assert second.groups == ((0, 1, 2), (3, 4, 5))  # 27, as 81 > 50; then 3 * 4 * 4 = 48
+    assert third.candidates == ((4,),) * 2 + ((3, 4),) * 4
+    assert third.groups == (tuple(range(6)),)  # 16
+
+
+def test_history_and_tables_tell_what_happened(planted):
+    task, output = planted
+    epochs = [(line["stage"], line["epoch"]) for line in output.history if "loss" in line]
+    assert epochs == [(1, 1), (2, 2), (2, 3), (3, 4)]
+    events = [line for line in output.history if "dropped" in line]
+    assert [(event["stage"], event["epoch"]) for event in events] == [(1, 1), (2, 3)]
+    assert [len(event["dropped"]) for event in events] == [10, 10]
+    assert events[0]["dropped"][:2] == ["0->1 none", "0->1 skip_connect"]
+    assert events[0]["scores"]["1->3 nor_conv_3x3"] == 34.0
+    assert [event["archs"] for event in events] == [prod([3, 3, 3, 3, 4, 4]), 16]
+    keys = [(table.set, table.stage, table.epoch, len(table.archs)) for table in output.tables]
+    reported = second_stage_of_the_sample(task)
+    assert keys == [("sample", 1, 1, 60), ("current", 2, 3, reported), ("current", 3, 4, 16), ("sample", 3, 4, 60)]
+
+
+def second_stage_of_the_sample(task) -> int:
+    return int(sum(all(op >= (1 if edge > 3 else 2) for edge, op in enumerate(row)) for row in task.report_archs))
+
+
+def test_the_pick_is_the_best_of_the_last_stage(planted):
+    output = planted[1]
+    last = output.tables[2]
+    assert sorted(map(tuple, last.archs.tolist())) == list(spaces_of(output)[-1])
+    assert output.pick == tuple(last.archs[np.argmax(last.scores)].tolist())
+
+
+def test_the_report_ranks_hierarchically(planted):
+    task, output = planted
+    spaces, (first, second, third, report) = spaces_of(output), output.tables
+    scores = [
+        {tuple(row): score for row, score in zip(table.archs.tolist(), table.scores, strict=True)}
+        for table in (first, second, third)
+    ]
+    for row, tier, score in zip(report.archs.tolist(), report.tiers, report.scores, strict=True):
+        stage = max(s for s, space in enumerate(spaces) if tuple(row) in space)
+        assert tier == 2 - stage
+        assert score == scores[stage][tuple(row)]
+    assert np.array_equal(report.archs, task.report_archs)
+    assert len(set(report.tiers.tolist())) >= 2
+
+
+def parameters(output) -> list[list[int]]:
+    return [line["parameters"] for line in output.history if "dropped" in line]
+
+
+SQUARES = 4**2 + 8**2 + 16**2
+"""Sum of the squared widths of the three cells: a 1x1 has as many weights, a 3x3 nine times that."""
+
+
+def test_parameters_before_and_after(tmp_path, monkeypatch):
+    """The numbers of the history are those of the network that trains in each stage, and add up by hand."""
+    trained, task = [], a_task(tmp_path)
+    train = type(task).train
+
+    def watched(self, network, space, sample, **arguments):
+        trained.append(count_parameters(network))
+        return train(self, network, space, sample, **arguments)
+
+    monkeypatch.setattr(type(task), "train", watched)
+    output = SeNas(criterion=Planted())(task)
+    assert parameters(output) == [[trained[0], trained[1]], [trained[1], trained[2]]]
+    shared = 6 * (1 + 9)
+    second = 3 * 9 * (1 + 9) + 16 * (1 + 9) + 2 * 12 * (1 + 9)  # 27 / 3, 48 / 3 and 48 / 4 copies of each operator
+    third = 4 * 8 * 9  # 16 / 2 copies of a 3x3 on four edges
+    assert trained[1] - trained[0] == (second - shared) * SQUARES
+    assert trained[2] - trained[1] == (third - second) * SQUARES
+
+
+def test_each_stage_trains_paths_of_its_space_with_separate_weights(tmp_path, monkeypatch):
+    paths, forward = [], NB201Network.forward
+    copies = []
+
+    def watched(self, x, path, cache=None):
+        if torch.is_grad_enabled():
+            paths.append(path)
+            copies.append([len(block.choices[5].copies) for block in self.body if isinstance(block, Cell)])
+        return forward(self, x, path, cache)
+
+    monkeypatch.setattr(NB201Network, "forward", watched)
+    output = SeNas(criterion=Planted())(a_task(tmp_path))
+    stages = np.repeat([0, 1, 2], [STEPS, 2 * STEPS, STEPS])
+    spaces = spaces_of(output)
+    assert len(paths) == len(stages)
+    assert all(path in spaces[stage] for path, stage in zip(paths, stages, strict=True))
+    assert copies[0] == [2] * 3  # 1x1 and 3x3 shared by all paths
+    assert copies[-1] == [8] * 3  # 3x3 on the last edge: one copy for each of the 2 * 2 * 2 choices before it
+
+
+def test_without_a_threshold_it_only_shrinks(tmp_path):
+    output = SeNas(criterion=Planted(), threshold=0)(a_task(tmp_path))
+    events = [line for line in output.history if "dropped" in line]
+    assert all(event["groups"] == [[edge] for edge in range(6)] for event in events)
+    (before, second), (_, third) = parameters(output)
+    assert second == before  # the first ten have no weights
+    assert third == second - (6 * 1 + 2 * 9) * SQUARES
+
+
+def test_the_rate_restarts_with_each_stage(tmp_path):
+    output = SeNas(criterion=Planted())(a_task(tmp_path, lr_horizon=4))
+    rates = [line["lr"] for line in output.history if "loss" in line]
+    assert rates[0] == rates[1] == rates[3] > rates[2]
+
+
+def test_scores_are_of_the_weights_of_their_stage(tmp_path):
+    """With one snapshot, the last table is that of the network that the last stage left behind."""
+    networks, task = [], a_task(tmp_path, snapshots=1)
+    built = task.network
+    task = replace(task, network=lambda space, affine: networks.append(built(space, affine)) or networks[-1])
+    output = SeNas(criterion=Planted(), estimator="snapshot-loglik")(task)
+    (network,) = networks
+    last = output.tables[2]
+    assert last.scores.tolist() == score_archs(network, last.archs, task.evaluation)[1].tolist()
+
+
+def test_search_and_report_are_booked_apart(planted):
+    """Report: the rankings before the last. Search: the training and the last ranking; this criterion is free."""
+    task, output = planted
+    first, second, third = output.tables[:3]
+    snapshots = 2
+    assert task.budget.counts["report"]["archs_scored"] == snapshots * (distinct(first.archs) + len(second.archs))
+    assert task.budget.counts["search"]["archs_scored"] == snapshots * len(third.archs)
+    assert task.budget.counts["report"]["train_steps"] == 0
+    assert task.budget.counts["search"]["train_steps"] == 4 * STEPS
+
+
+def distinct(archs) -> int:
+    return len(np.unique(prune(archs), axis=0))
+
+
+def test_all_cells_of_a_path_may_differ_in_training(tmp_path, monkeypatch):
+    paths, forward = [], NB201Network.forward
+
+    def watched(self, x, path, cache=None):
+        if torch.is_grad_enabled():
+            paths.append(path)
+        return forward(self, x, path, cache)
+
+    monkeypatch.setattr(NB201Network, "forward", watched)
+    output = SeNas(criterion=Planted())(a_task(tmp_path, sampling="per_cell"))
+    spaces = spaces_of(output)
+    assert all(len(path) == 3 and all(arch in NB201 for arch in path) for path in paths)
+    assert all(arch in spaces[2] for path in paths[-STEPS:] for arch in path)
+    assert any(len(set(path)) > 1 for path in paths[-STEPS:])
+
+
+def test_default_criterion_shrinks_to_ten_operators(tmp_path):
+    method = SeNas()
+    output = replace(method, criterion=replace(method.criterion, per_operator=4))(a_task(tmp_path))
+    spaces = spaces_of(output)
+    assert [len(space.alive()) for space in spaces] == [30, 20, 10]
+    for before, after in pairwise(spaces):
+        assert set(after.alive()) < set(before.alive())
+        assert all(any(set(group) <= set(larger) for larger in after.groups) for group in before.groups)
+    assert output.pick in spaces[-1]

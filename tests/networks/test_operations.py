@@ -1,0 +1,62 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
+
+
+def naive_pool(x: torch.Tensor) -> torch.Tensor:
+    """The mean of the up to nine pixels that are there, one by one."""
+    height, width = x.shape[2:]
+    rows = [
+        [x[:, :, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean((2, 3)) for j in range(width)]
+        for i in range(height)
+    ]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (7, 9), (8, 8), (8, 5), (16, 11)])
+def test_pool_leaves_padding_out_of_the_count(size, layout):
+    x = torch.randn(2, 3, *size).contiguous(memory_format=layout)
+    torch.testing.assert_close(AveragePool3x3(3)(x), naive_pool(x), rtol=1e-5, atol=1e-6)
+
+
+def test_one_pool_serves_all_sizes_inference_and_training():
+    pool = AveragePool3x3(2)
+    for size in (8, 12, 4, 8):
+        with torch.inference_mode():
+            x = torch.randn(1, 2, size, size)
+            torch.testing.assert_close(pool(x), naive_pool(x), rtol=1e-5, atol=1e-6)
+        x = torch.randn(1, 2, size, size, requires_grad=True)
+        weights = torch.randn(1, 2, size, size)
+        (gradient,) = torch.autograd.grad((pool(x) * weights).sum(), x)
+        (expected,) = torch.autograd.grad((naive_pool(x) * weights).sum(), x)
+        torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_pool_has_nothing_to_learn_or_to_save():
+    pool = AveragePool3x3(4)
+    pool(torch.randn(1, 4, 8, 8))
+    assert list(pool.parameters()) == [] and pool.state_dict() == {}
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
+def test_convolution_and_norm(kernel, stride):
+    x = torch.randn(4, 2, 8, 8)
+    module = ConvBN(2, 5, kernel, stride)
+    convolved = F.conv2d(x, module[0].weight, stride=stride, padding=kernel // 2)
+    torch.testing.assert_close(module(x), F.batch_norm(convolved, None, None, training=True), rtol=1e-4, atol=1e-5)
+    assert module(x).shape == (4, 5, 8 // stride, 8 // stride)
+    assert module[0].bias is None
+    affine = 2 * 5
+    weights = 2 * 5 * kernel**2
+    assert sum(weight.numel() for weight in module.parameters()) == weights + affine
+    assert sum(weight.numel() for weight in ConvBN(2, 5, kernel, affine=False).parameters()) == weights
+
+
+def test_reduction_halves_the_resolution():
+    block = ReductionBlock(3, 6)
+    assert block(torch.randn(2, 3, 8, 8)).shape == (2, 6, 4, 4)
+    # two 3x3 with affine norms, and the 1x1 of the shortcut without
+    assert sum(weight.numel() for weight in block.parameters()) == 9 * 3 * 6 + 9 * 6 * 6 + 3 * 6 + 2 * (2 * 6)
