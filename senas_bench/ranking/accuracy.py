@@ -44,11 +44,13 @@ def estimate(
         a distinct arch with one set of weights) and `images_scored`. The network keeps its own weights.
 
     Raises:
-        ValueError: Unknown estimator.
+        ValueError: Unknown estimator, or it needs snapshots that were not kept.
     """
     if estimator not in ESTIMATORS:
         raise ValueError(f"unknown estimator {estimator!r}; one of: {', '.join(ESTIMATORS)}")
     states = [snapshots.mean] if estimator == "weight-average" else snapshots.states
+    if not states:
+        raise ValueError(f"{estimator} needs the snapshots themselves; train with keep_snapshots=True")
     own = {name: value.clone() for name, value in network.state_dict().items()}
     total = np.zeros(len(archs))
     passes = images = 0
