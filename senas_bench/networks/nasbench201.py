@@ -47,8 +47,10 @@ class Cell(nn.Module):
             history = []
             for edge, source in _INTO[node]:
                 op, value = live[edge], nodes[source]
-                if op == NONE or value is None:
+                if op == NONE:
                     continue
+                if value is None:  # a node without inputs is read only where dead edges are computed
+                    value = nodes[source] = torch.zeros_like(x)
                 key = partial_key(arch, self.choices[edge].group) if op in KERNELS else op
                 output = None
                 if cache is not None:

@@ -21,7 +21,9 @@ def selection_confidence(importance: Mapping[tuple[int, int], float]) -> dict[tu
     by_edge: dict[int, list[float]] = {}
     for (edge, _), value in importance.items():
         by_edge.setdefault(edge, []).append(value)
-    return {pair: float(np.var(by_edge[pair[0]])) for pair in importance}
+    # equal values have variance 0; in floats their mean may differ from them by an ulp
+    variance = {edge: float(np.var(values)) if np.ptp(values) else 0.0 for edge, values in by_edge.items()}
+    return {pair: variance[pair[0]] for pair in importance}
 
 
 def normalize(values: np.ndarray, normalizer: str) -> np.ndarray:
