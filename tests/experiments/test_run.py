@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from senas_bench.experiments import run as run_module
 from senas_bench.experiments import store as store_module
@@ -21,7 +22,9 @@ from senas_bench.methods import METHODS, se_nas
 from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
+from senas_bench.training.recipe import TrainingRecipe
 
+ARCHS = 150
 EMBEDDED = PRESETS["embedded"]
 TINY = replace(
     EMBEDDED,
@@ -29,10 +32,10 @@ TINY = replace(
     score_images=50,
     score_batch=50,
     calibration_images=100,
-    rank_archs=40,
+    rank_archs=ARCHS,
     recipes={
-        name: replace(recipe, stage_epochs=(1, 1, 1), batch_size=256, snapshots=2)
-        for name, recipe in EMBEDDED.recipes.items()
+        "reference": TrainingRecipe((1, 1, 1), 256, snapshots=2),
+        "tuned": TrainingRecipe((1, 1, 1), 256, lr=0.2, sampling="per_cell", snapshots=2, snapshot_epochs=2),
     },
 )
 
@@ -74,7 +77,9 @@ def test_a_spec_is_json_and_reads_back_as_itself(method, preset):
     again = RunSpec(**json.loads(json.dumps(asdict(spec))))
     assert again.run_id == spec.run_id
     assert asdict(again) == asdict(spec)
-    assert Preset.from_dict(again.settings["preset"]) == PRESETS[preset]
+    kind = METHODS[method].recipe
+    expected = replace(PRESETS[preset], note="", recipes={kind: PRESETS[preset].recipes[kind]})
+    assert Preset.from_settings(again.settings, kind) == expected
 
 
 def test_every_setting_is_part_of_the_identity():
@@ -91,6 +96,12 @@ def test_every_setting_is_part_of_the_identity():
     assert len(set(ids)) == len(ids)
     assert tiny_spec().run_id == base.run_id
     assert all(run_id.startswith("spos") and "-embedded-digits-s" in run_id for run_id in ids)
+
+
+def test_what_a_method_does_not_use_is_not_part_of_its_identity():
+    other = {**TINY.recipes, "tuned": replace(TINY.recipes["tuned"], lr=0.3)}
+    assert tiny_spec("spos", recipes=other, note="a word").run_id == tiny_spec("spos").run_id
+    assert tiny_spec("spos+", recipes=other).run_id != tiny_spec("spos+").run_id
 
 
 def test_the_settings_of_a_method_name_its_strategies():
@@ -129,7 +140,7 @@ def test_task_is_what_the_spec_says(tmp_path):
     spec = tiny_spec("spos+", seed=5)
     task = make_task(spec, tmp_path, None, SilentProgress())
     assert task.recipe == TINY.recipes["tuned"]
-    assert (task.seed, task.space, task.report_set, len(task.report_archs)) == (5, NB201, "sample", 40)
+    assert (task.seed, task.space, task.report_set, len(task.report_archs)) == (5, NB201, "sample", ARCHS)
     assert task.evaluation.images == 50 and task.evaluation.bn_mode == "batch"
     assert sum(map(len, task.evaluation.calibration)) == 100
     assert len(task.loaders.train) == (1797 - 400) // 256
@@ -145,8 +156,6 @@ def test_whole_space_when_the_preset_says_so(tmp_path):
 
 
 def test_fresh_weights_are_the_same_at_each_call_and_leave_the_global_generator_alone(tmp_path):
-    import torch
-
     task, other = (make_task(tiny_spec(seed=seed), tmp_path, None, SilentProgress()) for seed in (0, 1))
     torch.manual_seed(7)
     expected = torch.rand(3)
@@ -161,6 +170,12 @@ def test_phases_draw_independent_numbers(tmp_path):
     draws = {phase: task.rng(phase).integers(2**62) for phase in ("stage-1-paths", "stage-1-images", "stage-2-paths")}
     assert len(set(draws.values())) == 3
     assert task.rng("stage-1-paths").integers(2**62) == draws["stage-1-paths"]
+    one, same, other = (task.generator(phase) for phase in ("stage-1-images", "stage-1-images", "stage-2-images"))
+    torch.rand(5)  # what others draw from the global generator is nothing to a phase
+    first, again, second = (
+        torch.randint(2**62, (3,), generator=generator).tolist() for generator in (one, same, other)
+    )
+    assert first == again != second
 
 
 def test_too_few_images_to_fill_a_scoring_batch_are_an_error(tmp_path):
@@ -173,8 +188,8 @@ def test_scores_come_best_first_under_the_names_of_the_archs(tmp_path):
     _, scores = run(tiny_spec("spos+"), tmp_path)
     assert list(scores.columns) == ["set", "stage", "epoch", "arch_str", "tier", "score"]
     assert scores.score.is_monotonic_decreasing
-    names = {arch_to_str(tuple(row)) for row in report_archs(NB201, 40).tolist()}
-    assert set(scores.arch_str) == names and len(scores) == 40
+    names = {arch_to_str(tuple(row)) for row in report_archs(NB201, ARCHS).tolist()}
+    assert set(scores.arch_str) == names and len(scores) == ARCHS
     assert scores.dtypes.astype(str)[["stage", "epoch", "tier", "score"]].tolist() == [
         "int8", "int16", "int8", "float32",
     ]  # fmt: skip
@@ -184,7 +199,7 @@ def test_runner_keeps_the_record_and_cleans_up(tmp_path, monkeypatch):
     spec, store = tiny_spec(), RunStore(tmp_path)
     record = Runner(tmp_path, command=("reproduce", "table3"))(spec)
     assert store.load(spec) == record
-    assert store.scores(record).arch_str[0] in {arch_to_str(tuple(row)) for row in report_archs(NB201, 40).tolist()}
+    assert store.scores(record).arch_str[0] in {arch_to_str(tuple(row)) for row in report_archs(NB201, ARCHS).tolist()}
     assert arch_from_str(record.pick) in NB201
     assert record.provenance["command"] == ["reproduce", "table3"]
     assert set(record.timing) == {"search_seconds", "report_seconds", "wall_seconds"}

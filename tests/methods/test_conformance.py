@@ -22,9 +22,11 @@ from senas_bench.networks import NB201Network
 from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str
 from senas_bench.training import loop
+from senas_bench.training.recipe import TrainingRecipe
 
 TRAIN_IMAGES = 1797 - 400
 BATCH = 128
+ARCHS = 120
 STEPS = 3 * (TRAIN_IMAGES // BATCH)
 TINY = replace(
     PRESETS["embedded"],
@@ -32,10 +34,10 @@ TINY = replace(
     score_images=100,
     score_batch=100,
     calibration_images=100,
-    rank_archs=60,
+    rank_archs=ARCHS,
     recipes={
-        name: replace(recipe, stage_epochs=(1, 1, 1), batch_size=BATCH, snapshots=2)
-        for name, recipe in PRESETS["embedded"].recipes.items()
+        "reference": TrainingRecipe((1, 1, 1), BATCH, snapshots=2),
+        "tuned": TrainingRecipe((1, 1, 1), BATCH, sampling="per_cell", snapshots=2, snapshot_epochs=2),
     },
 )
 DETERMINISTIC = {name for name, method in METHODS.items() if isinstance(method, LargestCost)}
@@ -91,7 +93,7 @@ def test_the_report_sample_is_ranked_last(finished, name):
     epochs = 0 if name in UNTRAINED else 3
     assert scores.epoch.max() == epochs
     final = scores[(scores["set"] == "sample") & (scores.epoch == epochs)]
-    wanted = [arch_to_str(tuple(row)) for row in report_archs(NB201, 60).tolist()]
+    wanted = [arch_to_str(tuple(row)) for row in report_archs(NB201, ARCHS).tolist()]
     assert sorted(final.arch_str) == sorted(wanted)
     assert set(scores["set"]) <= {"sample", "current"}
     for _, ranking in scores.groupby(["set", "stage", "epoch"]):
@@ -223,7 +225,7 @@ def test_baselines_by_cost_agree(finished):
     """On NAS-Bench-201 FLOPs and parameters give the same ranking, and the largest is all 3x3."""
     rankings = [finished(name)[1].arch_str.tolist() for name in ("params", "flops")]
     assert rankings[0] == rankings[1]
-    archs = report_archs(NB201, 60)
+    archs = report_archs(NB201, ARCHS)
     size = (archs == 3).sum(1) * 9 * 16 + (archs == 2).sum(1) * 16 + 8 * np.isin(archs, (2, 3)).sum(1)
     assert finished("params")[0].pick in {arch_to_str(tuple(row)) for row in archs[size == size.max()].tolist()}
 

@@ -17,9 +17,11 @@ from senas_bench.networks.nasbench201 import Cell
 from senas_bench.ranking.score_archs import score_archs
 from senas_bench.spaces import NB201, SearchSpace
 from senas_bench.spaces.nasbench201 import prune
+from senas_bench.training.recipe import TrainingRecipe
 
 EMBEDDED = PRESETS["embedded"]
 STEPS = 10  # of 128 images
+ARCHS = 120
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,11 @@ class Planted:
 
 
 def a_task(folder, seed: int = 0, **changes):
-    """Three stages of 1, 2 and 1 epochs, on 60 archs and 50 images."""
-    recipes = {
-        name: replace(recipe, **{"stage_epochs": (1, 2, 1), "batch_size": 128, "snapshots": 2, **changes})
-        for name, recipe in EMBEDDED.recipes.items()
-    }
-    sizes = replace(EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=60, recipes=recipes)
+    """Three stages of 1, 2 and 1 epochs, on 120 archs and 50 images."""
+    recipe = TrainingRecipe(**{"stage_epochs": (1, 2, 1), "batch_size": 128, "snapshots": 2, **changes})
+    sizes = replace(
+        EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=ARCHS, recipes={"reference": recipe}
+    )
     return make_task(make_spec("se-nas", seed, "embedded", sizes=sizes), folder, None, SilentProgress())
 
 
@@ -86,7 +87,12 @@ def test_history_and_tables_tell_what_happened(planted):
     assert [event["archs"] for event in events] == [prod([3, 3, 3, 3, 4, 4]), 16]
     keys = [(table.set, table.stage, table.epoch, len(table.archs)) for table in output.tables]
     reported = second_stage_of_the_sample(task)
-    assert keys == [("sample", 1, 1, 60), ("current", 2, 3, reported), ("current", 3, 4, 16), ("sample", 3, 4, 60)]
+    assert keys == [
+        ("sample", 1, 1, ARCHS),
+        ("current", 2, 3, reported),
+        ("current", 3, 4, 16),
+        ("sample", 3, 4, ARCHS),
+    ]
 
 
 def second_stage_of_the_sample(task) -> int:
@@ -140,6 +146,27 @@ def test_parameters_before_and_after(tmp_path, monkeypatch):
     third = 4 * 8 * 9  # 16 / 2 copies of a 3x3 on four edges
     assert trained[1] - trained[0] == (second - shared) * SQUARES
     assert trained[2] - trained[1] == (third - second) * SQUARES
+
+
+def test_momentum_goes_on_through_the_stages(tmp_path, monkeypatch):
+    """The stem, which is neither dropped nor copied, starts each stage with the momentum the last one ended with."""
+    starts, ends, task = [], [], a_task(tmp_path)
+    train = type(task).train
+
+    def stem_momentum(network, optimizer):
+        return optimizer.state.get(network.stem[0].weight, {}).get("momentum_buffer")
+
+    def watched(self, network, space, sample, **arguments):
+        given = arguments["optimizer"]
+        starts.append(None if given is None else stem_momentum(network, given).clone())
+        trained = train(self, network, space, sample, **arguments)
+        ends.append(stem_momentum(network, trained.training.optimizer).clone())
+        return trained
+
+    monkeypatch.setattr(type(task), "train", watched)
+    SeNas(criterion=Planted())(task)
+    assert starts[0] is None
+    assert torch.equal(starts[1], ends[0]) and torch.equal(starts[2], ends[1])
 
 
 def test_each_stage_trains_paths_of_its_space_with_separate_weights(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from senas_bench.networks import NB201Network
 from senas_bench.ranking.score_archs import score_archs
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import NB201
+from senas_bench.training.recipe import TrainingRecipe
 
 EMBEDDED = PRESETS["embedded"]
 
@@ -20,8 +21,8 @@ EMBEDDED = PRESETS["embedded"]
 def a_task(folder, recipe: str = "reference", seed: int = 0, **changes):
     """A task of two epochs of 5 steps, on 60 archs and 50 images."""
     recipes = {
-        name: replace(recipe, stage_epochs=(1, 0, 1), batch_size=256, snapshots=3, **changes)
-        for name, recipe in EMBEDDED.recipes.items()
+        name: TrainingRecipe((1, 0, 1), 256, lr=lr, snapshots=3, **changes)
+        for name, lr in (("reference", 0.1), ("tuned", 0.2))
     }
     sizes = replace(EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=60, recipes=recipes)
     task = make_task(make_spec("spos", seed, "embedded", sizes=sizes), folder, None, SilentProgress())

@@ -85,14 +85,21 @@ def test_work_is_counted_exactly():
     }
 
 
-def test_loss_is_the_mean_over_the_paths_of_an_epoch():
+@pytest.mark.parametrize("paths", [1, 2])
+def test_loss_is_the_mean_over_the_paths_of_an_epoch(paths):
     """At rate zero the weights stand still, so the losses can be worked out beside the loop."""
-    result = run(a_network(), recipe=replace(RECIPE, lr=0.0, lr_min=0.0), epochs=2)
-    rng, generator, sampler = np.random.default_rng(1), torch.Generator().manual_seed(1), UniformPath(NB201)
+
+    def sample(rng):
+        return [NB201.sample(rng) for _ in range(paths)]
+
+    result = run(a_network(), sample, recipe=replace(RECIPE, lr=0.0, lr_min=0.0), epochs=2)
+    rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
     network = a_network().train()
     for line in result.history:
         with torch.no_grad():
-            losses = [float(F.cross_entropy(network(x, *sampler(rng)), y)) for x, y in shuffled().epoch(generator)]
+            batches = shuffled().epoch(generator)
+            losses = [float(F.cross_entropy(network(x, path), y)) for x, y in batches for path in sample(rng)]
+        assert len(losses) == paths * STEPS
         assert line["loss"] == pytest.approx(np.mean(losses), abs=2e-6)
     assert [line["epoch"] for line in result.history] == [1, 2]
 
