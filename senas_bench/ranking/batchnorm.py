@@ -46,13 +46,18 @@ def evaluation_mode(network: nn.Module, mode: str) -> Iterator[None]:
 
 def recalibrate(network: nn.Module, path: Sequence, batches: Sequence[torch.Tensor]) -> None:
     """Set running statistics to the average over `batches` of inputs, for one path; in place."""
+    if not batches:
+        raise ValueError("no calibration images to average batch norm statistics over")
     norms = batch_norms(network)
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
         norm.train()
-    for x in batches:
-        network(x, path)
-    for norm in norms:
-        norm.momentum = 0.1
-        norm.eval()
+    try:
+        for x in batches:
+            network(x, path)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()

@@ -57,6 +57,8 @@ def score_archs(
         `(n,)` accuracy in percent, `(n,)` mean log-likelihood of the label in nats, and the number
         of archs evaluated.
     """
+    if not evaluation.images:
+        raise ValueError("no validation images to score on")
     signatures = [network.signature(tuple(row)) for row in archs.tolist()]
     representative: dict[Any, Arch] = {}
     for signature, row in zip(signatures, archs.tolist(), strict=True):
