@@ -71,4 +71,6 @@ def estimate(
 
 def share_of(batches: Sequence[T], k: int, count: int) -> list[T]:
     """The batches that snapshot `k` of `count` scores: every `count`-th, or one where there are fewer."""
+    if not batches:
+        raise ValueError("no validation batches to score on; score_images must be at least score_batch")
     return list(batches[k::count]) if len(batches) >= count else [batches[k % len(batches)]]
