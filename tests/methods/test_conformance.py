@@ -26,7 +26,7 @@ from senas_bench.training.recipe import TrainingRecipe
 
 TRAIN_IMAGES = 1797 - 400
 BATCH = 128
-ARCHS = 120
+ARCHS = 80
 STEPS = 3 * (TRAIN_IMAGES // BATCH)
 TINY = replace(
     PRESETS["embedded"],
@@ -104,17 +104,6 @@ def test_the_report_sample_is_ranked_last(finished, name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_same_seed_same_record(finished, name, tmp_path):
-    """Whatever state the global generators are in, and however many were drawn meanwhile."""
-    torch.manual_seed(99)
-    np.random.seed(99)
-    record, scores = run(make_spec(name, 0, "embedded", sizes=TINY), tmp_path)
-    assert lasting(record) == lasting(finished(name)[0])
-    pd.testing.assert_frame_equal(scores, finished(name)[1], check_exact=True)
-    assert RunRecord.from_json(record.to_json()) == record
-
-
-@pytest.mark.parametrize("name", METHODS)
 def test_another_seed_gives_other_scores_of_the_same_archs(finished, name):
     one, other = finished(name)[1], finished(name, 1)[1]
     final = [scores[scores["set"] == "sample"].set_index("arch_str") for scores in (one, other)]
@@ -140,17 +129,40 @@ class Spy(SilentProgress):
         assert images == (BATCH if training else 100)
 
 
+@pytest.fixture(scope="module")
+def repeated(small_samples, tmp_path_factory):
+    """A second run with the first seed, and what it was seen to do."""
+
+    @cache
+    def make(name: str) -> tuple[RunRecord, pd.DataFrame, Spy]:
+        spy, forward = Spy(), NB201Network.forward
+
+        def counting(self, x, path, cache=None):
+            spy.count(len(x), training=torch.is_grad_enabled())
+            return forward(self, x, path, cache)
+
+        torch.manual_seed(99)  # the state of the global generators is nothing to a run
+        np.random.seed(99)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(NB201Network, "forward", counting)
+            spec = make_spec(name, 0, "embedded", sizes=TINY)
+            return *run(spec, tmp_path_factory.mktemp(name.rstrip("+")), progress=spy), spy
+
+    return make
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_work_is_counted_exactly(name, tmp_path, monkeypatch):
+def test_same_seed_same_record(finished, repeated, name):
+    record, scores, _ = repeated(name)
+    assert lasting(record) == lasting(finished(name)[0])
+    pd.testing.assert_frame_equal(scores, finished(name)[1], check_exact=True)
+    assert RunRecord.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_work_is_counted_exactly(repeated, name):
     """Against a count of what the network was really asked; scoring takes one batch of 100 images."""
-    spy, forward = Spy(), NB201Network.forward
-
-    def counting(self, x, path, cache=None):
-        spy.count(len(x), training=torch.is_grad_enabled())
-        return forward(self, x, path, cache)
-
-    monkeypatch.setattr(NB201Network, "forward", counting)
-    record, _ = run(make_spec(name, 0, "embedded", sizes=TINY), tmp_path, progress=spy)
+    record, _, spy = repeated(name)
     assert set(record.counters) == {"search", "report"}
     assert all(tuple(counts) == COUNTERS for counts in record.counters.values())
     steps = 0 if name in UNTRAINED else STEPS

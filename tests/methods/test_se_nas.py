@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
 
@@ -11,6 +11,7 @@ from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
+from senas_bench.methods.task import MethodOutput, Task
 from senas_bench.networks import NB201Network
 from senas_bench.networks.expansion import count_parameters
 from senas_bench.networks.nasbench201 import Cell
@@ -21,7 +22,7 @@ from senas_bench.training.recipe import TrainingRecipe
 
 EMBEDDED = PRESETS["embedded"]
 STEPS = 10  # of 128 images
-ARCHS = 120
+ARCHS = 60
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Planted:
 
 
 def a_task(folder, seed: int = 0, **changes):
-    """Three stages of 1, 2 and 1 epochs, on 120 archs and 50 images."""
+    """Three stages of 1, 2 and 1 epochs, on 60 archs and 50 images."""
     recipe = TrainingRecipe(**{"stage_epochs": (1, 2, 1), "batch_size": 128, "snapshots": 2, **changes})
     sizes = replace(
         EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=ARCHS, recipes={"reference": recipe}
@@ -48,11 +49,58 @@ def small_rankings():
         yield
 
 
+@dataclass
+class Seen:
+    """What a run did: per training step the path and the copies on the last edge of each cell, per stage the number
+    of weights and the momentum of the stem when it began, and when it ended."""
+
+    paths: list = field(default_factory=list)
+    copies: list = field(default_factory=list)
+    parameters: list = field(default_factory=list)
+    momentum: list = field(default_factory=list)
+
+
+def watch(method: SeNas, task: Task) -> tuple[MethodOutput, Seen]:
+    seen, forward, train = Seen(), NB201Network.forward, Task.train
+
+    def stem_momentum(network, optimizer):
+        momentum = optimizer and optimizer.state.get(network.stem[0].weight, {}).get("momentum_buffer")
+        return None if momentum is None else momentum.clone()
+
+    def watched_forward(self, x, path, cache=None):
+        if torch.is_grad_enabled():
+            seen.paths.append(path)
+            seen.copies.append([len(block.choices[5].copies) for block in self.body if isinstance(block, Cell)])
+        return forward(self, x, path, cache)
+
+    def watched_train(self, network, space, sample, **arguments):
+        seen.parameters.append(count_parameters(network))
+        before = stem_momentum(network, arguments["optimizer"])
+        trained = train(self, network, space, sample, **arguments)
+        seen.momentum.append((before, stem_momentum(network, trained.training.optimizer)))
+        return trained
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NB201Network, "forward", watched_forward)
+        patch.setattr(Task, "train", watched_train)
+        return method(task), seen
+
+
 @pytest.fixture(scope="module")
-def planted(small_rankings, tmp_path_factory):
-    """The task and the output of one run with a known criterion."""
+def watched(small_rankings, tmp_path_factory):
+    """Task, output and deeds of one run with a known criterion."""
     task = a_task(tmp_path_factory.mktemp("planted"))
-    return task, SeNas(criterion=Planted(), estimator="snapshot-loglik")(task)
+    return task, *watch(SeNas(criterion=Planted(), estimator="snapshot-loglik"), task)
+
+
+@pytest.fixture
+def planted(watched):
+    return watched[:2]
+
+
+@pytest.fixture
+def seen(watched):
+    return watched[2]
 
 
 def spaces_of(output) -> list[SearchSpace]:
@@ -129,18 +177,10 @@ SQUARES = 4**2 + 8**2 + 16**2
 """Sum of the squared widths of the three cells: a 1x1 has as many weights, a 3x3 nine times that."""
 
 
-def test_parameters_before_and_after(tmp_path, monkeypatch):
+def test_parameters_before_and_after(planted, seen):
     """The numbers of the history are those of the network that trains in each stage, and add up by hand."""
-    trained, task = [], a_task(tmp_path)
-    train = type(task).train
-
-    def watched(self, network, space, sample, **arguments):
-        trained.append(count_parameters(network))
-        return train(self, network, space, sample, **arguments)
-
-    monkeypatch.setattr(type(task), "train", watched)
-    output = SeNas(criterion=Planted())(task)
-    assert parameters(output) == [[trained[0], trained[1]], [trained[1], trained[2]]]
+    trained = seen.parameters
+    assert parameters(planted[1]) == [[trained[0], trained[1]], [trained[1], trained[2]]]
     shared = 6 * (1 + 9)
     second = 3 * 9 * (1 + 9) + 16 * (1 + 9) + 2 * 12 * (1 + 9)  # 27 / 3, 48 / 3 and 48 / 4 copies of each operator
     third = 4 * 8 * 9  # 16 / 2 copies of a 3x3 on four edges
@@ -148,39 +188,15 @@ def test_parameters_before_and_after(tmp_path, monkeypatch):
     assert trained[2] - trained[1] == (third - second) * SQUARES
 
 
-def test_momentum_goes_on_through_the_stages(tmp_path, monkeypatch):
+def test_momentum_goes_on_through_the_stages(seen):
     """The stem, which is neither dropped nor copied, starts each stage with the momentum the last one ended with."""
-    starts, ends, task = [], [], a_task(tmp_path)
-    train = type(task).train
-
-    def stem_momentum(network, optimizer):
-        return optimizer.state.get(network.stem[0].weight, {}).get("momentum_buffer")
-
-    def watched(self, network, space, sample, **arguments):
-        given = arguments["optimizer"]
-        starts.append(None if given is None else stem_momentum(network, given).clone())
-        trained = train(self, network, space, sample, **arguments)
-        ends.append(stem_momentum(network, trained.training.optimizer).clone())
-        return trained
-
-    monkeypatch.setattr(type(task), "train", watched)
-    SeNas(criterion=Planted())(task)
-    assert starts[0] is None
-    assert torch.equal(starts[1], ends[0]) and torch.equal(starts[2], ends[1])
+    (before, first), (second, end), (third, _) = seen.momentum
+    assert before is None
+    assert torch.equal(second, first) and torch.equal(third, end)
 
 
-def test_each_stage_trains_paths_of_its_space_with_separate_weights(tmp_path, monkeypatch):
-    paths, forward = [], NB201Network.forward
-    copies = []
-
-    def watched(self, x, path, cache=None):
-        if torch.is_grad_enabled():
-            paths.append(path)
-            copies.append([len(block.choices[5].copies) for block in self.body if isinstance(block, Cell)])
-        return forward(self, x, path, cache)
-
-    monkeypatch.setattr(NB201Network, "forward", watched)
-    output = SeNas(criterion=Planted())(a_task(tmp_path))
+def test_each_stage_trains_paths_of_its_space_with_separate_weights(planted, seen):
+    paths, copies, output = seen.paths, seen.copies, planted[1]
     stages = np.repeat([0, 1, 2], [STEPS, 2 * STEPS, STEPS])
     spaces = spaces_of(output)
     assert len(paths) == len(stages)
@@ -230,16 +246,9 @@ def distinct(archs) -> int:
     return len(np.unique(prune(archs), axis=0))
 
 
-def test_all_cells_of_a_path_may_differ_in_training(tmp_path, monkeypatch):
-    paths, forward = [], NB201Network.forward
-
-    def watched(self, x, path, cache=None):
-        if torch.is_grad_enabled():
-            paths.append(path)
-        return forward(self, x, path, cache)
-
-    monkeypatch.setattr(NB201Network, "forward", watched)
-    output = SeNas(criterion=Planted())(a_task(tmp_path, sampling="per_cell"))
+def test_all_cells_of_a_path_may_differ_in_training(tmp_path):
+    output, seen = watch(SeNas(criterion=Planted()), a_task(tmp_path, sampling="per_cell"))
+    paths = seen.paths
     spaces = spaces_of(output)
     assert all(len(path) == 3 and all(arch in NB201 for arch in path) for path in paths)
     assert all(arch in spaces[2] for path in paths[-STEPS:] for arch in path)

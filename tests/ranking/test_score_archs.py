@@ -53,9 +53,9 @@ def one_by_one(network, archs, ev: Evaluation) -> tuple[np.ndarray, np.ndarray]:
             net.eval()
         hits, total, images = 0, 0.0, 0
         for x, y in ev.batches:
-            probabilities = torch.softmax(net(x, arch).double(), 1)
-            hits += sum(int(row.argmax()) == int(label) for row, label in zip(probabilities, y, strict=True))
-            total += sum(float(row[label].log()) for row, label in zip(probabilities, y, strict=True))
+            rows, labels = torch.log_softmax(net(x, arch).double(), 1).tolist(), y.tolist()
+            hits += sum(row.index(max(row)) == label for row, label in zip(rows, labels, strict=True))
+            total += sum(row[label] for row, label in zip(rows, labels, strict=True))
             images += len(y)
         accuracy.append(100 * hits / images)
         loglik.append(total / images)
