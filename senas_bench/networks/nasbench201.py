@@ -148,9 +148,9 @@ class NB201Network(nn.Module):
         return 3 * self.cells
 
     def signature(self, arch: Arch) -> tuple[Any, ...]:
-        """Equal for archs that compute the same function with the same weights: the pruned arch and
-        the copy that each live edge with weights uses."""
-        live = prune_arch(arch)
+        """Equal for archs that compute the same function with the same weights: the pruned arch (where
+        dead edges are skipped) and the copy that each live edge with weights uses."""
+        live = prune_arch(arch) if self.skip_dead_edges else arch
         choices = next(block for block in self.body if isinstance(block, Cell)).choices
         return tuple(
             partial_key(arch, choice.group) if op in KERNELS else op for op, choice in zip(live, choices, strict=True)

@@ -31,9 +31,10 @@ def estimate(
     - `snapshot-accuracy`: mean accuracy over the snapshots, percent.
     - `snapshot-loglik`: mean log-likelihood of the label over the snapshots, nats.
 
-    The snapshots share the validation batches out among themselves, so all estimators cost the same:
-    weights differ more between snapshots than scores between images. Every arch meets the same pairs
-    of snapshot and batch.
+    The snapshots share the validation batches out among themselves, because weights differ more between
+    snapshots than scores between images; METHOD 2.1 scores every snapshot on the whole validation set. With at
+    least as many batches as snapshots all estimators cost the same, with fewer each snapshot still scores one
+    batch. Every arch meets the same pairs of snapshot and batch.
 
     Args:
         archs: `(n, edges)`.

@@ -70,7 +70,7 @@ class SeNasCriterion:
     """Score operators by Eq. 7.
 
     SC spreads over decades while SI varies by percents, so the order is mostly that of SC: whole
-    edges go first. The history of a run holds SI, SC and S of every operator to show it.
+    edges go first. The history of a run holds S of every operator.
 
     Args:
         estimator, per_operator: As in `SelectionImportance`. Log-likelihoods enter as likelihoods,
