@@ -247,12 +247,13 @@ def doctor(
     from senas_bench import __version__
     from senas_bench.data import DATASETS, data_id
     from senas_bench.errors import DataError
+    from senas_bench.experiments.provenance import cpu_cores
     from senas_bench.groundtruth import load_ground_truth
 
     problems = 0
     print(f"ok       senas-bench {__version__}, Python {platform.python_version()}, torch {torch.__version__}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print(f"ok       {len(_cores())} CPU cores, GPU: {gpu}")
+    print(f"ok       {cpu_cores()} CPU cores, GPU: {gpu}")
     for name in DATASETS:
         try:
             print(f"ok       images {name}: {data_id(name, data_dir)}")
@@ -483,12 +484,10 @@ def _device(device: Device) -> str:
     return "cpu"
 
 
-def _cores() -> set[int]:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-
-
 def _jobs(jobs: int, device: str) -> int:
-    return jobs or (1 if device == "cuda" else len(_cores()))
+    from senas_bench.experiments.provenance import cpu_cores
+
+    return jobs or (1 if device == "cuda" else cpu_cores() or 1)
 
 
 def _resume_command() -> str:

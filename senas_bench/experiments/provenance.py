@@ -34,7 +34,7 @@ def provenance(command: list[str], device: str | None = None) -> dict[str, Any]:
         "numpy": version("numpy"),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cores": cpu_cores(),
         "device": _device_name(device),
     }
 
@@ -72,8 +72,8 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int | None:
-    """Logical cores that this process may use."""
+def cpu_cores() -> int | None:
+    """Logical cores that this process may use; None where the system does not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 

@@ -238,7 +238,7 @@ def _frame(tables: Any) -> Any:
         tiers = np.zeros(len(table.archs), np.int8) if table.tiers is None else table.tiers
         scores = table.scores.astype(np.float32)
         names = np.array([arch_to_str(tuple(row)) for row in table.archs.tolist()], object)
-        order = np.lexsort((names, -scores, tiers))
+        order = np.lexsort((np.arange(len(names)), -scores, tiers))  # ties as np.argmax breaks them: the first
         parts.append(
             pd.DataFrame(
                 {

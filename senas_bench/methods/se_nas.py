@@ -13,7 +13,6 @@ from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.shrink import OperatorScores, shrink
 from senas_bench.spaces import SearchSpace
 from senas_bench.training.loop import carry_momentum, make_optimizer
-from senas_bench.training.samplers import UniformPath
 
 from .task import MethodOutput, ScoreTable, Task, Trained
 
@@ -52,7 +51,7 @@ class SeNas:
             trained = task.train(
                 network,
                 space,
-                UniformPath(space, network.choice_cells if task.recipe.sampling == "per_cell" else 0),
+                task.uniform_paths(space, network),
                 phase=f"stage-{stage}",
                 epochs=epochs,
                 optimizer=optimizer,
@@ -86,7 +85,12 @@ class SeNas:
         """Scores over the report archs, NaN outside the space; and the table of the archs alive now."""
         space = trained.space
         reported = space.contains_rows(task.report_archs)
-        alive = space.archs() if space.size <= RANK_LIMIT else task.report_archs[reported]
+        if space.size <= RANK_LIMIT:
+            alive = space.archs()
+        elif reported.any():
+            alive = task.report_archs[reported]
+        else:  # a small sample of a large space can miss it
+            alive = space.sample_distinct(task.rng(f"{trained.phase}-ranking"), RANK_LIMIT)
         purpose = "search" if last else "report"
         scores = task.estimate(trained, alive, self.estimator, "ranking", purpose=purpose)
         by_arch = dict(zip(map(bytes, alive), scores, strict=True))

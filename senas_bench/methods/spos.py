@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from senas_bench.search.evolution import Evolution
-from senas_bench.training.samplers import UniformPath
 
 from .task import MethodOutput, ScoreTable, Task
 
@@ -40,11 +39,10 @@ class Spos:
     def __call__(self, task: Task) -> MethodOutput:
         epochs = sum(task.recipe.stage_epochs) if self.trained else 0
         network = task.build(task.space)
-        sample = UniformPath(task.space, network.choice_cells if task.recipe.sampling == "per_cell" else 0)
         trained = task.train(
             network,
             task.space,
-            sample,
+            task.uniform_paths(task.space, network),
             phase="train",
             epochs=epochs,
             keep_snapshots=self.estimator != "weight-average",

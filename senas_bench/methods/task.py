@@ -22,6 +22,7 @@ from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.training.loop import Training, train
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
+from senas_bench.training.samplers import UniformPath
 from senas_bench.training.snapshots import Snapshots
 
 COUNTERS = ("images_trained", "train_steps", "forward_paths", "backward_paths", "archs_scored", "images_scored")
@@ -157,6 +158,10 @@ class Task:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng("weights").integers(2**62)))
             return self.network(space, affine)
+
+    def uniform_paths(self, space: SearchSpace, network: nn.Module) -> UniformPath:
+        """Single paths drawn uniformly over `space`, tied or per cell as the recipe says."""
+        return UniformPath(space, network.choice_cells if self.recipe.sampling == "per_cell" else 0)
 
     def train(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -123,7 +124,10 @@ class NB201Network(nn.Module):
             cache: Pass the same dictionary for several archs on the same `x`, in lexicographic
                 order: the stem and the edges of the first cell that they share are computed once.
         """
-        archs = iter([path] * (3 * self.cells) if isinstance(path[0], int) else path)
+        choices = [path] * self.choice_cells if isinstance(path[0], Integral) else path
+        if len(choices) != self.choice_cells:
+            raise ValueError(f"{len(choices)} archs for {self.choice_cells} cells; give one for all or one per cell")
+        archs = iter(choices)
         if cache is None:
             x = self.stem(x)
         else:

@@ -32,6 +32,10 @@ class Evolution:
     crossover: float = 0.5
     mutation_rate: float = 0.1
 
+    def __post_init__(self) -> None:
+        if min(self.population, self.generations, self.parents) < 1:
+            raise ValueError("population, generations and parents must be at least 1")
+
     def __call__(
         self, space: SearchSpace, score: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
     ) -> tuple[Arch, np.ndarray, np.ndarray]:

@@ -22,8 +22,10 @@ def shrink(space: SearchSpace, scores: OperatorScores, k: int, max_per_edge: int
         max_per_edge: Most operators that one call may take from an edge (1 in the paper's DARTS runs).
 
     Raises:
-        ValueError: An alive operator has no score, or a score is NaN.
+        ValueError: An alive operator has no score, a score is NaN, or `k` is negative.
     """
+    if k < 0:
+        raise ValueError(f"cannot drop {k} operators; k must be at least 0")
     missing = [pair for pair in space.alive() if pair not in scores or scores[pair] != scores[pair]]
     if missing:
         raise ValueError(f"no score for operators (edge, op): {missing}")

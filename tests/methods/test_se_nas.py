@@ -264,3 +264,13 @@ def test_default_criterion_shrinks_to_ten_operators(tmp_path):
         assert set(after.alive()) < set(before.alive())
         assert all(any(set(group) <= set(larger) for larger in after.groups) for group in before.groups)
     assert output.pick in spaces[-1]
+
+
+def test_a_sample_without_an_arch_of_the_space_is_replaced(tmp_path):
+    """Every arch that the rankings cover is dropped by the first shrink, and the space is still large."""
+    task = replace(a_task(tmp_path), report_archs=np.zeros((2, 6), np.int8))
+    output = SeNas(criterion=Planted(), estimator="snapshot-loglik")(task)
+    second = next(table for table in output.tables if table.stage == 2)
+    assert len(np.unique(second.archs, axis=0)) == len(second.archs) == 100  # the limit of these tests
+    assert spaces_of(output)[1].contains_rows(second.archs).all()
+    assert output.tables[-1].tiers.tolist() == [2, 2]

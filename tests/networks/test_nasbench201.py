@@ -338,3 +338,10 @@ def test_signature_of_an_expanded_network_tells_copies_apart():
     pairs = {(network.signature(arch), what_runs(arch)) for arch in space}
     assert len(pairs) == len({signature for signature, _ in pairs}) == len({runs for _, runs in pairs})
     assert len({prune_arch(arch) for arch in space}) < len(pairs) <= space.size
+
+
+@pytest.mark.parametrize("cells", [2, 4])
+def test_a_path_with_another_number_of_cells_is_an_error(cells):
+    network = NB201Network(NB201, channels=4, cells=1)
+    with pytest.raises(ValueError, match=f"{cells} archs for 3 cells"):
+        network(torch.zeros(2, 3, 8, 8), [(1,) * 6] * cells)

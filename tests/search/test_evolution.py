@@ -100,3 +100,9 @@ def test_without_mutation_children_are_made_of_their_parents_operators():
     parents = first[np.argsort(-score(first))[:3]]
     made = [row for row in second if all(row[edge] in parents[:, edge] for edge in range(6))]
     assert len(made) >= 7
+
+
+@pytest.mark.parametrize("field", ["population", "generations", "parents"])
+def test_sizes_of_zero_are_an_error(field):
+    with pytest.raises(ValueError, match="at least 1"):
+        Evolution(**{field: 0})

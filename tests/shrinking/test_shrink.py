@@ -128,3 +128,8 @@ def test_dropping_per_edge_needs_equal_counts_that_suffice():
         shrink_per_edge(a_space((0, 1), (2, 3, 4)), scores)
     with pytest.raises(ValueError, match="cannot drop 2 per edge"):
         shrink_per_edge(a_space((0, 1), (2, 3)), scores, 2)
+
+
+def test_a_negative_k_is_an_error():
+    with pytest.raises(ValueError, match="cannot drop -1"):
+        shrink(NB201, dict.fromkeys(NB201.alive(), 0.0), -1)
