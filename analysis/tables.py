@@ -13,7 +13,7 @@ from senas_bench.experiments.spec import RunRecord, canonical_json
 
 from . import correlation, paper
 from .formats import Table, count_cell, fixed, heading, interval_cell, listed, plus_minus, span, words
-from .statistics import MIN_ARCHS, MIN_PAIRS, bootstrap_interval, bounds, defined, over_seeds, sign_flip
+from .statistics import MIN_ARCHS, MIN_PAIRS, defined, mean_tau_interval, over_seeds, sign_flip
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query
@@ -223,11 +223,7 @@ def _sample_interval(rankings: list[Mapping[str, pd.Series]], join: _Join) -> tu
     if not archs or any(sorted(sets.get("sample", pd.Series()).index) != archs for sets in rankings):
         return None
     accuracy, columns = join.accuracy(archs), [sets["sample"].loc[archs].to_numpy() for sets in rankings]
-
-    def mean_tau(index: np.ndarray) -> float:
-        return float(np.mean([correlation.kendall_tau(column[index], accuracy[index]) for column in columns]))
-
-    return bounds(bootstrap_interval(mean_tau, len(archs), np.random.default_rng(0), n_resamples=SAMPLE_RESAMPLES))
+    return mean_tau_interval(columns, accuracy, np.random.default_rng(0), n_resamples=SAMPLE_RESAMPLES)
 
 
 def _optimal(join: _Join, like: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics import bootstrap_interval, over_seeds, sign_flip, tau_interval
+from analysis.statistics import bootstrap_interval, mean_tau_interval, over_seeds, sign_flip, tau_interval
 
 
 @pytest.mark.parametrize(("ours", "scipys"), [("percentile", "percentile"), ("bca", "BCa")])
@@ -146,3 +146,23 @@ def test_sign_flip_samples_above_fifteen_pairs():
 def test_bad_values(function, values):
     with pytest.raises(ValueError, match="at least one number without NaN"):
         function(values)
+
+
+@pytest.mark.parametrize("ties", [2, 1000])
+def test_mean_tau_interval_is_the_generic_bootstrap(ties):
+    rng = np.random.default_rng(7)
+    truth = rng.integers(ties, size=80).astype(float)
+    columns = [truth + rng.normal(scale=ties, size=80).round() for _ in range(3)]
+
+    def mean_tau(index):
+        return np.mean([stats.kendalltau(column[index], truth[index]).statistic for column in columns])
+
+    expected = bootstrap_interval(mean_tau, 80, np.random.default_rng(3), n_resamples=200)
+    got = mean_tau_interval(columns, truth, np.random.default_rng(3), n_resamples=200)
+    assert got == pytest.approx(expected, abs=1e-12)
+
+
+def test_mean_tau_interval_where_there_is_none():
+    rng = np.random.default_rng(0)
+    assert mean_tau_interval([np.arange(9)], np.arange(9), rng) is None
+    assert mean_tau_interval([np.zeros(20)], np.arange(20), rng, n_resamples=50) is None
