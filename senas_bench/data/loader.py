@@ -7,6 +7,7 @@ thread feeds a small network without worker processes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,21 @@ class TrainLoader:
     def images_per_epoch(self) -> int:
         """Images seen in one epoch: N less the dropped ragged tail."""
         return len(self) * self.batch_size
+
+    def halves(self) -> tuple[TrainLoader, TrainLoader]:
+        """The first and the second half of the images, an image less each where their number is odd.
+
+        Methods that learn an architecture beside the weights train each on its own half. The images
+        of a training split lie in random order already. Both share this loader's memory.
+        """
+        middle = len(self._labels) // 2
+        if middle < self.batch_size:
+            raise ValueError(f"batch_size {self.batch_size} exceeds the {middle} images of a half")
+        pair = copy(self), copy(self)
+        for half, start in zip(pair, (0, middle), strict=True):
+            half._windows = self._windows[start : start + middle]
+            half._labels = self._labels[start : start + middle]
+        return pair
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """One pass in a new order. No image occurs twice.

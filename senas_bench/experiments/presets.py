@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from senas_bench.training.recipe import TrainingRecipe
+
+from .spec import settings_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Preset:
         rank_archs: Size of the fixed random sample that rankings cover; 0 means the whole space.
         recipes: `reference`, the paper's and its code's, and `tuned`, ours.
         note: What a reader must know before quoting a number.
+        candidates: Archs that a search scores for its pick, each on all `score_images`, so that all methods
+            score the same number; 0 leaves it to the method, as its paper has it.
     """
 
     dataset: str
@@ -42,13 +46,13 @@ class Preset:
     rank_archs: int
     recipes: Mapping[str, TrainingRecipe] = field(hash=False)
     note: str = ""
+    candidates: int = field(default=0, metadata={"added": True})
 
     def to_settings(self, recipe: str) -> dict[str, Any]:
         """JSON values for the spec of a method that trains with `recipe`: `preset`, the sizes that all methods
         share, and `recipe`, its own."""
-        sizes = {name: value for name, value in asdict(self).items() if name not in ("recipes", "note")}
-        chosen = asdict(self.recipes[recipe])
-        return {"preset": sizes, "recipe": {**chosen, "stage_epochs": list(chosen["stage_epochs"])}}
+        sizes = {name: value for name, value in settings_of(self).items() if name not in ("recipes", "note")}
+        return {"preset": sizes, "recipe": settings_of(self.recipes[recipe])}
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any], recipe: str) -> Preset:
@@ -56,6 +60,31 @@ class Preset:
         fields = settings["recipe"]
         chosen = TrainingRecipe(**{**fields, "stage_epochs": tuple(fields["stage_epochs"])})
         return Preset(**settings["preset"], recipes={recipe: chosen})
+
+
+def _baseline_recipes(epochs: int, darts_epochs: int, controller_steps: int) -> dict[str, TrainingRecipe]:
+    """The recipes of the one-shot and gradient-based methods (METHOD section 3), scaled only in length.
+
+    They learn the weights on the training images, or on one half and the architecture on the other: an
+    epoch sees every image once in both cases. One snapshot, the last weights, scores.
+    """
+    base = TrainingRecipe((epochs,), batch_size=64, lr=0.025, lr_min=0.001, lr_horizon=0, snapshots=1)
+    return {
+        "rsps": base,
+        "gdas": base,
+        "setn": replace(base, clip=0.0),
+        "darts": replace(base, stage_epochs=(darts_epochs,)),
+        "enas": replace(
+            base,
+            batch_size=128,
+            lr=0.05,
+            lr_min=0.0005,
+            lr_horizon=10,
+            swing=True,
+            weight_decay=2.5e-4,
+            controller_steps=controller_steps,
+        ),
+    }
 
 
 PRESETS = {
@@ -83,6 +112,7 @@ PRESETS = {
                 snapshots=5,
                 snapshot_epochs=15,
             ),
+            **_baseline_recipes(60, 20, 1),
         },
         note="a proxy: 8x8 digits are the images, CIFAR-10 accuracies the truth",
     ),
@@ -104,6 +134,7 @@ PRESETS = {
             "tuned": TrainingRecipe(
                 batch_size=64, lr=0.1, lr_min=0.1, sampling="per_cell", snapshots=8, snapshot_epochs=8
             ),
+            **_baseline_recipes(60, 60, 8),
         },
         note="a proxy: images at 16x16, networks of 8 channels and 1 cell per stage",
     ),
@@ -123,6 +154,7 @@ PRESETS = {
         recipes={
             "reference": TrainingRecipe(amp=True),
             "tuned": TrainingRecipe(amp=True, lr=0.2, lr_min=0.2, sampling="per_cell", snapshot_epochs=10),
+            **{name: replace(recipe, amp=True) for name, recipe in _baseline_recipes(250, 50, 50).items()},
         },
     ),
 }

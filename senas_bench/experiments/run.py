@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from senas_bench.spaces.nasbench201 import arch_to_str
 from .presets import PRESETS, Preset
 from .progress import PlainProgress, Progress, SilentProgress
 from .provenance import provenance
-from .spec import RunRecord, RunSpec
+from .spec import RunRecord, RunSpec, settings_of
 from .store import RunStore
 
 REPORT_SEED = 2021
@@ -56,7 +56,7 @@ def make_spec(
     chosen = lookup("method", method, METHODS)
     sizes = sizes or lookup("preset", preset, PRESETS)
     dataset = dataset or sizes.dataset
-    settings = {"method": _jsonable(chosen), **sizes.to_settings(chosen.recipe)}
+    settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
     return RunSpec(
         method=method,
         seed=seed,
@@ -123,7 +123,7 @@ def run(
     from senas_bench.methods import METHODS
 
     method = lookup("method", spec.method, METHODS)
-    if _jsonable(method) != spec.settings["method"]:
+    if settings_of(method) != spec.settings["method"]:
         raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
     started = provenance(command or [], spec.device)
     seed_everything(spec.seed)
@@ -197,6 +197,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         report_set="sample" if sizes.rank_archs else "full",
         network=network,
         cost=cost_table(space, skeleton),
+        candidates=sizes.candidates,
         device=device,
         work_dir=work_dir,
         progress=progress,
@@ -218,15 +219,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def _jsonable(method: Any) -> dict[str, Any]:
-    """Fields of a method; a nested strategy carries its class name."""
-    plain: dict[str, Any] = {}
-    for name, value in vars(method).items():
-        nested = hasattr(value, "__dataclass_fields__")
-        plain[name] = {"kind": type(value).__name__, **asdict(value)} if nested else value
-    return plain
 
 
 def _frame(tables: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 SCHEMA = 1
@@ -91,6 +91,23 @@ class RunRecord:
         _check_fields(raw, RunRecord)
         _check_fields(raw["spec"], RunSpec)
         return RunRecord(**{**raw, "spec": RunSpec(**raw["spec"]), "history": tuple(raw["history"])})
+
+
+def settings_of(strategy: Any) -> dict[str, Any]:
+    """Fields of a method, recipe or preset as JSON values; a nested dataclass carries its class name as `kind`.
+
+    A field whose metadata says `{"added": True}` came after the first results: it is left out while it has its
+    default, so that the ids of runs made before it stay what they are.
+    """
+    plain: dict[str, Any] = {}
+    for item in fields(strategy):
+        value = getattr(strategy, item.name)
+        if item.metadata.get("added") and value == item.default:
+            continue
+        if is_dataclass(value):
+            value = {"kind": type(value).__name__, **settings_of(value)}
+        plain[item.name] = list(value) if isinstance(value, tuple) else value
+    return plain
 
 
 def canonical_json(value: Any) -> str:

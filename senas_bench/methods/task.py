@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from senas_bench.files import atomic_write
 from senas_bench.ranking.accuracy import estimate
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.spaces import Arch, SearchSpace
+from senas_bench.training.bilevel import Architecture
 from senas_bench.training.loop import Training, train
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
@@ -77,8 +78,8 @@ class ScoreTable:
     Args:
         archs: `(n, edges)`.
         scores: `(n,)`, higher is better.
-        set: `full` (every arch of the space), `sample` (a fixed random sample of it), or `current`
-            (archs alive in the stage just trained).
+        set: `full` (every arch of the space), `sample` (a fixed random sample of it), `current`
+            (archs alive in the stage just trained), or `candidates` (the few that a pick was made from).
         stage, epoch: Stage from 1, and epochs trained so far.
         tiers: `(n,)` of a hierarchical ranking, 0 on top; None means all 0.
     """
@@ -123,6 +124,7 @@ class Task:
         evaluation: How archs are scored.
         report_archs: `(n, edges)` that rankings cover, `report_set` their name in a `ScoreTable`.
         network: Builds a network: `(space, affine) -> network` on the device.
+        candidates: Archs to score for a pick, on all scoring images; 0 leaves both to the method.
         cost: `(n, edges)` archs to `(n,)` named costs: `flops_m`, `params`.
         device: Where everything lives.
         work_dir: Checkpoints and kept results of this run.
@@ -143,6 +145,7 @@ class Task:
     work_dir: Path
     progress: Progress
     budget: Budget
+    candidates: int = 0
 
     def rng(self, phase: str) -> np.random.Generator:
         """Random numbers of one phase, independent of what other phases drew: a resumed run that skips
@@ -172,19 +175,27 @@ class Task:
         phase: str,
         epochs: int,
         optimizer: torch.optim.Optimizer | None = None,
+        architecture: Architecture | None = None,
+        loader: Any = None,
         keep_snapshots: bool = True,
     ) -> Trained:
-        """Train in place for one phase; resumes, and counts as search work."""
+        """Train in place for one phase; resumes, and counts as search work.
+
+        Args:
+            architecture: Learns beside the weights, and is changed in place too.
+            loader: Images in place of the whole training split, such as one of its halves.
+        """
         self.progress.stage(phase, epochs)
         training = train(
             network,
-            self.loaders.train,
+            loader or self.loaders.train,
             self.recipe,
             sample,
             epochs=epochs,
             rng=self.rng(f"{phase}-paths"),
             generator=self.generator(f"{phase}-images"),
             optimizer=optimizer,
+            architecture=architecture,
             keep_snapshots=keep_snapshots,
             checkpoint=self.work_dir / f"{phase}.safetensors",
             on_epoch=lambda epoch, loss: self.progress.step(epoch, epoch=epoch, loss=loss),
@@ -192,13 +203,36 @@ class Task:
         self.budget.add("search", training.seconds, training.counts)
         return Trained(phase, space, network, training)
 
-    def estimate(self, trained: Trained, archs: np.ndarray, estimator: str, label: str, *, purpose: str) -> np.ndarray:
+    def pick(self, trained: Trained, archs: np.ndarray, estimator: str = "weight-average") -> tuple[Arch, ScoreTable]:
+        """The best of a few archs, as RSPS, SETN, ENAS and FairNAS choose; and their ranking, the set `candidates`.
+
+        Args:
+            archs: `(n, edges)`, n = `self.candidates` or the method's own number. In the latter case each is
+                scored on one validation batch, as the methods' code does, though the same one for all.
+        """
+        batches = None if self.candidates else 1
+        scores = self.estimate(trained, archs, estimator, "candidates", purpose="search", batches=batches)
+        epoch = len(trained.training.history)
+        table = ScoreTable(archs, scores, "candidates", stage=1, epoch=epoch)
+        return tuple(archs[int(np.argmax(scores))].tolist()), table
+
+    def estimate(
+        self,
+        trained: Trained,
+        archs: np.ndarray,
+        estimator: str,
+        label: str,
+        *,
+        purpose: str,
+        batches: int | None = None,
+    ) -> np.ndarray:
         """`(n,)` estimated performance of archs; kept, so that a resumed run need not repeat it.
 
         Args:
             estimator: One of `ranking.accuracy.ESTIMATORS`.
             label: Unique among the estimates of this phase.
             purpose: `search` or `report`.
+            batches: Score on the first few validation batches only.
         """
         path = self.work_dir / f"{trained.phase}-{label}.npz"
         kept = _read_arrays(path)
@@ -209,7 +243,7 @@ class Task:
                 trained.network,
                 trained.snapshots,
                 archs,
-                self.evaluation,
+                replace(self.evaluation, batches=self.evaluation.batches[:batches]),
                 estimator,
                 lambda share: self.progress.step(int(share * len(archs))),
             )

@@ -75,6 +75,35 @@ class Cell(nn.Module):
             histories[node] = tuple(history)
         return torch.zeros_like(x) if nodes[-1] is None else nodes[-1]
 
+    def mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Weighted sum of operators on every edge; only operators with a weight other than 0 run.
+
+        Args:
+            weights: `(edges, operators)`; gradients flow to those of the operators that run.
+        """
+        active = (weights.detach() != 0).tolist()
+        nodes = [x]
+        rectified: list[torch.Tensor | None] = [None] * NODES
+        for node in range(1, NODES):
+            total = None
+            for edge, source in _INTO[node]:
+                value = nodes[source]
+                for op, on in enumerate(active[edge]):
+                    if not on or op == NONE:
+                        continue
+                    if op == SKIP:
+                        output = value
+                    elif op in KERNELS:
+                        if rectified[source] is None:
+                            rectified[source] = torch.relu(value)
+                        output = self.choices[edge].copies[str(op)](rectified[source])
+                    else:
+                        output = self.pool(value)
+                    output = output * weights[edge, op]
+                    total = output if total is None else total + output
+            nodes.append(torch.zeros_like(x) if total is None else total)
+        return nodes[-1]
+
 
 class NB201Network(nn.Module):
     """Stem, three stages of cells joined by reductions, and a linear head (METHOD section 5).
@@ -102,6 +131,7 @@ class NB201Network(nn.Module):
         super().__init__()
         self.skip_dead_edges = not affine
         self.cells = cells
+        self.operators = len(space.operators)
         self.stem = ConvBN(in_channels, channels, 3)
         stages, width = [], channels
         for stage in range(3):
@@ -114,16 +144,19 @@ class NB201Network(nn.Module):
         self.head = nn.Linear(width, num_classes)
 
     def forward(
-        self, x: torch.Tensor, path: Arch | Sequence[Arch], cache: dict[Any, Any] | None = None
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor, cache: dict[Any, Any] | None = None
     ) -> torch.Tensor:
         """Logits `(B, classes)` of one path.
 
         Args:
             x: `(B, in_channels, H, W)`.
-            path: One arch for all cells, or one per cell, `3 * cells` in all.
+            path: One arch for all cells, or one per cell, `3 * cells` in all; or the relaxed form, operator
+                weights `(edges, operators)` for all cells, which needs an unexpanded network.
             cache: Pass the same dictionary for several archs on the same `x`, in lexicographic
                 order: the stem and the edges of the first cell that they share are computed once.
         """
+        if isinstance(path, torch.Tensor):
+            return self._mixture(x, path)
         choices = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(choices) != self.choice_cells:
             raise ValueError(f"{len(choices)} archs for {self.choice_cells} cells; give one for all or one per cell")
@@ -146,6 +179,26 @@ class NB201Network(nn.Module):
         x = torch.relu(self.last(x)).mean((2, 3))
         return self.head(x)
 
+    def _mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        shape = (len(EDGES), self.operators)
+        if tuple(weights.shape) != shape:
+            raise ValueError(f"operator weights of shape {tuple(weights.shape)}; {shape} are needed")
+        if self.expanded:
+            raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
+        x = self.stem(x)
+        for block in self.body:
+            x = block.mixture(x, weights) if isinstance(block, Cell) else block(x)
+        return self.head(torch.relu(self.last(x)).mean((2, 3)))
+
+    @property
+    def expanded(self) -> bool:
+        """Whether edges are merged."""
+        return any(len(choice.group) > 1 for choice in self._first_cell.choices)
+
+    @property
+    def _first_cell(self) -> Cell:
+        return next(block for block in self.body if isinstance(block, Cell))
+
     @property
     def choice_cells(self) -> int:
         """Cells that can each take their own arch."""
@@ -155,7 +208,7 @@ class NB201Network(nn.Module):
         """Equal for archs that compute the same function with the same weights: the pruned arch (where
         dead edges are skipped) and the copy that each live edge with weights uses."""
         live = prune_arch(arch) if self.skip_dead_edges else arch
-        choices = next(block for block in self.body if isinstance(block, Cell)).choices
+        choices = self._first_cell.choices
         return tuple(
             partial_key(arch, choice.group) if op in KERNELS else op for op, choice in zip(live, choices, strict=True)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -14,9 +15,10 @@ from torch import nn
 
 from senas_bench.errors import RunError
 
+from .bilevel import Architecture
 from .checkpoint import read_checkpoint, write_checkpoint
 from .recipe import TrainingRecipe, learning_rate, snapshot_steps
-from .samplers import Path
+from .samplers import Path, path_evaluations
 from .snapshots import Snapshots
 
 CHECKPOINT_SECONDS = 20.0
@@ -76,6 +78,7 @@ def train(
     rng: np.random.Generator,
     generator: torch.Generator,
     optimizer: torch.optim.Optimizer | None = None,
+    architecture: Architecture | None = None,
     keep_snapshots: bool = True,
     checkpoint: FilePath | None = None,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
@@ -89,6 +92,7 @@ def train(
         loader: `epoch(generator)` yields `(x, y)` batches; `len(loader)` steps an epoch.
         sample: Draws the paths of a step.
         rng: For the paths. generator: For the images. Both belong to this phase alone.
+        architecture: Learns beside the weights; takes a step of its own before each of theirs.
         checkpoint: File to resume from and save to. A finished phase is only loaded.
         on_epoch: Told after each epoch: (epochs done, mean loss).
 
@@ -96,7 +100,7 @@ def train(
         RunError: The loss is not finite.
     """
     result = Training(optimizer or make_optimizer(network, recipe), Snapshots(keep_snapshots))
-    done = _restore(checkpoint, network, result, rng, generator) if checkpoint else 0
+    done = _restore(checkpoint, network, result, rng, generator, architecture) if checkpoint else 0
     parameters = list(network.parameters())
     device = parameters[0].device
     steps = len(loader)
@@ -106,37 +110,46 @@ def train(
     for epoch in range(done, epochs):
         started = time.monotonic()
         total_loss = torch.zeros((), device=device)
-        paths_run = 0
-        for step, (x, y) in enumerate(loader.epoch(generator)):
+        losses = 0
+        counts: Counter[str] = Counter()
+        batches = loader.epoch(generator)
+        if architecture:
+            architecture.begin_epoch(epoch / epochs, generator)
+        for step, (x, y) in enumerate(batches):
             rate = learning_rate(recipe, epoch + step / steps, epochs)
             for group in result.optimizer.param_groups:
                 group["lr"] = rate
+            if architecture:
+                counts.update(architecture.step(network, (x, y), result.optimizer, rng))
             result.optimizer.zero_grad(set_to_none=True)
             for path in sample(rng):
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp and device.type == "cuda"):
                     loss = nn.functional.cross_entropy(network(x, path), y)
                 loss.backward()
                 total_loss += loss.detach()
-                paths_run += 1
+                losses += 1
+                passes = path_evaluations(path)
+                counts.update(forward_paths=passes, backward_paths=passes)
             if recipe.clip:
                 nn.utils.clip_grad_norm_(parameters, recipe.clip)
             result.optimizer.step()
             if epoch * steps + step + 1 in snapshot_at:
                 result.snapshots.add(network)
-        mean_loss = float(total_loss) / max(paths_run, 1)
+        if architecture:
+            counts.update(architecture.end_epoch(network, rng, generator))
+        mean_loss = float(total_loss) / max(losses, 1)
         if not np.isfinite(mean_loss):
             raise RunError(
                 f"training loss is {mean_loss} at epoch {epoch + 1}; a lower learning rate than {recipe.lr} may help"
             )
         result.history.append({"epoch": epoch + 1, "loss": round(mean_loss, 6), "lr": round(rate, 8)})
-        result.counts["images_trained"] += steps * recipe.batch_size
-        result.counts["train_steps"] += steps
-        result.counts["forward_paths"] += paths_run
-        result.counts["backward_paths"] += paths_run
+        counts.update(images_trained=steps * recipe.batch_size, train_steps=steps)
+        for name, count in counts.items():
+            result.counts[name] += count
         result.seconds += time.monotonic() - started
         on_epoch(epoch + 1, mean_loss)
         if checkpoint and (epoch + 1 == epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
-            _save(checkpoint, network, result, rng, generator, epoch + 1)
+            _save(checkpoint, network, result, rng, generator, architecture, epoch + 1)
             saved = time.monotonic()
     if not result.snapshots.count:
         result.snapshots.add(network)
@@ -149,6 +162,7 @@ def _save(
     result: Training,
     rng: np.random.Generator,
     generator: torch.Generator,
+    architecture: Architecture | None,
     done: int,
 ) -> None:
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
@@ -157,6 +171,8 @@ def _save(
         if momentum is not None:
             tensors[f"momentum.{name}"] = momentum
     tensors.update({f"snapshots.{name}": value for name, value in result.snapshots.tensors().items()})
+    if architecture:
+        tensors.update({f"architecture.{name}": value for name, value in architecture.tensors().items()})
     tensors["generator"] = generator.get_state()
     state = {
         "done": done,
@@ -170,7 +186,12 @@ def _save(
 
 
 def _restore(
-    path: FilePath, network: nn.Module, result: Training, rng: np.random.Generator, generator: torch.Generator
+    path: FilePath,
+    network: nn.Module,
+    result: Training,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+    architecture: Architecture | None,
 ) -> int:
     """Load what `_save` wrote; the number of epochs done, 0 when there is nothing."""
     device = next(network.parameters()).device
@@ -178,7 +199,7 @@ def _restore(
     if read is None:
         return 0
     tensors, state = read
-    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "momentum": {}, "snapshots": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "momentum": {}, "snapshots": {}, "architecture": {}}
     for key, value in tensors.items():
         head, _, name = key.partition(".")
         if name:
@@ -189,6 +210,8 @@ def _restore(
         weight = weights[name]
         result.optimizer.state[weight]["momentum_buffer"] = torch.empty_like(weight).copy_(momentum)
     result.snapshots.load(parts["snapshots"], state["snapshots"])
+    if architecture:
+        architecture.load(parts["architecture"])
     generator.set_state(tensors["generator"].cpu())
     rng.bit_generator.state = state["rng"]
     result.history[:] = state["history"]

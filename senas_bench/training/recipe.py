@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class TrainingRecipe:
         snapshots: K of Eq. 4, taken at evenly spaced steps.
         snapshot_epochs: Number of last epochs of a stage over which the K snapshots spread.
         amp: bfloat16 autocast on CUDA.
+        swing: Let the cosine go on beyond its horizon, back up and down again, as ENAS has it.
+        controller_steps: Steps of ENAS's controller an epoch.
     """
 
     stage_epochs: tuple[int, ...] = (20, 20, 20)
@@ -39,6 +41,8 @@ class TrainingRecipe:
     snapshots: int = 10
     snapshot_epochs: int = 1
     amp: bool = False
+    swing: bool = field(default=False, metadata={"added": True})
+    controller_steps: int = field(default=50, metadata={"added": True})
 
     def __post_init__(self) -> None:
         if self.sampling not in ("tied", "per_cell"):
@@ -50,7 +54,7 @@ class TrainingRecipe:
 def learning_rate(recipe: TrainingRecipe, progress: float, epochs: int) -> float:
     """Rate at `progress` epochs into a stage of `epochs` epochs."""
     horizon = recipe.lr_horizon or epochs
-    fraction = min(progress / horizon, 1.0)
+    fraction = progress / horizon if recipe.swing else min(progress / horizon, 1.0)
     return recipe.lr_min + (recipe.lr - recipe.lr_min) * (1 + math.cos(math.pi * fraction)) / 2
 
 

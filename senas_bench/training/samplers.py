@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from senas_bench.spaces import Arch, SearchSpace
 
-Path = Arch | tuple[Arch, ...]
-"""One arch for all cells, or one per cell."""
+Path = Arch | tuple[Arch, ...] | torch.Tensor
+"""One arch for all cells, one per cell, or operator weights `(edges, operators)` for all cells."""
+
+
+def path_evaluations(path: Path) -> int:
+    """What a pass over `path` counts as: 1, or for operator weights the most that are not 0 on one edge.
+
+    A mixture of all five operators costs what their five paths cost together, `none` among them in both.
+    """
+    return int((path.detach() != 0).sum(1).max()) if isinstance(path, torch.Tensor) else 1
 
 
 @dataclass(frozen=True)

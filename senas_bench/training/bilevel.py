@@ -1,0 +1,115 @@
+"""Learning an architecture beside the weights: what DARTS, GDAS, SETN and ENAS have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from senas_bench.spaces import SearchSpace
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+Counts = Mapping[str, int]
+"""Work done, by names of `methods.task.COUNTERS`."""
+
+
+class Architecture(Protocol):
+    """An architecture that learns in `training.loop.train`, on images that the weights do not see.
+
+    All its randomness comes from the arguments, and `tensors` holds all its state, so that a resumed
+    training goes on as if it had not stopped.
+    """
+
+    def begin_epoch(self, share: float, generator: torch.Generator) -> None:
+        """An epoch begins; `share` of the epochs are done, `generator` orders the images."""
+
+    def step(
+        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+    ) -> Counts:
+        """Comes before each step of the weights: `batch` is what they will train on, `optimizer` theirs, with the
+        rate of the step set. Gradients left on the weights are cleared by the loop."""
+
+    def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
+        """An epoch is over."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All state, for a checkpoint."""
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Inverse of `tensors`."""
+
+
+class Alphas:
+    """Architecture parameters: one logit per alive operator, with their optimizer and their images.
+
+    Args:
+        space: Operators that are not alive have probability 0 and never get a gradient.
+        loader: Images of the architecture, as `TrainLoader`.
+        generator: Draws the start, 1e-3 times standard normal [code: AutoDL-Projects].
+        lr, betas, weight_decay: Of Adam.
+        device: Where the logits live.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        loader: Any,
+        generator: torch.Generator,
+        *,
+        lr: float = 3e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        weight_decay: float = 1e-3,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        shape = (len(space.edges), len(space.operators))
+        self.logits = nn.Parameter((1e-3 * torch.randn(shape, generator=generator)).to(device))
+        alive = torch.zeros(shape, dtype=torch.bool)
+        alive[tuple(zip(*space.alive(), strict=True))] = True
+        self.alive = alive.to(device)
+        self.loader = loader
+        self.optimizer = torch.optim.Adam([self.logits], lr=lr, betas=betas, weight_decay=weight_decay)
+        self._batches: Iterator[Batch] = iter(())
+
+    def log_probabilities(self) -> torch.Tensor:
+        """`(edges, operators)` log softmax over each edge's alive operators, -inf elsewhere."""
+        return torch.log_softmax(self.logits.masked_fill(~self.alive, float("-inf")), dim=1)
+
+    def probabilities(self) -> torch.Tensor:
+        """`(edges, operators)` softmax over each edge's alive operators."""
+        return self.log_probabilities().exp()
+
+    def begin_epoch(self, generator: torch.Generator) -> None:
+        """Put the images in a new order."""
+        self._batches = self.loader.epoch(generator)
+
+    def next_batch(self) -> Batch:
+        """The next images; the loader must hold as many batches as an epoch has steps."""
+        return next(self._batches)
+
+    def apply(self, gradient: torch.Tensor) -> None:
+        """One step of Adam with `gradient` `(edges, operators)`."""
+        self.logits.grad = gradient.masked_fill(~self.alive, 0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Logits and the state of Adam, for a checkpoint."""
+        state = self.optimizer.state.get(self.logits, {})
+        return {"logits": self.logits.detach(), **{f"adam-{name}": value for name, value in state.items()}}
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Inverse of `tensors`."""
+        with torch.no_grad():
+            self.logits.copy_(tensors["logits"])
+        state = {name.removeprefix("adam-"): value for name, value in tensors.items() if name.startswith("adam-")}
+        if state:
+            state["step"] = state["step"].cpu()
+            self.optimizer.state[self.logits].update(state)
+
+    def arch_scores(self, archs: np.ndarray) -> np.ndarray:
+        """`(n,)` log-probability of archs `(n, edges)`: the ranking that a relaxation implies."""
+        table = self.log_probabilities().detach().double().cpu().numpy()
+        return table[np.arange(archs.shape[1]), archs].sum(1)
