@@ -20,7 +20,25 @@ if TYPE_CHECKING:
 
 EPOCHS = 200
 """Tables read the truth after 200 epochs; 12-epoch accuracy never enters them."""
-TABLE3_METHODS = ("random", "params", "flops", "untrained", "spos", "spos+", "se-nas", "se-nas+")
+TABLE3_METHODS = (
+    "random",
+    "params",
+    "flops",
+    "untrained",
+    "rsps",
+    "darts-v1",
+    "darts-v2",
+    "gdas",
+    "setn",
+    "enas",
+    "fairnas",
+    "magnitude-shrink",
+    "angle-shrink",
+    "spos",
+    "spos+",
+    "se-nas",
+    "se-nas+",
+)
 BASELINES = {"se-nas": "spos", "se-nas+": "spos+"}
 """The same training without shrinking and expanding, which each method is compared with seed by seed."""
 TUNED = ("spos+", "se-nas+")
@@ -173,7 +191,8 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {"seed": record.spec.seed, "pick": record.pick}
     if not no_timing:
         facts["search_seconds"] = record.timing.get("search_seconds")
-    facts |= {"images_trained": work.get("images_trained", 0), "path_evaluations": work.get("forward_paths", 0)}
+    facts |= {name: work.get(name, 0) for name in ("images_trained", "images_scored")}
+    facts["path_evaluations"] = work.get("forward_paths", 0)
     facts |= {column: float(join.truth.accuracy(query, [record.pick])[0]) for column, query in join.queries.items()}
     facts["regret"] = float(join.truth.best(join.queries[join.primary])[1]) - facts[join.primary]
     facts |= dict.fromkeys(("n_full", "n_current", *RANKINGS))
@@ -292,7 +311,8 @@ def _gap_notes(
 def _cost_notes(runs: Mapping[str, list[dict]], no_timing: bool) -> list[str]:
     tuned = [method for method in TUNED if method in runs]
     seconds = "" if no_timing else " Seconds depend on the machine and compare only at equal batch size."
-    notes = [f"Images trained and paths evaluated are exact counts per search, the cost to compare.{seconds}"]
+    counts = "Images trained and scored and paths evaluated forward are exact counts per search, the cost to compare"
+    notes = [f"{counts}; a mixture of all operators counts as their paths.{seconds}"]
     return notes + ([f"Tuned with CIFAR-10 truth in view: {', '.join(tuned)}."] if tuned else [])
 
 
@@ -336,6 +356,7 @@ def _display(rows: list[dict[str, Any]], join: _Join, no_timing: bool) -> pd.Dat
     if not no_timing:
         columns["search s"] = [fixed(row["search_seconds_mean"], 1) for row in rows]
     columns["images"] = [count_cell(row["images_trained_mean"]) for row in rows]
+    columns["scored"] = [count_cell(row["images_scored_mean"]) for row in rows]
     columns["paths"] = [count_cell(row["path_evaluations_mean"]) for row in rows]
     columns |= {heading(column): [plus_minus(row, column, 2) for row in rows] for column in join.queries}
     columns["regret"] = [fixed(row["regret_mean"], 2) for row in rows]

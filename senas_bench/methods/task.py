@@ -130,6 +130,8 @@ class Task:
         work_dir: Checkpoints and kept results of this run.
         progress: Sink.
         budget: Work done so far.
+        trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
+            None for every weight-sharing method; see `experiments.run` for those that declare `needs_truth`.
     """
 
     space: SearchSpace
@@ -146,6 +148,7 @@ class Task:
     progress: Progress
     budget: Budget
     candidates: int = 0
+    trainer: Callable[[Arch], tuple[float, float]] | None = None
 
     def rng(self, phase: str) -> np.random.Generator:
         """Random numbers of one phase, independent of what other phases drew: a resumed run that skips
@@ -246,6 +249,7 @@ class Task:
                 replace(self.evaluation, batches=self.evaluation.batches[:batches]),
                 estimator,
                 lambda share: self.progress.step(int(share * len(archs))),
+                int(self.rng(f"{trained.phase}-noise").integers(2**62)),
             )
             self.progress.step(len(archs))
             kept = {"scores": scores, "seconds": np.array(time.monotonic() - started)}

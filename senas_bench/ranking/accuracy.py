@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import nn
 
-from senas_bench.training.snapshots import Snapshots
+from senas_bench.training.snapshots import Snapshots, State
 
 from .score_archs import Evaluation, score_archs
 
 T = TypeVar("T")
-ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik")
+ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "perturbed-accuracy")
+PERTURBATION = 0.5
+"""Standard deviation of the noise of `perturbed-accuracy`, as a share of that of the weights it is added to."""
 
 
 def estimate(
@@ -24,12 +27,16 @@ def estimate(
     evaluation: Evaluation,
     estimator: str,
     tick: Callable[[float], None] = lambda share: None,
+    seed: int = 0,
 ) -> tuple[np.ndarray, dict[str, int]]:
     """P(a) for each arch.
 
     - `weight-average`: accuracy with the average of the snapshots (Eq. 4, the paper's).
     - `snapshot-accuracy`: mean accuracy over the snapshots, percent.
     - `snapshot-loglik`: mean log-likelihood of the label over the snapshots, nats.
+    - `perturbed-accuracy`: as `snapshot-accuracy`, after Gaussian noise of `PERTURBATION` times the standard
+      deviation of each convolution's weights. It asks how flat the loss is around an arch's weights, which
+      Zhang et al. (NA-DARTS, KDD 2021) and Jeong et al. (GeNAS, IJCAI 2023) found to tell archs apart.
 
     The snapshots share the validation batches out among themselves, because weights differ more between
     snapshots than scores between images; METHOD 2.1 scores every snapshot on the whole validation set. With at
@@ -39,6 +46,7 @@ def estimate(
     Args:
         archs: `(n, edges)`.
         tick: Told now and then which share of the work is done.
+        seed: Of the noise. All archs meet the same noise, but for what the copies of an expanded network hold.
 
     Returns:
         `(n,)` estimates, higher is better; and the work: `archs_scored` and `forward_paths` (evaluations of
@@ -57,7 +65,7 @@ def estimate(
     passes = images = 0
     try:
         for k, state in enumerate(states):
-            network.load_state_dict(state)
+            network.load_state_dict(perturb(state, seed + k) if estimator == "perturbed-accuracy" else state)
             part = replace(evaluation, batches=share_of(evaluation.batches, k, len(states)))
             accuracy, loglik, distinct = score_archs(
                 network, archs, part, lambda share, k=k: tick((k + share) / len(states))
@@ -68,6 +76,21 @@ def estimate(
     finally:
         network.load_state_dict(own)
     return total / len(states), {"archs_scored": passes, "forward_paths": passes, "images_scored": images}
+
+
+def perturb(state: State, seed: int) -> State:
+    """Weights with noise on every convolution; everything else stays as it is.
+
+    Args:
+        seed: The same seed draws the same noise on every device.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    noisy = dict(state)
+    for name, value in state.items():
+        if value.dim() == 4:
+            noise = torch.randn(value.shape, generator=generator).to(value)
+            noisy[name] = value + PERTURBATION * value.std() * noise
+    return noisy
 
 
 def share_of(batches: Sequence[T], k: int, count: int) -> list[T]:

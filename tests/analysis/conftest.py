@@ -41,7 +41,7 @@ class Runs:
 
     def add(self, method: str, seed: int, pick: str, table: pd.DataFrame | None = None, **spec: object) -> None:
         fields = {"preset": "embedded", "space": "nasbench201", "dataset": "digits", "data_id": "d1"} | spec
-        work = {"images_trained": 1000 + seed, "forward_paths": 2_500_000}
+        work = {"images_trained": 1000 + seed, "images_scored": 300 + seed, "forward_paths": 2_500_000}
         record = RunRecord(
             spec=RunSpec(method=method, seed=seed, **fields),
             pick=pick,

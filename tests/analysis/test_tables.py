@@ -41,6 +41,7 @@ def test_rows_and_costs(table):
     assert [row["n"] for row in rows.values()] == [3, 3, 2, 0]
     assert rows["random"]["search_seconds_mean"] == 11
     assert rows["se-nas"]["images_trained_mean"] == 1000.5
+    assert rows["se-nas"]["images_scored_mean"] == 300.5
     assert rows["spos"]["path_evaluations_mean"] == 2_500_000
     assert table.frame["paths"].tolist() == ["2.5M", "2.5M", "2.5M", "–"]
 
@@ -164,7 +165,7 @@ def test_notes_say_what_a_reader_must_know(table):
         "n = 40 archs",
         "se-nas has no run with seeds 2.",
         "random has no full ranking with seeds 0, 1, 2.",
-        "No runs of: params, flops, untrained, spos+, se-nas+.",
+        "No runs of: params, flops, untrained, rsps, darts-v1, darts-v2, gdas,",
         "spos for se-nas",
         "46.77",
     ):
@@ -208,7 +209,7 @@ def test_columns_in_the_papers_order_without_other_epochs_or_seeds(runs, toy, qu
     columns |= {Query("cifar10", "val", 200, "mean"): values - 1, Query("cifar10", "val", 200, 777): values - 2}
     table = render_table3(runs.records, runs.scores, toy.FakeTruth(columns), no_timing=True)
     names = list(table.frame)
-    assert names[4:7] == ["cifar10 val", "cifar10 test", "IN16-120 val"]
+    assert names[5:8] == ["cifar10 val", "cifar10 test", "IN16-120 val"]
     assert rows_of(table)["optimal"]["imagenet16-120_val_mean"] == 44.5
 
 

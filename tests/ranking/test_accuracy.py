@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from senas_bench.networks import NB201Network
-from senas_bench.ranking.accuracy import ESTIMATORS, estimate, share_of
+from senas_bench.ranking.accuracy import ESTIMATORS, PERTURBATION, estimate, perturb, share_of
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.spaces import NB201
 from senas_bench.training.snapshots import Snapshots
@@ -141,7 +141,7 @@ def test_unknown_estimator():
         estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "loglik")
 
 
-@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik"])
+@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik", "perturbed-accuracy"])
 def test_snapshots_that_were_not_kept_are_an_error(estimator):
     """Not a mean over nothing, which is NaN."""
     with pytest.raises(ValueError):
@@ -151,3 +151,31 @@ def test_snapshots_that_were_not_kept_are_an_error(estimator):
 def test_weight_average_needs_no_kept_snapshots():
     got, _ = estimate(FIRST, snapshots_of(FIRST, SECOND, keep=False), ARCHS, ONE_BATCH, "weight-average")
     assert got.tolist() == [75.0, 25.0]
+
+
+def test_perturbation_is_noise_on_the_convolutions_alone():
+    """Half a standard deviation of each convolution, drawn from the seed; `state` itself stays as it is."""
+    state = {"conv": torch.randn(32, 16, 3, 3), "bn": torch.randn(32), "head": torch.randn(10, 32)}
+    before = {name: value.clone() for name, value in state.items()}
+    noisy, again, other = perturb(state, 1), perturb(state, 1), perturb(state, 2)
+    assert all(torch.equal(state[name], value) for name, value in before.items())
+    assert all(torch.equal(noisy[name], state[name]) for name in ("bn", "head"))
+    assert torch.equal(noisy["conv"], again["conv"]) and not torch.equal(noisy["conv"], other["conv"])
+    noise = (noisy["conv"] - state["conv"]) / state["conv"].std()
+    assert noise.std().item() == pytest.approx(PERTURBATION, rel=0.05)
+    assert noise.mean().abs() < 0.03
+
+
+def test_perturbed_accuracy_by_hand():
+    """The mean accuracy over the snapshots, each with the noise of its own seed."""
+    snapshots, archs = snapshots_of(a_network(1), a_network(2)), NB201.sample_distinct(np.random.default_rng(0), 6)
+    evaluation = real_evaluation("batch")
+    expected = np.zeros(len(archs))
+    for k, state in enumerate(snapshots.states):
+        network, (x, y) = a_network(0), evaluation.batches[k]
+        network.load_state_dict(perturb(state, 7 + k))
+        for i, arch in enumerate(map(tuple, archs.tolist())):  # train mode: statistics of the batch
+            expected[i] += 100 * (network(x, arch).argmax(1) == y).double().mean().item() / 2
+    got, _ = estimate(a_network(0), snapshots, archs, evaluation, "perturbed-accuracy", seed=7)
+    np.testing.assert_allclose(got, expected)
+    assert not np.allclose(got, estimate(a_network(0), snapshots, archs, evaluation, "perturbed-accuracy", seed=9)[0])
