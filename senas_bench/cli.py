@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from senas_bench.experiments.run import Runner
+    from senas_bench.experiments.presets import Preset
     from senas_bench.experiments.spec import RunRecord, RunSpec
+    from senas_bench.experiments.store import RunStore
 
 app = typer.Typer(
     name="senas-bench",
@@ -50,21 +53,35 @@ DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the images
 TruthOption = Annotated[
     Path | None, typer.Option(help="Benchmark table (Parquet); by default the CIFAR-10 table of analog-nasbench.")
 ]
+StageEpochsOption = Annotated[
+    str | None, typer.Option(help="Epochs of the stages, such as 5,5,5; methods of one stage train their sum.")
+]
+RankArchsOption = Annotated[
+    int | None, typer.Option(min=0, help="Archs that rankings cover, a fixed random sample; 0 = the whole space.")
+]
+CandidatesOption = Annotated[
+    int | None, typer.Option(min=0, help="Archs that a search scores for its pick; 0 = as its paper has it.")
+]
 ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
-@app.callback()
-def _root(
-    debug: DebugOption = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from senas_bench import __version__
 
         print(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: DebugOption = False,
+    version: Annotated[  # by a callback, which acts before the parser misses a command
+        bool, typer.Option("--version", callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
     if debug:
         os.environ["SENAS_DEBUG"] = "1"
 
@@ -82,6 +99,9 @@ def reproduce(
     executor: Annotated[str, typer.Option(help="serial or joblib.")] = "joblib",
     data_dir: DataDirOption = None,
     ground_truth: TruthOption = None,
+    stage_epochs: StageEpochsOption = None,
+    rank_archs: RankArchsOption = None,
+    candidates: CandidatesOption = None,
     results: ResultsOption = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
@@ -89,19 +109,23 @@ def reproduce(
     as_json: JsonOption = False,
 ) -> None:
     """Make tables and figures of the paper: run what is missing, then render."""
-    from analysis.artefacts import ARTEFACTS
+    from senas_bench.groundtruth import load_ground_truth
+
+    numbers, names = parse_seeds(seeds), _split(methods)
+    _check_executor(executor)
+    sizes = _sizes(preset, stage_epochs, rank_archs, candidates)
+    _check_images(dataset or sizes.dataset, data_dir)
+    truth = load_ground_truth(ground_truth)
+    from analysis.artefacts import ARTEFACTS  # seconds of imports, after all that can be refused without them
     from analysis.formats import to_json, to_text, write
     from senas_bench.experiments.store import RunStore
-    from senas_bench.groundtruth import load_ground_truth
     from senas_bench.names import lookup
 
     wanted = list(ARTEFACTS) if artefacts == ["all"] else artefacts
     chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
-    truth = load_ground_truth(ground_truth)
-    names = _split(methods)
     where = _device(device)
     specs: dict[str, list[RunSpec]] = {
-        name: _specs(names or artefact.methods, preset, seeds, dataset, data_dir, where, threads)
+        name: _specs(names or artefact.methods, numbers, preset, sizes, dataset, data_dir, where, threads, ground_truth)
         for name, artefact in chosen.items()
     }
     distinct = list({spec.run_id: spec for group in specs.values() for spec in group}.values())
@@ -113,12 +137,14 @@ def reproduce(
     if fresh:
         for spec in distinct:
             store.set_aside(spec)
-    failed = _compute(store, distinct, results, data_dir, executor, _jobs(jobs, where))
+    failed = _compute(store, distinct, results, data_dir, ground_truth, executor, _jobs(jobs, where))
     for name, artefact in chosen.items():
         records = [store.load(spec) for spec in specs[name] if store.has(spec)]
         if not records:
             continue
         table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=names)
+        notes = _size_notes(specs[name], preset, stage_epochs, rank_archs, candidates)
+        table = replace(table, notes=(*notes, *table.notes))
         paths = write(table, results)
         if as_json:
             print(to_json(table), end="")
@@ -134,26 +160,33 @@ def rank(
     out: Annotated[Path, typer.Option(help="Scores to write: .csv or .parquet with arch_str, score.")],
     method: Annotated[str, typer.Option(help="Method whose ranking is wanted.")] = "spos+",
     preset: PresetOption = "embedded",
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
     threads: ThreadsOption = 1,
     data_dir: DataDirOption = None,
+    stage_epochs: StageEpochsOption = None,
+    rank_archs: RankArchsOption = None,
+    candidates: CandidatesOption = None,
     results: ResultsOption = Path("runs"),
 ) -> None:
     """Run a method and write one score per arch of its widest final ranking."""
-    from analysis.tables import final_scores
     from senas_bench.experiments.store import RunStore
 
     if out.suffix not in (".csv", ".parquet"):
         raise ValueError(f"--out {out}: the name must end in .csv or .parquet")
     if not out.resolve().parent.is_dir():
         raise ValueError(f"--out {out}: folder {out.resolve().parent} does not exist; create it first")
-    specs = _specs([method], preset, str(seed), dataset, data_dir, _device(device), threads)
+    sizes = _sizes(preset, stage_epochs, rank_archs, candidates)
+    _check_images(dataset or sizes.dataset, data_dir)
+    _check_ranks(method)
+    specs = _specs([method], [seed], preset, sizes, dataset, data_dir, _device(device), threads)
     store = RunStore(results)
     store.prepare()
-    if _compute(store, specs, results, data_dir, "serial", 1):
+    if _compute(store, specs, results, data_dir, None, "serial", 1):
         raise typer.Exit(FAILED)
+    from analysis.tables import final_scores
+
     scores = final_scores(store.scores(store.load(specs[0])))
     if out.suffix == ".csv":
         scores.to_csv(out, index=False)
@@ -364,45 +397,115 @@ def data_verify(name: Annotated[str, typer.Argument(help="Data set.")], data_dir
 
 
 def _specs(
-    methods: Any, preset: str, seeds: str, dataset: str | None, data_dir: Path | None, device: str, threads: int
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    preset: str,
+    sizes: Preset,
+    dataset: str | None,
+    data_dir: Path | None,
+    device: str,
+    threads: int,
+    ground_truth: Path | None = None,
 ) -> list[RunSpec]:
     from senas_bench.experiments.run import make_spec
 
-    if data_dir is not None and not data_dir.is_dir():
-        from senas_bench.errors import DataError
-
-        raise DataError(f"--data-dir {data_dir} is not a folder; name the folder with the image files")
-    return [
-        make_spec(m, seed, preset, dataset=dataset, data_dir=data_dir, device=device, threads=threads)
-        for seed in parse_seeds(seeds)
-        for m in methods
+    of_one_seed = [  # fingerprints the images: once per method, not once per run
+        make_spec(
+            method,
+            0,
+            preset,
+            dataset=dataset,
+            data_dir=data_dir,
+            device=device,
+            threads=threads,
+            sizes=sizes,
+            ground_truth=ground_truth,
+        )
+        for method in methods
     ]
+    return [replace(spec, seed=seed) for seed in seeds for spec in of_one_seed]
+
+
+def _sizes(preset: str, stage_epochs: str | None, rank_archs: int | None, candidates: int | None) -> Preset:
+    """The preset as the options change it."""
+    from senas_bench.experiments.presets import PRESETS
+    from senas_bench.experiments.run import resized
+    from senas_bench.names import lookup
+
+    own = lookup("preset", preset, PRESETS)
+    epochs = None if stage_epochs is None else tuple(_whole(e, "--stage-epochs") for e in stage_epochs.split(","))
+    return resized(own, stage_epochs=epochs, rank_archs=rank_archs, candidates=candidates)
+
+
+def _size_notes(
+    specs: list[RunSpec], preset: str, stage_epochs: str | None, rank_archs: int | None, candidates: int | None
+) -> tuple[str, ...]:
+    """What a table must say where a run has not the sizes of the preset that it is named after."""
+    from senas_bench.experiments.presets import PRESETS
+    from senas_bench.methods import METHODS
+
+    own = {spec.method: PRESETS[preset].to_settings(METHODS[spec.method].recipe) for spec in specs}
+    if all(spec.settings[part] == sizes for spec in specs for part, sizes in own[spec.method].items()):
+        return ()
+    given = {"stage epochs": stage_epochs, "archs ranked": rank_archs, "candidates": candidates}
+    changes = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    return (f"Not the sizes of preset {preset}: {changes} (0 archs: the whole space; 0 candidates: as its paper).",)
+
+
+def _check_images(dataset: str, data_dir: Path | None) -> None:
+    """Refuse missing images before anything slow is imported."""
+    from senas_bench.data import data_id
+    from senas_bench.errors import DataError
+
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(f"--data-dir {data_dir} is not a folder; name the folder with the image files")
+    data_id(dataset, data_dir)
+
+
+def _check_executor(executor: str) -> None:
+    from senas_bench.experiments.executors import EXECUTORS
+    from senas_bench.names import lookup
+
+    lookup("executor", executor, EXECUTORS)
+
+
+def _check_ranks(method: str) -> None:
+    from senas_bench.methods import METHODS
+    from senas_bench.names import lookup
+
+    if getattr(lookup("method", method, METHODS), "needs_truth", False):
+        raise ValueError(f"method {method!r} trains archs from scratch and ranks none; use `reproduce`")
 
 
 def _compute(
-    store: Any, specs: list[RunSpec], results: Path, data_dir: Path | None, executor: str, jobs: int
+    store: RunStore,
+    specs: list[RunSpec],
+    results: Path,
+    data_dir: Path | None,
+    ground_truth: Path | None,
+    executor: str,
+    jobs: int,
 ) -> list[RunSpec]:
     """Run what is missing; the specs that failed."""
     from contextlib import closing
 
     from senas_bench.experiments.executors import EXECUTORS
     from senas_bench.experiments.run import Runner
-    from senas_bench.names import lookup
 
-    make = lookup("executor", executor, EXECUTORS)
     missing = store.missing(specs)
     print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished, {len(missing)} to compute", file=sys.stderr)
     if not missing:
         return []
     jobs = min(jobs, len(missing))
     live = jobs == 1 and sys.stderr.isatty()
-    runner: Runner = Runner(results, data_dir, tuple(sys.argv[1:]), "rich" if live else "plain")
+    runner = Runner(results, data_dir, tuple(sys.argv[1:]), "rich" if live else "plain", ground_truth)
     failed = []
-    with closing(make(jobs).map(runner, missing)) as outcomes:
+    with closing(EXECUTORS[executor](jobs).map(runner, missing)) as outcomes:
         for done, (spec, outcome) in enumerate(outcomes, start=1):
             if isinstance(outcome, Exception):
                 failed.append(spec)
-                print(f"[{done}/{len(missing)}] {spec.run_id} FAILED: {outcome}", file=sys.stderr)
+                why = " ".join(str(outcome).split()) or type(outcome).__name__
+                print(f"[{done}/{len(missing)}] {spec.run_id} FAILED: {why}", file=sys.stderr)
                 if os.environ.get("SENAS_DEBUG"):
                     print("\n".join(getattr(outcome, "__notes__", [])), file=sys.stderr)
             else:
@@ -411,26 +514,54 @@ def _compute(
     return failed
 
 
-def _print_plan(store: Any, specs: list[RunSpec]) -> None:
-    """What would run, and what it costs by the finished runs of the same method and preset at hand."""
+def _print_plan(store: RunStore, specs: list[RunSpec]) -> None:
+    """What would run, run by run; then the core-hours of what is missing, by method and in all."""
+    missing = store.missing(specs)
+    ids = {spec.run_id for spec in missing}
+    for spec in specs:
+        print(f"{spec.run_id:60} {'to compute' if spec.run_id in ids else 'finished'}")
+    known = _known_costs(store.records())
+    total, unknown = 0.0, 0
+    for method in dict.fromkeys(spec.method for spec in specs):
+        of_method = [spec for spec in missing if spec.method == method]
+        if not of_method:
+            continue
+        costs = known.get(_kind(of_method[0]))
+        if costs is None:
+            unknown += len(of_method)
+            estimate = "no estimate: no finished run of it to go by"
+        else:
+            hours = sum(_core_hours(spec, costs) for spec in of_method)
+            total += hours
+            estimate = f"about {hours:.3f} core-hours, by {len(costs)} finished"
+        print(f"{method:16} {len(of_method)} to compute: {estimate}")
+    left = f", and {unknown} with no estimate" if unknown else ""
+    print(f"total: {len(missing)} of {len(specs)} runs to compute: about {total:.3f} core-hours{left}")
+
+
+def _kind(spec: RunSpec) -> tuple[str, ...]:
+    """What runs must have in common for the one to say what the other costs."""
+    return spec.method, spec.preset, spec.dataset, spec.device
+
+
+def _known_costs(records: list[RunRecord]) -> dict[tuple[str, ...], list[tuple[float, int]]]:
+    """Core-seconds and training epochs of finished runs, by kind."""
+    known: dict[tuple[str, ...], list[tuple[float, int]]] = {}
+    for record in records:
+        cost = record.timing["wall_seconds"] * record.spec.threads, _epochs(record.spec)
+        known.setdefault(_kind(record.spec), []).append(cost)
+    return known
+
+
+def _core_hours(spec: RunSpec, costs: list[tuple[float, int]]) -> float:
+    """Median of the costs at hand, each scaled by training epochs: scoring is taken to grow alike."""
     from statistics import median
 
-    known: dict[tuple[str, str], list[float]] = {}
-    records: list[RunRecord] = store.records()
-    for record in records:
-        key = (record.spec.method, record.spec.preset)
-        known.setdefault(key, []).append(record.timing["wall_seconds"])
-    missing = {spec.run_id for spec in store.missing(specs)}
-    total, unknown = 0.0, 0
-    for spec in specs:
-        times = known.get((spec.method, spec.preset))
-        estimate = f"about {median(times):.0f} s" if times else "cost unknown: no finished run to go by"
-        state = estimate if spec.run_id in missing else "finished"
-        print(f"{spec.run_id:60} {state}")
-        if spec.run_id in missing:
-            total += median(times) if times else 0
-            unknown += not times
-    print(f"{len(missing)} of {len(specs)} runs to compute: {total / 60:.1f} core-minutes, {unknown} of unknown cost")
+    return median(seconds * _epochs(spec) / epochs for seconds, epochs in costs) / 3600
+
+
+def _epochs(spec: RunSpec) -> int:
+    return sum(spec.settings["recipe"]["stage_epochs"])
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:
@@ -463,7 +594,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _split(text: str | None) -> list[str] | None:
-    return [name.strip() for name in text.split(",")] if text else None
+    return list(dict.fromkeys(name.strip() for name in text.split(","))) if text else None
 
 
 def _whole(text: str, option: str) -> int:
@@ -506,10 +637,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=False)
-        code = OK
-    except typer.Exit as stop:
-        code = stop.exit_code
+        returned = app(standalone_mode=False)  # the exit code of `typer.Exit`, else what the command returned: None
+        code = returned if isinstance(returned, int) else OK
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except SystemExit as stop:
@@ -526,9 +655,11 @@ def main() -> None:
 def _report(error: Exception, data_error: type[Exception], run_error: type[Exception]) -> int:
     """Print one line about an error; the exit code."""
     if hasattr(error, "format_message"):  # a usage error of the command line parser
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        text = error.format_message()
+        help_asked = text.startswith("Usage:")  # a group of commands that was given none
+        print(text if help_asked else f"error: {' '.join(text.split())}", file=sys.stderr)
         return USAGE
-    known = isinstance(error, (data_error, run_error, ValueError, FileNotFoundError))
+    known = isinstance(error, (data_error, run_error, ValueError, OSError))
     prefix = "error" if known else f"error: {type(error).__name__}"
     hint = "" if known else " (this is a bug; --debug shows where)"
     print(f"{prefix}: {' '.join(str(error).split())}{hint}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def make_spec(
     device: str = "cpu",
     threads: int = 1,
     sizes: Preset | None = None,
+    ground_truth: Path | None = None,
 ) -> RunSpec:
     """The spec of one run, with every setting that decides its result written out.
 
@@ -45,10 +46,12 @@ def make_spec(
         preset: Key of `PRESETS`.
         dataset: Images; the preset's by default.
         data_dir: Where they lie.
-        sizes: Replaces the preset's sizes, for tests and trials.
+        sizes: Replaces the preset's sizes; see `resized`.
+        ground_truth: Benchmark table that a method which trains from scratch looks its trainings up in; its name and
+            hashes are then settings. Not touched for any other method.
 
     Raises:
-        ValueError: Unknown name.
+        ValueError: Unknown name, or the table lacks what the method needs.
         DataError: The images are missing.
     """
     from senas_bench.methods import METHODS
@@ -57,6 +60,9 @@ def make_spec(
     sizes = sizes or lookup("preset", preset, PRESETS)
     dataset = dataset or sizes.dataset
     settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
+    trainer = _trainer(chosen, ground_truth, dataset)
+    if trainer is not None:
+        settings["truth"] = trainer.identity
     return RunSpec(
         method=method,
         seed=seed,
@@ -70,6 +76,32 @@ def make_spec(
     )
 
 
+def resized(
+    preset: Preset,
+    *,
+    stage_epochs: tuple[int, ...] | None = None,
+    rank_archs: int | None = None,
+    candidates: int | None = None,
+) -> Preset:
+    """`preset` with other sizes; None leaves one as it is.
+
+    Args:
+        stage_epochs: Of every recipe. One that has a single stage keeps it, and trains their sum.
+    """
+    recipes = preset.recipes
+    if stage_epochs is not None:
+        recipes = {
+            name: replace(recipe, stage_epochs=stage_epochs if len(recipe.stage_epochs) > 1 else (sum(stage_epochs),))
+            for name, recipe in recipes.items()
+        }
+    return replace(
+        preset,
+        recipes=recipes,
+        rank_archs=preset.rank_archs if rank_archs is None else rank_archs,
+        candidates=preset.candidates if candidates is None else candidates,
+    )
+
+
 @dataclass(frozen=True)
 class Runner:
     """Runs specs and keeps their records; travels to worker processes.
@@ -79,12 +111,14 @@ class Runner:
         data_dir: Where the images lie.
         command: For the provenance.
         progress: `silent`, `plain` or `rich`.
+        ground_truth: For methods that train from scratch; see `make_spec`.
     """
 
     root: Path
     data_dir: Path | None = None
     command: tuple[str, ...] = ()
     progress: str = "silent"
+    ground_truth: Path | None = None
 
     def __call__(self, spec: RunSpec) -> RunRecord:
         """The record of `spec`: from the store, or computed, resuming what an earlier try left behind."""
@@ -94,7 +128,9 @@ class Runner:
                 return finished
             progress = _progress(self.progress, spec.run_id)
             with contextlib.closing(progress):
-                record, tables = run(spec, store.work_dir(spec), self.data_dir, progress, list(self.command))
+                record, tables = run(
+                    spec, store.work_dir(spec), self.data_dir, progress, list(self.command), self.ground_truth
+                )
             return store.save(record, tables)
 
 
@@ -104,17 +140,19 @@ def run(
     data_dir: Path | None = None,
     progress: Progress | None = None,
     command: list[str] | None = None,
+    ground_truth: Path | None = None,
 ) -> tuple[RunRecord, Any]:
     """Run a method.
 
     Args:
         work_dir: Checkpoints; a run that finds its own there goes on from them.
+        ground_truth: For a method that trains from scratch; must be the table that its spec names.
 
     Returns:
         The record, and its scores as a data frame in the store's schema.
 
     Raises:
-        ValueError: The settings are not those of this version's method.
+        ValueError: The settings are not those of this version's method, or the benchmark table is not the spec's.
         DataError: The images are missing or are not those of the spec.
         RunError: Training failed.
     """
@@ -125,11 +163,14 @@ def run(
     method = lookup("method", spec.method, METHODS)
     if settings_of(method) != spec.settings["method"]:
         raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
+    trainer = _trainer(method, ground_truth, spec.dataset)
+    if spec.settings.get("truth") != (None if trainer is None else trainer.identity):
+        raise ValueError(f"the ground truth is not the one that {spec.run_id} names; give --ground-truth that table")
     started = provenance(command or [], spec.device)
     seed_everything(spec.seed)
     if spec.device == "cuda":
         torch.backends.cudnn.benchmark = True
-    task = make_task(spec, work_dir, data_dir, progress or SilentProgress())
+    task = replace(make_task(spec, work_dir, data_dir, progress or SilentProgress()), trainer=trainer)
     begin = time.monotonic()
     output = method(task)
     wall = time.monotonic() - begin
@@ -144,6 +185,15 @@ def run(
         provenance=started,
     )
     return record, _frame(output.tables)
+
+
+def _trainer(method: Any, ground_truth: Path | None, images: str) -> Any:
+    """The `BenchmarkTrainer` of a method that declares `needs_truth`; None for any other, without reading a table."""
+    if not getattr(method, "needs_truth", False):
+        return None
+    from senas_bench.groundtruth.trainer import load_trainer
+
+    return load_trainer(ground_truth, images)
 
 
 def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Progress) -> Any:

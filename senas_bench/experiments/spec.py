@@ -18,7 +18,7 @@ class RunSpec:
     Args:
         method: Key of `senas_bench.methods.METHODS`.
         seed: Seed of every random number of the run.
-        preset: Key of `senas_bench.training.PRESETS`; results of two presets never share a table.
+        preset: Key of `senas_bench.experiments.presets.PRESETS`; results of two presets never share a table.
         space: Key of `senas_bench.spaces.SPACES`.
         dataset: Key of `senas_bench.data.DATASETS`.
         data_id: Fingerprint of the image files, so that two versions of the images are two specs.
@@ -27,7 +27,8 @@ class RunSpec:
         settings: All fields of the method, its recipe, the network and the ranking, as JSON values.
 
     The ground truth is not part of a spec: no weight-sharing method may see it, and tables join it
-    when they are rendered. A method that trains against the truth names it in `settings`.
+    when they are rendered. A method that trains from scratch, by looking trainings up in a benchmark, names
+    that table and its hashes in `settings["truth"]`.
     """
 
     method: str

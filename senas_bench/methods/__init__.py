@@ -1,21 +1,52 @@
 """Search methods: `(task) -> MethodOutput`, one page per paper."""
 
+from senas_bench.shrinking.angle import Angle
+from senas_bench.shrinking.magnitude import Magnitude
+from senas_bench.shrinking.random import RandomScores
 from senas_bench.shrinking.si import SelectionImportance
 
 from .baselines import LargestCost, RandomSearch
+from .darts import Darts
+from .enas import Enas
+from .fairnas import FairNas
+from .gdas import Gdas
+from .rsps import Rsps
 from .se_nas import SeNas
+from .setn import Setn
 from .spos import Spos
+from .truth import RegularizedEvolution, TruthRandomSearch
 
 METHODS = {
+    # nothing is trained
     "random": RandomSearch(),
     "params": LargestCost("params"),
     "flops": LargestCost("flops_m"),
     "untrained": Spos(recipe="tuned", estimator="snapshot-loglik", trained=False),
+    # every arch is trained from scratch, in a benchmark table
+    "random-search": TruthRandomSearch(),
+    "regularized-evolution": RegularizedEvolution(),
+    # one supernet over the whole space
+    "rsps": Rsps(),
+    "darts-v1": Darts(),
+    "darts-v2": Darts(second_order=True),
+    "gdas": Gdas(),
+    "setn": Setn(),
+    "enas": Enas(),
+    "fairnas": FairNas(),
     "spos": Spos(),
-    "spos+": Spos(recipe="tuned", estimator="snapshot-loglik"),
+    "spos-evolution": Spos(search="evolution"),
+    "spos+": Spos(recipe="tuned", estimator="robust-loglik"),
+    # the space shrinks
+    "random-shrink": SeNas(criterion=RandomScores(), threshold=0),
+    "si-shrink": SeNas(criterion=SelectionImportance(), threshold=0),
+    "magnitude-shrink": SeNas(criterion=Magnitude(), threshold=0),
+    "angle-shrink": SeNas(criterion=Angle(), threshold=0),
+    "pcnas": SeNas(criterion=SelectionImportance(), threshold=0, removal="edge-by-edge"),
+    # it shrinks and expands
     "se-nas": SeNas(),
+    "fairnas+se-nas": SeNas(removal="per-edge", sampler="fair"),
     "se-nas+": SeNas(
         recipe="tuned", estimator="snapshot-loglik", criterion=SelectionImportance(estimator="snapshot-loglik")
     ),
 }
-"""The paper's methods keep the paper's estimator; those with a plus are ours, tuned with CIFAR-10 truth in view."""
+"""Methods keep their papers' settings; those that end in a plus are ours, tuned with CIFAR-10 truth in view."""

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups
 from senas_bench.ranking.hierarchical import hierarchical_ranking
+from senas_bench.shrinking.criterion import Criterion, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion
-from senas_bench.shrinking.shrink import OperatorScores, shrink
+from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge
 from senas_bench.spaces import SearchSpace
 from senas_bench.training.loop import carry_momentum, make_optimizer
+from senas_bench.training.samplers import Path
 
 from .task import MethodOutput, ScoreTable, Task, Trained
 
 RANK_LIMIT = 2000
 """A space of at most this many archs is ranked whole, whatever sample the preset ranks."""
+REMOVALS = ("global", "per-edge", "edge-by-edge")
+SAMPLERS = ("uniform", "fair")
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,30 @@ class SeNas:
         criterion: Scores the operators.
         drop: k, operators dropped by each shrink (10 on NB201).
         threshold: T, largest size of a merged group (50); 0 never merges, which leaves shrinking alone.
+        removal: `global` drops the lowest of all; `per-edge` the lowest of each edge, whatever `drop` says, as the
+            paper's FairNAS + SE-NAS; `edge-by-edge` spreads `drop` over the edges and scores anew at each, as PCNAS.
+        sampler: Of the paths of a training step: `uniform`, one path; or `fair`, FairNAS's, which together use
+            each operator once and need equally many on every edge.
+
+    Raises:
+        ValueError: Unknown removal or sampler, or `fair` with `global`, which leaves edges unequal.
     """
 
     recipe: str = "reference"
     estimator: str = "weight-average"
-    criterion: Any = field(default_factory=SeNasCriterion)
+    criterion: Criterion = field(default_factory=SeNasCriterion)
     drop: int = 10
     threshold: int = 50
+    removal: str = field(default="global", metadata={"added": True})
+    sampler: str = field(default="uniform", metadata={"added": True})
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("removal", REMOVALS), ("sampler", SAMPLERS)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"unknown {name} {value!r}; one of: {', '.join(allowed)}")
+        if self.sampler == "fair" and self.removal == "global":
+            raise ValueError("fair sampling needs equally many operators on every edge; use removal='per-edge'")
 
     def __call__(self, task: Task) -> MethodOutput:
         space, network, optimizer = task.space, task.build(task.space), None
@@ -51,10 +74,11 @@ class SeNas:
             trained = task.train(
                 network,
                 space,
-                task.uniform_paths(space, network),
+                self._paths(task, space, network),
                 phase=f"stage-{stage}",
                 epochs=epochs,
                 optimizer=optimizer,
+                keep_snapshots=self._needs_snapshots(last=stage == len(stages)),
             )
             history += [{"stage": stage, **line, "epoch": line["epoch"] + epoch} for line in trained.training.history]
             epoch += epochs
@@ -64,11 +88,10 @@ class SeNas:
             tables.append(table)
             if stage == len(stages):
                 break
-            scores = self.criterion(trained, task)
-            shrunk = shrink(space, scores, self.drop)
+            shrunk, decided = self._shrink(trained, task)
             shrunk = shrunk.with_groups(plan_groups(shrunk, self.threshold)) if self.threshold else shrunk
             after = expanded_parameters(network, shrunk)
-            event = _describe(space, shrunk, scores, stage, epoch, count_parameters(network), after)
+            event = _describe(space, shrunk, decided, stage, epoch, count_parameters(network), after)
             task.progress.message(f"dropped {', '.join(event['dropped'])}; {shrunk.size} archs, {after} parameters")
             history.append(event)
             sources = expand(network, shrunk)
@@ -80,6 +103,34 @@ class SeNas:
         tiers, values = hierarchical_ranking(task.report_archs, spaces, rankings)
         tables.append(ScoreTable(task.report_archs, values, task.report_set, len(stages), epoch, tiers))
         return MethodOutput(pick, tuple(tables), tuple(history))
+
+    def _paths(self, task: Task, space: SearchSpace, network: nn.Module) -> Callable[[np.random.Generator], list[Path]]:
+        """The paths of a training step, tied or per cell as the recipe says."""
+        if self.sampler == "uniform":
+            return task.uniform_paths(space, network)
+        from senas_bench.training.fair import FairPaths
+
+        return FairPaths(space, network.choice_cells if task.recipe.sampling == "per_cell" else 0)
+
+    def _needs_snapshots(self, last: bool) -> bool:
+        """Whether anyone asks for single snapshots: Eq. 4 needs but their mean, and an expanded network cannot
+        afford K copies."""
+        asking = {self.estimator} if last else {self.estimator, getattr(self.criterion, "estimator", "weight-average")}
+        return asking != {"weight-average"}
+
+    def _shrink(self, trained: Trained, task: Task) -> tuple[SearchSpace, CriterionOutput]:
+        """The space without the worst operators, and the scores that decided."""
+        if self.removal == "edge-by-edge":
+
+            def score(left: SearchSpace, edge: int) -> CriterionOutput:
+                # a phase of its own: other random numbers and other kept results at each edge
+                return self.criterion(replace(trained, phase=f"{trained.phase}-edge-{edge}", space=left), task)
+
+            return shrink_edge_by_edge(trained.space, score, self.drop)
+        output = self.criterion(trained, task)
+        if self.removal == "per-edge":
+            return shrink_per_edge(trained.space, output.scores), output
+        return shrink(trained.space, output.scores, self.drop), output
 
     def _rank(self, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> tuple[np.ndarray, ScoreTable]:
         """Scores over the report archs, NaN outside the space; and the table of the archs alive now."""
@@ -102,19 +153,22 @@ class SeNas:
 def _describe(
     before: SearchSpace,
     after: SearchSpace,
-    scores: OperatorScores,
+    decided: CriterionOutput,
     stage: int,
     epoch: int,
     parameters_before: int,
     parameters_after: int,
 ) -> dict[str, Any]:
-    """One line of history for a shrink."""
+    """One line of history for a shrink: the scores, and by their names the parts they were made of."""
     name = lambda pair: f"{before.edges[pair[0]]} {before.operators[pair[1]]}"  # noqa: E731
     return {
         "stage": stage,
         "epoch": epoch,
         "dropped": [name(pair) for pair in before.alive() if pair not in set(after.alive())],
-        "scores": {name(pair): None if np.isinf(score) else float(score) for pair, score in scores.items()},
+        **{
+            part: {name(pair): None if np.isinf(value) else float(value) for pair, value in values.items()}
+            for part, values in {"scores": decided.scores, **decided.parts}.items()
+        },
         "candidates": [list(alive) for alive in after.candidates],
         "groups": [list(group) for group in after.groups],
         "archs": after.size,

@@ -15,9 +15,9 @@ from senas_bench.training.snapshots import Snapshots, State
 from .score_archs import Evaluation, score_archs
 
 T = TypeVar("T")
-ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "perturbed-accuracy")
+ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "robust-loglik")
 PERTURBATION = 0.5
-"""Standard deviation of the noise of `perturbed-accuracy`, as a share of that of the weights it is added to."""
+"""Standard deviation of the noise of `robust-loglik`, as a share of the weight it is added to."""
 
 
 def estimate(
@@ -34,9 +34,10 @@ def estimate(
     - `weight-average`: accuracy with the average of the snapshots (Eq. 4, the paper's).
     - `snapshot-accuracy`: mean accuracy over the snapshots, percent.
     - `snapshot-loglik`: mean log-likelihood of the label over the snapshots, nats.
-    - `perturbed-accuracy`: as `snapshot-accuracy`, after Gaussian noise of `PERTURBATION` times the standard
-      deviation of each convolution's weights. It asks how flat the loss is around an arch's weights, which
-      Zhang et al. (NA-DARTS, KDD 2021) and Jeong et al. (GeNAS, IJCAI 2023) found to tell archs apart.
+    - `robust-loglik`: half the snapshots as they are, by log-likelihood, and half with Gaussian noise on the
+      convolutions (`perturb`), by accuracy; each standardised over the archs given, then averaged. The noise asks
+      how flat the loss is around an arch's weights, which was found to tell archs apart (Zhang et al., NA-DARTS,
+      KDD 2021; Jeong et al., GeNAS, IJCAI 2023). The mixture of the two is ours; it ranks, and has no unit.
 
     The snapshots share the validation batches out among themselves, because weights differ more between
     snapshots than scores between images; METHOD 2.1 scores every snapshot on the whole validation set. With at
@@ -61,35 +62,44 @@ def estimate(
     if not states:
         raise ValueError(f"{estimator} needs the snapshots themselves; train with keep_snapshots=True")
     own = {name: value.clone() for name, value in network.state_dict().items()}
-    total = np.zeros(len(archs))
+    robust = estimator == "robust-loglik"
+    if robust and len(states) < 2:
+        raise ValueError("robust-loglik needs at least 2 snapshots: every other one gets noise")
+    sums = np.zeros((2, len(archs)))
     passes = images = 0
     try:
         for k, state in enumerate(states):
-            network.load_state_dict(perturb(state, seed + k) if estimator == "perturbed-accuracy" else state)
+            noisy = robust and k % 2 == 1
+            network.load_state_dict(perturb(state, seed + k) if noisy else state)
             part = replace(evaluation, batches=share_of(evaluation.batches, k, len(states)))
             accuracy, loglik, distinct = score_archs(
                 network, archs, part, lambda share, k=k: tick((k + share) / len(states))
             )
-            total += loglik if estimator == "snapshot-loglik" else accuracy
+            sums[int(noisy)] += loglik if estimator == "snapshot-loglik" or (robust and not noisy) else accuracy
             passes += distinct
             images += distinct * part.images
     finally:
         network.load_state_dict(own)
-    return total / len(states), {"archs_scored": passes, "forward_paths": passes, "images_scored": images}
+    scores = sum(map(_standardise, sums)) / 2 if robust else sums[0] / len(states)
+    return scores, {"archs_scored": passes, "forward_paths": passes, "images_scored": images}
+
+
+def _standardise(values: np.ndarray) -> np.ndarray:
+    spread = values.std()
+    return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
 
 
 def perturb(state: State, seed: int) -> State:
-    """Weights with noise on every convolution; everything else stays as it is.
+    """Weights with noise on every convolution, in proportion to each weight; everything else stays as it is.
 
     Args:
         seed: The same seed draws the same noise on every device.
     """
     generator = torch.Generator().manual_seed(seed)
     noisy = dict(state)
-    for name, value in state.items():
+    for name, value in sorted(state.items()):  # a state read back from a file has another order
         if value.dim() == 4:
-            noise = torch.randn(value.shape, generator=generator).to(value)
-            noisy[name] = value + PERTURBATION * value.std() * noise
+            noisy[name] = value * (1 + PERTURBATION * torch.randn(value.shape, generator=generator).to(value))
     return noisy
 
 

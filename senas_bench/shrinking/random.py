@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .criterion import CriterionOutput
+
 if TYPE_CHECKING:
     from senas_bench.methods.task import Task, Trained
 
@@ -13,6 +15,6 @@ if TYPE_CHECKING:
 class RandomScores:
     """Score operators by uniform random numbers."""
 
-    def __call__(self, trained: Trained, task: Task) -> dict[tuple[int, int], float]:
+    def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         rng = task.rng(f"{trained.phase}-criterion")
-        return {pair: float(rng.random()) for pair in trained.space.alive()}
+        return CriterionOutput({pair: float(rng.random()) for pair in trained.space.alive()})

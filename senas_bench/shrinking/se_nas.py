@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .criterion import CriterionOutput
 from .si import SelectionImportance
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class SeNasCriterion:
     """Score operators by Eq. 7.
 
     SC spreads over decades while SI varies by percents, so the order is mostly that of SC: whole
-    edges go first. The history of a run holds S of every operator.
+    edges go first. The history of a run holds S, SI and SC of every operator: scores, importance, confidence.
 
     Args:
         estimator, per_operator: As in `SelectionImportance`. Log-likelihoods enter as likelihoods,
@@ -82,8 +83,9 @@ class SeNasCriterion:
     per_operator: int = 100
     normalizer: str = "mean"
 
-    def __call__(self, trained: Trained, task: Task) -> dict[tuple[int, int], float]:
-        importance = SelectionImportance(self.estimator, self.per_operator)(trained, task)
+    def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
+        importance = SelectionImportance(self.estimator, self.per_operator)(trained, task).scores
         if self.estimator == "snapshot-loglik":
             importance = {pair: float(np.exp(value)) for pair, value in importance.items()}
-        return operator_scores(importance, self.normalizer)
+        parts = {"importance": importance, "confidence": selection_confidence(importance)}
+        return CriterionOutput(operator_scores(importance, self.normalizer), parts)

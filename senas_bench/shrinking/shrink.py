@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 
 from senas_bench.spaces import SearchSpace
 
-OperatorScores = Mapping[tuple[int, int], float]
-"""(edge, operator) -> score; the lowest are dropped first."""
+from .criterion import CriterionOutput, OperatorScores
 
 
-def shrink(space: SearchSpace, scores: OperatorScores, k: int, max_per_edge: int | None = None) -> SearchSpace:
+def shrink(
+    space: SearchSpace,
+    scores: OperatorScores,
+    k: int,
+    max_per_edge: int | None = None,
+    edges: Collection[int] | None = None,
+) -> SearchSpace:
     """Drop the `k` operators with the lowest scores, in one global ascending order.
 
     An operator that is the last of its edge is skipped; ties break by (edge, operator).
@@ -20,6 +25,7 @@ def shrink(space: SearchSpace, scores: OperatorScores, k: int, max_per_edge: int
         scores: A score for every alive operator.
         k: Operators to drop; fewer go when every edge is down to one.
         max_per_edge: Most operators that one call may take from an edge (1 in the paper's DARTS runs).
+        edges: The only ones that may lose operators; None means all.
 
     Raises:
         ValueError: An alive operator has no score, a score is NaN, or `k` is negative.
@@ -30,7 +36,8 @@ def shrink(space: SearchSpace, scores: OperatorScores, k: int, max_per_edge: int
     if missing:
         raise ValueError(f"no score for operators (edge, op): {missing}")
     taken: Counter[int] = Counter()
-    for edge, op in sorted(space.alive(), key=lambda pair: (scores[pair], pair)):
+    free = [pair for pair in space.alive() if edges is None or pair[0] in edges]
+    for edge, op in sorted(free, key=lambda pair: (scores[pair], pair)):
         if taken.total() == k:
             break
         if len(space.candidates[edge]) > 1 and (max_per_edge is None or taken[edge] < max_per_edge):
@@ -51,3 +58,46 @@ def shrink_per_edge(space: SearchSpace, scores: OperatorScores, per_edge: int = 
     if counts.pop() <= per_edge:
         raise ValueError(f"cannot drop {per_edge} per edge: each must keep one operator")
     return shrink(space, scores, per_edge * len(space.edges), max_per_edge=per_edge)
+
+
+def shrink_edge_by_edge(
+    space: SearchSpace, score: Callable[[SearchSpace, int], CriterionOutput], k: int
+) -> tuple[SearchSpace, CriterionOutput]:
+    """Drop `k` operators edge by edge, shallow to deep, scored anew at each on what is left by then.
+
+    As in PCNAS (Li et al., "Improving one-shot NAS by suppressing the posterior fading", CVPR 2020), whose partial
+    models grow layer by layer. PCNAS keeps a pool of the best partial models; METHOD 2.1 takes its order and
+    leaves the pool out.
+
+    Args:
+        score: `(space, edge)` to scores of all operators alive; called once for each edge that loses any.
+        k: Spread over the edges by `even_drops`.
+
+    Returns:
+        The space, and the scores that decided: those of each edge at its turn, none for an edge that lost nothing.
+    """
+    scores: dict[tuple[int, int], float] = {}
+    parts: dict[str, dict[tuple[int, int], float]] = {}
+    for edge, drop in enumerate(even_drops(space, k)):
+        if not drop:
+            continue
+        output = score(space, edge)
+        here = [(edge, op) for op in space.candidates[edge]]
+        space = shrink(space, output.scores, drop, edges=(edge,))
+        scores.update({pair: output.scores[pair] for pair in here})
+        for name, values in output.parts.items():
+            parts.setdefault(name, {}).update({pair: values[pair] for pair in here})
+    return space, CriterionOutput(scores, parts)
+
+
+def even_drops(space: SearchSpace, k: int) -> list[int]:
+    """Per edge how many operators leave, `k` in all, as evenly as possible and shallow edges first.
+
+    10 on 6 edges of 5 are 2, 2, 2, 2, 1, 1. Each edge keeps one operator, so fewer go when every edge is down to it.
+    """
+    drops = [0] * len(space.edges)
+    for _ in range(k):
+        free = [edge for edge, alive in enumerate(space.candidates) if drops[edge] < len(alive) - 1]
+        if free:
+            drops[min(free, key=drops.__getitem__)] += 1
+    return drops

@@ -9,6 +9,8 @@ import numpy as np
 
 from senas_bench.spaces import SearchSpace, balanced_sample
 
+from .criterion import CriterionOutput
+
 if TYPE_CHECKING:
     from senas_bench.methods.task import Task, Trained
 
@@ -37,7 +39,7 @@ class SelectionImportance:
     estimator: str = "weight-average"
     per_operator: int = 100
 
-    def __call__(self, trained: Trained, task: Task) -> dict[tuple[int, int], float]:
+    def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         archs = balanced_sample(trained.space, self.per_operator, task.rng(f"{trained.phase}-criterion"))
         performance = task.estimate(trained, archs, self.estimator, "criterion", purpose="search")
-        return selection_importance(trained.space, archs, performance)
+        return CriterionOutput(selection_importance(trained.space, archs, performance))

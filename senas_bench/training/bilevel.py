@@ -11,6 +11,8 @@ from torch import nn
 
 from senas_bench.spaces import SearchSpace
 
+from .samplers import Path, path_evaluations
+
 Batch = tuple[torch.Tensor, torch.Tensor]
 Counts = Mapping[str, int]
 """Work done, by names of `methods.task.COUNTERS`."""
@@ -113,3 +115,50 @@ class Alphas:
         """`(n,)` log-probability of archs `(n, edges)`: the ranking that a relaxation implies."""
         table = self.log_probabilities().detach().double().cpu().numpy()
         return table[np.arange(archs.shape[1]), archs].sum(1)
+
+
+class FirstOrder:
+    """The `Architecture` of first-order DARTS (Liu et al., ICLR 2019, xi = 0 in Eq. 6).
+
+    On every edge runs the softmax mixture of its alive operators; the logits go down the gradient of the loss on
+    their own images, with the weights as they are. The gradient is float32 even where the recipe has `amp`.
+
+    Args:
+        alphas: The logits, changed in place.
+    """
+
+    def __init__(self, alphas: Alphas) -> None:
+        self.alphas = alphas
+
+    def sample(self, rng: np.random.Generator) -> list[Path]:
+        """The path of a step of the weights: the mixture as it is now."""
+        return [self.alphas.probabilities().detach()]
+
+    def begin_epoch(self, share: float, generator: torch.Generator) -> None:
+        """See `Architecture`."""
+        self.alphas.begin_epoch(generator)
+
+    def step(
+        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+    ) -> Counts:
+        """One step of the logits. No weight moves; batch norm's running statistics see the images."""
+        x, y = self.alphas.next_batch()
+        mixture = self.alphas.probabilities()
+        loss = nn.functional.cross_entropy(network(x, mixture), y)
+        # zeros where no operator with a weight of its own reaches the output
+        (gradient,) = torch.autograd.grad(loss, [self.alphas.logits], materialize_grads=True)
+        self.alphas.apply(gradient)
+        passes = path_evaluations(mixture)
+        return {"images_trained": len(y), "forward_paths": passes, "backward_paths": passes}
+
+    def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
+        """See `Architecture`."""
+        return {}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """See `Architecture`."""
+        return self.alphas.tensors()
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """See `Architecture`."""
+        self.alphas.load(tensors)

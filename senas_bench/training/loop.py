@@ -33,7 +33,8 @@ class Training:
         optimizer: Holds the momentum, for a next stage to carry on.
         snapshots: The K snapshots of the last epochs; the initial weights when no step was taken.
         history: One mapping per epoch: `epoch`, `loss` (mean training cross-entropy), `lr`.
-        counts: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`.
+        counts: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`, and what else an
+            architecture counts.
         seconds: Wall time of the steps.
     """
 
@@ -145,7 +146,7 @@ def train(
         result.history.append({"epoch": epoch + 1, "loss": round(mean_loss, 6), "lr": round(rate, 8)})
         counts.update(images_trained=steps * recipe.batch_size, train_steps=steps)
         for name, count in counts.items():
-            result.counts[name] += count
+            result.counts[name] = result.counts.get(name, 0) + count
         result.seconds += time.monotonic() - started
         on_epoch(epoch + 1, mean_loss)
         if checkpoint and (epoch + 1 == epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):

@@ -124,6 +124,52 @@ def test_the_ragged_tail_is_dropped():
     assert len(torch.cat([y for _, y in batches]).unique()) == 21
 
 
+@pytest.mark.parametrize("n", [24, 25])
+def test_halves_are_the_first_and_the_second_half(n):
+    """An odd image is left out. Each is a loader of its own, with the same settings."""
+    images, _ = make_images(n)
+    halves = make_loader(n=n, batch_size=4, pad=0, flip=False, mean=0.0, std=1.0).halves()
+    for half, expected in zip(halves, (range(12), range(12, 24)), strict=True):
+        batches = list(half.epoch(generator(0)))
+        labels = torch.cat([y for _, y in batches]).tolist()
+        assert sorted(labels) == list(expected)
+        pixels = torch.cat([x for x, _ in batches]).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_allclose(pixels, images[labels] / 255, atol=1e-6)
+        assert (len(half), half.images_per_epoch, half.batch_size) == (3, 12, 4)
+
+
+def test_halves_drop_a_ragged_tail_of_their_own():
+    first, second = make_loader(batch_size=5).halves()
+    assert (len(first), len(second), first.images_per_epoch) == (2, 2, 10)
+
+
+def test_halves_augment_and_keep_the_whole():
+    loader = make_loader(batch_size=4, pad=2)
+    before = torch.cat([x for x, _ in loader.epoch(generator(3))])
+    first, second = loader.halves()
+    assert (first.pad, first.flip, second.pad, second.flip) == (2, True, 2, True)
+    draws = [torch.cat([x for x, _ in first.epoch(generator(seed))]) for seed in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert len(loader) == 6
+    assert torch.equal(torch.cat([x for x, _ in loader.epoch(generator(3))]), before)
+
+
+def test_halves_share_the_memory_of_the_whole():
+    loader = make_loader()
+    addresses = [part._windows.untyped_storage().data_ptr() for part in (loader, *loader.halves())]
+    assert len(set(addresses)) == 1
+
+
+@pytest.mark.parametrize(("n", "fits"), [(24, True), (23, False)])
+def test_a_half_holds_at_least_a_batch(n, fits):
+    loader = make_loader(n=n, batch_size=12)
+    if fits:
+        assert [len(half) for half in loader.halves()] == [1, 1]
+    else:
+        with pytest.raises(ValueError, match="batch_size 12 exceeds the 11 images of a half"):
+            loader.halves()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -15,10 +15,11 @@ from senas_bench.experiments import run as run_module
 from senas_bench.experiments import store as store_module
 from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.experiments.progress import SilentProgress
-from senas_bench.experiments.run import REPORT_SEED, Runner, make_spec, make_task, report_archs, run
+from senas_bench.experiments.run import REPORT_SEED, Runner, make_spec, make_task, report_archs, resized, run
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.methods import METHODS, se_nas
+from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
@@ -72,8 +73,8 @@ def test_unknown_names_are_refused_with_a_hint():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_spec_is_json_and_reads_back_as_itself(method, preset):
-    spec = make_spec(method, 3, preset, dataset="digits")
+def test_a_spec_is_json_and_reads_back_as_itself(method, preset, benchmark_table):
+    spec = make_spec(method, 3, preset, dataset="digits", ground_truth=benchmark_table)
     again = RunSpec(**json.loads(json.dumps(asdict(spec))))
     assert again.run_id == spec.run_id
     assert asdict(again) == asdict(spec)
@@ -102,6 +103,18 @@ def test_what_a_method_does_not_use_is_not_part_of_its_identity():
     other = {**TINY.recipes, "tuned": replace(TINY.recipes["tuned"], lr=0.3)}
     assert tiny_spec("spos", recipes=other, note="a word").run_id == tiny_spec("spos").run_id
     assert tiny_spec("spos+", recipes=other).run_id != tiny_spec("spos+").run_id
+
+
+def test_resized_changes_what_it_is_told_and_nothing_else():
+    preset = replace(TINY, recipes={**TINY.recipes, "rsps": TrainingRecipe((7,), lr=0.3)})
+    assert resized(preset) == preset
+    assert resized(preset, rank_archs=0, candidates=9) == replace(preset, rank_archs=0, candidates=9)
+    changed = resized(preset, stage_epochs=(4, 5))
+    assert {name: recipe.stage_epochs for name, recipe in changed.recipes.items()} == {
+        "reference": (4, 5), "tuned": (4, 5), "rsps": (9,),
+    }  # fmt: skip
+    restored = {n: replace(r, stage_epochs=preset.recipes[n].stage_epochs) for n, r in changed.recipes.items()}
+    assert replace(changed, recipes=restored) == preset
 
 
 def test_the_settings_of_a_method_name_its_strategies():
@@ -148,6 +161,15 @@ def test_task_is_what_the_spec_says(tmp_path):
     for arch, params in zip(archs.tolist(), task.cost(archs)["params"], strict=True):
         network = task.build(NB201.only(tuple(arch)), affine=True)
         assert sum(weight.numel() for weight in network.parameters()) == params
+
+
+def test_a_runner_hands_the_table_to_a_method_that_declares_its_need(tmp_path, monkeypatch, benchmark_table):
+    monkeypatch.setitem(METHODS, "random-search", TruthRandomSearch())
+    spec = make_spec("random-search", 0, "embedded", sizes=TINY, ground_truth=benchmark_table)
+    record = Runner(tmp_path, ground_truth=benchmark_table)(spec)
+    assert RunStore(tmp_path).load(spec) == record
+    with pytest.raises(ValueError, match="give --ground-truth"):
+        Runner(tmp_path / "other")(spec)
 
 
 def test_whole_space_when_the_preset_says_so(tmp_path):

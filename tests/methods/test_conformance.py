@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 
@@ -23,11 +25,15 @@ from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str
 from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.samplers import path_evaluations
 
 TRAIN_IMAGES = 1797 - 400
 BATCH = 128
 ARCHS = 80
-STEPS = 3 * (TRAIN_IMAGES // BATCH)
+EPOCHS = 3
+STEPS = EPOCHS * (TRAIN_IMAGES // BATCH)
+HALF_STEPS = EPOCHS * (TRAIN_IMAGES // 2 // BATCH)
+BASELINE = TrainingRecipe((EPOCHS,), BATCH, snapshots=1, controller_steps=1)
 TINY = replace(
     PRESETS["embedded"],
     channels=4,
@@ -38,33 +44,57 @@ TINY = replace(
     recipes={
         "reference": TrainingRecipe((1, 1, 1), BATCH, snapshots=2),
         "tuned": TrainingRecipe((1, 1, 1), BATCH, sampling="per_cell", snapshots=2, snapshot_epochs=2),
+        **dict.fromkeys(("rsps", "darts", "gdas", "setn", "enas"), BASELINE),
     },
 )
 DETERMINISTIC = {name for name, method in METHODS.items() if isinstance(method, LargestCost)}
-UNTRAINED = {"random", "untrained", *DETERMINISTIC}
-UNSCORED = {"random", *DETERMINISTIC}
+FROM_SCRATCH = {name for name, method in METHODS.items() if getattr(method, "needs_truth", False)}
+UNTRAINED = {"random", "untrained", *DETERMINISTIC, *FROM_SCRATCH}
+UNSCORED = {"random", *DETERMINISTIC, *FROM_SCRATCH}
+BILEVEL = {"darts-v1", "darts-v2", "gdas", "setn", "enas"}
+REPORTING = {"rsps": ("train ranking",), "spos-evolution": ("train ranking",)}
+"""Stages that only the correlation tables need, where they are not those of a method that shrinks."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_samples():
-    """Fewer archs per operator score and ranking; nothing else of a method changes."""
+    """Fewer archs per operator score, ranking and pick, and a smaller budget; nothing else of a method changes."""
     with pytest.MonkeyPatch.context() as patch:
         for name, method in METHODS.items():
-            if hasattr(method, "criterion"):
-                quick = replace(method, criterion=replace(method.criterion, per_operator=6))
-                patch.setitem(METHODS, name, quick)
+            quick = method
+            if hasattr(getattr(method, "criterion", None), "per_operator"):
+                quick = replace(quick, criterion=replace(method.criterion, per_operator=6))
+            if hasattr(method, "candidates"):
+                quick = replace(quick, candidates=30)
+            if hasattr(method, "evolution"):
+                quick = replace(quick, evolution=replace(method.evolution, population=10, parents=4, generations=2))
+            if hasattr(method, "budget_seconds"):
+                quick = replace(quick, budget_seconds=2000.0)
+            patch.setitem(METHODS, name, quick)
         patch.setattr(se_nas, "RANK_LIMIT", 100)
         patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
         yield
 
 
 @pytest.fixture(scope="module")
-def finished(small_samples, tmp_path_factory):
+def perform(small_samples, benchmark_table):
+    """Run a method at the tiny size; the benchmark reaches only those that declare that they need it."""
+
+    def perform(name: str, seed: int, folder, progress=None) -> tuple[RunRecord, pd.DataFrame]:
+        spec = make_spec(name, seed, "embedded", sizes=TINY, ground_truth=benchmark_table)
+        assert ("truth" in spec.settings) == (name in FROM_SCRATCH)
+        return run(spec, folder, progress=progress, ground_truth=benchmark_table)
+
+    return perform
+
+
+@pytest.fixture(scope="module")
+def finished(perform, tmp_path_factory):
     """The record and scores of an uninterrupted run, made once."""
 
     @cache
     def make(name: str, seed: int = 0) -> tuple[RunRecord, pd.DataFrame]:
-        return run(make_spec(name, seed, "embedded", sizes=TINY), tmp_path_factory.mktemp(name.rstrip("+")))
+        return perform(name, seed, tmp_path_factory.mktemp("run"))
 
     return make
 
@@ -75,27 +105,34 @@ def lasting(record: RunRecord) -> RunRecord:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_pick_lies_in_the_space_and_leads_the_last_ranking(finished, name):
+def test_pick_lies_in_the_space_and_leads_the_archs_it_was_chosen_from(finished, name):
     record, scores = finished(name)
     assert arch_from_str(record.pick) in NB201
     last = scores[scores.epoch == scores.epoch.max()]
-    for _, ranking in last.groupby("set"):
-        best = ranking[ranking.tier == 0].score.max()
-        picked = ranking[ranking.arch_str == record.pick]
-        if len(picked):
-            assert picked.score.item() == best and picked.tier.item() == 0
-    assert (last.arch_str == record.pick).any()
+    last = last[last.stage == last.stage.max()]
+    if name in ("darts-v1", "darts-v2", "gdas", "spos-evolution"):  # chosen from the whole space
+        chosen = last[last["set"] == "sample"]
+        picked = chosen[chosen.arch_str == record.pick]
+        assert not len(picked) or picked.score.item() == chosen.score.max()
+        return
+    chosen = next(group for kind in ("candidates", "current", "sample") if len(group := last[last["set"] == kind]))
+    assert chosen[chosen.tier == 0].iloc[0].arch_str == record.pick
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in FROM_SCRATCH])
 def test_the_report_sample_is_ranked_last(finished, name):
     scores = finished(name)[1]
-    epochs = 0 if name in UNTRAINED else 3
+    epochs = 0 if name in UNTRAINED else EPOCHS
     assert scores.epoch.max() == epochs
     final = scores[(scores["set"] == "sample") & (scores.epoch == epochs)]
     wanted = [arch_to_str(tuple(row)) for row in report_archs(NB201, ARCHS).tolist()]
     assert sorted(final.arch_str) == sorted(wanted)
-    assert set(scores["set"]) <= {"sample", "current"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rankings_are_in_order(finished, name):
+    scores = finished(name)[1]
+    assert set(scores["set"]) <= {"sample", "current", "candidates"}
     for _, ranking in scores.groupby(["set", "stage", "epoch"]):
         assert not ranking.arch_str.duplicated().any()
         order = list(zip(ranking.tier, -ranking.score, strict=True))
@@ -103,7 +140,7 @@ def test_the_report_sample_is_ranked_last(finished, name):
     assert scores.notna().all(axis=None)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in FROM_SCRATCH])
 def test_another_seed_gives_other_scores_of_the_same_archs(finished, name):
     one, other = finished(name)[1], finished(name, 1)[1]
     final = [scores[scores["set"] == "sample"].set_index("arch_str") for scores in (one, other)]
@@ -113,24 +150,31 @@ def test_another_seed_gives_other_scores_of_the_same_archs(finished, name):
 
 
 class Spy(SilentProgress):
-    """Counts forward passes by the stage they belong to."""
+    """Counts path evaluations and images of forward passes, by stage and by whether a gradient was wanted."""
 
     def __init__(self) -> None:
         self.now = None
-        self.scored: dict[str, int] = {}
-        self.trained: dict[str, int] = {}
+        self.passes: Counter[tuple[str, bool]] = Counter()
+        self.images: Counter[tuple[str, bool]] = Counter()
 
     def stage(self, name, total):
         self.now = name
 
-    def count(self, images: int, training: bool) -> None:
-        counts = self.trained if training else self.scored
-        counts[self.now] = counts.get(self.now, 0) + 1
-        assert images == (BATCH if training else 100)
+    def count(self, x, path) -> None:
+        key = self.now, torch.is_grad_enabled()
+        self.passes[key] += path_evaluations(path)
+        self.images[key] += len(x)
+
+    def total(self, counts: Counter, stages: Iterable[str] | None = None, gradient: bool | None = None) -> int:
+        return sum(
+            count
+            for (stage, wanted), count in counts.items()
+            if (stages is None or stage in stages) and gradient in (None, wanted)
+        )
 
 
 @pytest.fixture(scope="module")
-def repeated(small_samples, tmp_path_factory):
+def repeated(perform, tmp_path_factory):
     """A second run with the first seed, and what it was seen to do."""
 
     @cache
@@ -138,15 +182,14 @@ def repeated(small_samples, tmp_path_factory):
         spy, forward = Spy(), NB201Network.forward
 
         def counting(self, x, path, cache=None):
-            spy.count(len(x), training=torch.is_grad_enabled())
+            spy.count(x, path)
             return forward(self, x, path, cache)
 
         torch.manual_seed(99)  # the state of the global generators is nothing to a run
         np.random.seed(99)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(NB201Network, "forward", counting)
-            spec = make_spec(name, 0, "embedded", sizes=TINY)
-            return *run(spec, tmp_path_factory.mktemp(name.rstrip("+")), progress=spy), spy
+            return *perform(name, 0, tmp_path_factory.mktemp("again"), spy), spy
 
     return make
 
@@ -159,28 +202,37 @@ def test_same_seed_same_record(finished, repeated, name):
     assert RunRecord.from_json(record.to_json()) == record
 
 
+def images_trained(name: str) -> int:
+    """What three epochs of a method see: each image once an epoch, the architecture's among them."""
+    if name in UNTRAINED:
+        return 0
+    if name == "enas":  # its controller takes 20 batches an epoch
+        return (HALF_STEPS + EPOCHS * 20) * BATCH
+    if name == "magnitude-shrink":  # two of the three stages train a second supernet on both halves
+        return (STEPS + 2 * 2 * HALF_STEPS // EPOCHS) * BATCH
+    return (2 * HALF_STEPS if name in BILEVEL else STEPS) * BATCH
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_work_is_counted_exactly(repeated, name):
-    """Against a count of what the network was really asked; scoring takes one batch of 100 images."""
+    """Against a count of what the network was really asked."""
     record, _, spy = repeated(name)
     assert set(record.counters) == {"search", "report"}
     assert all(tuple(counts) == COUNTERS for counts in record.counters.values())
-    steps = 0 if name in UNTRAINED else STEPS
-    assert sum(spy.trained.values()) == steps
-    scored = {
-        "report": sum(count for stage, count in spy.scored.items() if stage in ("stage-1 ranking", "stage-2 ranking"))
-    }
-    scored["search"] = sum(spy.scored.values()) - scored["report"]
-    assert (scored["search"] == 0) == (name in UNSCORED)
-    for purpose, trained in (("search", steps), ("report", 0)):
-        assert record.counters[purpose] == {
-            "images_trained": trained * BATCH,
-            "train_steps": trained,
-            "forward_paths": trained + scored[purpose],
-            "backward_paths": trained,
-            "archs_scored": scored[purpose],
-            "images_scored": scored[purpose] * 100,
-        }
+    search, report = record.counters["search"], record.counters["report"]
+    assert search["images_trained"] == images_trained(name)
+    second = 2 * HALF_STEPS // EPOCHS if name == "magnitude-shrink" else 0
+    steps = 0 if name in UNTRAINED else HALF_STEPS if name in BILEVEL else STEPS + second
+    assert search["train_steps"] == steps
+    for_report = REPORTING.get(name, ("stage-1 ranking", "stage-2 ranking"))
+    assert search["backward_paths"] == spy.total(spy.passes, gradient=True)
+    assert report["forward_paths"] == spy.total(spy.passes, for_report)
+    assert search["forward_paths"] + report["forward_paths"] == spy.total(spy.passes)
+    assert report["images_scored"] == spy.total(spy.images, for_report)
+    scoring = {stage for stage, _ in spy.passes} - {"train"}  # what ENAS asks in training is no scoring
+    assert search["images_scored"] + report["images_scored"] == spy.total(spy.images, scoring, gradient=False)
+    assert (search["images_scored"] == 0) == (name in {*UNSCORED, "darts-v1", "darts-v2", "gdas"})
+    assert not any(report[count] for count in ("images_trained", "train_steps", "backward_paths"))
 
 
 class Interrupted(Exception):
@@ -211,16 +263,16 @@ class Interrupting(SilentProgress):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_resumed_run_gives_the_same_record(finished, name, tmp_path):
+def test_resumed_run_gives_the_same_record(perform, finished, name, tmp_path):
     """Interrupted at every event of a run, one after the other, always in the same work folder."""
-    spec, seen = make_spec(name, 0, "embedded", sizes=TINY), set()
+    seen = set()
     while True:
         try:
-            record, scores = run(spec, tmp_path, progress=Interrupting(seen))
+            record, scores = perform(name, 0, tmp_path, Interrupting(seen))
             break
         except Interrupted:
             assert len(seen) < 100
-    assert len(seen) >= (0 if name in UNSCORED else 2 if name in UNTRAINED else 5)
+    assert len(seen) >= (0 if name in UNSCORED else 2 if name in UNTRAINED else 4)
     assert lasting(record) == lasting(finished(name)[0])
     pd.testing.assert_frame_equal(scores, finished(name)[1], check_exact=True)
 
@@ -229,7 +281,7 @@ def test_resumed_run_gives_the_same_record(finished, name, tmp_path):
 def test_method_is_a_strategy_of_plain_fields(name):
     method = METHODS[name]
     assert is_dataclass(method) and type(method).__dataclass_params__.frozen
-    assert method.recipe in TINY.recipes
+    assert all(method.recipe in preset.recipes for preset in PRESETS.values())
     assert replace(method) == method and hash(method) == hash(replace(method))
 
 

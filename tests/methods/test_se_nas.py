@@ -9,6 +9,7 @@ import torch
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.spec import settings_of
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.task import MethodOutput, Task
@@ -16,6 +17,9 @@ from senas_bench.networks import NB201Network
 from senas_bench.networks.expansion import count_parameters
 from senas_bench.networks.nasbench201 import Cell
 from senas_bench.ranking.score_archs import score_archs
+from senas_bench.shrinking import CRITERIA, CriterionOutput
+from senas_bench.shrinking.se_nas import SeNasCriterion, operator_scores
+from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.spaces import NB201, SearchSpace
 from senas_bench.spaces.nasbench201 import prune
 from senas_bench.training.recipe import TrainingRecipe
@@ -29,8 +33,8 @@ ARCHS = 60
 class Planted:
     """A criterion whose order is known: by operator, then by edge."""
 
-    def __call__(self, trained, task) -> dict[tuple[int, int], float]:
-        return {(edge, op): float(10 * op + edge) for edge, op in trained.space.alive()}
+    def __call__(self, trained, task) -> CriterionOutput:
+        return CriterionOutput({(edge, op): float(10 * op + edge) for edge, op in trained.space.alive()})
 
 
 def a_task(folder, seed: int = 0, **changes):
@@ -52,12 +56,13 @@ def small_rankings():
 @dataclass
 class Seen:
     """What a run did: per training step the path and the copies on the last edge of each cell, per stage the number
-    of weights and the momentum of the stem when it began, and when it ended."""
+    of weights and the momentum of the stem when it began, and when it ended, and how many snapshots it kept."""
 
     paths: list = field(default_factory=list)
     copies: list = field(default_factory=list)
     parameters: list = field(default_factory=list)
     momentum: list = field(default_factory=list)
+    kept: list = field(default_factory=list)
 
 
 def watch(method: SeNas, task: Task) -> tuple[MethodOutput, Seen]:
@@ -75,9 +80,10 @@ def watch(method: SeNas, task: Task) -> tuple[MethodOutput, Seen]:
 
     def watched_train(self, network, space, sample, **arguments):
         seen.parameters.append(count_parameters(network))
-        before = stem_momentum(network, arguments["optimizer"])
+        before = stem_momentum(network, arguments.get("optimizer"))
         trained = train(self, network, space, sample, **arguments)
         seen.momentum.append((before, stem_momentum(network, trained.training.optimizer)))
+        seen.kept.append(len(trained.snapshots.states))
         return trained
 
     with pytest.MonkeyPatch.context() as patch:
@@ -128,6 +134,7 @@ def test_history_and_tables_tell_what_happened(planted):
     epochs = [(line["stage"], line["epoch"]) for line in output.history if "loss" in line]
     assert epochs == [(1, 1), (2, 2), (2, 3), (3, 4)]
     events = [line for line in output.history if "dropped" in line]
+    assert all("importance" not in event for event in events)  # this criterion has none
     assert [(event["stage"], event["epoch"]) for event in events] == [(1, 1), (2, 3)]
     assert [len(event["dropped"]) for event in events] == [10, 10]
     assert events[0]["dropped"][:2] == ["0->1 none", "0->1 skip_connect"]
@@ -274,3 +281,149 @@ def test_a_sample_without_an_arch_of_the_space_is_replaced(tmp_path):
     assert len(np.unique(second.archs, axis=0)) == len(second.archs) == 100  # the limit of these tests
     assert spaces_of(output)[1].contains_rows(second.archs).all()
     assert output.tables[-1].tiers.tolist() == [2, 2]
+
+
+def quick(name: str):
+    criterion = CRITERIA[name]()
+    return replace(criterion, per_operator=4) if hasattr(criterion, "per_operator") else criterion
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_every_criterion_shrinks_to_ten_operators(tmp_path, name):
+    """Also the second time, when the supernet is expanded. None of these defaults needs single snapshots."""
+    output, seen = watch(SeNas(criterion=quick(name)), a_task(tmp_path))
+    assert [len(space.alive()) for space in spaces_of(output)] == [30, 20, 10]
+    assert output.pick in spaces_of(output)[-1]
+    assert set(seen.kept) == {0}
+
+
+def events_of(output) -> list[dict]:
+    return [line for line in output.history if "dropped" in line]
+
+
+def test_history_tells_importance_and_confidence(tmp_path):
+    """Of the criterion that has them: S can be worked out again from SI, and SC from SI."""
+    events = events_of(SeNas(criterion=SeNasCriterion(per_operator=4))(a_task(tmp_path)))
+    first = [(edge, op) for edge in range(6) for op in range(5)]
+    named = {pair: f"{NB201.edges[pair[0]]} {NB201.operators[pair[1]]}" for pair in first}
+    importance = {pair: events[0]["importance"][name] for pair, name in named.items()}
+    assert {named[pair]: score for pair, score in operator_scores(importance).items()} == events[0]["scores"]
+    for edge in range(6):
+        variance = np.var([importance[edge, op] for op in range(5)])
+        assert [events[0]["confidence"][named[edge, op]] for op in range(5)] == pytest.approx([variance] * 5)
+    for event in events:
+        assert event["importance"].keys() == event["confidence"].keys() == event["scores"].keys()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "criterion", "kept"),
+    [
+        ("weight-average", SeNasCriterion(per_operator=2), [0, 0, 0]),
+        ("weight-average", SelectionImportance("snapshot-accuracy", 2), [2, 2, 0]),
+        ("snapshot-loglik", Planted(), [2, 2, 2]),
+        ("snapshot-loglik", SelectionImportance("weight-average", 2), [2, 2, 2]),
+    ],
+)
+def test_snapshots_are_kept_only_where_somebody_asks_for_them(tmp_path, estimator, criterion, kept):
+    """The estimator always, the criterion in the stages that a shrink follows."""
+    _, seen = watch(SeNas(estimator=estimator, criterion=criterion), a_task(tmp_path))
+    assert seen.kept == kept
+
+
+def test_snapshots_that_nobody_asks_for_change_nothing(tmp_path, monkeypatch):
+    method, folders = SeNas(criterion=SeNasCriterion(per_operator=2)), [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    output = method(a_task(folders[0]))
+    monkeypatch.setattr(SeNas, "_needs_snapshots", lambda self, last: True)
+    (keeping, seen) = watch(method, a_task(folders[1]))
+    assert seen.kept == [2, 2, 2]
+    assert (keeping.pick, keeping.history) == (output.pick, output.history)
+    for one, other in zip(keeping.tables, output.tables, strict=True):
+        assert np.array_equal(one.archs, other.archs) and np.array_equal(one.scores, other.scores)
+
+
+def test_one_operator_leaves_every_edge(tmp_path):
+    """By the planted order the lowest of each; `drop` has no say."""
+    spaces = spaces_of(SeNas(criterion=Planted(), drop=7, removal="per-edge")(a_task(tmp_path)))
+    assert [space.candidates for space in spaces[1:]] == [((1, 2, 3, 4),) * 6, ((2, 3, 4),) * 6]
+    assert spaces[1].groups == ((0, 1), (2, 3), (4, 5))
+
+
+@dataclass(frozen=True)
+class Counted(Planted):
+    """The planted criterion, which keeps what it was asked and adds a part."""
+
+    asked: list = field(default_factory=list, hash=False)
+
+    def __call__(self, trained, task) -> CriterionOutput:
+        self.asked.append((trained.phase, trained.space.candidates))
+        scores = Planted.__call__(self, trained, task).scores
+        return CriterionOutput(scores, {"importance": scores})
+
+
+def test_edge_by_edge_each_edge_is_scored_on_what_is_left(tmp_path):
+    criterion = Counted()
+    output = SeNas(criterion=criterion, removal="edge-by-edge", threshold=0)(a_task(tmp_path))
+    _, second, third = spaces_of(output)
+    assert second.candidates == ((2, 3, 4),) * 4 + ((1, 2, 3, 4),) * 2
+    assert third.candidates == ((4,),) * 4 + ((2, 3, 4),) * 2
+    for stage, (before, after) in enumerate(pairwise(spaces_of(output)), start=1):
+        for edge in range(6):
+            phase, candidates = criterion.asked[6 * (stage - 1) + edge]
+            assert phase == f"stage-{stage}-edge-{edge}"
+            assert candidates == after.candidates[:edge] + before.candidates[edge:]
+    assert len(criterion.asked) == 12
+    for event, before in zip(events_of(output), spaces_of(output), strict=False):
+        assert len(event["scores"]) == len(before.alive()) and event["importance"] == event["scores"]
+
+
+def test_edge_by_edge_the_supernet_is_asked_anew(tmp_path):
+    """Estimates of two edges are not mixed up, and all are booked; a resumed run repeats none of them."""
+    method = SeNas(criterion=SelectionImportance(per_operator=1), removal="edge-by-edge")
+    task = a_task(tmp_path)
+    output = method(task)
+    scores = [event["scores"] for event in events_of(output)]
+    assert [len(kept) for kept in scores] == [30, 20]
+    files = sorted(path.name for path in tmp_path.glob("*criterion.npz"))
+    assert files == sorted(f"stage-{stage}-edge-{edge}-criterion.npz" for stage in (1, 2) for edge in range(6))
+    again = a_task(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NB201Network, "forward", lambda *_: pytest.fail("nothing is left to run"))
+        assert method(again).history == output.history
+    assert again.budget.counts == task.budget.counts
+
+
+@pytest.mark.parametrize("sampling", ["tied", "per_cell"])
+def test_fair_paths_use_every_operator_once_a_step(tmp_path, sampling):
+    """5, 4 and 3 paths a step in the three stages, in which each operator of each edge of each cell occurs once."""
+    method = SeNas(criterion=Planted(), removal="per-edge", sampler="fair")
+    output, seen = watch(method, a_task(tmp_path, sampling=sampling))
+    paths = iter(seen.paths)
+    for space, steps in zip(spaces_of(output), (STEPS, 2 * STEPS, STEPS), strict=True):
+        for _ in range(steps):
+            step = [next(paths) for _ in space.candidates[0]]
+            archs = np.array(step if sampling == "per_cell" else [[path] for path in step])
+            assert archs.shape[1:] == ((3 if sampling == "per_cell" else 1), 6)
+            assert (np.sort(archs, axis=0) == np.array(space.candidates[0])[:, None, None]).all()
+    assert next(paths, None) is None
+
+
+def test_fair_paths_need_equal_counts(tmp_path):
+    with pytest.raises(ValueError, match=r"equally many operators on every edge; use removal='per-edge'"):
+        SeNas(sampler="fair")
+    with pytest.raises(ValueError, match="strict fairness"):  # 10 over 6 edges
+        SeNas(criterion=Planted(), sampler="fair", removal="edge-by-edge")(a_task(tmp_path))
+
+
+def test_unknown_choices():
+    with pytest.raises(ValueError, match="unknown removal 'all'; one of: global, per-edge, edge-by-edge"):
+        SeNas(removal="all")
+    with pytest.raises(ValueError, match="unknown sampler 'strict'; one of: uniform, fair"):
+        SeNas(sampler="strict")
+
+
+def test_settings_of_earlier_runs_stay_what_they_were():
+    assert set(settings_of(SeNas())) == {"recipe", "estimator", "criterion", "drop", "threshold"}
+    chosen = settings_of(SeNas(removal="per-edge", sampler="fair"))
+    assert (chosen["removal"], chosen["sampler"]) == ("per-edge", "fair")

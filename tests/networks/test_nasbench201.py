@@ -345,3 +345,148 @@ def test_a_path_with_another_number_of_cells_is_an_error(cells):
     network = NB201Network(NB201, channels=4, cells=1)
     with pytest.raises(ValueError, match=f"{cells} archs for 3 cells"):
         network(torch.zeros(2, 3, 8, 8), [(1,) * 6] * cells)
+
+
+def some_weights(seed: int = 0) -> torch.Tensor:
+    return torch.softmax(torch.randn(6, 5, generator=torch.Generator().manual_seed(seed)), 1)
+
+
+def one_hot(arch) -> torch.Tensor:
+    return torch.eye(5)[list(arch)]
+
+
+def naive_mixture(network, weights, x, *, batch_statistics: bool) -> torch.Tensor:
+    """The naive network with a sum of all operators on every edge: weight times output, `none` giving zeros."""
+    state = network.state_dict()
+
+    def norm(x, name):
+        mean, var = (None, None) if batch_statistics else (state[f"{name}.running_mean"], state[f"{name}.running_var"])
+        scale, shift = state.get(f"{name}.weight"), state.get(f"{name}.bias")
+        return F.batch_norm(x, mean, var, scale, shift, training=batch_statistics)
+
+    def conv_bn(x, name, stride=1):
+        kernel = state[f"{name}.0.weight"]
+        return norm(F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2), f"{name}.1")
+
+    def operators(x, name):
+        yield torch.zeros_like(x)
+        yield x
+        yield conv_bn(F.relu(x), f"{name}.2")
+        yield conv_bn(F.relu(x), f"{name}.3")
+        yield F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+
+    def mixed(x, edge, name):
+        outputs = operators(x, f"{name}.choices.{edge}.copies")
+        return sum(weights[edge, op] * out for op, out in enumerate(outputs))
+
+    def cell(x, name):
+        first = mixed(x, 0, name)
+        second = mixed(x, 1, name) + mixed(first, 2, name)
+        return mixed(x, 3, name) + mixed(first, 4, name) + mixed(second, 5, name)
+
+    x = conv_bn(x, "stem")
+    for block, module in enumerate(network.body):
+        name = f"body.{block}"
+        if isinstance(module, Cell):
+            x = cell(x, name)
+        else:
+            shortcut = F.conv2d(F.avg_pool2d(x, 2, 2), state[f"{name}.shortcut.weight"])
+            body = conv_bn(F.relu(x), f"{name}.first", stride=2)
+            x = conv_bn(F.relu(body), f"{name}.second") + shortcut
+    x = F.relu(norm(x, "last")).flatten(2).mean(2)
+    return F.linear(x, state["head.weight"], state["head.bias"])
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("cells", [1, 2])
+def test_mixture_is_the_weighted_sum_of_all_operators(cells, training):
+    network = build(cells=cells).train(training)
+    for weights in (some_weights(), some_weights(1) - 0.3, torch.full((6, 5), 0.2)):
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        with torch.no_grad():
+            expected = naive_mixture(network, weights, images(), batch_statistics=training)
+            torch.testing.assert_close(network(images(), weights), expected, rtol=1e-5, atol=1e-5)
+        network.load_state_dict(before)  # running statistics
+
+
+def test_gradient_of_the_weights_is_the_naive_one():
+    network = build().double().train()
+    x, y = images().double(), torch.tensor([0, 1, 2, 3, 0])
+    gradients = []
+    for mixture in (network, lambda x, w: naive_mixture(network, w, x, batch_statistics=True)):
+        weights = some_weights().double().requires_grad_()
+        (gradient,) = torch.autograd.grad(F.cross_entropy(mixture(x, weights), y), weights)
+        gradients.append(gradient)
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-7)
+    assert (gradients[0][:, NONE] == 0).all()
+    assert (gradients[0][:, NONE + 1 :] != 0).all()
+
+
+@pytest.mark.parametrize("arch", [UNREACHED, USELESS, (NONE,) * 6, (CONV3,) * 6, (POOL,) * 6, *some_archs(12, seed=7)])
+def test_one_hot_mixture_is_the_hard_path(arch):
+    """On batch statistics, as in training. The mixture runs dead edges too, whose normalised zeros are zeros."""
+    network = build().train()
+    with torch.no_grad():
+        torch.testing.assert_close(network(images(), one_hot(arch)), network(images(), arch), rtol=1e-5, atol=1e-5)
+
+
+def watch_operators(network) -> list[tuple[int, int]]:
+    """(edge, operator) of every operator with weights as it runs."""
+    calls = []
+    for cell in (block for block in network.body if isinstance(block, Cell)):
+        for edge, choice in enumerate(cell.choices):
+            for op, module in choice.copies.items():
+                module.register_forward_hook(lambda *_, key=(edge, int(op)): calls.append(key))
+    return calls
+
+
+def test_operators_without_weight_are_not_run(monkeypatch):
+    network, pools = build(), []
+    calls = watch_operators(network)
+    for cell in (block for block in network.body if isinstance(block, Cell)):
+        cell.pool.register_forward_hook(lambda *_: pools.append(1))
+    weights = some_weights()
+    off = [(0, CONV3), (1, CONV1), (2, POOL), (3, CONV3), (3, CONV1), (4, POOL), (5, SKIP)]
+    for edge, op in off:
+        weights[edge, op] = 0
+    network(images(), weights.requires_grad_()).sum().backward()
+    expected = [(edge, op) for edge in range(6) for op in (CONV1, CONV3) if (edge, op) not in off]
+    assert sorted(calls) == sorted(expected * 3)
+    assert len(pools) == 3 * 4
+    assert all(weights.grad[edge, op] == 0 for edge, op in off)
+    for name, weight in network.named_parameters():
+        _, inside, tail = name.partition(".choices.")
+        edge, _, rest = tail.partition(".copies.")
+        assert (weight.grad is None) == (bool(inside) and (int(edge), int(rest[0])) in off), name
+
+
+def test_all_operators_run_once_in_a_mixture():
+    network = build(cells=2)
+    calls = watch_operators(network)
+    network(images(), some_weights())
+    assert sorted(calls) == sorted([(edge, op) for edge in range(6) for op in (CONV1, CONV3)] * 6)
+
+
+def test_mixture_within_a_shrunk_space():
+    """Weights of what was dropped are 0, and there is no such module."""
+    space = SearchSpace(NB201.name, NB201.operators, NB201.edges, ((1, 3), (0,), (2, 4), (3,), (0, 1, 2), (1, 4)))
+    network, weights = build(space), torch.zeros(6, 5)
+    for edge, op in space.alive():
+        weights[edge, op] = 0.3 + 0.1 * op
+    whole = build()
+    whole.load_state_dict(network.state_dict(), strict=False)
+    with torch.no_grad(), evaluation_mode(network, "batch"), evaluation_mode(whole, "batch"):
+        torch.testing.assert_close(network(images(), weights), whole(images(), weights), rtol=0, atol=1e-6)
+
+
+def test_an_expanded_network_has_no_mixture():
+    network = expanded()
+    assert network.expanded and not build().expanded
+    with pytest.raises(ValueError, match="an expanded network has no mixture"):
+        network(images(), some_weights())
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (6, 4), (3, 6, 5), (30,)])
+def test_operator_weights_of_another_shape_are_an_error(shape):
+    with pytest.raises(ValueError, match=r"operator weights of shape \(.*\); \(6, 5\) are needed"):
+        build()(images(), torch.ones(shape))

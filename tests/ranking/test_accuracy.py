@@ -141,7 +141,7 @@ def test_unknown_estimator():
         estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "loglik")
 
 
-@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik", "perturbed-accuracy"])
+@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik", "robust-loglik"])
 def test_snapshots_that_were_not_kept_are_an_error(estimator):
     """Not a mean over nothing, which is NaN."""
     with pytest.raises(ValueError):
@@ -154,28 +154,39 @@ def test_weight_average_needs_no_kept_snapshots():
 
 
 def test_perturbation_is_noise_on_the_convolutions_alone():
-    """Half a standard deviation of each convolution, drawn from the seed; `state` itself stays as it is."""
+    """Half of each weight, drawn from the seed; `state` itself stays as it is."""
     state = {"conv": torch.randn(32, 16, 3, 3), "bn": torch.randn(32), "head": torch.randn(10, 32)}
     before = {name: value.clone() for name, value in state.items()}
     noisy, again, other = perturb(state, 1), perturb(state, 1), perturb(state, 2)
     assert all(torch.equal(state[name], value) for name, value in before.items())
     assert all(torch.equal(noisy[name], state[name]) for name in ("bn", "head"))
     assert torch.equal(noisy["conv"], again["conv"]) and not torch.equal(noisy["conv"], other["conv"])
-    noise = (noisy["conv"] - state["conv"]) / state["conv"].std()
+    noise = noisy["conv"] / state["conv"] - 1
     assert noise.std().item() == pytest.approx(PERTURBATION, rel=0.05)
     assert noise.mean().abs() < 0.03
 
 
-def test_perturbed_accuracy_by_hand():
-    """The mean accuracy over the snapshots, each with the noise of its own seed."""
-    snapshots, archs = snapshots_of(a_network(1), a_network(2)), NB201.sample_distinct(np.random.default_rng(0), 6)
-    evaluation = real_evaluation("batch")
-    expected = np.zeros(len(archs))
+def test_robust_loglik_by_hand():
+    """Snapshots 0 and 2 give log-likelihoods, 1 and 3 accuracies with the noise of their own seed."""
+    snapshots = snapshots_of(*(a_network(seed) for seed in (1, 2, 3, 4)))
+    archs, evaluation = NB201.sample_distinct(np.random.default_rng(0), 6), real_evaluation("batch")
+    loglik, accuracy = np.zeros(6), np.zeros(6)
     for k, state in enumerate(snapshots.states):
-        network, (x, y) = a_network(0), evaluation.batches[k]
-        network.load_state_dict(perturb(state, 7 + k))
+        network, (x, y) = a_network(0), evaluation.batches[k % 2]
+        network.load_state_dict(perturb(state, 7 + k) if k % 2 else state)
         for i, arch in enumerate(map(tuple, archs.tolist())):  # train mode: statistics of the batch
-            expected[i] += 100 * (network(x, arch).argmax(1) == y).double().mean().item() / 2
-    got, _ = estimate(a_network(0), snapshots, archs, evaluation, "perturbed-accuracy", seed=7)
-    np.testing.assert_allclose(got, expected)
-    assert not np.allclose(got, estimate(a_network(0), snapshots, archs, evaluation, "perturbed-accuracy", seed=9)[0])
+            logits = network(x, arch)
+            if k % 2:
+                accuracy[i] += (logits.argmax(1) == y).double().mean().item()
+            else:
+                loglik[i] += torch.log_softmax(logits, 1)[range(6), y].mean().item()
+    expected = (loglik - loglik.mean()) / loglik.std() / 2 + (accuracy - accuracy.mean()) / accuracy.std() / 2
+    got, work = estimate(a_network(0), snapshots, archs, evaluation, "robust-loglik", seed=7)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert work["images_scored"] == 6 * work["archs_scored"]
+    assert not np.allclose(got, estimate(a_network(0), snapshots, archs, evaluation, "robust-loglik", seed=9)[0])
+
+
+def test_robust_loglik_needs_two_snapshots():
+    with pytest.raises(ValueError, match="at least 2 snapshots"):
+        estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "robust-loglik")

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from senas_bench.shrinking import shrink, shrink_per_edge
+from senas_bench.shrinking import CriterionOutput, shrink, shrink_edge_by_edge, shrink_per_edge
+from senas_bench.shrinking.shrink import even_drops
 from senas_bench.spaces import NB201, SearchSpace
 
 
@@ -133,3 +134,51 @@ def test_dropping_per_edge_needs_equal_counts_that_suffice():
 def test_a_negative_k_is_an_error():
     with pytest.raises(ValueError, match="cannot drop -1"):
         shrink(NB201, dict.fromkeys(NB201.alive(), 0.0), -1)
+
+
+def test_only_the_named_edges_lose_operators():
+    """Also where scores tie at infinity, and others would go first."""
+    space = a_space((0, 1, 2), (0, 1, 2), (3, 4))
+    scores = dict.fromkeys(space.alive(), float("inf"))
+    assert dropped(space, shrink(space, scores, 2, edges=(1,))) == {(1, 0), (1, 1)}
+    assert dropped(space, shrink(space, {**scores, (0, 2): -1.0}, 9, edges=(1, 2))) == {(1, 0), (1, 1), (2, 3)}
+
+
+def test_drops_are_spread_evenly_and_shallow_edges_first():
+    assert even_drops(NB201, 10) == [2, 2, 2, 2, 1, 1]
+    uneven = a_space((0, 1, 2), (0, 1, 2), (3,), (0, 1, 2, 3, 4))
+    assert even_drops(uneven, 4) == [2, 1, 0, 1]
+    assert even_drops(uneven, 7) == [2, 2, 0, 3]
+    assert even_drops(uneven, 99) == [2, 2, 0, 4]
+    assert even_drops(uneven, 0) == [0] * 4
+
+
+@given(spaces, st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_drops_could_not_be_spread_more_evenly(space, k):
+    """No edge has lost two more than one that could still lose, and the deeper of two alike never more."""
+    drops, room = even_drops(space, k), [len(alive) - 1 for alive in space.candidates]
+    assert sum(drops) == min(k, sum(room))
+    assert all(drop <= most for drop, most in zip(drops, room, strict=True))
+    for edge, (drop, most) in enumerate(zip(drops, room, strict=True)):
+        if drop < most:
+            assert all(other <= drop + (deeper < edge) for deeper, other in enumerate(drops))
+
+
+def test_edge_by_edge_scores_what_is_left():
+    """Each edge's scores are asked for once, on the space as the shallower ones left it; others do not decide."""
+    space, asked = a_space((0, 1, 2), (2,), (0, 1, 2)).with_groups(((0, 1), (2,))), []
+
+    def score(left, edge):
+        asked.append((left, edge))
+        # where edge 0 has lost 0 and 1, edge 2 loses its highest operator, else its lowest
+        sign = -1 if left.candidates[0] == (2,) else 1
+        scores = {(e, op): float(sign * op) if e == edge else -99.0 for e, op in left.alive()}
+        return CriterionOutput(scores, {"twice": {pair: 2 * value for pair, value in scores.items()}})
+
+    after, output = shrink_edge_by_edge(space, score, 3)
+    narrowed = space.without(0, 0).without(0, 1)
+    assert asked == [(space, 0), (narrowed, 2)]
+    assert after == narrowed.without(2, 2)
+    assert output.scores == {(0, 0): 0, (0, 1): 1, (0, 2): 2, (2, 0): 0, (2, 1): -1, (2, 2): -2}
+    assert output.parts == {"twice": {pair: 2 * value for pair, value in output.scores.items()}}

@@ -49,7 +49,7 @@ def performance(archs) -> np.ndarray:
 def test_of_a_small_space_the_whole_is_scored():
     """Each operator's mean over the archs that contain it: 3, and 2."""
     task = Task()
-    scores = SelectionImportance("snapshot-accuracy", per_operator=100)(Trained(SPACE), task)
+    scores = SelectionImportance("snapshot-accuracy", per_operator=100)(Trained(SPACE), task).scores
     ((archs, estimator, _, purpose),) = task.asked
     assert sorted(map(tuple, archs.tolist())) == list(SPACE)
     assert (estimator, purpose) == ("snapshot-accuracy", "search")
@@ -59,7 +59,7 @@ def test_of_a_small_space_the_whole_is_scored():
 
 def test_of_a_large_space_each_operator_is_in_so_many_archs():
     task = Task()
-    scores = SelectionImportance(per_operator=7)(Trained(NB201), task)
+    scores = SelectionImportance(per_operator=7)(Trained(NB201), task).scores
     archs = task.asked[0][0]
     assert archs.shape == (35, 6)
     for edge, op in NB201.alive():

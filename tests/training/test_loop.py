@@ -12,6 +12,7 @@ from senas_bench.networks import NB201Network
 from senas_bench.networks.expansion import expand
 from senas_bench.spaces import NB201, SearchSpace
 from senas_bench.training import loop
+from senas_bench.training.bilevel import Alphas
 from senas_bench.training.checkpoint import read_checkpoint
 from senas_bench.training.loop import carry_momentum, make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
@@ -319,3 +320,175 @@ def test_a_flipped_bit_starts_the_phase_anew(tmp_path, where):
     path.write_bytes(data)
     again, _ = phase(1, checkpoint=path)
     assert all(same(again[part], expected[part]) for part in expected)
+
+
+class Recorder:
+    """An architecture that does nothing but write down what it is told, in one list with everything else."""
+
+    def __init__(self, events: list, optimizer: torch.optim.Optimizer) -> None:
+        self.events, self.optimizer = events, optimizer
+
+    def begin_epoch(self, share, generator):
+        self.events.append(("begin", share))
+
+    def step(self, network, batch, optimizer, rng):
+        assert optimizer is self.optimizer
+        rate = optimizer.param_groups[0]["lr"]
+        self.events.append(("step", float(batch[0].sum()), rate, weights_of(network)))
+        for weight in network.parameters():
+            weight.grad = torch.full_like(weight, 1e6)  # what a step may leave behind
+        return {"images_trained": 7, "forward_paths": 5, "backward_paths": 2}
+
+    def end_epoch(self, network, rng, generator):
+        self.events.append(("end", weights_of(network)))
+        return {"archs_scored": 11, "forward_paths": 100}
+
+    def tensors(self):
+        return {}
+
+    def load(self, tensors):
+        raise AssertionError("there is nothing to resume")
+
+
+class Announced(Batches):
+    """Tells when the images of an epoch are drawn."""
+
+    def __init__(self, steps, events):
+        super().__init__(steps)
+        self.events = events
+
+    def epoch(self, generator):
+        self.events.append(("images",))
+        return super().epoch(generator)
+
+
+def test_order_of_calls_to_an_architecture():
+    events, network = [], a_network()
+    optimizer = make_optimizer(network, RECIPE)
+
+    def sample(rng):
+        events.append(("sample",))
+        return [ARCH]
+
+    loader = Announced(2, events)
+    run(network, sample, loader=loader, optimizer=optimizer, architecture=Recorder(events, optimizer), epochs=2)
+    epoch = ["images", "begin", "step", "sample", "step", "sample", "end"]
+    assert [event[0] for event in events] == 2 * epoch
+    assert [event[1] for event in events if event[0] == "begin"] == [0, 0.5]
+
+
+def test_an_architecture_sees_the_batch_the_rate_and_the_weights_of_the_coming_step():
+    events, network, plain = [], a_network(), a_network()
+    optimizer = make_optimizer(network, RECIPE)
+    architecture = Recorder(events, optimizer)
+    run(network, lambda rng: [ARCH], loader=Batches(2), optimizer=optimizer, architecture=architecture, epochs=2)
+    states = []
+
+    def sample(rng):
+        states.append(weights_of(plain))
+        return [ARCH]
+
+    run(plain, sample, loader=Batches(2), epochs=2)
+    steps = [event for event in events if event[0] == "step"]
+    assert [event[1] for event in steps] == 2 * [float(x.sum()) for x, _ in Batches(2).batches]
+    rates = [0.01 + 0.045 * (1 + math.cos(math.pi * (step / 2) / 10)) for step in range(4)]
+    assert [event[2] for event in steps] == pytest.approx(rates, rel=1e-12)
+    assert all(same(event[3], state) for event, state in zip(steps, states, strict=True))
+    ends = [event[1] for event in events if event[0] == "end"]
+    assert same(ends[0], states[2])
+    assert same(ends[1], weights_of(plain))  # and what it left in the gradients did no harm
+    assert same(weights_of(network), weights_of(plain))
+
+
+def test_work_of_an_architecture_is_added():
+    network = a_network()
+    optimizer = make_optimizer(network, RECIPE)
+    result = run(network, lambda rng: [ARCH], optimizer=optimizer, architecture=Recorder([], optimizer), epochs=2)
+    steps = 2 * STEPS
+    assert result.counts == {
+        "images_trained": steps * (16 + 7),
+        "train_steps": steps,
+        "forward_paths": steps * (1 + 5) + 2 * 100,
+        "backward_paths": steps * (1 + 2),
+        "archs_scored": 2 * 11,
+    }
+
+
+class Learner:
+    """Logits that learn by what every argument says, so that a resumption that loses any of it shows.
+
+    The weights run on the mixture or, hard, on its best arch.
+    """
+
+    def __init__(self, hard: bool) -> None:
+        self.hard = hard
+        self.alphas = Alphas(NB201, shuffled(), torch.Generator().manual_seed(2), lr=0.1)
+        self.share = None
+
+    def sample(self, rng):
+        probabilities = self.alphas.probabilities().detach()
+        return [tuple(probabilities.argmax(1).tolist()) if self.hard else probabilities]
+
+    def begin_epoch(self, share, generator):
+        self.share = share
+        self.alphas.begin_epoch(generator)
+
+    def step(self, network, batch, optimizer, rng):
+        x, y = self.alphas.next_batch()
+        weights = self.alphas.probabilities()
+        loss = F.cross_entropy(network(x, weights), y)
+        (gradient,) = torch.autograd.grad(loss, self.alphas.logits)
+        noise = torch.from_numpy(rng.normal(size=(6, 5))).float()
+        self.alphas.apply(gradient + 0.01 * (1 + self.share) * noise)
+        return {"images_trained": len(y), "forward_paths": 5, "backward_paths": 5}
+
+    def end_epoch(self, network, rng, generator):
+        self.alphas.apply(torch.randn(6, 5, generator=generator) * float(rng.random()))
+        return {"archs_scored": 1}
+
+    def tensors(self):
+        return self.alphas.tensors()
+
+    def load(self, tensors):
+        self.alphas.load(tensors)
+
+
+def learn(hard: bool, **arguments):
+    network, learner = a_network(), Learner(hard)
+    optimizer = make_optimizer(network, RECIPE)
+    result = run(network, learner.sample, optimizer=optimizer, architecture=learner, **arguments)
+    tensors = {name: value.detach().clone() for name, value in learner.tensors().items()}
+    return {**outcome(network, result, optimizer), "architecture": tensors}, result
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_resumed_training_of_an_architecture_is_the_uninterrupted_one(tmp_path, monkeypatch, hard):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    expected, uninterrupted = learn(hard)
+    assert uninterrupted.counts["archs_scored"] == 3
+    assert uninterrupted.counts["forward_paths"] == 3 * STEPS * (5 + (1 if hard else 5))
+    done = []
+
+    def stop(epoch, loss):
+        done.append(epoch)
+        raise Interrupted
+
+    for _ in range(3):
+        with pytest.raises(Interrupted):
+            learn(hard, checkpoint=tmp_path / "each", on_epoch=stop)
+    assert done == [1, 1, 1]  # the checkpoint of an epoch follows its announcement
+
+    def stop_later(epoch, loss):
+        if epoch > 1:
+            raise Interrupted
+
+    path = tmp_path / "c"
+    with pytest.raises(Interrupted):
+        learn(hard, checkpoint=path, on_epoch=stop_later)
+    for announced in ([2, 3], []):
+        done = []
+        got, result = learn(hard, checkpoint=path, on_epoch=lambda epoch, _, done=done: done.append(epoch))
+        assert done == announced
+        assert got.keys() == expected.keys()
+        assert all(same(got[part], expected[part]) for part in expected)
+        assert (result.history, result.counts) == (uninterrupted.history, uninterrupted.counts)

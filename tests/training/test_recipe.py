@@ -32,6 +32,31 @@ def test_horizon_zero_is_the_length_of_the_stage():
     assert rates == pytest.approx([0.1, 0.052 + 0.048 * math.sqrt(0.5), 0.052, 0.004])
 
 
+SWING = replace(REFERENCE, lr=0.05, lr_min=0.0005, lr_horizon=10, swing=True)
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        (0, 0.05),
+        (5, 0.02525),  # halfway down
+        (10, 0.0005),
+        (15, 0.02525),  # and up again
+        (20, 0.05),
+        (40 / 3, 0.0005 + 0.0495 * 0.25),  # cos(4 pi / 3) = -1/2
+        (30, 0.0005),
+    ],
+)
+def test_swinging_cosine_goes_back_up(progress, expected):
+    """ENAS: T_max = 10 epochs, whatever the length of the training."""
+    assert learning_rate(SWING, progress, epochs=250) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("progress", [0, 3.3, 9.9, 10])
+def test_up_to_its_horizon_a_swing_is_the_plain_cosine(progress):
+    assert learning_rate(SWING, progress, 60) == learning_rate(replace(SWING, swing=False), progress, 60)
+
+
 def test_equal_ends_are_a_constant_rate():
     recipe = replace(REFERENCE, lr=0.2, lr_min=0.2)
     assert [learning_rate(recipe, progress, epochs=3) for progress in (0, 1.7, 3)] == pytest.approx([0.2] * 3)

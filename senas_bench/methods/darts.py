@@ -1,0 +1,172 @@
+"""DARTS: differentiable architecture search (Liu, Simonyan and Yang, ICLR 2019), first and second order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from senas_bench.training.bilevel import Alphas, Batch, Counts, FirstOrder
+from senas_bench.training.samplers import path_evaluations
+
+from .task import MethodOutput, ScoreTable, Task, Trained
+
+SHIFT = 0.01
+"""Length of the step in the weights over which a Hessian is differenced (epsilon of Eq. 8 times the vector)."""
+
+
+@dataclass(frozen=True)
+class Darts:
+    """Weights and the logits of the operators learn in turn, each on its own half of the training images.
+
+    On every edge runs the softmax mixture of all operators. The pick is the most probable arch, `none` among the
+    operators [code: AutoDL-Projects]; the paper, on its own space, leaves `none` out.
+
+    Args:
+        recipe: Recipe of the preset, for the weights; it trains the sum of the stages without a break.
+        second_order: Follow the logits' gradient through one step of the weights (DARTS-V2), or take the
+            weights as they are (DARTS-V1).
+        arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
+    """
+
+    recipe: str = "darts"
+    second_order: bool = False
+    arch_lr: float = 3e-4
+    arch_betas: tuple[float, float] = (0.5, 0.999)
+    arch_weight_decay: float = 1e-3
+
+    def __call__(self, task: Task) -> MethodOutput:
+        alphas, first = halved(task, self.arch_lr, self.arch_betas, self.arch_weight_decay)
+        mixture = Mixture(alphas, self.second_order)
+        trained = task.train(
+            task.build(task.space),
+            task.space,
+            mixture.sample,
+            phase="train",
+            epochs=sum(task.recipe.stage_epochs),
+            architecture=mixture,
+            loader=first,
+            keep_snapshots=False,
+        )
+        return most_probable(task, trained, alphas)
+
+
+class Mixture(FirstOrder):
+    """The `Architecture` of DARTS: the softmax of the logits weights the operators.
+
+    Args:
+        alphas: The logits, changed in place.
+        second_order: Their gradient goes through one step of the weights. It is float32 too: the
+            difference that is taken would drown in the rounding of bfloat16.
+    """
+
+    def __init__(self, alphas: Alphas, second_order: bool) -> None:
+        super().__init__(alphas)
+        self.second_order = second_order
+
+    def step(
+        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+    ) -> Counts:
+        """One step of the logits.
+
+        Second order makes four passes, three of them over `batch`. All are counted; the images of `batch` are
+        those of the weights' step and not counted again.
+        """
+        if not self.second_order:
+            return super().step(network, batch, optimizer, rng)
+        valid = self.alphas.next_batch()
+        passes = 4 * path_evaluations(self.alphas.probabilities())
+        self.alphas.apply(unrolled_gradient(self.alphas, network, batch, valid, optimizer))
+        return {"images_trained": len(valid[1]), "forward_paths": passes, "backward_paths": passes}
+
+
+def unrolled_gradient(
+    alphas: Alphas, network: nn.Module, train: Batch, valid: Batch, optimizer: torch.optim.Optimizer
+) -> torch.Tensor:
+    """`(edges, operators)` gradient in the logits of the loss on `valid` after one step of the weights on `train`.
+
+    Eq. 7, by the finite difference of Eq. 8 at its end. The step is momentum and weight decay at the present
+    rate; Nesterov's look-ahead and the clipping, which the optimizer's own step has, are left out
+    [code: DARTS, AutoDL-Projects]. The weights are as before when it returns; batch norm's running statistics
+    have seen the four passes.
+    """
+    (group,) = optimizer.param_groups
+    weights, rate = group["params"], group["lr"]
+    kept = [weight.detach().clone() for weight in weights]
+    gradients = _gradients(alphas, network, train, weights)
+    with torch.no_grad():
+        for weight, gradient in zip(weights, gradients, strict=True):
+            momentum = optimizer.state.get(weight, {}).get("momentum_buffer")
+            if momentum is not None:
+                gradient = gradient + group["momentum"] * momentum
+            weight.sub_(rate * (gradient + group["weight_decay"] * weight))
+    direct, *vector = _gradients(alphas, network, valid, [alphas.logits, *weights])
+    # Not undone by adding back, which would round.
+    _place(weights, kept)
+    return direct - rate * _mixed_derivative(alphas, network, train, weights, vector)
+
+
+def _mixed_derivative(
+    alphas: Alphas, network: nn.Module, train: Batch, weights: list[nn.Parameter], vector: list[torch.Tensor]
+) -> torch.Tensor:
+    """`(edges, operators)`: the loss on `train` differentiated once in the logits and once along `vector` in the
+    weights, by a central difference (Eq. 8). The weights are as before when it returns."""
+    kept = [weight.detach().clone() for weight in weights]
+    length = torch.stack([part.norm() for part in vector]).norm()
+    epsilon = SHIFT / length.clamp_min(1e-12)
+    ends = []
+    for sign in (1, -1):
+        _place(weights, [value + sign * epsilon * part for value, part in zip(kept, vector, strict=True)])
+        ends += _gradients(alphas, network, train, [alphas.logits])
+    _place(weights, kept)
+    return (ends[0] - ends[1]) / (2 * epsilon)
+
+
+def _gradients(
+    alphas: Alphas, network: nn.Module, batch: Batch, inputs: list[torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """Of the cross-entropy of the mixture on `batch`; nobody's `grad` is touched."""
+    x, y = batch
+    loss = nn.functional.cross_entropy(network(x, alphas.probabilities()), y)
+    return torch.autograd.grad(loss, inputs, materialize_grads=True)
+
+
+@torch.no_grad()
+def _place(weights: list[nn.Parameter], values: list[torch.Tensor]) -> None:
+    for weight, value in zip(weights, values, strict=True):
+        weight.copy_(value)
+
+
+def halved(task: Task, lr: float, betas: tuple[float, float], weight_decay: float) -> tuple[Alphas, Any]:
+    """Fresh logits that learn on the second half of the training images, and the first half for the weights."""
+    first, second = task.loaders.train.halves()
+    alphas = Alphas(
+        task.space,
+        second,
+        task.generator("alphas"),
+        lr=lr,
+        betas=betas,
+        weight_decay=weight_decay,
+        device=task.device,
+    )
+    return alphas, first
+
+
+def most_probable(task: Task, trained: Trained, alphas: Alphas) -> MethodOutput:
+    """The operator with the largest logit on each edge, and the report archs ranked by log-probability.
+
+    The last line of history holds the probabilities, by edge and operator.
+    """
+    epoch = len(trained.training.history)
+    pick = tuple(alphas.log_probabilities().argmax(1).tolist())
+    table = ScoreTable(task.report_archs, alphas.arch_scores(task.report_archs), task.report_set, stage=1, epoch=epoch)
+    rows = zip(task.space.edges, task.space.candidates, alphas.probabilities().tolist(), strict=True)
+    probabilities = {
+        edge: {task.space.operators[op]: round(row[op], 6) for op in candidates} for edge, candidates, row in rows
+    }
+    history = [{"stage": 1, **line} for line in trained.training.history]
+    history.append({"stage": 1, "epoch": epoch, "probabilities": probabilities})
+    return MethodOutput(pick, (table,), tuple(history))

@@ -1,0 +1,168 @@
+"""ENAS: shared weights under an LSTM controller trained by REINFORCE (Pham et al., ICML 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from senas_bench.ranking.batchnorm import evaluation_mode
+from senas_bench.search.controller import Controller, Reinforce
+from senas_bench.training.bilevel import Batch, Counts
+from senas_bench.training.samplers import Path
+
+from .task import MethodOutput, ScoreTable, Task
+
+
+class LearningController:
+    """A controller that draws the paths of the weights, and learns after each epoch; an `Architecture`.
+
+    Args:
+        reinforce: Holds the controller.
+        loader: Images for the rewards, as `TrainLoader`.
+        paths: Steps of the weights in an epoch.
+        steps, aggregate: Steps of the controller after each epoch, and archs in each.
+        amp: bfloat16 autocast on CUDA.
+    """
+
+    def __init__(
+        self, reinforce: Reinforce, loader: Any, *, paths: int, steps: int, aggregate: int, amp: bool = False
+    ) -> None:
+        self.reinforce = reinforce
+        self.loader = loader
+        self.paths = paths
+        self.steps = steps
+        self.aggregate = aggregate
+        self.amp = amp
+        self._drawn: list[Path] = []
+
+    def path(self, rng: np.random.Generator) -> list[Path]:
+        """The path sampler: one arch, tied over the cells. The controller rests during an epoch, so all the archs of
+        one are drawn at once: a draw costs the LSTM as much as a step of the weights costs a small network."""
+        if not self._drawn:
+            archs = self.reinforce.controller.sample(rng, self.paths)
+            self._drawn = [tuple(row) for row in archs.tolist()]
+        return [self._drawn.pop()]
+
+    def begin_epoch(self, share: float, generator: torch.Generator) -> None:
+        self._drawn = []
+
+    def step(
+        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+    ) -> Counts:
+        return {}
+
+    def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
+        """The steps of the controller. Each arch is rewarded on one batch, the next in an order over all the images."""
+        batches = self._turns(generator)
+        for _ in range(self.steps):
+            archs = self.reinforce.controller.sample(rng, self.aggregate)
+            self.reinforce.update(archs, self._accuracies(network, archs, batches))
+        samples = self.steps * self.aggregate
+        return {"images_trained": samples * self.loader.batch_size, "forward_paths": samples}
+
+    def _turns(self, generator: torch.Generator) -> Iterator[Batch]:
+        while True:
+            yield from self.loader.epoch(generator)
+
+    @torch.no_grad()
+    def _accuracies(self, network: nn.Module, archs: np.ndarray, batches: Iterator[Batch]) -> torch.Tensor:
+        """`(n,)` fractions of a batch each, on the CPU; with the statistics of the batch in batch norm."""
+        correct = []
+        with evaluation_mode(network, "batch"):
+            for row in archs.tolist():
+                x, y = next(batches)
+                with torch.autocast(x.device.type, torch.bfloat16, enabled=self.amp and x.device.type == "cuda"):
+                    correct.append((network(x, tuple(row)).argmax(1) == y).float().mean())
+        return torch.stack(correct).cpu()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return self.reinforce.tensors()
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.reinforce.load(tensors)
+
+
+@dataclass(frozen=True)
+class Enas:
+    """Learn weights on archs that a controller draws, and the controller from their accuracy; then take the best of a
+    few archs that it draws.
+
+    The weights see one half of the training images, the controller the other. `recipe.controller_steps` are the steps
+    of the controller after each epoch. The archs of the pick are distinct, where the reference scores draws
+    with repeats [code]: a repeat would score the same.
+
+    Args:
+        recipe: Recipe of the preset.
+        candidates: Archs to choose from where the task does not say.
+        hidden, layers, temperature, tanh_constant: Of the controller.
+        lr, betas, eps: Of its Adam. clip: Largest norm of its gradient.
+        entropy_weight, baseline_decay: Of `Reinforce`.
+        aggregate: Archs per step of the controller.
+    """
+
+    recipe: str = "enas"
+    candidates: int = 100
+    hidden: int = 32
+    layers: int = 2
+    temperature: float = 5.0
+    tanh_constant: float = 2.5
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.0, 0.999)
+    eps: float = 1e-3
+    clip: float = 5.0
+    entropy_weight: float = 1e-4
+    baseline_decay: float = 0.99
+    aggregate: int = 20
+
+    def __call__(self, task: Task) -> MethodOutput:
+        network = task.build(task.space)
+        first, second = task.loaders.train.halves()
+        controller = self.controller(task)
+        learning = LearningController(
+            Reinforce(
+                controller,
+                lr=self.lr,
+                betas=self.betas,
+                eps=self.eps,
+                entropy_weight=self.entropy_weight,
+                baseline_decay=self.baseline_decay,
+                clip=self.clip,
+            ),
+            second,
+            paths=len(first),
+            steps=task.recipe.controller_steps,
+            aggregate=self.aggregate,
+            amp=task.recipe.amp,
+        )
+        trained = task.train(
+            network,
+            task.space,
+            learning.path,
+            phase="train",
+            epochs=sum(task.recipe.stage_epochs),
+            architecture=learning,
+            loader=first,
+            keep_snapshots=False,
+        )
+        archs = controller.sample_distinct(task.rng("candidates"), task.candidates or self.candidates)
+        pick, chosen = task.pick(trained, archs)
+        scores = controller.arch_scores(task.report_archs)
+        ranking = ScoreTable(task.report_archs, scores, task.report_set, chosen.stage, chosen.epoch)
+        history = tuple({"stage": 1, **line} for line in trained.training.history)
+        return MethodOutput(pick, (chosen, ranking), history)
+
+    def controller(self, task: Task) -> Controller:
+        """The controller at its start."""
+        return Controller(
+            task.space,
+            task.generator("controller"),
+            hidden=self.hidden,
+            layers=self.layers,
+            temperature=self.temperature,
+            tanh_constant=self.tanh_constant,
+        )

@@ -1,0 +1,105 @@
+"""GDAS: differentiable architecture search on sampled paths (Dong and Yang, CVPR 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from senas_bench.training.bilevel import Alphas, Batch, Counts
+from senas_bench.training.samplers import Path, path_evaluations
+
+from .darts import halved, most_probable
+from .task import MethodOutput, Task
+
+
+@dataclass(frozen=True)
+class Gdas:
+    """As DARTS of first order, but one operator runs on each edge: a fresh sample for every step.
+
+    Args:
+        recipe: Recipe of the preset, for the weights; it trains the sum of the stages without a break.
+        tau_max, tau_min: Temperature at the start and at the end of the training, linear in the epochs
+            between them. [code: AutoDL-Projects] is at `tau_min` in the last epoch, we are an epoch's share
+            above it.
+        arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
+    """
+
+    recipe: str = "gdas"
+    tau_max: float = 10.0
+    tau_min: float = 0.1
+    arch_lr: float = 3e-4
+    arch_betas: tuple[float, float] = (0.5, 0.999)
+    arch_weight_decay: float = 1e-3
+
+    def __call__(self, task: Task) -> MethodOutput:
+        alphas, first = halved(task, self.arch_lr, self.arch_betas, self.arch_weight_decay)
+        paths = GumbelPaths(alphas, self.tau_max, self.tau_min)
+        trained = task.train(
+            task.build(task.space),
+            task.space,
+            paths.sample,
+            phase="train",
+            epochs=sum(task.recipe.stage_epochs),
+            architecture=paths,
+            loader=first,
+            keep_snapshots=False,
+        )
+        return most_probable(task, trained, alphas)
+
+
+class GumbelPaths:
+    """The `Architecture` of GDAS: paths drawn from the softmax of the logits, by the Gumbel-max trick.
+
+    On an edge the sampled operator's weight is the only one that gets a gradient (section 3.2 of the paper), and
+    through the softmax it moves all logits of that edge. The released code adds the other operators' weights, each
+    zero, to the output; this gives them a gradient that depends on no operator, and is not followed here.
+    Gradients of the architecture are float32 even where the weights' recipe has `amp`.
+    """
+
+    def __init__(self, alphas: Alphas, tau_max: float, tau_min: float) -> None:
+        self.alphas = alphas
+        self.tau_max, self.tau_min = tau_max, tau_min
+        self.tau = tau_max
+
+    def draw(self, rng: np.random.Generator) -> torch.Tensor:
+        """`(edges, operators)` weights: one-hot, exactly, with the gradient of the soft sample at temperature `tau`."""
+        logits = self.alphas.log_probabilities()
+        noise = torch.from_numpy(rng.gumbel(size=tuple(logits.shape))).to(logits)
+        soft = torch.softmax((logits + noise) / self.tau, dim=1)
+        hard = torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0)
+        # The difference is exactly 0: it brings the gradient and leaves the value.
+        return hard + (soft - soft.detach())
+
+    def sample(self, rng: np.random.Generator) -> list[Path]:
+        """The path of a step of the weights: a sampled arch, so that dead edges are left alone as everywhere."""
+        return [tuple(self.draw(rng).argmax(1).tolist())]
+
+    def begin_epoch(self, share: float, generator: torch.Generator) -> None:
+        self.tau = self.tau_max + (self.tau_min - self.tau_max) * share
+        self.alphas.begin_epoch(generator)
+
+    def step(
+        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+    ) -> Counts:
+        """One step of the logits on a path of their own."""
+        x, y = self.alphas.next_batch()
+        path = self.draw(rng)
+        loss = nn.functional.cross_entropy(network(x, path), y)
+        # Zeros where no logit has a part in the loss: a path of `none` from the input to the output.
+        (gradient,) = torch.autograd.grad(loss, [self.alphas.logits], materialize_grads=True)
+        self.alphas.apply(gradient)
+        passes = path_evaluations(path)
+        return {"images_trained": len(y), "forward_paths": passes, "backward_paths": passes}
+
+    def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
+        return {}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return self.alphas.tensors()
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.alphas.load(tensors)

@@ -1,0 +1,46 @@
+"""RSPS: random search with parameter sharing (Li and Talwalkar, UAI 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from senas_bench.training.connected import ConnectedPath
+
+from .task import MethodOutput, ScoreTable, Task
+
+ESTIMATOR = "weight-average"
+"""The recipe keeps one snapshot, so these are the last weights, as in the paper."""
+
+
+@dataclass(frozen=True)
+class Rsps:
+    """Train shared weights on random paths, then take the best of a few random archs.
+
+    The paths of training leave no node without an input, as in the reference code; the archs of the pick
+    are uniform over the whole space, and distinct. All training images train the weights, for there is
+    no architecture to learn; the reference splits them and scores on the other half [code].
+
+    Args:
+        recipe: Recipe of the preset.
+        candidates: Archs to choose from where the task does not say.
+    """
+
+    recipe: str = "rsps"
+    candidates: int = 100
+
+    def __call__(self, task: Task) -> MethodOutput:
+        network = task.build(task.space)
+        trained = task.train(
+            network,
+            task.space,
+            ConnectedPath(task.space, task.uniform_paths(task.space, network).cells),
+            phase="train",
+            epochs=sum(task.recipe.stage_epochs),
+            keep_snapshots=False,
+        )
+        archs = task.space.sample_distinct(task.rng("candidates"), task.candidates or self.candidates)
+        pick, chosen = task.pick(trained, archs, ESTIMATOR)
+        scores = task.estimate(trained, task.report_archs, ESTIMATOR, "ranking", purpose="report")
+        ranking = ScoreTable(task.report_archs, scores, task.report_set, chosen.stage, chosen.epoch)
+        history = tuple({"stage": 1, **line} for line in trained.training.history)
+        return MethodOutput(pick, (chosen, ranking), history)

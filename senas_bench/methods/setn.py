@@ -1,0 +1,63 @@
+"""SETN: one-shot search with a self-evaluated template network (Dong and Yang, ICCV 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from senas_bench.spaces import SearchSpace
+from senas_bench.training.bilevel import Alphas
+
+from .darts import Mixture, halved
+from .task import MethodOutput, ScoreTable, Task
+
+
+@dataclass(frozen=True)
+class Setn:
+    """Learn weights on uniformly drawn archs and alphas on the softmax mixture, as first-order DARTS learns them; then
+    take the best of the most probable archs.
+
+    Each half of the training images has its learner. The reference steps the weights before the alphas, this loop
+    after them: the same alternation, shifted by half a step. Its weight step draws uniformly and not from the alphas
+    [code: AutoDL-Projects], so the alphas decide only which archs are scored.
+
+    Args:
+        recipe: Recipe of the preset.
+        candidates: Archs to choose from where the task does not say.
+        arch_lr, arch_betas, arch_weight_decay: Of the Adam of the alphas.
+    """
+
+    recipe: str = "setn"
+    candidates: int = 100
+    arch_lr: float = 3e-4
+    arch_betas: tuple[float, float] = (0.5, 0.999)
+    arch_weight_decay: float = 1e-3
+
+    def __call__(self, task: Task) -> MethodOutput:
+        network = task.build(task.space)
+        alphas, first = halved(task, self.arch_lr, self.arch_betas, self.arch_weight_decay)
+        trained = task.train(
+            network,
+            task.space,
+            task.uniform_paths(task.space, network),
+            phase="train",
+            epochs=sum(task.recipe.stage_epochs),
+            architecture=Mixture(alphas, second_order=False),
+            loader=first,
+            keep_snapshots=False,
+        )
+        pick, chosen = task.pick(trained, top_archs(alphas, task.space, task.candidates or self.candidates))
+        scores = alphas.arch_scores(task.report_archs)
+        ranking = ScoreTable(task.report_archs, scores, task.report_set, chosen.stage, chosen.epoch)
+        history = tuple({"stage": 1, **line} for line in trained.training.history)
+        return MethodOutput(pick, (chosen, ranking), history)
+
+
+def top_archs(alphas: Alphas, space: SearchSpace, n: int) -> np.ndarray:
+    """`(min(n, size), edges)` int8: the archs of highest probability, the first one first.
+
+    Exact, by enumeration. Equal ones keep their lexicographic order.
+    """
+    archs = space.archs()
+    return archs[np.argsort(-alphas.arch_scores(archs), kind="stable")[:n]]

@@ -1,0 +1,102 @@
+"""The angle criterion (AngleNAS: Hu et al., "Angle-based search space shrinking", ECCV 2020)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from senas_bench.networks.choice import ChoiceEdge
+from senas_bench.networks.operations import AveragePool3x3
+from senas_bench.spaces import SearchSpace, balanced_sample
+
+from .criterion import CriterionOutput
+from .si import selection_importance
+
+if TYPE_CHECKING:
+    from senas_bench.methods.task import Task, Trained
+
+
+@dataclass(frozen=True)
+class Angle:
+    """Score operators by the mean angle between initial and trained weights of the archs that contain them.
+
+    The larger the angle, the more the weights have learned, and the better the operator. The trained weights are
+    the last ones, not an average of snapshots; no image is needed.
+
+    Args:
+        per_operator: Archs that contain each operator; see `balanced_sample`.
+    """
+
+    per_operator: int = 100
+
+    def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
+        archs = balanced_sample(trained.space, self.per_operator, task.rng(f"{trained.phase}-criterion"))
+        initial = task.build(task.space.with_groups(()))  # the weights that the first stage started from
+        angles = path_angles(trained.network, initial, trained.space, archs)
+        return CriterionOutput(selection_importance(trained.space, archs, angles))
+
+
+def path_angles(network: nn.Module, initial: nn.Module, space: SearchSpace, archs: np.ndarray) -> np.ndarray:
+    """`(n,)` angles in radians between the initial and the trained weights of archs `(n, edges)`.
+
+    The vectors of an arch concatenate the convolution kernels of its operators over all edges and cells. A pooling
+    counts in both as its kernel of 1/9, one per channel; skip and none as nothing [code: AngleNAS]. An arch without
+    any weights has angle 0. The weights of a copy began as those of its operator before expanding.
+
+    AngleNAS's code concatenates along every route from a cell's input to its output, so that an edge counts once for
+    each route and not at all on one that `none` cuts, and adds stem, reductions and head. Here each edge counts
+    once, as METHOD 2.1 says, and what all archs share is left out: it only makes all angles more alike.
+
+    Args:
+        network: Trained; may be expanded.
+        initial: Unexpanded, over at least the operators of `space`.
+    """
+    products = _copy_products(network, initial)
+    pool = sum(float(p.ninth.double().square().sum()) for p in network.modules() if isinstance(p, AveragePool3x3))
+    total = np.zeros((len(archs), 3))
+    for edge, (group, copies) in products.items():
+        partials, index = np.unique(archs[:, group], axis=0, return_inverse=True)
+        rows = []
+        for partial in partials.tolist():
+            constant = pool if "pool" in space.operators[partial[group.index(edge)]] else 0.0
+            rows.append(copies.get("_".join(map(str, partial)), [constant] * 3))
+        total += np.array(rows)[index.ravel()]
+    dot, square, other = total.T
+    norms = np.sqrt(square * other)  # of equal squares exactly their value, so that pooling alone has angle 0
+    cosine = np.divide(dot, norms, out=np.ones(len(archs)), where=norms > 0)
+    return np.arccos(np.clip(cosine, -1.0, 1.0))
+
+
+def _copy_products(network: nn.Module, initial: nn.Module) -> dict[int, tuple[tuple[int, ...], dict[str, np.ndarray]]]:
+    """Per edge its group, and per copy of its weights `(3,)`: w0.w, w0.w0 and w.w, added over all cells.
+
+    Sums of these over the edges of a path are those of its concatenated weights, so no vector is ever built.
+    """
+    groups: dict[int, tuple[int, ...]] = {}
+    sums: dict[tuple[int, str], torch.Tensor] = defaultdict(lambda: torch.zeros(3, dtype=torch.float64))
+    pairs = zip(_choices(network), _choices(initial), strict=True)
+    with torch.no_grad():
+        for choice, start in pairs:
+            groups[choice.edge] = choice.group
+            position = choice.group.index(choice.edge)
+            for key, module in choice.copies.items():
+                w0, w = _kernels(start.copies[key.split("_")[position]]), _kernels(module)
+                sums[choice.edge, key] = sums[choice.edge, key].to(w.device) + torch.stack([w0 @ w, w0 @ w0, w @ w])
+    copies: dict[int, dict[str, np.ndarray]] = {edge: {} for edge in groups}
+    for (edge, key), value in sums.items():
+        copies[edge][key] = value.cpu().numpy()
+    return {edge: (group, copies[edge]) for edge, group in groups.items()}
+
+
+def _choices(network: nn.Module) -> list[ChoiceEdge]:
+    return [module for module in network.modules() if isinstance(module, ChoiceEdge)]
+
+
+def _kernels(operator: nn.Module) -> torch.Tensor:
+    """`(weights,)` float64: convolution kernels, without batch norm."""
+    return torch.cat([weight.flatten() for weight in operator.parameters() if weight.dim() > 1]).double()

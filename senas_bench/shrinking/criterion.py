@@ -1,0 +1,37 @@
+"""What a criterion is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from senas_bench.methods.task import Task, Trained
+
+OperatorScores = Mapping[tuple[int, int], float]
+"""(edge, operator) -> score; the lowest are dropped first."""
+
+
+@dataclass(frozen=True)
+class CriterionOutput:
+    """The scores of all alive operators, and what they were made of.
+
+    Args:
+        scores: Finite, or +inf for an operator that there is no reason to drop.
+        parts: Named quantities behind the scores, also per operator, for the history of a run.
+    """
+
+    scores: OperatorScores
+    parts: Mapping[str, OperatorScores] = field(default_factory=dict)
+
+
+class Criterion(Protocol):
+    """Scores operators: a frozen dataclass of its parameters. It leaves the trained network as it is.
+
+    Two calls in a run differ in `trained.phase`, which names their random numbers and kept results. One that
+    estimates the performance of archs names the estimator in a field `estimator`, so that the snapshots it
+    needs are kept.
+    """
+
+    def __call__(self, trained: Trained, task: Task) -> CriterionOutput: ...

@@ -1,0 +1,145 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from senas_bench.networks import NB201Network
+from senas_bench.networks.expansion import expand
+from senas_bench.networks.nasbench201 import Cell
+from senas_bench.shrinking.angle import Angle, path_angles
+from senas_bench.spaces import NB201, SearchSpace, balanced_sample
+
+SHRUNK = replace(NB201, candidates=((0, 2, 3), (1, 3), (2, 4), (2, 3, 4), (0, 1, 3, 4), (2, 3)))
+FIRST = SHRUNK.with_groups(((0, 1), (2,), (3,), (4, 5)))
+SECOND = FIRST.without(3, 4).without(4, 0).with_groups(((0, 1, 2), (3, 4, 5)))
+SPACES = {"unexpanded": NB201, "shrunk": SHRUNK, "expanded": FIRST, "expanded twice": SECOND}
+
+
+def build(space: SearchSpace = NB201, affine: bool = False) -> NB201Network:
+    torch.manual_seed(5)
+    return NB201Network(space, channels=3, cells=2, in_channels=1, num_classes=3, affine=affine)
+
+
+def disturb(network: NB201Network, size: float = 0.1) -> None:
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += size * torch.randn_like(weight)
+
+
+def stages(affine: bool = False) -> dict[str, NB201Network]:
+    """A supernet at the end of each stage, as random weights would have it: every copy goes its own way."""
+    network, ends = build(affine=affine), {}
+    torch.manual_seed(6)
+    for name, space in SPACES.items():
+        expand(network, space)
+        disturb(network)
+        ends[name] = copy.deepcopy(network)
+    return ends
+
+
+def naive_angle(network, initial, arch) -> float:
+    """As the definition says it: both vectors are built, and their angle taken."""
+    vectors: list[list[torch.Tensor]] = [[], []]
+    for cell, start in zip(network.body, initial.body, strict=True):
+        if not isinstance(cell, Cell):
+            continue
+        for edge, op in enumerate(arch):
+            name = NB201.operators[op]
+            if name.startswith("nor_conv"):
+                vectors[0].append(cell.choices[edge].module(arch)[0].weight)
+                vectors[1].append(start.choices[edge].copies[str(op)][0].weight)
+            elif name == "avg_pool_3x3":
+                channels = start.choices[edge].copies["3"][0].weight.shape[0]
+                for vector in vectors:
+                    vector.append(torch.full((channels, 3, 3), 1 / 9))
+    if not vectors[0]:
+        return 0.0
+    one, other = (torch.cat([part.detach().flatten() for part in vector]).double().numpy() for vector in vectors)
+    return float(np.arccos(min(1.0, one @ other / np.linalg.norm(one) / np.linalg.norm(other))))
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("name", SPACES)
+def test_angles_are_those_of_the_concatenated_weights(name, affine):
+    """Over both cells of each width, whatever expanding and affine batch norm add."""
+    network, initial, space = stages(affine)[name], build(), SPACES[name]
+    archs = np.stack([space.sample(np.random.default_rng(seed)) for seed in range(40)])
+    angles = path_angles(network, initial, space, archs)
+    expected = [naive_angle(network, initial, tuple(row)) for row in archs.tolist()]
+    assert angles == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert angles.min() >= 0 and len(set(np.round(angles, 6))) > 20
+
+
+def test_what_has_no_weights():
+    """Skip and none alone, and pooling, which does not turn; but pooling makes the angle of a convolution smaller."""
+    network = stages()["unexpanded"]
+    archs = np.array([[0] * 6, [1] * 6, [0, 1] * 3, [4] * 6, [3, 1, 1, 1, 1, 1], [3, 4, 4, 4, 4, 4]])
+    angles = path_angles(network, build(), NB201, archs)
+    assert angles[:4].tolist() == [0] * 4
+    assert 0 < angles[5] < angles[4]
+
+
+def test_untrained_weights_have_no_angle_and_opposite_ones_the_largest():
+    archs, network = np.array([[3, 2, 3, 2, 3, 2], [3, 1, 0, 1, 0, 1]]), build()
+    assert path_angles(network, build(), NB201, archs).tolist() == pytest.approx([0, 0], abs=1e-7)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.neg_()
+    assert path_angles(network, build(), NB201, archs).tolist() == pytest.approx([np.pi] * 2, abs=1e-7)
+
+
+def test_a_rotation_by_hand():
+    """The 3x3 of one edge turned by 30 degrees in every cell, and made longer, which does not count."""
+    network, initial = build(), build()
+    for cell, start in zip(network.body, initial.body, strict=True):
+        if isinstance(cell, Cell):
+            weight, old = cell.choices[0].copies["3"][0].weight, start.choices[0].copies["3"][0].weight
+            with torch.no_grad():
+                normal = torch.randn_like(old)
+                normal -= (normal * old).sum() / old.square().sum() * old
+                normal *= old.norm() / normal.norm()
+                weight.copy_(2 * (np.cos(np.pi / 6) * old + np.sin(np.pi / 6) * normal))
+    angles = path_angles(network, initial, NB201, np.array([[3, 1, 1, 1, 1, 1]]))
+    assert angles.tolist() == pytest.approx([np.pi / 6], rel=1e-5)
+
+
+class Trained:
+    phase = "stage-2"
+    space = FIRST
+    network = stages()["expanded"]
+
+
+class Task:
+    """The weights of a run, and its random numbers; there are no images."""
+
+    space = NB201
+
+    def rng(self, phase):
+        return np.random.default_rng(len(phase))
+
+    def build(self, space):
+        return build(space)
+
+
+def test_scores_are_mean_angles_of_the_archs_that_hold_an_operator():
+    output = Angle(per_operator=9)(Trained, Task())
+    archs = balanced_sample(FIRST, 9, Task().rng("stage-2-criterion"))
+    angles = np.array([naive_angle(Trained.network, build(), tuple(row)) for row in archs.tolist()])
+    for edge, op in FIRST.alive():
+        assert output.scores[edge, op] == pytest.approx(angles[archs[:, edge] == op].mean(), rel=1e-5)
+    assert list(output.scores) == FIRST.alive()
+
+
+def test_the_operator_that_turned_furthest_scores_highest():
+    network = build()
+    with torch.no_grad():
+        for cell in network.body:
+            if isinstance(cell, Cell):
+                weight = cell.choices[4].copies["3"][0].weight
+                weight += 3 * torch.randn_like(weight)
+    trained = Trained()
+    trained.space, trained.network = NB201, network
+    scores = Angle()(trained, Task()).scores
+    assert max(scores, key=scores.get) == (4, 3)

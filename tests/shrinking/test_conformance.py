@@ -1,0 +1,235 @@
+"""What every criterion must do, on each kind of supernet that it can meet."""
+
+import copy
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from math import inf
+
+import numpy as np
+import pytest
+import torch
+
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.progress import SilentProgress
+from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.methods.task import COUNTERS, Task, Trained
+from senas_bench.networks import NB201Network
+from senas_bench.networks.expansion import expand
+from senas_bench.shrinking import CRITERIA, CriterionOutput
+from senas_bench.spaces import NB201
+from senas_bench.training import loop
+from senas_bench.training.recipe import TrainingRecipe
+
+BATCH, EPOCHS = 128, 2
+HALF_STEPS = EPOCHS * ((1797 - 400) // 2 // BATCH)
+SHRUNK = replace(NB201, candidates=((0, 2, 3), (1, 3), (4,), (2, 3, 4), (0, 1, 3, 4), (2, 3)))
+SPACES = {
+    "unexpanded": NB201,
+    "shrunk": SHRUNK,
+    "expanded": SHRUNK.with_groups(((0, 1), (2,), (3, 4), (5,))),
+}
+SIZES = replace(
+    PRESETS["embedded"],
+    channels=2,
+    score_images=50,
+    score_batch=50,
+    calibration_images=50,
+    rank_archs=10,
+    recipes={"reference": TrainingRecipe((EPOCHS,), BATCH, snapshots=2)},
+)
+PER_OPERATOR = 4
+
+
+def a_task(folder, seed: int = 0, progress=None) -> Task:
+    return make_task(make_spec("se-nas", seed, "embedded", sizes=SIZES), folder, None, progress or SilentProgress())
+
+
+def quick(name: str):
+    """The criterion with few archs per operator; nothing else is changed."""
+    criterion = CRITERIA[name]()
+    small = {"per_operator": PER_OPERATOR} if hasattr(criterion, "per_operator") else {}
+    return replace(criterion, **small)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checkpoints_at_every_epoch():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> dict[str, Trained]:
+    """A supernet after each of three stages: over the whole space, shrunk, and shrunk and expanded."""
+    task, stages = a_task(tmp_path_factory.mktemp("trained")), {}
+    network = task.build(NB201)
+    for name, space in SPACES.items():
+        network = copy.deepcopy(network)
+        expand(network, space)
+        paths = task.uniform_paths(space, network)
+        stages[name] = task.train(network, space, paths, phase=f"after-{name}", epochs=EPOCHS)
+    return stages
+
+
+@pytest.fixture(scope="module")
+def scored(trained, tmp_path_factory):
+    """The output of an uninterrupted call, made once."""
+
+    @cache
+    def make(name: str, stage: str, seed: int = 0) -> CriterionOutput:
+        return quick(name)(trained[stage], a_task(tmp_path_factory.mktemp(name), seed))
+
+    return make
+
+
+every_criterion = pytest.mark.parametrize("name", CRITERIA)
+every_stage = pytest.mark.parametrize("stage", SPACES)
+
+
+@every_criterion
+@every_stage
+def test_every_alive_operator_has_a_score(scored, name, stage):
+    output = scored(name, stage)
+    for values in (output.scores, *output.parts.values()):
+        assert list(values) == SPACES[stage].alive()
+        assert all(type(value) is float for value in values.values())
+    assert all(np.isfinite(score) or score == inf for score in output.scores.values())
+    assert all(np.isfinite(list(values.values())).all() for values in output.parts.values())
+    assert len(set(output.scores.values())) > 1
+
+
+@every_criterion
+@every_stage
+def test_same_seed_same_scores(scored, trained, tmp_path, name, stage):
+    torch.manual_seed(99)  # the state of the global generators is nothing to a criterion
+    np.random.seed(99)
+    assert quick(name)(trained[stage], a_task(tmp_path)) == scored(name, stage)
+
+
+@every_criterion
+def test_another_seed_other_scores(scored, name):
+    """On one and the same network: all criteria draw archs, weights or the scores themselves."""
+    assert scored(name, "unexpanded", 1).scores != scored(name, "unexpanded").scores
+
+
+@every_criterion
+@pytest.mark.parametrize("bn_mode", ["batch", "recalibrate"])
+def test_the_trained_network_stays_as_it_is(trained, tmp_path, name, bn_mode):
+    """Bit for bit, with the buffers of batch norm, which recalibrating overwrites."""
+    task, network = a_task(tmp_path), trained["expanded"].network
+    before, training = copy.deepcopy(network.state_dict()), network.training
+    mean = copy.deepcopy(trained["expanded"].snapshots.mean)
+    task = replace(task, evaluation=replace(task.evaluation, bn_mode=bn_mode))
+    quick(name)(trained["expanded"], task)
+    after = network.state_dict()
+    assert after.keys() == before.keys() and network.training == training
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert all(torch.equal(trained["expanded"].snapshots.mean[key], value) for key, value in mean.items())
+
+
+@every_criterion
+@every_stage
+def test_work_is_booked_exactly(trained, tmp_path, monkeypatch, name, stage):
+    """Against a count of what networks were really asked; a mixture of n operators is n paths."""
+    task, passes, forward = a_task(tmp_path), [], NB201Network.forward
+
+    def counting(self, x, path, cache=None):
+        passes.append((len(x), torch.is_grad_enabled()))
+        return forward(self, x, path, cache)
+
+    monkeypatch.setattr(NB201Network, "forward", counting)
+    quick(name)(trained[stage], task)
+    training = [images for images, grad in passes if grad]
+    scoring = [images for images, grad in passes if not grad]
+    assert (len(training), len(scoring) > 0) == (2 * HALF_STEPS * (name == "magnitude"), name in ("si", "se-nas"))
+    paths = len(training) * max(map(len, SPACES[stage].candidates))
+    assert task.budget.counts["search"] == {
+        "images_trained": sum(training),
+        "train_steps": len(training) // 2,
+        "forward_paths": paths + len(scoring),
+        "backward_paths": paths,
+        "archs_scored": len(scoring),
+        "images_scored": sum(scoring),
+    }
+    assert task.budget.counts["report"] == dict.fromkeys(COUNTERS, 0)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interrupting(SilentProgress):
+    """Fails at the first event that no earlier attempt has seen, and lets the seen ones pass."""
+
+    def __init__(self, seen: set) -> None:
+        self.seen = seen
+        self.now = None
+
+    def stage(self, name, total):
+        self.now = name
+        self._event("begins")
+
+    def step(self, done, **numbers):
+        self._event(done)
+
+    def _event(self, what):
+        if (self.now, what) not in self.seen:
+            self.seen.add((self.now, what))
+            raise Interrupted
+
+
+@every_criterion
+def test_resumed_it_gives_the_same(scored, trained, tmp_path, tmp_path_factory, name):
+    """Interrupted at every event, one after the other, always in the same work folder."""
+    seen, network = set(), trained["expanded"].network
+    before = copy.deepcopy(network.state_dict())
+    while True:
+        task = a_task(tmp_path, progress=Interrupting(seen))
+        try:
+            output = quick(name)(trained["expanded"], task)
+            break
+        except Interrupted:
+            assert len(seen) < 20
+            assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+    assert len(seen) == {"magnitude": 1 + EPOCHS, "random": 0, "angle": 0}.get(name, 2)
+    assert output == scored(name, "expanded")
+    uninterrupted = a_task(tmp_path_factory.mktemp("fresh"))
+    quick(name)(trained["expanded"], uninterrupted)
+    assert task.budget.counts == uninterrupted.budget.counts
+
+
+@every_criterion
+def test_two_stages_do_not_share_what_they_keep(scored, trained, tmp_path, name):
+    """In one work folder, one after the other, each gets what it gets alone."""
+    task = a_task(tmp_path)
+    outputs = [quick(name)(trained[stage], task) for stage in SPACES]
+    assert outputs == [scored(name, stage) for stage in SPACES]
+    assert len({str(output) for output in outputs}) == len(SPACES)
+
+
+@every_criterion
+def test_criterion_is_a_strategy_of_plain_fields(name):
+    criterion = CRITERIA[name]()
+    assert is_dataclass(criterion) and type(criterion).__dataclass_params__.frozen
+    assert replace(criterion) == criterion and hash(criterion) == hash(replace(criterion))
+    assert {type(getattr(criterion, field.name)) for field in fields(criterion)} <= {str, int, float, tuple}
+
+
+@every_criterion
+def test_no_criterion_reaches_the_ground_truth(trained, tmp_path, monkeypatch, name):
+    """Importing it while a criterion runs would fail."""
+    loaded = [module for module in sys.modules if "groundtruth" in module or "analog" in module.lower()]
+    for module in {*loaded, "senas_bench.groundtruth", "senas_bench.groundtruth.table"}:
+        monkeypatch.setitem(sys.modules, module, None)
+    quick(name)(trained["shrunk"], a_task(tmp_path))
+
+
+def test_the_room_imports_neither_methods_nor_ground_truth():
+    code = """if True:
+        import sys
+        import senas_bench.shrinking
+        print([name for name in sys.modules if "senas_bench.methods" in name or "groundtruth" in name])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr

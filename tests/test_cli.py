@@ -1,0 +1,565 @@
+"""The command line, as a user meets it: output, files, exit codes."""
+
+import contextlib
+import io
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from scipy import stats
+
+from senas_bench import __version__
+from senas_bench.cli import main, parse_seeds
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.run import Runner, make_spec
+from senas_bench.experiments.spec import RunRecord
+from senas_bench.experiments.store import RunStore
+from senas_bench.groundtruth import Query, load_ground_truth
+from senas_bench.methods import METHODS
+from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
+from senas_bench.spaces.cost import Skeleton, cost_table
+from senas_bench.spaces.nasbench201 import NB201, arch_to_str, official_archs
+from senas_bench.training.recipe import TrainingRecipe
+
+ARCHS = 60
+TINY = replace(
+    PRESETS["embedded"],
+    channels=4,
+    score_images=50,
+    score_batch=50,
+    calibration_images=50,
+    rank_archs=ARCHS,
+    recipes={
+        **{name: replace(recipe, stage_epochs=(2,)) for name, recipe in PRESETS["embedded"].recipes.items()},
+        "reference": TrainingRecipe((1, 1, 1), 256, snapshots=2),
+        "tuned": TrainingRecipe((1, 1, 1), 256, snapshots=2),
+    },
+)
+INDEX_11 = arch_to_str(official_archs()[11])
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+def call(*arguments) -> Outcome:
+    """`senas-bench ARGUMENTS` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["senas-bench", *map(str, arguments)])
+        patch.delenv("SENAS_DEBUG", raising=False)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
+            main()
+    signal.signal(signal.SIGTERM, before)
+    return Outcome(stop.value.code, out.getvalue(), err.getvalue())
+
+
+def done(*arguments) -> Outcome:
+    outcome = call(*arguments)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def as_json(*arguments):
+    return json.loads(done(*arguments, "--json").out)
+
+
+def refused(code: int, *arguments) -> str:
+    """The one line that a command is refused with."""
+    outcome = call(*arguments)
+    assert outcome.out == ""
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("error: ") and "this is a bug" not in line
+    assert outcome.code == code, line
+    return line
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(home, tmp_path, monkeypatch):
+    """A cache and a working folder of the tests' own."""
+    monkeypatch.setenv("SENAS_HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(PRESETS, "embedded", TINY)
+
+
+@pytest.fixture
+def from_scratch(monkeypatch):
+    monkeypatch.setitem(METHODS, "regularized-evolution", RegularizedEvolution())
+    monkeypatch.setitem(METHODS, "random-search", TruthRandomSearch())
+
+
+def in_a_fresh_process(code: str, *arguments: str) -> str:
+    process = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+CALLS = """if True:
+    import contextlib, io, json, sys
+    from senas_bench.cli import main
+    calls, heavy = json.loads(sys.argv[1]), sys.argv[2].split()
+    for arguments in calls:
+        sys.argv = ["senas-bench", *arguments]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.suppress(SystemExit):
+                main()
+        loaded = [name for name in heavy if name in sys.modules]
+        if loaded:
+            print(" ".join(arguments), "imports", *loaded)
+            break
+"""
+"""Runs the command lines of its first argument in turn, up to one that imports a module of its second."""
+
+
+def test_help_imports_nothing_heavy():
+    commands = ["", "reproduce", "rank", "evaluate-ranking", "cost", "status", "doctor", "benchmark query", "data list"]
+    calls = [[*command.split(), "--help"] for command in commands] + [["--version"], ["nope"]]
+    assert in_a_fresh_process(CALLS, json.dumps(calls), "torch numpy pandas scipy pyarrow") == ""
+
+
+def test_what_is_wrong_is_said_before_anything_slow_is_imported(tmp_path):
+    bad = {"--seeds": "x", "--preset": "x", "--executor": "x", "--stage-epochs": "x", "--data-dir": "x"}
+    bad |= {"--dataset": "x", "--ground-truth": "x.parquet"}
+    calls = [["reproduce", "table3", option, value] for option, value in bad.items()]
+    calls += [["rank", "--out", "x"], ["rank", "--out", "x.csv", "--preset", "x"]]
+    assert in_a_fresh_process(CALLS, json.dumps(calls), "torch scipy analysis.tables") == ""
+
+
+def test_version_and_help():
+    assert done("--version").out == f"{__version__}\n"
+    assert "reproduce" in done("--help").out
+    assert "--stage-epochs" in done("reproduce", "--help").out
+
+
+@pytest.mark.parametrize("group", [[], ["benchmark"], ["data"]])
+def test_a_group_alone_prints_its_help_and_is_a_usage_error(group):
+    outcome = call(*group)
+    assert (outcome.code, outcome.out) == (2, "") and outcome.err.startswith("Usage:")
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("3", [3]), ("0-2", [0, 1, 2]), ("0,2,5-7", [0, 2, 5, 6, 7]), (" 1 , 1-2", [1, 2]), ("4-4", [4])],
+)
+def test_seeds(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,", "3-1", "-1", "1-", "1-2-3", "1.5", "²"])
+def test_bad_seeds(text):
+    assert "bad seeds" in refused(2, "reproduce", "table3", f"--seeds={text}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nope"], 2, "No such command 'nope'"),
+        (["reproduce"], 2, "Missing argument"),
+        (["reproduce", "table4"], 2, "unknown artefact 'table4'; did you mean 'table3'? one of: "),
+        (["reproduce", "table3", "--methods", "spo"], 2, "unknown method 'spo'; did you mean 'spos'? one of: "),
+        (["reproduce", "table3", "--preset", "embeded"], 2, "unknown preset 'embeded'; did you mean 'embedded'?"),
+        (["reproduce", "table3", "--dataset", "cifar"], 2, "unknown dataset 'cifar'; did you mean 'cifar10'?"),
+        (["reproduce", "table3", "--executor", "dask"], 2, "unknown executor 'dask'; one of: serial, joblib"),
+        (["reproduce", "table3", "--jobs", "many"], 2, "'--jobs'"),
+        (["reproduce", "table3", "--threads", "0"], 2, "'--threads'"),
+        (["reproduce", "table3", "--device", "gpu"], 2, "'--device'"),
+        (["reproduce", "table3", "--rank-archs", "-1"], 2, "'--rank-archs'"),
+        (["reproduce", "table3", "--candidates", "-1"], 2, "'--candidates'"),
+        (["reproduce", "table3", "--stage-epochs", "5,x"], 2, "--stage-epochs 'x' must be a positive whole number"),
+        (["reproduce", "table3", "--stage-epochs", "5,0"], 2, "--stage-epochs '0'"),
+        (["reproduce", "table3", "--stage-epochs", ""], 2, "--stage-epochs ''"),
+        (["reproduce", "table3", "--data-dir", "nowhere"], 3, "--data-dir nowhere is not a folder"),
+        (["reproduce", "table3", "--preset", "cpu"], 3, "no cifar10 images in"),
+        (["reproduce", "table3", "--dataset", "cifar100"], 3, "no cifar100 images in"),
+        (["reproduce", "table3", "--ground-truth", "none.parquet"], 3, "no ground-truth table at none.parquet"),
+        (["rank", "--out", "scores.txt"], 2, "must end in .csv or .parquet"),
+        (["rank", "--out", "nowhere/scores.csv"], 2, "does not exist; create it first"),
+        (["rank", "--out", "scores.csv", "--method", "rand"], 2, "unknown method 'rand'; did you mean 'random'?"),
+        (["rank", "--out", "scores.csv", "--seed", "-1"], 2, "'--seed'"),
+        (["rank", "--out", "scores.csv", "--preset", "cpu"], 3, "no cifar10 images in"),
+        (["evaluate-ranking", "scores.csv"], 2, "Missing option '--dataset'"),
+        (["cost", "|foo|"], 2, "bad arch string '|foo|'"),
+        (["cost", INDEX_11.replace("none", "nothing")], 2, "unknown operator 'nothing'; one of: none, skip_connect"),
+        (["cost", "15625"], 2, "arch index 15625 is out of range; 0 to 15624"),
+        (["cost", "11", "--space", "nasbench"], 2, "unknown space 'nasbench'; did you mean 'nasbench201'?"),
+        (["cost", "11", "--dataset", "digits"], 2, "unknown dataset 'digits'"),
+        (["benchmark", "query", "11", "--epochs", "90"], 2, "epochs 90 is not benchmarked; one of: 12, 200"),
+        (["benchmark", "query", "11", "--split", "val"], 2, "has no column with split val; it has: cifar10_test"),
+        (["benchmark", "info", "--ground-truth", "none.parquet"], 3, "no ground-truth table"),
+        (["benchmark", "import", "none.csv", "out.parquet"], 3, "no ground-truth table at none.csv"),
+        (["benchmark", "import", "none.xls", "out.parquet"], 2, "must end in .parquet or .csv"),
+        (["data", "verify", "digit"], 2, "unknown dataset 'digit'; did you mean 'digits'?"),
+        (["data", "verify", "cifar10"], 3, "no cifar10 images in"),
+    ],
+)
+def test_a_user_error_is_one_line_and_a_code(arguments, code, words, tmp_path):
+    assert words in refused(code, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_cuda_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for command in (["reproduce", "table3"], ["rank", "--out", "scores.csv"]):
+        assert "--device cuda: this machine has no usable CUDA GPU" in refused(2, *command, "--device", "cuda")
+
+
+def test_results_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    line = refused(2, "reproduce", "table3", "--methods", "params", "--results", "file/runs")
+    assert "cannot write results in file/runs" in line and "--results" in line
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["senas-bench", "--debug", "cost", "x"])
+    monkeypatch.setenv("SENAS_DEBUG", "")  # restores what the command sets
+    with pytest.raises(ValueError, match="bad arch string"):
+        main()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (PermissionError(13, "Permission denied", "x"), 1, "error: [Errno 13] Permission denied: 'x'"),
+        (KeyError("x"), 1, "error: KeyError: 'x' (this is a bug; --debug shows where)"),
+        (ValueError("two\n  lines"), 2, "error: two lines"),
+    ],
+)
+def test_an_error_from_inside_is_one_line(monkeypatch, error, code, line):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("senas_bench.spaces.nasbench201.arch_from_str", fail)
+    outcome = call("cost", INDEX_11)
+    assert (outcome.code, outcome.out, outcome.err) == (code, "", f"{line}\n")
+
+
+def test_an_interrupt_says_how_to_go_on(tiny, monkeypatch):
+    def interrupt(self, spec):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runner, "__call__", interrupt)
+    outcome = call("reproduce", "table3", "--methods", "params", "--fresh", "--executor", "serial")
+    assert outcome.code == 130
+    assert outcome.err.splitlines()[-1].endswith(
+        "Go on with: senas-bench reproduce table3 --methods params --executor serial"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arch", "dataset", "flops", "params"),
+    [
+        ("0", "cifar10", 15.64737, 0.129306),
+        ("11", "cifar10", 113.95137, 0.802426),
+        ("284", "cifar10", 11.71521, 0.101306),
+        ("1462", "cifar10", 220.11969, 1.531546),
+        (arch_to_str((0,) * 6), "cifar10", 7.78305, 0.073306),
+        ("11", "cifar100", 113.95722, 0.808276),
+        (INDEX_11, "cifar100", 113.95722, 0.808276),
+        ("11", "imagenet16-120", 28.49548, 0.809576),
+    ],
+)
+def test_cost(arch, dataset, flops, params):
+    """The published costs of METHOD section 5."""
+    found = as_json("cost", arch, "--dataset", dataset)
+    assert found == {"flops_m": pytest.approx(flops, abs=5e-6), "params": round(params * 1e6)}
+    text = done("cost", arch, "--dataset", dataset).out
+    assert text.endswith(f"\n{flops:.6f} MFLOPs, {params:.6f} M parameters\n")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_evaluate_ranking(tmp_path, suffix):
+    """Parameters as scores: correlations and top by scipy and numpy; the order of the rows is nothing to it."""
+    archs = np.array(official_archs())[np.random.default_rng(0).permutation(15625)[:800]]
+    params = cost_table(NB201, Skeleton(32, 10, 3, 16, 5))(archs)["params"]
+    frame = pd.DataFrame({"arch_str": [arch_to_str(tuple(arch)) for arch in archs.tolist()], "score": params})
+    path = tmp_path / f"scores{suffix}"
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    options = ["--dataset", "cifar10", "--split", "test", "--epochs", "200", "--k", "1,50", "--resamples", "100"]
+    result = as_json("evaluate-ranking", path, *options)
+    accuracy = load_ground_truth().accuracy(Query("cifar10", "test", 200, "mean"), frame["arch_str"].tolist())
+    assert result["n"] == 800
+    assert result["tau_b"] == pytest.approx(stats.kendalltau(params, accuracy).statistic)
+    assert result["spearman"] == pytest.approx(stats.spearmanr(params, accuracy).statistic)
+    low, high = result["tau_b_ci95"]
+    assert low < result["tau_b"] < high
+    assert result["pick_accuracy"] == pytest.approx(accuracy[params == params.max()].mean())
+    assert "precision@50" in result and "precision@10" not in result
+    assert f"tau_b: {result['tau_b']}" in done("evaluate-ranking", path, *options).out
+
+
+def test_evaluate_ranking_refuses(tmp_path):
+    options = ["--dataset", "cifar10", "--split", "test", "--epochs", "200"]
+    assert "not found" in refused(3, "evaluate-ranking", "none.csv", *options)
+    path = tmp_path / "scores.csv"
+    path.write_text(f"arch_str,score\n{INDEX_11},1\n{INDEX_11},2\n")
+    assert "rows 1 and 2 both score" in refused(2, "evaluate-ranking", path, *options)
+    path.write_text("arch,score\n")
+    assert "no column arch_str" in refused(2, "evaluate-ranking", path, *options)
+    path.write_text(f"arch_str,score\n{INDEX_11},1\n{arch_to_str((3,) * 6)},2\n")
+    assert "has no cifar10_val_acc_12ep" in refused(
+        2, "evaluate-ranking", path, "--dataset", "cifar10", "--split", "val", "--epochs", "12"
+    )
+    assert "'--resamples'" in refused(2, "evaluate-ranking", path, *options, "--resamples", "9")
+    assert "--k 'x' must be a positive whole number" in refused(2, "evaluate-ranking", path, *options, "--k", "x")
+
+
+def test_benchmark_info_and_query():
+    truth = load_ground_truth()
+    info = as_json("benchmark", "info")
+    assert (info["name"], info["archs"], info["sha256"]) == ("analog-nasbench", 15625, truth.sha256)
+    assert "analog-nasbench" in done("benchmark", "info").out
+    expected = truth.accuracy(Query("cifar10", "test", 200, "mean"), [INDEX_11])[0]
+    for name in ("11", INDEX_11):
+        found = as_json("benchmark", "query", name, "--dataset", "cifar10", "--epochs", "200")
+        assert found == {"arch_index": 11, "arch_str": INDEX_11, "accuracy": {"cifar10_test_acc_200ep": expected}}
+
+
+def test_benchmark_verify():
+    assert done("benchmark", "verify").out == "ok\n"
+    outcome = call("benchmark", "verify", "--ground-truth", "none.parquet")
+    assert outcome.code == 3 and "no ground-truth table" in outcome.out
+
+
+def test_benchmark_import(tmp_path):
+    (tmp_path / "in.csv").write_text(f"arch_str,cifar10_test_acc_200ep\n{INDEX_11},91.5\n")
+    assert "1 archs, cifar10_test_acc_200ep" in done("benchmark", "import", "in.csv", "out.parquet").out
+    found = as_json("benchmark", "query", "11", "--ground-truth", "out.parquet")
+    assert found["accuracy"] == {"cifar10_test_acc_200ep": 91.5}
+
+
+def test_data_list_and_verify(tmp_path):
+    digits, cifar10, cifar100 = done("data", "list").out.splitlines()
+    assert digits.split() == ["digits", make_spec("params", 0, "embedded").data_id]
+    assert "missing: no cifar10 images" in cifar10 and "missing: no cifar100 images" in cifar100
+    assert "1797 training and 0 test images, 10 classes" in done("data", "verify", "digits").out
+
+
+def test_doctor(tmp_path):
+    lines = done("doctor").out.splitlines()
+    assert {line.split()[0] for line in lines} == {"ok", "missing"}
+    assert any(line.startswith("ok       ground truth analog-nasbench") for line in lines)
+    (tmp_path / "bad.parquet").write_text("x")
+    outcome = call("doctor", "--ground-truth", "bad.parquet")
+    assert outcome.code == 1 and "\nproblem  ground truth: bad.parquet is not a readable" in outcome.out
+
+
+def test_status_of_nothing():
+    assert done("status").out == "0 finished, 0 unfinished in runs\n"
+    assert as_json("status", "--results", "nowhere") == {"finished": [], "unfinished": []}
+
+
+RUN = ["reproduce", "table3", "--methods", "spos,params", "--seeds", "0-1", "--no-timing"]
+
+
+@pytest.fixture(scope="module")
+def reproduced(home, tmp_path_factory):
+    """Table 3 of two methods and two seeds, one run at a time: folder and outcome."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SENAS_HOME", str(home))
+        patch.setitem(PRESETS, "embedded", TINY)
+        return folder, done(*RUN, "--jobs", 1, "--results", folder)
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def lasting(files: dict[str, bytes]) -> dict[str, object]:
+    """Files of a results folder without what depends on the machine and the moment."""
+    kept: dict[str, object] = {name: data for name, data in files.items() if not name.startswith("work/")}
+    for name, data in files.items():
+        if name.startswith("runs/") and name.endswith(".json"):
+            kept[name] = {**json.loads(data), "timing": {}, "provenance": {}}
+    return kept
+
+
+def test_reproduce_writes_runs_and_tables(reproduced):
+    folder, outcome = reproduced
+    names = [f"tables/table3.{suffix}" for suffix in ("csv", "md", "tex", "json")]
+    specs = [make_spec(method, seed, "embedded", sizes=TINY) for method in ("spos", "params") for seed in (0, 1)]
+    runs = [f"runs/{spec.run_id}.{suffix}" for spec in specs for suffix in ("json", "parquet")]
+    assert sorted(lasting(contents(folder))) == sorted([*names, *runs])
+    assert outcome.out.startswith("Table 3") and f"written: {folder / names[0]}, " in outcome.out
+    assert outcome.err.startswith("0 of 4 runs are finished, 4 to compute\n") and "\n[4/4]" in outcome.err
+
+
+def test_workers_write_the_same_and_a_second_run_computes_nothing(reproduced, tiny, tmp_path):
+    """The workers never see the patched preset: all sizes lie in the specs."""
+    folder, outcome = reproduced
+    parallel = done(*RUN, "--jobs", "2", "--results", tmp_path / "two")
+    before = contents(tmp_path / "two")
+    assert lasting(before) == lasting(contents(folder))
+    assert parallel.out.replace(str(tmp_path / "two"), "") == outcome.out.replace(str(folder), "")
+    for record in RunStore(tmp_path / "two").records():
+        assert record.provenance["command"][:2] == ["reproduce", "table3"]
+    again = done(*RUN, "--results", tmp_path / "two")
+    assert again.err == "4 of 4 runs are finished, 0 to compute\n"
+    assert again.out == parallel.out
+    assert contents(tmp_path / "two") == before
+
+
+def test_table_as_json(reproduced, tiny):
+    folder, _ = reproduced
+    table = as_json(*RUN, "--results", folder)
+    assert table == json.loads((folder / "tables/table3.json").read_text())
+    assert [(row["method"], row["n"]) for row in table["rows"]] == [("spos", 2), ("params", 2), ("optimal", 0)]
+    assert table["seeds"] == [0, 1] and "Not the sizes" not in str(table["notes"])
+
+
+def test_timing_is_in_the_table_unless_told_otherwise(reproduced, tiny, tmp_path):
+    assert "search_seconds_mean" not in (reproduced[0] / "tables/table3.json").read_text()
+    done("reproduce", "table3", "--methods", "params", "--seeds", "0", "--jobs", "1")
+    assert "search_seconds_mean" in (tmp_path / "runs/tables/table3.json").read_text()
+
+
+def test_status_of_a_results_folder(reproduced):
+    folder, _ = reproduced
+    found = as_json("status", "--results", folder)
+    records = RunStore(folder).records()
+    assert [(run["run"], run["pick"]) for run in found["finished"]] == [(r.spec.run_id, r.pick) for r in records]
+    lines = done("status", "--results", folder).out.splitlines()
+    assert len(lines) == 5 and lines[-1] == f"4 finished, 0 unfinished in {folder}"
+
+
+def test_dry_run_computes_and_writes_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(Runner, "__call__", lambda *_: pytest.fail("computed"))
+    lines = done(*RUN, "--dry-run").out.splitlines()
+    assert [line.split()[1:] for line in lines[:4]] == [["to", "compute"]] * 4
+    assert lines[4:] == [
+        "spos             2 to compute: no estimate: no finished run of it to go by",
+        "params           2 to compute: no estimate: no finished run of it to go by",
+        "total: 4 of 4 runs to compute: about 0.000 core-hours, and 4 with no estimate",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_scales_finished_runs_by_epochs_and_threads(tiny, tmp_path):
+    """Three runs of 3 epochs at 1, 2 and 9 core-hours: the median is 2, so 12 epochs cost 8."""
+    store = RunStore(tmp_path / "runs")
+    for seed, (hours, threads) in enumerate([(1, 1), (1, 2), (9, 1)]):
+        spec = make_spec("spos", seed, "embedded", sizes=TINY, threads=threads)
+        store.save(RunRecord(spec, INDEX_11, (), {}, None, {"wall_seconds": hours * 3600.0}, {}), None)
+    other = replace(make_spec("spos+", 0, "embedded", sizes=TINY), preset="cpu")  # says nothing of this preset
+    store.save(RunRecord(other, INDEX_11, (), {}, None, {"wall_seconds": 1.0}, {}), None)
+    options = ["reproduce", "table3", "--methods", "spos,spos+", "--seeds", "0-2", "--dry-run"]
+    lines = done(*options).out.splitlines()
+    assert sum(line.endswith(" finished") for line in lines[:6]) == 2  # the run of 2 threads is another one
+    assert lines[6:] == [
+        "spos             1 to compute: about 2.000 core-hours, by 3 finished",
+        "spos+            3 to compute: no estimate: no finished run of it to go by",
+        "total: 4 of 6 runs to compute: about 2.000 core-hours, and 3 with no estimate",
+    ]
+    lines = done(*options, "--stage-epochs", "4,4,4").out.splitlines()
+    assert lines[6:] == [
+        "spos             3 to compute: about 24.000 core-hours, by 3 finished",
+        "spos+            3 to compute: no estimate: no finished run of it to go by",
+        "total: 6 of 6 runs to compute: about 24.000 core-hours, and 3 with no estimate",
+    ]
+
+
+def test_fresh_sets_finished_runs_aside(tiny, tmp_path):
+    options = ["reproduce", "table3", "--methods", "params", "--seeds", "0", "--jobs", "1"]
+    done(*options)
+    before = contents(tmp_path / "runs" / "runs")
+    assert "0 of 1 runs are finished" in done(*options, "--fresh").err
+    after = contents(tmp_path / "runs" / "runs")
+    assert {name: after[f"{name}.old"] for name in before} == before
+    assert set(before) < set(after)
+
+
+def test_sizes_become_part_of_the_run(tiny, tmp_path):
+    options = ["--stage-epochs", "1,2", "--rank-archs", "40", "--candidates", "7", "--jobs", "1", "--seeds", "0"]
+    outcome = done("reproduce", "table3", "--methods", "spos,params", *options)
+    recipes = {**TINY.recipes, "reference": replace(TINY.recipes["reference"], stage_epochs=(1, 2))}
+    sizes = replace(TINY, recipes=recipes, rank_archs=40, candidates=7)
+    store = RunStore(tmp_path / "runs")
+    for method in ("spos", "params"):
+        record = store.load(make_spec(method, 0, "embedded", sizes=sizes))
+        assert len(store.scores(record)) == 40
+        assert record.spec.run_id != make_spec(method, 0, "embedded", sizes=TINY).run_id
+    assert "Not the sizes of preset embedded: stage epochs 1,2, archs ranked 40, candidates 7" in outcome.out
+    assert "Not the sizes of preset embedded" in (tmp_path / "runs/tables/table3.md").read_text()
+
+
+def test_a_method_or_seed_named_twice_is_run_once(tiny):
+    outcome = done("reproduce", "table3", "--methods", "params, params", "--seeds", "0,0-1", "--jobs", "1")
+    assert "0 of 2 runs are finished" in outcome.err
+
+
+def test_options_that_say_what_the_preset_says_change_nothing(reproduced, tiny):
+    folder, first = reproduced
+    sizes = ["--stage-epochs", "1,1,1", "--rank-archs", ARCHS, "--candidates", "0"]
+    again = done(*RUN, "--results", folder, *sizes)
+    assert "0 to compute" in again.err and again.out == first.out
+
+
+def test_a_failed_run_is_reported_and_the_others_are_kept(tiny, tmp_path, monkeypatch):
+    recipes = {**TINY.recipes, "tuned": replace(TINY.recipes["tuned"], lr=1e30, clip=0.0)}
+    monkeypatch.setitem(PRESETS, "embedded", replace(TINY, recipes=recipes))
+    outcome = call("reproduce", "table3", "--methods", "spos+,params", "--seeds", "0", "--executor", "serial")
+    assert outcome.code == 1
+    (line,) = [line for line in outcome.err.splitlines() if "FAILED" in line]
+    assert line.startswith("[1/2] spos+-embedded-digits-s0-") and "training loss is" in line
+    assert "Traceback" not in outcome.err
+    table = json.loads((tmp_path / "runs/tables/table3.json").read_text())
+    assert [row["method"] for row in table["rows"]] == ["params", "optimal"]
+    outcome = call("rank", "--method", "spos+", "--out", "scores.csv")
+    assert outcome.code == 1 and outcome.out == "" and not (tmp_path / "scores.csv").exists()
+
+
+def test_searches_from_scratch(tiny, from_scratch, benchmark_table, tmp_path):
+    options = ["reproduce", "table3", "--methods", "regularized-evolution,random-search,params", "--seeds", "0-1"]
+    options += ["--ground-truth", benchmark_table, "--jobs", "1"]
+    table = as_json(*options)
+    assert [row["method"] for row in table["rows"]] == [
+        "regularized-evolution", "random-search", "params", "optimal",
+    ]  # fmt: skip
+    assert table["rows"][0]["images_trained_mean"] == 0
+    assert "6 of 6 runs are finished" in done(*options).err
+    record = RunStore(tmp_path / "runs").load(
+        make_spec("random-search", 0, "embedded", sizes=TINY, ground_truth=benchmark_table)
+    )
+    assert record.history[-1]["budget_seconds"] == 12000
+
+
+def test_searches_from_scratch_need_the_right_table(tiny, from_scratch, tmp_path):
+    line = refused(2, "reproduce", "table3", "--methods", "random-search")
+    assert "'analog-nasbench' has no cifar10_val_acc_12ep; give --ground-truth" in line
+    line = refused(2, "rank", "--method", "random-search", "--out", "scores.csv")
+    assert "trains archs from scratch and ranks none" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_rank_and_evaluate(tiny, tmp_path):
+    options = ["--method", "params", "--rank-archs", "30", "--out"]
+    assert done("rank", *options, "scores.csv").out.startswith("30 archs scored by params; best |")
+    done("rank", *options, "scores.parquet")
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    pd.testing.assert_frame_equal(scores, pq.read_table(tmp_path / "scores.parquet").to_pandas(), check_dtype=False)
+    assert list(scores.columns) == ["arch_str", "score"] and len(scores) == 30
+    (record,) = RunStore(tmp_path / "runs").records()
+    assert record.spec.run_id == make_spec("params", 0, "embedded", sizes=replace(TINY, rank_archs=30)).run_id
+    assert scores.arch_str[0] == record.pick
+    options = ["--dataset", "cifar10", "--split", "test", "--epochs", "200", "--resamples", "100"]
+    assert as_json("evaluate-ranking", "scores.csv", *options)["n"] == 30
