@@ -249,7 +249,6 @@ class Task:
                 replace(self.evaluation, batches=self.evaluation.batches[:batches]),
                 estimator,
                 lambda share: self.progress.step(int(share * len(archs))),
-                int(self.rng(f"{trained.phase}-noise").integers(2**62)),
             )
             self.progress.step(len(archs))
             kept = {"scores": scores, "seconds": np.array(time.monotonic() - started)}

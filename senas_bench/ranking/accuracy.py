@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import nn
 
 from senas_bench.training.snapshots import Snapshots, State
@@ -15,9 +15,11 @@ from senas_bench.training.snapshots import Snapshots, State
 from .score_archs import Evaluation, score_archs
 
 T = TypeVar("T")
-ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "robust-loglik")
-PERTURBATION = 0.5
-"""Standard deviation of the noise of `robust-loglik`, as a share of the weight it is added to."""
+ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "telling-loglik")
+TELLING_SHARE = 0.25
+"""Share of the snapshots that `telling-loglik` keeps."""
+PILOT_ARCHS = 200
+"""Archs that show it which."""
 
 
 def estimate(
@@ -27,17 +29,15 @@ def estimate(
     evaluation: Evaluation,
     estimator: str,
     tick: Callable[[float], None] = lambda share: None,
-    seed: int = 0,
 ) -> tuple[np.ndarray, dict[str, int]]:
     """P(a) for each arch.
 
     - `weight-average`: accuracy with the average of the snapshots (Eq. 4, the paper's).
     - `snapshot-accuracy`: mean accuracy over the snapshots, percent.
     - `snapshot-loglik`: mean log-likelihood of the label over the snapshots, nats.
-    - `robust-loglik`: half the snapshots as they are, by log-likelihood, and half with Gaussian noise on the
-      convolutions (`perturb`), by accuracy; each standardised over the archs given, then averaged. The noise asks
-      how flat the loss is around an arch's weights, which was found to tell archs apart (Zhang et al., NA-DARTS,
-      KDD 2021; Jeong et al., GeNAS, IJCAI 2023). The mixture of the two is ours; it ranks, and has no unit.
+    - `telling-loglik`: as `snapshot-loglik`, over the quarter of the snapshots that tell archs apart best: those
+      whose log-likelihoods have the largest standard deviation over a few of the archs. At a high learning rate the
+      weights wander, and snapshots in which all archs do alike rank them worse. Ours; it never sees the truth.
 
     The snapshots share the validation batches out among themselves, because weights differ more between
     snapshots than scores between images; METHOD 2.1 scores every snapshot on the whole validation set. With at
@@ -47,7 +47,6 @@ def estimate(
     Args:
         archs: `(n, edges)`.
         tick: Told now and then which share of the work is done.
-        seed: Of the noise. All archs meet the same noise, but for what the copies of an expanded network hold.
 
     Returns:
         `(n,)` estimates, higher is better; and the work: `archs_scored` and `forward_paths` (evaluations of
@@ -62,45 +61,42 @@ def estimate(
     if not states:
         raise ValueError(f"{estimator} needs the snapshots themselves; train with keep_snapshots=True")
     own = {name: value.clone() for name, value in network.state_dict().items()}
-    robust = estimator == "robust-loglik"
-    if robust and len(states) < 2:
-        raise ValueError("robust-loglik needs at least 2 snapshots: every other one gets noise")
-    sums = np.zeros((2, len(archs)))
-    passes = images = 0
+    work = dict.fromkeys(("archs_scored", "forward_paths", "images_scored"), 0)
     try:
-        for k, state in enumerate(states):
-            noisy = robust and k % 2 == 1
-            network.load_state_dict(perturb(state, seed + k) if noisy else state)
-            part = replace(evaluation, batches=share_of(evaluation.batches, k, len(states)))
-            accuracy, loglik, distinct = score_archs(
-                network, archs, part, lambda share, k=k: tick((k + share) / len(states))
-            )
-            sums[int(noisy)] += loglik if estimator == "snapshot-loglik" or (robust and not noisy) else accuracy
-            passes += distinct
-            images += distinct * part.images
+        if estimator == "telling-loglik":
+            pilot = archs[np.random.default_rng(0).permutation(len(archs))[:PILOT_ARCHS]]
+            _, logliks = _score(network, states, pilot, evaluation, work, lambda share: None)
+            best = np.argsort(-logliks.std(axis=1), kind="stable")[: math.ceil(TELLING_SHARE * len(states))]
+            states = [states[k] for k in sorted(best)]
+        accuracies, logliks = _score(network, states, archs, evaluation, work, tick)
     finally:
         network.load_state_dict(own)
-    scores = sum(map(_standardise, sums)) / 2 if robust else sums[0] / len(states)
-    return scores, {"archs_scored": passes, "forward_paths": passes, "images_scored": images}
+    return (logliks if estimator.endswith("loglik") else accuracies).mean(axis=0), work
 
 
-def _standardise(values: np.ndarray) -> np.ndarray:
-    spread = values.std()
-    return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
+def _score(
+    network: nn.Module,
+    states: Sequence[State],
+    archs: np.ndarray,
+    evaluation: Evaluation,
+    work: dict[str, int],
+    tick: Callable[[float], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """`(states, n)` accuracy and log-likelihood of archs with each state, on its share of the batches.
 
-
-def perturb(state: State, seed: int) -> State:
-    """Weights with noise on every convolution, in proportion to each weight; everything else stays as it is.
-
-    Args:
-        seed: The same seed draws the same noise on every device.
+    Leaves the last state in the network, and adds to `work`.
     """
-    generator = torch.Generator().manual_seed(seed)
-    noisy = dict(state)
-    for name, value in sorted(state.items()):  # a state read back from a file has another order
-        if value.dim() == 4:
-            noisy[name] = value * (1 + PERTURBATION * torch.randn(value.shape, generator=generator).to(value))
-    return noisy
+    accuracies, logliks = np.zeros((2, len(states), len(archs)))
+    for k, state in enumerate(states):
+        network.load_state_dict(state)
+        part = replace(evaluation, batches=share_of(evaluation.batches, k, len(states)))
+        accuracies[k], logliks[k], distinct = score_archs(
+            network, archs, part, lambda share, k=k: tick((k + share) / len(states))
+        )
+        work["archs_scored"] += distinct
+        work["forward_paths"] += distinct
+        work["images_scored"] += distinct * part.images
+    return accuracies, logliks
 
 
 def share_of(batches: Sequence[T], k: int, count: int) -> list[T]:

@@ -51,5 +51,5 @@ class Snapshots:
         self.states = [{} for _ in range(count if self.keep else 0)]
         for key, value in flat.items():
             head, _, name = key.partition(".")
-            if head != "mean":
+            if self.keep and head != "mean":
                 self.states[int(head)][name] = value

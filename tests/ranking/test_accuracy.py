@@ -1,4 +1,4 @@
-from math import log
+from math import exp, log
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from senas_bench.networks import NB201Network
-from senas_bench.ranking.accuracy import ESTIMATORS, PERTURBATION, estimate, perturb, share_of
+from senas_bench.ranking import accuracy
+from senas_bench.ranking.accuracy import ESTIMATORS, estimate, share_of
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.spaces import NB201
 from senas_bench.training.snapshots import Snapshots
@@ -141,7 +142,7 @@ def test_unknown_estimator():
         estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "loglik")
 
 
-@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik", "robust-loglik"])
+@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik", "telling-loglik"])
 def test_snapshots_that_were_not_kept_are_an_error(estimator):
     """Not a mean over nothing, which is NaN."""
     with pytest.raises(ValueError):
@@ -153,40 +154,24 @@ def test_weight_average_needs_no_kept_snapshots():
     assert got.tolist() == [75.0, 25.0]
 
 
-def test_perturbation_is_noise_on_the_convolutions_alone():
-    """Half of each weight, drawn from the seed; `state` itself stays as it is."""
-    state = {"conv": torch.randn(32, 16, 3, 3), "bn": torch.randn(32), "head": torch.randn(10, 32)}
-    before = {name: value.clone() for name, value in state.items()}
-    noisy, again, other = perturb(state, 1), perturb(state, 1), perturb(state, 2)
-    assert all(torch.equal(state[name], value) for name, value in before.items())
-    assert all(torch.equal(noisy[name], state[name]) for name in ("bn", "head"))
-    assert torch.equal(noisy["conv"], again["conv"]) and not torch.equal(noisy["conv"], other["conv"])
-    noise = noisy["conv"] / state["conv"] - 1
-    assert noise.std().item() == pytest.approx(PERTURBATION, rel=0.05)
-    assert noise.mean().abs() < 0.03
+def test_telling_loglik_keeps_the_snapshots_that_tell_archs_apart():
+    """Of eight snapshots the two in which the archs lie furthest apart."""
+    spreads = [0.1, 3.0, 0.2, 0.3, 2.0, 0.0, 0.4, 0.5]
+    networks = [Fixed([[0.0, 0.0], [0.0, spread]]) for spread in spreads]
+    got, work = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(*networks), ARCHS, ONE_BATCH, "telling-loglik")
+    loglik = lambda odds: (3 * log(1 / (1 + odds)) + log(odds / (1 + odds))) / 4  # noqa: E731
+    np.testing.assert_allclose(got, [log(0.5), (loglik(exp(3.0)) + loglik(exp(2.0))) / 2], rtol=1e-6)
+    assert work["archs_scored"] == (8 + 2) * 2 and work["images_scored"] == (8 + 2) * 2 * 4
 
 
-def test_robust_loglik_by_hand():
-    """Snapshots 0 and 2 give log-likelihoods, 1 and 3 accuracies with the noise of their own seed."""
-    snapshots = snapshots_of(*(a_network(seed) for seed in (1, 2, 3, 4)))
-    archs, evaluation = NB201.sample_distinct(np.random.default_rng(0), 6), real_evaluation("batch")
-    loglik, accuracy = np.zeros(6), np.zeros(6)
-    for k, state in enumerate(snapshots.states):
-        network, (x, y) = a_network(0), evaluation.batches[k % 2]
-        network.load_state_dict(perturb(state, 7 + k) if k % 2 else state)
-        for i, arch in enumerate(map(tuple, archs.tolist())):  # train mode: statistics of the batch
-            logits = network(x, arch)
-            if k % 2:
-                accuracy[i] += (logits.argmax(1) == y).double().mean().item()
-            else:
-                loglik[i] += torch.log_softmax(logits, 1)[range(6), y].mean().item()
-    expected = (loglik - loglik.mean()) / loglik.std() / 2 + (accuracy - accuracy.mean()) / accuracy.std() / 2
-    got, work = estimate(a_network(0), snapshots, archs, evaluation, "robust-loglik", seed=7)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-    assert work["images_scored"] == 6 * work["archs_scored"]
-    assert not np.allclose(got, estimate(a_network(0), snapshots, archs, evaluation, "robust-loglik", seed=9)[0])
-
-
-def test_robust_loglik_needs_two_snapshots():
-    with pytest.raises(ValueError, match="at least 2 snapshots"):
-        estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "robust-loglik")
+def test_telling_loglik_looks_at_a_few_archs_first(monkeypatch):
+    """Four archs of twenty choose, and are scored once more with all."""
+    monkeypatch.setattr(accuracy, "PILOT_ARCHS", 4)
+    archs = NB201.sample_distinct(np.random.default_rng(0), 20)
+    snapshots, evaluation = snapshots_of(*map(a_network, range(1, 5))), real_evaluation("batch")
+    got, work = estimate(a_network(0), snapshots, archs, evaluation, "telling-loglik")
+    singles = [
+        estimate(a_network(0), snapshots_of(a_network(k)), archs, evaluation, "snapshot-loglik") for k in (1, 2, 3, 4)
+    ]
+    assert any(np.allclose(got, scores) for scores, _ in singles)
+    assert work["archs_scored"] <= 4 * 4 + 20
