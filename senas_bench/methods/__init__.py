@@ -35,7 +35,7 @@ METHODS = {
     "fairnas": FairNas(),
     "spos": Spos(),
     "spos-evolution": Spos(search="evolution"),
-    "spos+": Spos(recipe="tuned", estimator="telling-loglik"),
+    "spos+": Spos(recipe="tuned", estimator="snapshot-loglik"),
     # the space shrinks
     "random-shrink": SeNas(criterion=RandomScores(), threshold=0),
     "si-shrink": SeNas(criterion=SelectionImportance(), threshold=0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -10,16 +9,12 @@ from typing import TypeVar
 import numpy as np
 from torch import nn
 
-from senas_bench.training.snapshots import Snapshots, State
+from senas_bench.training.snapshots import Snapshots
 
 from .score_archs import Evaluation, score_archs
 
 T = TypeVar("T")
-ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "telling-loglik")
-TELLING_SHARE = 0.25
-"""Share of the snapshots that `telling-loglik` keeps."""
-PILOT_ARCHS = 200
-"""Archs that show it which."""
+ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik")
 
 
 def estimate(
@@ -35,9 +30,6 @@ def estimate(
     - `weight-average`: accuracy with the average of the snapshots (Eq. 4, the paper's).
     - `snapshot-accuracy`: mean accuracy over the snapshots, percent.
     - `snapshot-loglik`: mean log-likelihood of the label over the snapshots, nats.
-    - `telling-loglik`: as `snapshot-loglik`, over the quarter of the snapshots that tell archs apart best: those
-      whose log-likelihoods have the largest standard deviation over a few of the archs. At a high learning rate the
-      weights wander, and snapshots in which all archs do alike rank them worse. Ours; it never sees the truth.
 
     The snapshots share the validation batches out among themselves, because weights differ more between
     snapshots than scores between images; METHOD 2.1 scores every snapshot on the whole validation set. With at
@@ -61,42 +53,21 @@ def estimate(
     if not states:
         raise ValueError(f"{estimator} needs the snapshots themselves; train with keep_snapshots=True")
     own = {name: value.clone() for name, value in network.state_dict().items()}
-    work = dict.fromkeys(("archs_scored", "forward_paths", "images_scored"), 0)
+    total = np.zeros(len(archs))
+    passes = images = 0
     try:
-        if estimator == "telling-loglik":
-            pilot = archs[np.random.default_rng(0).permutation(len(archs))[:PILOT_ARCHS]]
-            _, logliks = _score(network, states, pilot, evaluation, work, lambda share: None)
-            best = np.argsort(-logliks.std(axis=1), kind="stable")[: math.ceil(TELLING_SHARE * len(states))]
-            states = [states[k] for k in sorted(best)]
-        accuracies, logliks = _score(network, states, archs, evaluation, work, tick)
+        for k, state in enumerate(states):
+            network.load_state_dict(state)
+            part = replace(evaluation, batches=share_of(evaluation.batches, k, len(states)))
+            accuracy, loglik, distinct = score_archs(
+                network, archs, part, lambda share, k=k: tick((k + share) / len(states))
+            )
+            total += loglik if estimator == "snapshot-loglik" else accuracy
+            passes += distinct
+            images += distinct * part.images
     finally:
         network.load_state_dict(own)
-    return (logliks if estimator.endswith("loglik") else accuracies).mean(axis=0), work
-
-
-def _score(
-    network: nn.Module,
-    states: Sequence[State],
-    archs: np.ndarray,
-    evaluation: Evaluation,
-    work: dict[str, int],
-    tick: Callable[[float], None],
-) -> tuple[np.ndarray, np.ndarray]:
-    """`(states, n)` accuracy and log-likelihood of archs with each state, on its share of the batches.
-
-    Leaves the last state in the network, and adds to `work`.
-    """
-    accuracies, logliks = np.zeros((2, len(states), len(archs)))
-    for k, state in enumerate(states):
-        network.load_state_dict(state)
-        part = replace(evaluation, batches=share_of(evaluation.batches, k, len(states)))
-        accuracies[k], logliks[k], distinct = score_archs(
-            network, archs, part, lambda share, k=k: tick((k + share) / len(states))
-        )
-        work["archs_scored"] += distinct
-        work["forward_paths"] += distinct
-        work["images_scored"] += distinct * part.images
-    return accuracies, logliks
+    return total / len(states), {"archs_scored": passes, "forward_paths": passes, "images_scored": images}
 
 
 def share_of(batches: Sequence[T], k: int, count: int) -> list[T]:

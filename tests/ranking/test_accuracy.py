@@ -1,4 +1,4 @@
-from math import exp, log
+from math import log
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from senas_bench.networks import NB201Network
-from senas_bench.ranking import accuracy
 from senas_bench.ranking.accuracy import ESTIMATORS, estimate, share_of
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.spaces import NB201
@@ -142,7 +141,7 @@ def test_unknown_estimator():
         estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "loglik")
 
 
-@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik", "telling-loglik"])
+@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik"])
 def test_snapshots_that_were_not_kept_are_an_error(estimator):
     """Not a mean over nothing, which is NaN."""
     with pytest.raises(ValueError):
@@ -152,26 +151,3 @@ def test_snapshots_that_were_not_kept_are_an_error(estimator):
 def test_weight_average_needs_no_kept_snapshots():
     got, _ = estimate(FIRST, snapshots_of(FIRST, SECOND, keep=False), ARCHS, ONE_BATCH, "weight-average")
     assert got.tolist() == [75.0, 25.0]
-
-
-def test_telling_loglik_keeps_the_snapshots_that_tell_archs_apart():
-    """Of eight snapshots the two in which the archs lie furthest apart."""
-    spreads = [0.1, 3.0, 0.2, 0.3, 2.0, 0.0, 0.4, 0.5]
-    networks = [Fixed([[0.0, 0.0], [0.0, spread]]) for spread in spreads]
-    got, work = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(*networks), ARCHS, ONE_BATCH, "telling-loglik")
-    loglik = lambda odds: (3 * log(1 / (1 + odds)) + log(odds / (1 + odds))) / 4  # noqa: E731
-    np.testing.assert_allclose(got, [log(0.5), (loglik(exp(3.0)) + loglik(exp(2.0))) / 2], rtol=1e-6)
-    assert work["archs_scored"] == (8 + 2) * 2 and work["images_scored"] == (8 + 2) * 2 * 4
-
-
-def test_telling_loglik_looks_at_a_few_archs_first(monkeypatch):
-    """Four archs of twenty choose, and are scored once more with all."""
-    monkeypatch.setattr(accuracy, "PILOT_ARCHS", 4)
-    archs = NB201.sample_distinct(np.random.default_rng(0), 20)
-    snapshots, evaluation = snapshots_of(*map(a_network, range(1, 5))), real_evaluation("batch")
-    got, work = estimate(a_network(0), snapshots, archs, evaluation, "telling-loglik")
-    singles = [
-        estimate(a_network(0), snapshots_of(a_network(k)), archs, evaluation, "snapshot-loglik") for k in (1, 2, 3, 4)
-    ]
-    assert any(np.allclose(got, scores) for scores, _ in singles)
-    assert work["archs_scored"] <= 4 * 4 + 20
