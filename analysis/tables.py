@@ -229,7 +229,8 @@ def _row(method: str, runs: list[dict[str, Any]], join: _Join) -> dict[str, Any]
             interval = summary.interval if summary and min(archs) >= MIN_ARCHS else None
             if key == "tau_full" and join.whole == "sample":
                 interval = _sample_interval([join.rankings.get((method, run["seed"]), {}) for run in runs], join)
-            row[f"{key}_low"], row[f"{key}_high"] = interval or (None, None)
+            # Student's interval of few seeds can leave the range of tau
+            row[f"{key}_low"], row[f"{key}_high"] = np.clip(interval, -1, 1).tolist() if interval else (None, None)
             row[f"{key}_seeds"] = len(values)
     row |= {"tau_full_set": join.whole if sizes else None, "tau_full_n": sizes[0] if sizes else None}
     row |= {"tau_current_n_min": min(alive, default=None), "tau_current_n_max": max(alive, default=None)}

@@ -20,7 +20,7 @@ from senas_bench.training.samplers import Path
 
 from .task import MethodOutput, ScoreTable, Task, Trained
 
-RANK_LIMIT = 2000
+RANK_LIMIT = 500
 """A space of at most this many archs is ranked whole, whatever sample the preset ranks."""
 REMOVALS = ("global", "per-edge", "edge-by-edge")
 SAMPLERS = ("uniform", "fair")

@@ -113,6 +113,15 @@ def test_interval_of_current_needs_ten_archs(toy, truth):
         assert (row["tau_current_low"] is not None) == expected
 
 
+def test_interval_of_a_tau_stays_within_its_range(toy, truth):
+    """Three seeds that disagree completely: Student's interval of their mean is wider than tau can be."""
+    made = toy.Runs()
+    for seed, order in enumerate((1, -1, 1)):
+        made.add("se-nas", seed, toy.archs[0], toy.score_rows("current", toy.archs[:12], order * np.arange(12)))
+    row = rows_of(render_table3(made.records, made.scores, truth, no_timing=True))["se-nas"]
+    assert (row["tau_current_low"], row["tau_current_high"]) == (-1, 1)
+
+
 def test_sample_interval_is_over_archs(toy, truth):
     rng, made = np.random.default_rng(0), toy.Runs()
     archs = toy.archs[::2]
