@@ -60,7 +60,7 @@ RankArchsOption = Annotated[
     int | None, typer.Option(min=0, help="Archs that rankings cover, a fixed random sample; 0 = the whole space.")
 ]
 CandidatesOption = Annotated[
-    int | None, typer.Option(min=0, help="Archs that a search scores for its pick; 0 = as its paper has it.")
+    int | None, typer.Option(min=0, help="Archs that RSPS, SETN, ENAS score for a pick; 0 = as their papers.")
 ]
 ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

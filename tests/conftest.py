@@ -38,3 +38,43 @@ def benchmark_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("benchmark") / "made-up.parquet"
     pq.write_table(pa.table(columns), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def through_interruptions():
+    """Call something with a progress that fails at the first event which no earlier call has seen, again and
+    again until a call comes through: its result, and the number of events."""
+    from senas_bench.experiments.progress import SilentProgress
+
+    class Interrupted(Exception):
+        pass
+
+    class Interrupting(SilentProgress):
+        def __init__(self, seen: set) -> None:
+            self.seen = seen
+            self.now = None
+
+        def stage(self, name, total):
+            self.now = name
+            self._event("begins")
+
+        def step(self, done, **numbers):
+            self._event(done)
+
+        def message(self, text):
+            self._event(text)
+
+        def _event(self, what):
+            if (self.now, what) not in self.seen:
+                self.seen.add((self.now, what))
+                raise Interrupted
+
+    def through(call, most: int):
+        seen: set = set()
+        while True:
+            try:
+                return call(Interrupting(seen)), len(seen)
+            except Interrupted:
+                assert len(seen) < most
+
+    return through

@@ -28,8 +28,8 @@ class Preset:
         rank_archs: Size of the fixed random sample that rankings cover; 0 means the whole space.
         recipes: `reference`, the paper's and its code's, and `tuned`, ours.
         note: What a reader must know before quoting a number.
-        candidates: Archs that a search scores for its pick, each on all `score_images`, so that all methods
-            score the same number; 0 leaves it to the method, as its paper has it.
+        candidates: Archs that RSPS, SETN and ENAS score for their pick, on all `score_images`; 0 leaves both to
+            the method, as its paper has it. SPOS and FairNAS choose among `rank_archs`.
     """
 
     dataset: str

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from senas_bench.training.bilevel import Alphas, Batch, Counts, FirstOrder
+from senas_bench.training.bilevel import Alphas, Batch, LearningAlphas, first_order
 from senas_bench.training.samplers import path_evaluations
 
 from .task import MethodOutput, ScoreTable, Task, Trained
@@ -39,48 +38,36 @@ class Darts:
     arch_weight_decay: float = 1e-3
 
     def __call__(self, task: Task) -> MethodOutput:
-        alphas, first = halved(task, self.arch_lr, self.arch_betas, self.arch_weight_decay)
-        mixture = Mixture(alphas, self.second_order)
+        alphas, first = task.alphas(
+            task.space, "alphas", lr=self.arch_lr, betas=self.arch_betas, weight_decay=self.arch_weight_decay
+        )
         trained = task.train(
             task.build(task.space),
             task.space,
-            mixture.sample,
+            alphas.mixture,
             phase="train",
             epochs=sum(task.recipe.stage_epochs),
-            architecture=mixture,
+            architecture=LearningAlphas(alphas, second_order if self.second_order else first_order),
             loader=first,
             keep_snapshots=False,
         )
         return most_probable(task, trained, alphas)
 
 
-class Mixture(FirstOrder):
-    """The `Architecture` of DARTS: the softmax of the logits weights the operators.
+def second_order(
+    alphas: Alphas,
+    network: nn.Module,
+    train: Batch,
+    valid: Batch,
+    optimizer: torch.optim.Optimizer,
+    rng: np.random.Generator,
+) -> tuple[torch.Tensor, int]:
+    """The `Gradient` of DARTS-V2: `unrolled_gradient`, by four passes of the mixture, three of them over `train`.
 
-    Args:
-        alphas: The logits, changed in place.
-        second_order: Their gradient goes through one step of the weights. It is float32 too: the
-            difference that is taken would drown in the rounding of bfloat16.
+    It is float32 even where the recipe has `amp`: the difference that is taken would drown in the rounding of bfloat16.
     """
-
-    def __init__(self, alphas: Alphas, second_order: bool) -> None:
-        super().__init__(alphas)
-        self.second_order = second_order
-
-    def step(
-        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
-    ) -> Counts:
-        """One step of the logits.
-
-        Second order makes four passes, three of them over `batch`. All are counted; the images of `batch` are
-        those of the weights' step and not counted again.
-        """
-        if not self.second_order:
-            return super().step(network, batch, optimizer, rng)
-        valid = self.alphas.next_batch()
-        passes = 4 * path_evaluations(self.alphas.probabilities())
-        self.alphas.apply(unrolled_gradient(self.alphas, network, batch, valid, optimizer))
-        return {"images_trained": len(valid[1]), "forward_paths": passes, "backward_paths": passes}
+    passes = 4 * path_evaluations(alphas.probabilities())
+    return unrolled_gradient(alphas, network, train, valid, optimizer), passes
 
 
 def unrolled_gradient(
@@ -138,21 +125,6 @@ def _gradients(
 def _place(weights: list[nn.Parameter], values: list[torch.Tensor]) -> None:
     for weight, value in zip(weights, values, strict=True):
         weight.copy_(value)
-
-
-def halved(task: Task, lr: float, betas: tuple[float, float], weight_decay: float) -> tuple[Alphas, Any]:
-    """Fresh logits that learn on the second half of the training images, and the first half for the weights."""
-    first, second = task.loaders.train.halves()
-    alphas = Alphas(
-        task.space,
-        second,
-        task.generator("alphas"),
-        lr=lr,
-        betas=betas,
-        weight_decay=weight_decay,
-        device=task.device,
-    )
-    return alphas, first
 
 
 def most_probable(task: Task, trained: Trained, alphas: Alphas) -> MethodOutput:

@@ -33,7 +33,7 @@ class FairNas:
         trained = task.train(
             network,
             task.space,
-            FairPaths(task.space, task.uniform_paths(task.space, network).cells),
+            FairPaths(task.space, task.cells(network)),
             phase="train",
             epochs=epochs,
             keep_snapshots=self.estimator != "weight-average",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from senas_bench.training.bilevel import Alphas, Batch, Counts
-from senas_bench.training.samplers import Path, path_evaluations
+from senas_bench.training.bilevel import Alphas, Batch, LearningAlphas, gradient_through
+from senas_bench.training.samplers import Path
 
-from .darts import halved, most_probable
+from .darts import most_probable
 from .task import MethodOutput, Task
 
 
@@ -36,7 +35,9 @@ class Gdas:
     arch_weight_decay: float = 1e-3
 
     def __call__(self, task: Task) -> MethodOutput:
-        alphas, first = halved(task, self.arch_lr, self.arch_betas, self.arch_weight_decay)
+        alphas, first = task.alphas(
+            task.space, "alphas", lr=self.arch_lr, betas=self.arch_betas, weight_decay=self.arch_weight_decay
+        )
         paths = GumbelPaths(alphas, self.tau_max, self.tau_min)
         trained = task.train(
             task.build(task.space),
@@ -44,7 +45,7 @@ class Gdas:
             paths.sample,
             phase="train",
             epochs=sum(task.recipe.stage_epochs),
-            architecture=paths,
+            architecture=LearningAlphas(alphas, paths.gradient, paths.begin_epoch),
             loader=first,
             keep_snapshots=False,
         )
@@ -52,12 +53,11 @@ class Gdas:
 
 
 class GumbelPaths:
-    """The `Architecture` of GDAS: paths drawn from the softmax of the logits, by the Gumbel-max trick.
+    """Paths drawn from the softmax of the logits, by the Gumbel-max trick.
 
     On an edge the sampled operator's weight is the only one that gets a gradient (section 3.2 of the paper), and
     through the softmax it moves all logits of that edge. The released code adds the other operators' weights, each
     zero, to the output; this gives them a gradient that depends on no operator, and is not followed here.
-    Gradients of the architecture are float32 even where the weights' recipe has `amp`.
     """
 
     def __init__(self, alphas: Alphas, tau_max: float, tau_min: float) -> None:
@@ -78,28 +78,18 @@ class GumbelPaths:
         """The path of a step of the weights: a sampled arch, so that dead edges are left alone as everywhere."""
         return [tuple(self.draw(rng).argmax(1).tolist())]
 
-    def begin_epoch(self, share: float, generator: torch.Generator) -> None:
+    def begin_epoch(self, share: float) -> None:
+        """Lower the temperature; `share` of the epochs are done."""
         self.tau = self.tau_max + (self.tau_min - self.tau_max) * share
-        self.alphas.begin_epoch(generator)
 
-    def step(
-        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
-    ) -> Counts:
-        """One step of the logits on a path of their own."""
-        x, y = self.alphas.next_batch()
-        path = self.draw(rng)
-        loss = nn.functional.cross_entropy(network(x, path), y)
-        # Zeros where no logit has a part in the loss: a path of `none` from the input to the output.
-        (gradient,) = torch.autograd.grad(loss, [self.alphas.logits], materialize_grads=True)
-        self.alphas.apply(gradient)
-        passes = path_evaluations(path)
-        return {"images_trained": len(y), "forward_paths": passes, "backward_paths": passes}
-
-    def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
-        return {}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return self.alphas.tensors()
-
-    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self.alphas.load(tensors)
+    def gradient(
+        self,
+        alphas: Alphas,
+        network: nn.Module,
+        train: Batch,
+        valid: Batch,
+        optimizer: torch.optim.Optimizer,
+        rng: np.random.Generator,
+    ) -> tuple[torch.Tensor, int]:
+        """The `Gradient` of a step of the logits, on a path of their own."""
+        return gradient_through(self.draw(rng), alphas, network, valid)

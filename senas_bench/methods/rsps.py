@@ -33,7 +33,7 @@ class Rsps:
         trained = task.train(
             network,
             task.space,
-            ConnectedPath(task.space, task.uniform_paths(task.space, network).cells),
+            ConnectedPath(task.space, task.cells(network)),
             phase="train",
             epochs=sum(task.recipe.stage_epochs),
             keep_snapshots=False,

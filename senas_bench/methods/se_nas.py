@@ -15,6 +15,7 @@ from senas_bench.shrinking.criterion import Criterion, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge
 from senas_bench.spaces import SearchSpace
+from senas_bench.training.fair import FairPaths
 from senas_bench.training.loop import carry_momentum, make_optimizer
 from senas_bench.training.samplers import Path
 
@@ -108,9 +109,7 @@ class SeNas:
         """The paths of a training step, tied or per cell as the recipe says."""
         if self.sampler == "uniform":
             return task.uniform_paths(space, network)
-        from senas_bench.training.fair import FairPaths
-
-        return FairPaths(space, network.choice_cells if task.recipe.sampling == "per_cell" else 0)
+        return FairPaths(space, task.cells(network))
 
     def _needs_snapshots(self, last: bool) -> bool:
         """Whether anyone asks for single snapshots: Eq. 4 needs but their mean, and an expanded network cannot

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces import SearchSpace
-from senas_bench.training.bilevel import Alphas
+from senas_bench.training.bilevel import Alphas, LearningAlphas
 
-from .darts import Mixture, halved
 from .task import MethodOutput, ScoreTable, Task
 
 
@@ -36,14 +35,16 @@ class Setn:
 
     def __call__(self, task: Task) -> MethodOutput:
         network = task.build(task.space)
-        alphas, first = halved(task, self.arch_lr, self.arch_betas, self.arch_weight_decay)
+        alphas, first = task.alphas(
+            task.space, "alphas", lr=self.arch_lr, betas=self.arch_betas, weight_decay=self.arch_weight_decay
+        )
         trained = task.train(
             network,
             task.space,
             task.uniform_paths(task.space, network),
             phase="train",
             epochs=sum(task.recipe.stage_epochs),
-            architecture=Mixture(alphas, second_order=False),
+            architecture=LearningAlphas(alphas),
             loader=first,
             keep_snapshots=False,
         )

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from senas_bench.data.loader import Loaders
+from senas_bench.data.loader import Loaders, TrainLoader
 from senas_bench.experiments.progress import Progress
 from senas_bench.files import atomic_write
 from senas_bench.ranking.accuracy import estimate
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.spaces import Arch, SearchSpace
-from senas_bench.training.bilevel import Architecture
+from senas_bench.training.bilevel import Alphas, Architecture
 from senas_bench.training.loop import Training, train
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
@@ -124,7 +124,7 @@ class Task:
         evaluation: How archs are scored.
         report_archs: `(n, edges)` that rankings cover, `report_set` their name in a `ScoreTable`.
         network: Builds a network: `(space, affine) -> network` on the device.
-        candidates: Archs to score for a pick, on all scoring images; 0 leaves both to the method.
+        candidates: Archs that RSPS, SETN and ENAS score for a pick, on all scoring images; 0 leaves both to the method.
         cost: `(n, edges)` archs to `(n,)` named costs: `flops_m`, `params`.
         device: Where everything lives.
         work_dir: Checkpoints and kept results of this run.
@@ -167,7 +167,26 @@ class Task:
 
     def uniform_paths(self, space: SearchSpace, network: nn.Module) -> UniformPath:
         """Single paths drawn uniformly over `space`, tied or per cell as the recipe says."""
-        return UniformPath(space, network.choice_cells if self.recipe.sampling == "per_cell" else 0)
+        return UniformPath(space, self.cells(network))
+
+    def cells(self, network: nn.Module) -> int:
+        """Cells that draw an arch of their own, as path samplers take it; 0 where the recipe ties them."""
+        return network.choice_cells if self.recipe.sampling == "per_cell" else 0
+
+    def alphas(
+        self, space: SearchSpace, phase: str, *, lr: float, betas: tuple[float, float], weight_decay: float
+    ) -> tuple[Alphas, TrainLoader]:
+        """Fresh logits over `space` that learn on the second half of the training images, and the first half for the
+        weights.
+
+        Args:
+            phase: Names the random numbers of their start.
+            lr, betas, weight_decay: Of their Adam.
+        """
+        first, second = self.loaders.train.halves()
+        generator = self.generator(phase)
+        settings = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "device": self.device}
+        return Alphas(space, second, generator, **settings), first
 
     def train(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.training.bilevel import Alphas, FirstOrder
+from senas_bench.training.bilevel import LearningAlphas
 
 from .criterion import CriterionOutput
 
@@ -33,24 +33,16 @@ class Magnitude:
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         phase = f"{trained.phase}-magnitude"
         space = trained.space.with_groups(())
-        for_weights, for_alphas = task.loaders.train.halves()
-        alphas = Alphas(
-            space,
-            for_alphas,
-            task.generator(f"{phase}-alphas"),
-            lr=self.lr,
-            betas=self.betas,
-            weight_decay=self.weight_decay,
-            device=task.device,
+        alphas, for_weights = task.alphas(
+            space, f"{phase}-alphas", lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
         )
-        mixture = FirstOrder(alphas)
         task.train(
             task.build(space),
             space,
-            mixture.sample,
+            alphas.mixture,
             phase=phase,
             epochs=len(trained.training.history),
-            architecture=mixture,
+            architecture=LearningAlphas(alphas),
             loader=for_weights,
             keep_snapshots=False,
         )

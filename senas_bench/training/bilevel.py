@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +44,13 @@ class Architecture(Protocol):
         """Inverse of `tensors`."""
 
 
+Gradient = Callable[
+    ["Alphas", nn.Module, Batch, Batch, torch.optim.Optimizer, np.random.Generator], tuple[torch.Tensor, int]
+]
+"""`(alphas, network, batch of the weights, batch of the logits, optimizer of the weights, rng)` to the gradient in the
+logits, `(edges, operators)`, and the path evaluations that it took, forward and backward alike. No weight moves."""
+
+
 class Alphas:
     """Architecture parameters: one logit per alive operator, with their optimizer and their images.
 
@@ -83,6 +90,10 @@ class Alphas:
         """`(edges, operators)` softmax over each edge's alive operators."""
         return self.log_probabilities().exp()
 
+    def mixture(self, rng: np.random.Generator) -> list[Path]:
+        """The path sampler of a step of the weights: the softmax mixture as it is now."""
+        return [self.probabilities().detach()]
+
     def begin_epoch(self, generator: torch.Generator) -> None:
         """Put the images in a new order."""
         self._batches = self.loader.epoch(generator)
@@ -117,39 +128,65 @@ class Alphas:
         return table[np.arange(archs.shape[1]), archs].sum(1)
 
 
-class FirstOrder:
-    """The `Architecture` of first-order DARTS (Liu et al., ICLR 2019, xi = 0 in Eq. 6).
+def first_order(
+    alphas: Alphas,
+    network: nn.Module,
+    train: Batch,
+    valid: Batch,
+    optimizer: torch.optim.Optimizer,
+    rng: np.random.Generator,
+) -> tuple[torch.Tensor, int]:
+    """The `Gradient` of first-order DARTS (Liu et al., ICLR 2019, xi = 0 in Eq. 6): of the loss of the mixture on the
+    logits' own images, with the weights as they are."""
+    return gradient_through(alphas.probabilities(), alphas, network, valid)
 
-    On every edge runs the softmax mixture of its alive operators; the logits go down the gradient of the loss on
-    their own images, with the weights as they are. The gradient is float32 even where the recipe has `amp`.
+
+def gradient_through(path: torch.Tensor, alphas: Alphas, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
+    """`(edges, operators)` gradient in the logits of the cross-entropy on `batch`, and the path evaluations it took.
+
+    It is float32 even where the recipe has `amp`. No weight moves and no `grad` is touched; batch norm's running
+    statistics see the images.
 
     Args:
-        alphas: The logits, changed in place.
+        path: Operator weights `(edges, operators)` made from the logits.
+    """
+    x, y = batch
+    loss = nn.functional.cross_entropy(network(x, path), y)
+    # zeros where no logit has a part in the loss: a path of `none` from the input to the output
+    (gradient,) = torch.autograd.grad(loss, [alphas.logits], materialize_grads=True)
+    return gradient, path_evaluations(path)
+
+
+class LearningAlphas:
+    """The `Architecture` of every method whose architecture is a table of logits.
+
+    Args:
+        alphas: The logits, changed in place by one step of Adam before each step of the weights.
+        gradient: What they go down.
+        begin_epoch: Told the share of the epochs done, to lower a temperature for instance.
     """
 
-    def __init__(self, alphas: Alphas) -> None:
+    def __init__(
+        self, alphas: Alphas, gradient: Gradient = first_order, begin_epoch: Callable[[float], None] | None = None
+    ) -> None:
         self.alphas = alphas
-
-    def sample(self, rng: np.random.Generator) -> list[Path]:
-        """The path of a step of the weights: the mixture as it is now."""
-        return [self.alphas.probabilities().detach()]
+        self._gradient = gradient
+        self._begin_epoch = begin_epoch
 
     def begin_epoch(self, share: float, generator: torch.Generator) -> None:
         """See `Architecture`."""
         self.alphas.begin_epoch(generator)
+        if self._begin_epoch:
+            self._begin_epoch(share)
 
     def step(
         self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
     ) -> Counts:
-        """One step of the logits. No weight moves; batch norm's running statistics see the images."""
-        x, y = self.alphas.next_batch()
-        mixture = self.alphas.probabilities()
-        loss = nn.functional.cross_entropy(network(x, mixture), y)
-        # zeros where no operator with a weight of its own reaches the output
-        (gradient,) = torch.autograd.grad(loss, [self.alphas.logits], materialize_grads=True)
+        """One step of the logits. Images of `batch` are those of the weights' step and not counted again."""
+        valid = self.alphas.next_batch()
+        gradient, passes = self._gradient(self.alphas, network, batch, valid, optimizer, rng)
         self.alphas.apply(gradient)
-        passes = path_evaluations(mixture)
-        return {"images_trained": len(y), "forward_paths": passes, "backward_paths": passes}
+        return {"images_trained": len(valid[1]), "forward_paths": passes, "backward_paths": passes}
 
     def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
         """See `Architecture`."""

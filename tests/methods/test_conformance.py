@@ -52,6 +52,12 @@ FROM_SCRATCH = {name for name, method in METHODS.items() if getattr(method, "nee
 UNTRAINED = {"random", "untrained", *DETERMINISTIC, *FROM_SCRATCH}
 UNSCORED = {"random", *DETERMINISTIC, *FROM_SCRATCH}
 BILEVEL = {"darts-v1", "darts-v2", "gdas", "setn", "enas"}
+EVENTS = {
+    **dict.fromkeys(("random", *DETERMINISTIC), 0),
+    **dict.fromkeys(("untrained", *FROM_SCRATCH), 2),
+    **dict.fromkeys(("darts-v1", "darts-v2", "gdas"), 1 + EPOCHS),  # they score nothing
+}
+"""Least number of events at which a run can be interrupted, where it is not 5."""
 REPORTING = {"rsps": ("train ranking",), "spos-evolution": ("train ranking",)}
 """Stages that only the correlation tables need, where they are not those of a method that shrinks."""
 
@@ -235,44 +241,11 @@ def test_work_is_counted_exactly(repeated, name):
     assert not any(report[count] for count in ("images_trained", "train_steps", "backward_paths"))
 
 
-class Interrupted(Exception):
-    pass
-
-
-class Interrupting(SilentProgress):
-    """Fails at the first event that no earlier attempt has seen, and lets the seen ones pass."""
-
-    def __init__(self, seen: set) -> None:
-        self.seen = seen
-        self.now = None
-
-    def stage(self, name, total):
-        self.now = name
-        self._event("begins")
-
-    def step(self, done, **numbers):
-        self._event(done)
-
-    def message(self, text):
-        self._event(text)
-
-    def _event(self, what):
-        if (self.now, what) not in self.seen:
-            self.seen.add((self.now, what))
-            raise Interrupted
-
-
 @pytest.mark.parametrize("name", METHODS)
-def test_resumed_run_gives_the_same_record(perform, finished, name, tmp_path):
+def test_resumed_run_gives_the_same_record(perform, finished, through_interruptions, name, tmp_path):
     """Interrupted at every event of a run, one after the other, always in the same work folder."""
-    seen = set()
-    while True:
-        try:
-            record, scores = perform(name, 0, tmp_path, Interrupting(seen))
-            break
-        except Interrupted:
-            assert len(seen) < 100
-    assert len(seen) >= (0 if name in UNSCORED else 2 if name in UNTRAINED else 4)
+    (record, scores), events = through_interruptions(lambda progress: perform(name, 0, tmp_path, progress), most=100)
+    assert events >= EVENTS.get(name, 5)
     assert lasting(record) == lasting(finished(name)[0])
     pd.testing.assert_frame_equal(scores, finished(name)[1], check_exact=True)
 

@@ -10,12 +10,13 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task, run
 from senas_bench.methods import METHODS, darts
-from senas_bench.methods.darts import Darts, Mixture, unrolled_gradient
+from senas_bench.methods.darts import Darts, second_order, unrolled_gradient
+from senas_bench.methods.task import Task
 from senas_bench.networks import NB201Network
 from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_from_str
 from senas_bench.training import loop
-from senas_bench.training.bilevel import Alphas
+from senas_bench.training.bilevel import Alphas, LearningAlphas, first_order
 from senas_bench.training.loop import make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
 
@@ -168,7 +169,7 @@ def test_first_order_step_is_adams_on_the_validation_gradient():
     x, y = batch(11)
     (expected,) = torch.autograd.grad(F.cross_entropy(network(x, torch.softmax(logits, 1)), y), logits)
     twin.apply(expected)
-    counts = Mixture(alphas, False).step(network, batch(1), make_optimizer(network, RECIPE), None)
+    counts = LearningAlphas(alphas).step(network, batch(1), make_optimizer(network, RECIPE), None)
     torch.testing.assert_close(alphas.logits, twin.logits, rtol=0, atol=1e-12)
     assert counts == {"images_trained": 16, "forward_paths": 5, "backward_paths": 5}
 
@@ -177,13 +178,13 @@ def test_second_order_step_is_adams_on_the_unrolled_gradient():
     network = a_network()
     (alphas, optimizer), (twin, _) = moved(network, 2, 0.1), moved(a_network(), 2, 0.1)
     twin.apply(unrolled_gradient(twin, network, batch(1), batch(11), optimizer))
-    counts = Mixture(alphas, True).step(network, batch(1), optimizer, None)
+    counts = LearningAlphas(alphas, second_order).step(network, batch(1), optimizer, None)
     assert torch.equal(alphas.logits, twin.logits)
     assert counts == {"images_trained": 16, "forward_paths": 20, "backward_paths": 20}
 
 
-@pytest.mark.parametrize("second_order", [False, True])
-def test_a_step_of_the_logits_leaves_the_weights_as_they_are(second_order):
+@pytest.mark.parametrize("gradient", [first_order, second_order])
+def test_a_step_of_the_logits_leaves_the_weights_as_they_are(gradient):
     """To the bit, and with their momentum and gradients; in single precision, where adding back would show."""
     network = a_network(torch.float32)
     alphas, optimizer = moved(network, 2, 0.1, torch.float32)
@@ -192,7 +193,7 @@ def test_a_step_of_the_logits_leaves_the_weights_as_they_are(second_order):
     weights = [weight.detach().clone() for weight in network.parameters()]
     momenta = [optimizer.state[weight]["momentum_buffer"].clone() for weight in network.parameters()]
     logits = alphas.logits.detach().clone()
-    Mixture(alphas, second_order).step(network, batch(1, torch.float32), optimizer, None)
+    LearningAlphas(alphas, gradient).step(network, batch(1, torch.float32), optimizer, None)
     assert (alphas.logits != logits).all()
     for weight, before, momentum in zip(network.parameters(), weights, momenta, strict=True):
         assert torch.equal(weight, before)
@@ -200,8 +201,8 @@ def test_a_step_of_the_logits_leaves_the_weights_as_they_are(second_order):
         assert torch.equal(weight.grad, torch.full_like(weight, 3.0))
 
 
-@pytest.mark.parametrize("second_order", [False, True])
-def test_a_step_of_the_weights_leaves_the_logits_as_they_are(second_order):
+@pytest.mark.parametrize("gradient", [first_order, second_order])
+def test_a_step_of_the_weights_leaves_the_logits_as_they_are(gradient):
     """Training without the hook: paths of the mixture alone."""
     network, alphas = a_network(torch.float32), some_alphas(torch.float32)
     before, logits = [weight.detach().clone() for weight in network.parameters()], alphas.logits.detach().clone()
@@ -209,7 +210,7 @@ def test_a_step_of_the_weights_leaves_the_logits_as_they_are(second_order):
         network,
         Batches([1, 2], torch.float32),
         RECIPE,
-        Mixture(alphas, second_order).sample,
+        alphas.mixture,
         epochs=1,
         rng=np.random.default_rng(0),
         generator=torch.Generator(),
@@ -219,8 +220,8 @@ def test_a_step_of_the_weights_leaves_the_logits_as_they_are(second_order):
     assert result.counts["forward_paths"] == 2 * 5
 
 
-@pytest.mark.parametrize("second_order", [False, True])
-def test_passes_and_images_are_counted_as_run(second_order, monkeypatch):
+@pytest.mark.parametrize("gradient", [first_order, second_order])
+def test_passes_and_images_are_counted_as_run(gradient, monkeypatch):
     """A training of one epoch, against a count of what the network was asked and with which images."""
     seen, forward = [], NB201Network.forward
 
@@ -230,12 +231,12 @@ def test_passes_and_images_are_counted_as_run(second_order, monkeypatch):
 
     monkeypatch.setattr(NB201Network, "forward", watched)
     first, second = (Batches(seeds, torch.float32) for seeds in ([1, 2, 3], [11, 12, 13]))
-    mixture = Mixture(some_alphas(torch.float32), second_order)
+    mixture = LearningAlphas(some_alphas(torch.float32), gradient)
     result = train(
         a_network(torch.float32),
         first,
         RECIPE,
-        mixture.sample,
+        mixture.alphas.mixture,
         epochs=1,
         rng=np.random.default_rng(0),
         generator=torch.Generator(),
@@ -244,7 +245,7 @@ def test_passes_and_images_are_counted_as_run(second_order, monkeypatch):
     mine, theirs = ([float(x.sum()) for x, _ in loader.batches] for loader in (first, second))
     expected = []
     for weight_batch, arch_batch in zip(mine, theirs, strict=True):
-        of_logits = [weight_batch, arch_batch, weight_batch, weight_batch] if second_order else [arch_batch]
+        of_logits = [weight_batch, arch_batch, weight_batch, weight_batch] if gradient is second_order else [arch_batch]
         expected += [(images, True) for images in of_logits] + [(weight_batch, False)]
     assert seen == expected
     assert result.counts == {
@@ -270,9 +271,9 @@ STEPS = (1797 - 400) // 2 // 256
 @pytest.fixture
 def methods(monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    for second_order in (False, True):
-        method = Darts(second_order=second_order, arch_lr=0.05)
-        monkeypatch.setitem(METHODS, f"darts-v{1 + second_order}", method)
+    for second in (False, True):
+        method = Darts(second_order=second, arch_lr=0.05)
+        monkeypatch.setitem(METHODS, f"darts-v{1 + second}", method)
 
 
 def a_run(method, folder, progress=None, seed=0):
@@ -333,14 +334,14 @@ def test_a_resumed_run_gives_the_same_record(methods, tmp_path):
 
 
 def test_weights_and_logits_learn_on_different_images(methods, tmp_path, monkeypatch):
-    seen, halved = [], darts.halved
+    seen, fresh = [], Task.alphas
 
-    def watched(*arguments):
-        alphas, first = halved(*arguments)
+    def watched(*arguments, **settings):
+        alphas, first = fresh(*arguments, **settings)
         seen.append((first._labels.data_ptr(), alphas.loader._labels.data_ptr(), len(first), len(alphas.loader)))
         return alphas, first
 
-    monkeypatch.setattr(darts, "halved", watched)
+    monkeypatch.setattr(Task, "alphas", watched)
     a_run("darts-v1", tmp_path)
     ((weights, logits, steps, arch_steps),) = seen
     assert logits - weights == (1797 - 400) // 2 * 8  # bytes of an int64 label

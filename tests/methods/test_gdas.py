@@ -16,7 +16,7 @@ from senas_bench.networks.nasbench201 import Cell
 from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_from_str, prune_arch
 from senas_bench.training import loop
-from senas_bench.training.bilevel import Alphas
+from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.loop import make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
 
@@ -52,9 +52,13 @@ def some_paths(space=NB201, spread: float = 1.0, tau: float = 2.0, **settings) -
     alphas = Alphas(space, Batches([11, 12, 13]), torch.Generator().manual_seed(0), **settings)
     alphas.logits.data = spread * torch.randn(6, 5, generator=torch.Generator().manual_seed(4))
     paths = GumbelPaths(alphas, 10.0, 0.1)
-    paths.begin_epoch(0.0, torch.Generator())
+    alphas.begin_epoch(torch.Generator())
     paths.tau = tau
     return paths
+
+
+def learning(paths: GumbelPaths) -> LearningAlphas:
+    return LearningAlphas(paths.alphas, paths.gradient, paths.begin_epoch)
 
 
 def soft_weights(paths, noise) -> np.ndarray:
@@ -138,7 +142,7 @@ def test_gradient_of_a_step_is_that_of_the_sampled_operators_through_the_soft_we
         expected = soft * (slopes - (soft * slopes).sum(1, keepdims=True)) / paths.tau
         given = []
         paths.alphas.apply = given.append
-        paths.step(network, batch(1), make_optimizer(network, RECIPE), np.random.default_rng(seed))
+        learning(paths).step(network, batch(1), make_optimizer(network, RECIPE), np.random.default_rng(seed))
         np.testing.assert_allclose(given[0].numpy(), expected, rtol=1e-3, atol=1e-7)
         moves.append(np.abs(expected).max())
     assert min(moves) > 1e-3
@@ -160,7 +164,7 @@ def test_a_step_of_the_logits_leaves_the_weights_as_they_are():
     network, paths = a_network(), some_paths()
     before, logits = [w.detach().clone() for w in network.parameters()], paths.alphas.logits.detach().clone()
     optimizer = make_optimizer(network, RECIPE)
-    counts = paths.step(network, batch(1), optimizer, np.random.default_rng(0))
+    counts = learning(paths).step(network, batch(1), optimizer, np.random.default_rng(0))
     assert counts == {"images_trained": 16, "forward_paths": 1, "backward_paths": 1}
     assert all(torch.equal(weight, old) for weight, old in zip(network.parameters(), before, strict=True))
     assert all(weight.grad is None for weight in network.parameters())
@@ -170,7 +174,7 @@ def test_a_step_of_the_logits_leaves_the_weights_as_they_are():
 def test_a_path_that_leads_nowhere_moves_the_logits_by_their_decay_alone():
     """The loss does not depend on any logit, which must not be an error."""
     network, paths, twin = a_network(), some_paths(), some_paths()
-    paths.step(network, batch(1), make_optimizer(network, RECIPE), always((NONE,) * 6))
+    learning(paths).step(network, batch(1), make_optimizer(network, RECIPE), always((NONE,) * 6))
     twin.alphas.apply(torch.zeros(6, 5))
     assert torch.equal(paths.alphas.logits, twin.alphas.logits)
 
@@ -213,7 +217,7 @@ def test_temperature_is_linear_in_the_epochs():
     paths = some_paths()
     taus = []
     for share in (0, 0.25, 0.5, 0.75, 1):
-        paths.begin_epoch(share, torch.Generator())
+        paths.begin_epoch(share)
         taus.append(paths.tau)
     assert taus == pytest.approx([10, 7.525, 5.05, 2.575, 0.1])
 
@@ -229,7 +233,7 @@ def test_temperature_of_a_training(monkeypatch):
     monkeypatch.setattr(GumbelPaths, "draw", watched)
     paths = some_paths()
     rng, generator = np.random.default_rng(0), torch.Generator()
-    arguments = {"epochs": 4, "rng": rng, "generator": generator, "architecture": paths}
+    arguments = {"epochs": 4, "rng": rng, "generator": generator, "architecture": learning(paths)}
     result = train(a_network(), Batches([1, 2, 3]), RECIPE, paths.sample, **arguments)
     assert taus == pytest.approx([10] * 6 + [7.525] * 6 + [5.05] * 6 + [2.575] * 6)
     assert result.counts == {
@@ -247,7 +251,7 @@ def test_only_the_sampled_operators_run():
             for op, module in choice.copies.items():
                 module.register_forward_hook(lambda *_, key=(edge, int(op)): calls.append(key))
     arch = (CONV3, CONV1, SKIP, CONV3, POOL, CONV1)
-    paths.step(network, batch(1), make_optimizer(network, RECIPE), always(arch))
+    learning(paths).step(network, batch(1), make_optimizer(network, RECIPE), always(arch))
     assert sorted(calls) == sorted([(0, CONV3), (1, CONV1), (3, CONV3), (5, CONV1)] * 3)
 
 

@@ -8,13 +8,12 @@ import torch
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
-from senas_bench.methods import setn
 from senas_bench.methods.setn import Setn, top_archs
 from senas_bench.methods.task import Task
 from senas_bench.networks import NB201Network
 from senas_bench.spaces import NB201, SearchSpace
 from senas_bench.spaces.nasbench201 import prune_arch
-from senas_bench.training.bilevel import Alphas
+from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import UniformPath
 
@@ -48,7 +47,7 @@ def trainings(monkeypatch):
 
 def spread(task: Task) -> Alphas:
     """Alphas that are far from uniform, in place of the method's."""
-    alphas, _ = setn.halved(task, 3e-4, (0.5, 0.999), 1e-3)
+    alphas, _ = task.alphas(NB201, "alphas", lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
     with torch.no_grad():
         alphas.logits[:, 0] = 20
     return alphas
@@ -57,7 +56,7 @@ def spread(task: Task) -> Alphas:
 def test_weights_learn_on_uniform_archs_whatever_the_alphas_are(tmp_path, trainings, monkeypatch):
     task, paths, forward = a_task(tmp_path, batch=32, epochs=3), [], NB201Network.forward
     alphas = spread(task)
-    monkeypatch.setattr(setn, "halved", lambda task, *settings: (alphas, task.loaders.train.halves()[0]))
+    monkeypatch.setattr(Task, "alphas", lambda task, *_, **settings: (alphas, task.loaders.train.halves()[0]))
 
     def watched(self, x, path, cache=None):
         if torch.is_grad_enabled():
@@ -94,7 +93,7 @@ def test_alphas_move_and_the_weights_do_not_when_only_alphas_step(tmp_path, trai
     after = dict(trainings[0]["network"].named_parameters())
     assert before.keys() == after.keys()
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
-    start, _ = setn.halved(task, 3e-4, (0.5, 0.999), 1e-3)
+    start, _ = task.alphas(NB201, "alphas", lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
     assert (trainings[0]["architecture"].alphas.logits != start.logits).all()
 
 
@@ -167,8 +166,8 @@ def test_the_first_of_the_top_archs_has_the_best_operator_everywhere():
 def test_picks_among_the_most_probable_and_ranks_by_probability(tmp_path, asked, n):
     task = replace(a_task(tmp_path), candidates=asked)
     output = Setn(arch_lr=0.1)(task)
-    alphas, first = setn.halved(task, 0.1, (0.5, 0.999), 1e-3)
-    architecture = setn.Mixture(alphas, second_order=False)
+    alphas, first = task.alphas(NB201, "alphas", lr=0.1, betas=(0.5, 0.999), weight_decay=1e-3)
+    architecture = LearningAlphas(alphas)
     task.train(  # loads the finished phase
         task.build(NB201), NB201, None, phase="train", epochs=2, architecture=architecture, loader=first
     )

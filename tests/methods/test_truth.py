@@ -211,13 +211,27 @@ def test_no_other_method_gets_a_trainer(benchmark_table, tmp_path, monkeypatch):
     assert seen == [None]
 
 
-def test_the_published_numbers_come_out(shared):
-    """NAS-Bench-201 (table 5 of its paper), 12,000 s: R-EA 93.92 +- .30 and random search 93.70 +- .36 on test."""
+def test_random_search_picks_what_order_statistics_say(shared):
+    """The best of n random archs by 12-epoch validation has the i-th of m with probability (i/m)^n - ((i-1)/m)^n."""
     path = shared / "nb201" / "nb201_accuracies.parquet"
     trainer, truth = load_trainer(path, "cifar10"), load_ground_truth(path)
-    for search, published in ((RegularizedEvolution(), 93.92), (TruthRandomSearch(), 93.70)):
-        outputs = [search(Bare(lambda arch, _: trainer(arch), seed)) for seed in range(40)]
-        picks = [arch_to_str(output.pick) for output in outputs]
-        accuracies = truth.accuracy(Query("cifar10", "test", 200, "mean"), picks)
-        assert accuracies.mean() == pytest.approx(published, abs=0.2)
-        assert 85 < np.mean([output.history[-1]["trainings"] for output in outputs]) < 120
+    archs = truth.arch_strs
+    test = truth.accuracy(Query("cifar10", "test", 200, "mean"), archs)
+    ranked = test[np.argsort(truth.accuracy(Query("cifar10", "val", 12, "mean"), archs), kind="stable")]
+    outputs = [TruthRandomSearch()(Bare(lambda arch, _: trainer(arch), seed)) for seed in range(40)]
+    trainings = np.mean([output.history[-1]["trainings"] for output in outputs])
+    below = (np.arange(len(archs) + 1) / len(archs)) ** trainings
+    expected = float(np.diff(below) @ ranked)
+    picks = truth.accuracy(Query("cifar10", "test", 200, "mean"), [arch_to_str(output.pick) for output in outputs])
+    assert abs(picks.mean() - expected) < 3 * picks.std() / np.sqrt(40)
+
+
+def test_evolution_beats_random_search_on_the_benchmark(shared):
+    """At the same 12,000 s, as the benchmark's paper reports."""
+    path = shared / "nb201" / "nb201_accuracies.parquet"
+    trainer, truth = load_trainer(path, "cifar10"), load_ground_truth(path)
+    means = []
+    for search in (RegularizedEvolution(), TruthRandomSearch()):
+        picks = [arch_to_str(search(Bare(lambda arch, _: trainer(arch), seed)).pick) for seed in range(40)]
+        means.append(truth.accuracy(Query("cifar10", "test", 200, "mean"), picks).mean())
+    assert means[0] > means[1]

@@ -156,48 +156,23 @@ def test_work_is_booked_exactly(trained, tmp_path, monkeypatch, name, stage):
     assert task.budget.counts["report"] == dict.fromkeys(COUNTERS, 0)
 
 
-class Interrupted(Exception):
-    pass
-
-
-class Interrupting(SilentProgress):
-    """Fails at the first event that no earlier attempt has seen, and lets the seen ones pass."""
-
-    def __init__(self, seen: set) -> None:
-        self.seen = seen
-        self.now = None
-
-    def stage(self, name, total):
-        self.now = name
-        self._event("begins")
-
-    def step(self, done, **numbers):
-        self._event(done)
-
-    def _event(self, what):
-        if (self.now, what) not in self.seen:
-            self.seen.add((self.now, what))
-            raise Interrupted
-
-
 @every_criterion
-def test_resumed_it_gives_the_same(scored, trained, tmp_path, tmp_path_factory, name):
+def test_resumed_it_gives_the_same(scored, trained, through_interruptions, tmp_path, tmp_path_factory, name):
     """Interrupted at every event, one after the other, always in the same work folder."""
-    seen, network = set(), trained["expanded"].network
+    network = trained["expanded"].network
     before = copy.deepcopy(network.state_dict())
-    while True:
-        task = a_task(tmp_path, progress=Interrupting(seen))
-        try:
-            output = quick(name)(trained["expanded"], task)
-            break
-        except Interrupted:
-            assert len(seen) < 20
-            assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
-    assert len(seen) == {"magnitude": 1 + EPOCHS, "random": 0, "angle": 0}.get(name, 2)
+
+    def attempt(progress):
+        assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+        task = a_task(tmp_path, progress=progress)
+        return quick(name)(trained["expanded"], task), task.budget.counts
+
+    (output, counts), events = through_interruptions(attempt, most=20)
+    assert events == {"magnitude": 1 + EPOCHS, "random": 0, "angle": 0}.get(name, 2)
     assert output == scored(name, "expanded")
     uninterrupted = a_task(tmp_path_factory.mktemp("fresh"))
     quick(name)(trained["expanded"], uninterrupted)
-    assert task.budget.counts == uninterrupted.budget.counts
+    assert counts == uninterrupted.budget.counts
 
 
 @every_criterion

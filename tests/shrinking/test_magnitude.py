@@ -13,7 +13,7 @@ from senas_bench.methods.task import Task, Trained
 from senas_bench.networks import NB201Network
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.spaces import NB201
-from senas_bench.training.bilevel import Alphas, FirstOrder
+from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.loop import Training, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.snapshots import Snapshots
@@ -38,13 +38,13 @@ def a_network() -> NB201Network:
     return NB201Network(SPACE, channels=2, cells=1, in_channels=1, num_classes=3).train()
 
 
-def mixture_over(loader, **arguments) -> FirstOrder:
-    mixture = FirstOrder(Alphas(SPACE, loader, torch.Generator().manual_seed(3), **arguments))
+def mixture_over(loader, **arguments) -> LearningAlphas:
+    mixture = LearningAlphas(Alphas(SPACE, loader, torch.Generator().manual_seed(3), **arguments))
     mixture.begin_epoch(0.0, torch.Generator())
     return mixture
 
 
-def alpha_step(network, mixture: FirstOrder):
+def alpha_step(network, mixture: LearningAlphas):
     recipe = TrainingRecipe()
     return mixture.step(network, Batches(1).batch, make_optimizer(network, recipe), np.random.default_rng(0))
 
@@ -104,7 +104,7 @@ def test_nothing_to_learn_is_no_error():
     """None on every edge into the output: the loss does not depend on the logits."""
     space = replace(NB201, candidates=((2, 3), (1, 3), (2, 3), (0,), (0,), (0,)))
     network = NB201Network(space, channels=2, cells=1, in_channels=1, num_classes=3).train()
-    mixture = FirstOrder(Alphas(space, Batches(2), torch.Generator().manual_seed(0), weight_decay=0.0))
+    mixture = LearningAlphas(Alphas(space, Batches(2), torch.Generator().manual_seed(0), weight_decay=0.0))
     mixture.begin_epoch(0.0, torch.Generator())
     before = mixture.alphas.logits.detach().clone()
     alpha_step(network, mixture)

@@ -56,6 +56,14 @@ def test_mean_of_one_snapshot_shares_no_memory_with_it():
     torch.testing.assert_close(snapshots.mean["0.weight"], first["0.weight"] + 0.5)
 
 
+def test_a_file_with_snapshots_gives_their_mean_to_one_that_keeps_none():
+    kept, _ = taken(3, True)
+    again = Snapshots(False)
+    again.load(kept.tensors(), kept.count)
+    assert again.states == [] and again.count == 3
+    assert all(torch.equal(again.mean[name], value) for name, value in kept.mean.items())
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_flat_form_round_trips(keep):
     snapshots, _ = taken(3, keep)
