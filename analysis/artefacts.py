@@ -1,12 +1,17 @@
-"""What `reproduce` can make: for each artefact, the runs it needs and the function that renders them."""
+"""What `reproduce` can make: for each artefact, the runs it needs, and the functions that render and draw it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from .figures import house_style
 from .formats import Table
 from .tables import TABLE3_METHODS, render_table3
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -18,12 +23,19 @@ class Artefact:
         title: One line for people.
         methods: Methods run by default, in row order.
         render: `(records, scores, truth, *, no_timing, methods) -> Table`; see `tables.render_table3`.
+        draw: Makes the figure of a rendered table; None for a table that has none.
     """
 
     name: str
     title: str
     methods: tuple[str, ...]
     render: Callable[..., Table]
+    draw: Callable[[Table], Figure] | None = None
+
+    def figure(self, table: Table) -> Figure | None:
+        """The figure of a rendered table, in the style of this project."""
+        with house_style():
+            return self.draw(table) if self.draw else None
 
 
 ARTEFACTS = {

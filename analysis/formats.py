@@ -1,4 +1,4 @@
-"""How a rendered artefact is written: csv, md, tex, json, and text for a terminal."""
+"""How a rendered artefact is written: csv, parquet, md, tex, json, and text for a terminal."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import csv
 import io
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from senas_bench.files import atomic_write
+
 from . import paper
-
-if TYPE_CHECKING:
-    pass
-
 
 PAPER = f"The paper's own numbers ({paper.SOURCE})"
 
@@ -30,36 +28,39 @@ class Table:
         name: File stem, such as `table3`.
         frame: Rows as a reader sees them: every cell a string.
         notes: Sentences a reader needs to judge the rows.
-        paper: The paper's own rows as numbers, each labelled as the paper's.
         meta: JSON values: title, preset, ground truth, seeds, ... and `rows`, the same rows as numbers (accuracy and
-            regret in percent, counts per run), each with `per_seed`.
+            regret in percent, counts per run), each with `per_seed` or another list behind them.
+        paper: The paper's own rows as numbers, each labelled as the paper's; none where it prints no numbers.
+        paper_frame: The same as a reader sees them.
     """
 
     name: str
     frame: pd.DataFrame
     notes: tuple[str, ...]
-    paper: pd.DataFrame
     meta: Mapping[str, Any]
+    paper: pd.DataFrame = field(default_factory=pd.DataFrame)
+    paper_frame: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def write(table: Table, folder: Path) -> list[Path]:
-    """Write `tables/<name>.{csv,md,tex,json}` under a results folder; equal tables give equal bytes.
+    """Write `tables/<name>.{csv,md,tex,json,parquet}` under a results folder; equal tables give equal bytes.
 
-    csv and json hold numbers rounded to 6 decimals (json also per seed), md and tex what a reader sees.
+    csv, parquet and json hold numbers rounded to 6 decimals (json also per seed), md and tex what a reader sees.
     """
     target = Path(folder) / "tables"
     target.mkdir(parents=True, exist_ok=True)
     paths = []
-    for suffix, render in (("csv", _to_csv), ("md", _to_md), ("tex", _to_tex), ("json", to_json)):
+    for suffix, render in _FORMATS.items():
         paths.append(target / f"{table.name}.{suffix}")
-        paths[-1].write_bytes(render(table).encode())
+        atomic_write(paths[-1], render(table))
     return paths
 
 
 def to_text(table: Table, width: int = 120) -> str:
     """The table for a terminal: plain, aligned; columns that do not fit go into further blocks."""
     parts = [table.meta["title"], *_blocks(table.frame, width)]
-    parts += [f"{PAPER}:", *_blocks(_paper_display(table.paper), width)]
+    if not table.paper_frame.empty:
+        parts += [f"{PAPER}:", *_blocks(table.paper_frame, width)]
     notes = "\n".join(textwrap.fill(note, width, initial_indent="- ", subsequent_indent="  ") for note in table.notes)
     return "\n\n".join([*parts, notes]) + "\n"
 
@@ -86,14 +87,6 @@ def _aligned_lines(frame: pd.DataFrame, names: list[str], widths: Mapping[str, i
     ]
 
 
-def _paper_display(frame: pd.DataFrame) -> pd.DataFrame:
-    records = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    columns = {"method": [row["method"] for row in records]}
-    columns["time s"] = [fixed(row["search_seconds"], 1) for row in records]
-    columns |= {heading(name): [plus_minus(row, name, 2) for row in records] for name in paper.COLUMNS}
-    return pd.DataFrame(columns)
-
-
 def to_json(table: Table) -> str:
     """The text of `tables/<name>.json`: `meta` with the `paper` rows and `notes`."""
     rows = table.paper.astype(object).where(table.paper.notna(), None).to_dict("records")
@@ -110,33 +103,53 @@ def _rounded(value: Any) -> Any:
     return round(float(value), 6) + 0.0 if isinstance(value, float) else value
 
 
+def _columns(table: Table) -> list[str]:
+    """Keys of the rows that hold one value, in order."""
+    names = dict.fromkeys(name for row in table.meta["rows"] for name in row)
+    return [name for name in names if not any(isinstance(row.get(name), list) for row in table.meta["rows"])]
+
+
 def _to_csv(table: Table) -> str:
     out = io.StringIO()
-    names = [name for name in table.meta["rows"][0] if name != "per_seed"]
+    names = _columns(table)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
     for row in table.meta["rows"]:
-        cells = [_rounded(row[name]) for name in names]
+        cells = [_rounded(row.get(name)) for name in names]
         writer.writerow(["" if cell is None else f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
     return out.getvalue()
 
 
+def _to_parquet(table: Table) -> bytes:
+    """The rows of the csv with their types; the same rows give the same bytes under the same pyarrow."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{name: _rounded(row.get(name)) for name in _columns(table)} for row in table.meta["rows"]]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd", store_schema=False)
+    return sink.getvalue().to_pybytes()
+
+
 def _to_md(table: Table) -> str:
-    blocks = [f"# {table.meta['title']}", _md_rows(table.frame), f"{PAPER}:"]
-    blocks += [_md_rows(_paper_display(table.paper)), "\n".join(f"- {note}" for note in table.notes)]
-    return "\n\n".join(blocks) + "\n"
+    blocks = [f"# {table.meta['title']}", md_rows(table.frame)]
+    if not table.paper_frame.empty:
+        blocks += [f"{PAPER}:", md_rows(table.paper_frame)]
+    return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in table.notes)]) + "\n"
 
 
-def _md_rows(frame: pd.DataFrame) -> str:
+def md_rows(frame: pd.DataFrame) -> str:
+    """A frame of strings as a Markdown table, the first column left-aligned."""
     rows = [list(frame.columns), ["---"] + ["---:"] * (len(frame.columns) - 1), *frame.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
 
 
 def _to_tex(table: Table) -> str:
-    blocks = [f"% {table.meta['title']}", _tex_rows(table.frame), f"\\paragraph{{{tex_escape(PAPER)}}}"]
+    blocks = [f"% {table.meta['title']}", _tex_rows(table.frame)]
+    if not table.paper_frame.empty:
+        blocks += [f"\\paragraph{{{tex_escape(PAPER)}}}", _tex_rows(table.paper_frame)]
     notes = "\n".join(f"\\item {tex_escape(note)}" for note in table.notes)
-    blocks += [_tex_rows(_paper_display(table.paper)), f"\\begin{{itemize}}\n{notes}\n\\end{{itemize}}"]
-    return "\n".join(blocks) + "\n"
+    return "\n".join([*blocks, f"\\begin{{itemize}}\n{notes}\n\\end{{itemize}}"]) + "\n"
 
 
 def _tex_rows(frame: pd.DataFrame) -> str:
@@ -152,6 +165,15 @@ _TEX = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "–": "--"}
 )
+
+
+_FORMATS: Mapping[str, Callable[[Table], bytes]] = {
+    "csv": lambda table: _to_csv(table).encode(),
+    "md": lambda table: _to_md(table).encode(),
+    "tex": lambda table: _to_tex(table).encode(),
+    "json": lambda table: to_json(table).encode(),
+    "parquet": _to_parquet,
+}
 
 
 def tex_escape(text: str) -> str:

@@ -9,17 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from senas_bench.experiments.spec import RunRecord, canonical_json
+from senas_bench.experiments.spec import RunRecord
 
 from . import correlation, paper
 from .formats import Table, count_cell, fixed, heading, interval_cell, listed, plus_minus, span, words
+from .join import (
+    accuracy_queries,
+    by_method,
+    final_rankings,
+    one_setting,
+    primary_column,
+    run_key,
+    setting_meta,
+    setting_notes,
+)
 from .statistics import MIN_ARCHS, MIN_PAIRS, defined, mean_tau_interval, over_seeds, sign_flip
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query
 
-EPOCHS = 200
-"""Tables read the truth after 200 epochs; 12-epoch accuracy never enters them."""
 TABLE3_METHODS = (
     "random",
     "params",
@@ -73,23 +81,24 @@ def render_table3(
         ValueError: No records, settings that may not share a table, a method and seed twice, or a truth without
             200-epoch accuracy.
     """
-    setting = _one_setting(records)
-    groups = _by_method(records, methods)
+    setting = one_setting(records)
+    groups = by_method(records, methods, TABLE3_METHODS)
     scored = [record for group in groups.values() for record in group if record.scores_sha256]
-    join = _Join(truth, _queries(truth), {_key(record): _final_rankings(scores(record)) for record in scored})
+    join = _Join(truth, accuracy_queries(truth), {run_key(record): final_rankings(scores(record)) for record in scored})
     runs = {method: [_facts(record, join, no_timing) for record in group] for method, group in groups.items()}
     rows = [_row(method, facts, join) for method, facts in runs.items()]
     meta = {
         "title": "Table 3: searching on NAS-Bench-201",
-        **setting,
-        "ground_truth": truth.name,
-        "ground_truth_sha256": truth.sha256,
-        "seeds": sorted({run["seed"] for facts in runs.values() for run in facts}),
+        **setting_meta(setting, truth, [run["seed"] for facts in runs.values() for run in facts]),
         "rows": [*rows, _optimal(join, rows[0])],
     }
-    notes = [*_setting_notes(meta, join), *_ranking_notes(rows, join), *_gap_notes(runs, meta["seeds"], methods, join)]
+    notes = setting_notes(meta, [row["n"] for row in rows], [join.primary]) + _meaning_notes(join)
+    notes += [*_ranking_notes(rows, join), *_gap_notes(runs, meta["seeds"], methods, join)]
     notes += [*_cost_notes(runs, no_timing), *_verdicts(runs, join), *paper.TABLE3_NOTES]
-    return Table("table3", _display(meta["rows"], join, no_timing), tuple(notes), paper.table3(), meta)
+    numbers = paper.table3()
+    return Table(
+        "table3", _display(meta["rows"], join, no_timing), tuple(notes), meta, numbers, _paper_display(numbers)
+    )
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class _Join:
     @property
     def primary(self) -> str:
         """The column that regret and correlations refer to."""
-        return "cifar10_test" if "cifar10_test" in self.queries else next(iter(self.queries))
+        return primary_column(self.queries)
 
     @property
     def whole(self) -> str:
@@ -112,77 +121,6 @@ class _Join:
 
     def accuracy(self, archs: Iterable[str]) -> np.ndarray:
         return np.asarray(self.truth.accuracy(self.queries[self.primary], list(archs)))
-
-
-def _key(record: RunRecord) -> tuple[str, int]:
-    return record.spec.method, record.spec.seed
-
-
-def _one_setting(records: Sequence[RunRecord]) -> dict[str, str]:
-    if not records:
-        raise ValueError("no finished runs to put in a table; run `senas-bench reproduce table3` first")
-    fields = {"preset": "preset", "space": "space", "images": "dataset", "data_id": "data_id", "device": "device"}
-    for field in fields.values():
-        values = sorted({getattr(record.spec, field) for record in records})
-        if len(values) > 1:
-            raise ValueError(f"runs with {field} {' and '.join(values)} never share a table; give the runs of one")
-    if len({canonical_json(record.spec.settings.get("preset")) for record in records}) > 1:
-        raise ValueError(f"runs with different sizes of preset {records[0].spec.preset}; give the runs of one version")
-    return {name: getattr(records[0].spec, field) for name, field in fields.items()}
-
-
-def _by_method(records: Sequence[RunRecord], methods: Sequence[str] | None) -> dict[str, list[RunRecord]]:
-    """Records per method in row order, by seed."""
-    found = {record.spec.method for record in records}
-    groups = {}
-    for method in methods or (*TABLE3_METHODS, *sorted(found - set(TABLE3_METHODS))):
-        group = sorted((r for r in records if r.spec.method == method), key=_key)
-        if len(set(map(_key, group))) < len(group):
-            raise ValueError(f"method {method} has two runs of one seed; give one record per method and seed")
-        if len({canonical_json(r.spec.settings) for r in group}) > 1:
-            raise ValueError(f"method {method} has runs with different settings; give the runs of one")
-        if group:
-            groups[method] = group
-    if not groups:
-        raise ValueError(f"no runs of {', '.join(methods or ())}; there are runs of: {', '.join(sorted(found))}")
-    return groups
-
-
-def _queries(truth: GroundTruth) -> dict[str, Query]:
-    """The truth's seed-mean 200-epoch queries by column, the paper's columns first."""
-    queries = {f"{q.dataset}_{q.split}": q for q in truth.queries() if q.epochs == EPOCHS and q.seeds == "mean"}
-    if not queries:
-        raise ValueError(f"ground truth {truth.name} has no mean {EPOCHS}-epoch accuracy; import a table that has")
-    return {c: queries[c] for c in (*paper.COLUMNS, *sorted(set(queries) - set(paper.COLUMNS))) if c in queries}
-
-
-def _final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """The last ranking of each set: rank scores, higher is better, indexed by arch string."""
-    rankings = {}
-    for name, group in table[table["epoch"] == table["epoch"].max()].groupby("set", observed=True):
-        last = group[group["stage"] == group["stage"].max()]
-        if last["arch_str"].duplicated().any():
-            raise ValueError(f"the last `{name}` ranking of a run holds an arch twice; remove that run and repeat it")
-        if len(last) > 1:
-            ranks = correlation.tiered(last["tier"].to_numpy(), last["score"].to_numpy())
-            rankings[str(name)] = pd.Series(ranks, index=last["arch_str"].to_numpy())
-    return rankings
-
-
-def final_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """The widest final ranking of a run's score table: `full`, else `sample`, else `current`.
-
-    Returns:
-        `arch_str` and `score`, best first. The score is a rank, higher is better: it joins tiers and scores.
-
-    Raises:
-        ValueError: The run ends without a ranking of at least 2 archs.
-    """
-    rankings = _final_rankings(table)
-    widest = next((rankings[name] for name in ("full", "sample", "current") if name in rankings), None)
-    if widest is None:
-        raise ValueError("the run ends without a ranking of at least 2 archs; choose a method that ranks")
-    return widest.sort_values(ascending=False, kind="stable").rename_axis("arch_str").reset_index(name="score")
 
 
 def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
@@ -196,7 +134,7 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
     facts |= {column: float(join.truth.accuracy(query, [record.pick])[0]) for column, query in join.queries.items()}
     facts["regret"] = float(join.truth.best(join.queries[join.primary])[1]) - facts[join.primary]
     facts |= dict.fromkeys(("n_full", "n_current", *RANKINGS))
-    rankings = join.rankings.get(_key(record), {})
+    rankings = join.rankings.get(run_key(record), {})
     if (ranking := rankings.get(join.whole)) is not None:
         ranks, accuracy = ranking.to_numpy(), join.accuracy(ranking.index)
         facts |= {"n_full": len(ranks), "tau_full": correlation.kendall_tau(ranks, accuracy)}
@@ -252,20 +190,11 @@ def _optimal(join: _Join, like: Mapping[str, Any]) -> dict[str, Any]:
     return row | {f"{column}_mean": float(join.truth.best(query)[1]) for column, query in join.queries.items()}
 
 
-def _setting_notes(meta: Mapping[str, Any], join: _Join) -> list[str]:
-    counts, images = [row["n"] for row in meta["rows"][:-1]], meta["images"]
+def _meaning_notes(join: _Join) -> list[str]:
     notes = [
-        f"Preset {meta['preset']}, images {images}, space {meta['space']}, device {meta['device']}.",
-        f"Ground truth {join.truth.name} (sha256 {join.truth.sha256[:12]}): mean accuracy, {EPOCHS} epochs, percent.",
-        f"n = {span(counts)} seeds ({listed(meta['seeds'])}); ± is the standard deviation over seeds (ddof = 1).",
         f"Regret, tau and P@10 refer to {words(join.primary)}; regret is the best truth minus the pick's, in points.",
         "Optimal is read from the truth, column by column; it is not a run.",
     ]
-    if meta["preset"] != "paper":
-        notes.append(
-            f"A proxy: preset {meta['preset']} trains small networks on {images}, the truth is of full networks on "
-            f"{join.queries[join.primary].dataset}. Compare rows with each other, not with the paper's numbers."
-        )
     missing = [words(column) for column in paper.COLUMNS if column not in join.queries]
     if missing:
         notes.append(f"No truth for: {', '.join(missing)} in {join.truth.name}; those columns are left out.")
@@ -375,3 +304,11 @@ def _current(row: Mapping[str, Any]) -> str:
     cells = [plus_minus(row, "tau_current", 3), interval_cell(row, "tau_current")]
     alive = span([row["tau_current_n_min"], row["tau_current_n_max"]])
     return " ".join([cell for cell in cells if cell != "–"] + [f"({alive})"])
+
+
+def _paper_display(frame: pd.DataFrame) -> pd.DataFrame:
+    records = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    columns = {"method": [row["method"] for row in records]}
+    columns["time s"] = [fixed(row["search_seconds"], 1) for row in records]
+    columns |= {heading(name): [plus_minus(row, name, 2) for row in records] for name in paper.COLUMNS}
+    return pd.DataFrame(columns)

@@ -185,7 +185,7 @@ def rank(
     store.prepare()
     if _compute(store, specs, results, data_dir, None, "serial", 1):
         raise typer.Exit(FAILED)
-    from analysis.tables import final_scores
+    from analysis.join import final_scores
 
     scores = final_scores(store.scores(store.load(specs[0])))
     if out.suffix == ".csv":

@@ -11,7 +11,8 @@ from scipy import stats
 
 from analysis.evaluation import evaluate_ranking, read_scores
 from analysis.formats import tex_escape, to_text, write
-from analysis.tables import final_scores, render_table3, verdict
+from analysis.join import final_scores
+from analysis.tables import render_table3, verdict
 from senas_bench.errors import DataError
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
@@ -276,10 +277,13 @@ def test_write_is_deterministic(runs, truth, tmp_path):
     first = write(render_table3(runs.records, runs.scores, truth, no_timing=True), tmp_path / "a")
     slower = [replace(r, timing={"search_seconds": 99.0}, provenance={"host": "b"}) for r in reversed(runs.records)]
     second = write(render_table3(slower, runs.scores, truth, no_timing=True), tmp_path / "b")
-    assert [path.name for path in first] == ["table3.csv", "table3.md", "table3.tex", "table3.json"]
+    assert [path.name for path in first] == [
+        *("table3.csv", "table3.md", "table3.tex", "table3.json", "table3.parquet")
+    ]
     assert all(path.parent == tmp_path / "a" / "tables" for path in first)
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    assert not any(b"\r" in path.read_bytes() or b"search_seconds_mean" in path.read_bytes() for path in first)
+    text = [path.read_bytes() for path in first if path.suffix != ".parquet"]
+    assert not any(b"\r" in data or b"search_seconds_mean" in data for data in text)
 
 
 def test_with_the_real_store_and_truth(runs, toy, query, tmp_path):
@@ -289,6 +293,15 @@ def test_with_the_real_store_and_truth(runs, toy, query, tmp_path):
     real = render_table3(store.records(), store.scores, truth, no_timing=False)
     fake = render_table3(saved, runs.scores, toy.FakeTruth({query: np.arange(50.0, 90.0)}), no_timing=False)
     assert real.meta["rows"] == fake.meta["rows"]
+
+
+def test_parquet_holds_the_rows_of_the_csv(table, tmp_path):
+    paths = {path.suffix: path for path in write(table, tmp_path)}
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(paths[".parquet"]).astype(object).fillna(np.nan),
+        pd.read_csv(paths[".csv"], keep_default_na=False, na_values="").astype(object).fillna(np.nan),
+        check_dtype=False,
+    )
 
 
 def test_json(table, tmp_path):

@@ -1,0 +1,95 @@
+"""How figures look: one colour per method, readable at column width, safe for colour-blind eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from senas_bench.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN = 3.4
+"""Width in inches of a column of a two-column paper."""
+COLOURS = {
+    "se-nas": "#d55e00",
+    "se-nas+": "#cc79a7",
+    "spos": "#0072b2",
+    "spos+": "#56b4e9",
+    "si-shrink": "#009e73",
+    "magnitude-shrink": "#e69f00",
+    "angle-shrink": "#8c6bb1",
+    "random-shrink": "#7f7f7f",
+    "stand-alone": "#009e73",
+    "params": "#000000",
+    "flops": "#000000",
+    "untrained": "#999999",
+    "random": "#7f7f7f",
+}
+"""Okabe and Ito's palette, the same colour for a method in every figure."""
+OTHER = "#444444"
+MARKERS = {"se-nas": "o", "se-nas+": "D", "spos": "s", "spos+": "^"}
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "senas-bench",
+}
+
+
+def colour(method: str) -> str:
+    """The colour of a method."""
+    return COLOURS.get(method, OTHER)
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """matplotlib in the style of this project, whatever the user's own settings are; restores them."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def grid(rows: int, columns: int, *, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, list[Axes]]:
+    """An empty figure, which needs no display, and its axes row by row.
+
+    Args:
+        width, height: Inches of each panel.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `figures/<name>.{png,svg}` under a results folder; equal figures give equal bytes."""
+    target = Path(folder) / "figures"
+    target.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with house_style():
+        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            paths.append(target / f"{name}.{suffix}")
+            with atomic_file(paths[-1]) as file:
+                figure.savefig(file, format=suffix, metadata=metadata)
+    return paths

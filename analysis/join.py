@@ -1,0 +1,150 @@
+"""Where runs meet the ground truth: what every artefact checks, asks and says first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from senas_bench.experiments.spec import RunRecord, canonical_json
+
+from . import correlation, paper
+from .formats import listed, span
+
+if TYPE_CHECKING:
+    from senas_bench.groundtruth import GroundTruth, Query
+
+EPOCHS = 200
+"""Artefacts read the truth after 200 epochs; 12-epoch accuracy never enters them."""
+Scores = Callable[[RunRecord], pd.DataFrame]
+"""Reads the score table of a record that has one, as `RunStore.scores`."""
+
+
+def run_key(record: RunRecord) -> tuple[str, int]:
+    """Method and seed."""
+    return record.spec.method, record.spec.seed
+
+
+def one_setting(records: Sequence[RunRecord]) -> dict[str, str]:
+    """What all runs of an artefact share: `preset`, `space`, `images`, `data_id`, `device`.
+
+    Raises:
+        ValueError: No records, or settings that may not share a table.
+    """
+    if not records:
+        raise ValueError("no finished runs to put in a table; run `senas-bench reproduce` first")
+    fields = {"preset": "preset", "space": "space", "images": "dataset", "data_id": "data_id", "device": "device"}
+    for field in fields.values():
+        values = sorted({getattr(record.spec, field) for record in records})
+        if len(values) > 1:
+            raise ValueError(f"runs with {field} {' and '.join(values)} never share a table; give the runs of one")
+    if len({canonical_json(record.spec.settings.get("preset")) for record in records}) > 1:
+        raise ValueError(f"runs with different sizes of preset {records[0].spec.preset}; give the runs of one version")
+    return {name: getattr(records[0].spec, field) for name, field in fields.items()}
+
+
+def by_method(
+    records: Sequence[RunRecord], methods: Sequence[str] | None, defaults: Sequence[str]
+) -> dict[str, list[RunRecord]]:
+    """Records per method in row order, by seed.
+
+    Args:
+        methods: Rows in order; default `defaults`, then any other method by name.
+
+    Raises:
+        ValueError: A method has two runs of one seed or runs with different settings, or no method has runs.
+    """
+    found = {record.spec.method for record in records}
+    groups = {}
+    for method in methods or (*defaults, *sorted(found - set(defaults))):
+        group = sorted((r for r in records if r.spec.method == method), key=run_key)
+        if len(set(map(run_key, group))) < len(group):
+            raise ValueError(f"method {method} has two runs of one seed; give one record per method and seed")
+        if len({canonical_json(r.spec.settings) for r in group}) > 1:
+            raise ValueError(f"method {method} has runs with different settings; give the runs of one")
+        if group:
+            groups[method] = group
+    if not groups:
+        raise ValueError(f"no runs of {', '.join(methods or ())}; there are runs of: {', '.join(sorted(found))}")
+    return groups
+
+
+def accuracy_queries(truth: GroundTruth) -> dict[str, Query]:
+    """The truth's seed-mean 200-epoch queries by column `<dataset>_<split>`, the paper's columns first.
+
+    Raises:
+        ValueError: It has none.
+    """
+    queries = {f"{q.dataset}_{q.split}": q for q in truth.queries() if q.epochs == EPOCHS and q.seeds == "mean"}
+    if not queries:
+        raise ValueError(f"ground truth {truth.name} has no mean {EPOCHS}-epoch accuracy; import a table that has")
+    return {c: queries[c] for c in (*paper.COLUMNS, *sorted(set(queries) - set(paper.COLUMNS))) if c in queries}
+
+
+def primary_column(queries: Mapping[str, Query]) -> str:
+    """The column that regret and correlations refer to: cifar10 test, or the first of a truth without it."""
+    return "cifar10_test" if "cifar10_test" in queries else next(iter(queries))
+
+
+def setting_meta(setting: Mapping[str, str], truth: GroundTruth, seeds: Sequence[int]) -> dict[str, Any]:
+    """The `meta` values that every artefact has beside its `title` and `rows`."""
+    return {
+        **setting,
+        "ground_truth": truth.name,
+        "ground_truth_sha256": truth.sha256,
+        "seeds": sorted(set(seeds)),
+    }
+
+
+def setting_notes(meta: Mapping[str, Any], counts: Sequence[int], columns: Sequence[str]) -> list[str]:
+    """What a reader must know first: preset, images, truth, n, and that a proxy is one.
+
+    Args:
+        meta: As `setting_meta`.
+        counts: Seeds of each row.
+        columns: Of the truth, that the artefact shows.
+    """
+    images = meta["images"]
+    notes = [
+        f"Preset {meta['preset']}, images {images}, space {meta['space']}, device {meta['device']}.",
+        f"Ground truth {meta['ground_truth']} (sha256 {meta['ground_truth_sha256'][:12]}): mean accuracy, {EPOCHS} "
+        "epochs, percent.",
+        f"n = {span(counts)} seeds ({listed(meta['seeds'])}); ± is the standard deviation over seeds (ddof = 1).",
+    ]
+    if meta["preset"] != "paper":
+        truths = " and ".join(dict.fromkeys(column.rpartition("_")[0] for column in columns))
+        notes.append(
+            f"A proxy: preset {meta['preset']} trains small networks on {images}, the truth is of full networks on "
+            f"{truths}. Compare rows with each other, not with the paper's numbers."
+        )
+    return notes
+
+
+def final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """The last ranking of each set: rank scores, higher is better, indexed by arch string."""
+    rankings = {}
+    for name, group in table[table["epoch"] == table["epoch"].max()].groupby("set", observed=True):
+        last = group[group["stage"] == group["stage"].max()]
+        if last["arch_str"].duplicated().any():
+            raise ValueError(f"the last `{name}` ranking of a run holds an arch twice; remove that run and repeat it")
+        if len(last) > 1:
+            ranks = correlation.tiered(last["tier"].to_numpy(), last["score"].to_numpy())
+            rankings[str(name)] = pd.Series(ranks, index=last["arch_str"].to_numpy())
+    return rankings
+
+
+def final_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """The widest final ranking of a run's score table: `full`, else `sample`, else `current`.
+
+    Returns:
+        `arch_str` and `score`, best first. The score is a rank, higher is better: it joins tiers and scores.
+
+    Raises:
+        ValueError: The run ends without a ranking of at least 2 archs.
+    """
+    rankings = final_rankings(table)
+    widest = next((rankings[name] for name in ("full", "sample", "current") if name in rankings), None)
+    if widest is None:
+        raise ValueError("the run ends without a ranking of at least 2 archs; choose a method that ranks")
+    return widest.sort_values(ascending=False, kind="stable").rename_axis("arch_str").reset_index(name="score")
