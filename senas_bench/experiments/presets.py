@@ -10,6 +10,11 @@ from senas_bench.training.recipe import TrainingRecipe
 
 from .spec import settings_of
 
+OWN_FIELDS = ("recipes", "note", "curve_points", "curve_images")
+"""Fields of a preset that not all methods share."""
+STAND_ALONE = "stand-alone"
+"""Recipe for networks trained from scratch, whose length is not that of the supernets."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -28,6 +33,9 @@ class Preset:
         rank_archs: Size of the fixed random sample that rankings cover; 0 means the whole space.
         recipes: `reference`, the paper's and its code's, and `tuned`, ours.
         note: What a reader must know before quoting a number.
+        curve_points: Rankings per stage of the methods in `methods.CURVES`, for plots of tau over epochs; 0 for none.
+            They are of a fixed sample of archs, and part of the specs of those methods alone.
+        curve_images: Validation images that score one of them.
         candidates: Archs that RSPS, SETN and ENAS score for their pick, on all `score_images`; 0 leaves both to
             the method, as its paper has it. SPOS and FairNAS choose among `rank_archs`.
     """
@@ -47,11 +55,13 @@ class Preset:
     recipes: Mapping[str, TrainingRecipe] = field(hash=False)
     note: str = ""
     candidates: int = field(default=0, metadata={"added": True})
+    curve_points: int = 0
+    curve_images: int = 0
 
     def to_settings(self, recipe: str) -> dict[str, Any]:
         """JSON values for the spec of a method that trains with `recipe`: `preset`, the sizes that all methods
         share, and `recipe`, its own."""
-        sizes = {name: value for name, value in settings_of(self).items() if name not in ("recipes", "note")}
+        sizes = {name: value for name, value in settings_of(self).items() if name not in OWN_FIELDS}
         return {"preset": sizes, "recipe": settings_of(self.recipes[recipe])}
 
     @staticmethod
@@ -87,6 +97,11 @@ def _baseline_recipes(epochs: int, darts_epochs: int, controller_steps: int) -> 
     }
 
 
+def _stand_alone_recipe(epochs: int, batch_size: int, amp: bool = False) -> TrainingRecipe:
+    """How the benchmark trained its networks (Dong and Yang, ICLR 2020, table 4), scaled only in length and batch."""
+    return TrainingRecipe((epochs,), batch_size, lr=0.1, lr_min=0.0, lr_horizon=0, clip=0.0, snapshots=1, amp=amp)
+
+
 PRESETS = {
     "embedded": Preset(
         dataset="digits",
@@ -113,7 +128,10 @@ PRESETS = {
                 snapshot_epochs=10,
             ),
             **_baseline_recipes(48, 15, 1),
+            STAND_ALONE: _stand_alone_recipe(12, 64),
         },
+        curve_points=2,
+        curve_images=200,
         note="a proxy: 8x8 digits are the images, CIFAR-10 accuracies the truth",
     ),
     "cpu": Preset(
@@ -135,7 +153,10 @@ PRESETS = {
                 batch_size=64, lr=0.1, lr_min=0.1, sampling="per_cell", snapshots=8, snapshot_epochs=8
             ),
             **_baseline_recipes(60, 60, 8),
+            STAND_ALONE: _stand_alone_recipe(5, 128),
         },
+        curve_points=4,
+        curve_images=1000,
         note="a proxy: images at 16x16, networks of 8 channels and 1 cell per stage",
     ),
     "paper": Preset(
@@ -155,6 +176,9 @@ PRESETS = {
             "reference": TrainingRecipe(amp=True),
             "tuned": TrainingRecipe(amp=True, lr=0.2, lr_min=0.2, sampling="per_cell", snapshot_epochs=10),
             **{name: replace(recipe, amp=True) for name, recipe in _baseline_recipes(250, 50, 50).items()},
+            STAND_ALONE: _stand_alone_recipe(200, 256, amp=True),
         },
+        curve_points=4,
+        curve_images=5000,
     ),
 }

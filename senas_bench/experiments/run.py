@@ -17,7 +17,7 @@ from senas_bench.spaces import SPACES, SearchSpace
 from senas_bench.spaces.cost import Skeleton, cost_table
 from senas_bench.spaces.nasbench201 import arch_to_str
 
-from .presets import PRESETS, Preset
+from .presets import PRESETS, STAND_ALONE, Preset
 from .progress import PlainProgress, Progress, SilentProgress
 from .provenance import provenance
 from .spec import RunRecord, RunSpec, settings_of
@@ -25,6 +25,8 @@ from .store import RunStore
 
 REPORT_SEED = 2021
 """Seed of the fixed sample of archs that a preset ranks when it does not rank them all."""
+CURVE_ARCHS = 500
+"""Size of the fixed sample that is ranked while a supernet trains, where the preset itself ranks no sample."""
 
 
 def make_spec(
@@ -54,12 +56,14 @@ def make_spec(
         ValueError: Unknown name, or the table lacks what the method needs.
         DataError: The images are missing.
     """
-    from senas_bench.methods import METHODS
+    from senas_bench.methods import CURVES, METHODS
 
     chosen = lookup("method", method, METHODS)
     sizes = sizes or lookup("preset", preset, PRESETS)
     dataset = dataset or sizes.dataset
     settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
+    if method in CURVES and sizes.curve_points:
+        settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
     trainer = _trainer(chosen, ground_truth, dataset)
     if trainer is not None:
         settings["truth"] = trainer.identity
@@ -82,23 +86,27 @@ def resized(
     stage_epochs: tuple[int, ...] | None = None,
     rank_archs: int | None = None,
     candidates: int | None = None,
+    curve_points: int | None = None,
 ) -> Preset:
     """`preset` with other sizes; None leaves one as it is.
 
     Args:
-        stage_epochs: Of every recipe. One that has a single stage keeps it, and trains their sum.
+        stage_epochs: Of every recipe but that of stand-alone networks. One that has a single stage keeps it, and
+            trains their sum.
     """
     recipes = preset.recipes
     if stage_epochs is not None:
         recipes = {
             name: replace(recipe, stage_epochs=stage_epochs if len(recipe.stage_epochs) > 1 else (sum(stage_epochs),))
             for name, recipe in recipes.items()
-        }
+            if name != STAND_ALONE
+        } | {name: recipe for name, recipe in recipes.items() if name == STAND_ALONE}
     return replace(
         preset,
         recipes=recipes,
         rank_archs=preset.rank_archs if rank_archs is None else rank_archs,
         candidates=preset.candidates if candidates is None else candidates,
+        curve_points=preset.curve_points if curve_points is None else curve_points,
     )
 
 
@@ -232,27 +240,41 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         )
         return built.to(device, memory_format=torch.channels_last)
 
+    evaluation = Evaluation(
+        loaders.valid[: sizes.score_images // sizes.score_batch],
+        sizes.bn_mode,
+        [x for x, _ in loaders.calibration],
+        recipe.amp,
+    )
+    archs = report_archs(space, sizes.rank_archs)
     return Task(
         space=space,
         seed=spec.seed,
         recipe=recipe,
         loaders=loaders,
-        evaluation=Evaluation(
-            loaders.valid[: sizes.score_images // sizes.score_batch],
-            sizes.bn_mode,
-            [x for x, _ in loaders.calibration],
-            recipe.amp,
-        ),
-        report_archs=report_archs(space, sizes.rank_archs),
+        evaluation=evaluation,
+        report_archs=archs,
         report_set="sample" if sizes.rank_archs else "full",
         network=network,
         cost=cost_table(space, skeleton),
         candidates=sizes.candidates,
+        curve=_curve(spec, space, archs if sizes.rank_archs else report_archs(space, CURVE_ARCHS), evaluation),
         device=device,
         work_dir=work_dir,
         progress=progress,
         budget=Budget(),
     )
+
+
+def _curve(spec: RunSpec, space: SearchSpace, archs: np.ndarray, evaluation: Any) -> Any:
+    """The `Curve` that the spec asks for, or None."""
+    from senas_bench.methods.task import Curve
+
+    asked = spec.settings.get("curve")
+    if asked is None:
+        return None
+    batches = asked["images"] // len(evaluation.batches[0][1])
+    return Curve(archs, asked["points"], replace(evaluation, batches=evaluation.batches[:batches]))
 
 
 def report_archs(space: SearchSpace, sample: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from .rsps import Rsps
 from .se_nas import SeNas
 from .setn import Setn
 from .spos import Spos
+from .stand_alone import StandAlone
 from .truth import RegularizedEvolution, TruthRandomSearch
 
 METHODS = {
@@ -36,6 +37,8 @@ METHODS = {
     "spos": Spos(),
     "spos-evolution": Spos(search="evolution"),
     "spos+": Spos(recipe="tuned", estimator="snapshot-loglik"),
+    # no weights are shared
+    "stand-alone": StandAlone(),
     # the space shrinks
     "random-shrink": SeNas(criterion=RandomScores(), threshold=0),
     "si-shrink": SeNas(criterion=SelectionImportance(), threshold=0),
@@ -50,3 +53,5 @@ METHODS = {
     ),
 }
 """Methods keep their papers' settings; those that end in a plus are ours, tuned with CIFAR-10 truth in view."""
+CURVES = frozenset({"spos", "spos+", "se-nas", "se-nas+"})
+"""Methods that rank a sample of archs while they train, for Fig. 7, where the preset has `curve_points`."""

@@ -19,6 +19,7 @@ from senas_bench.training.fair import FairPaths
 from senas_bench.training.loop import carry_momentum, make_optimizer
 from senas_bench.training.samplers import Path
 
+from .curve import ShrinkingCurve
 from .task import MethodOutput, ScoreTable, Task, Trained
 
 RANK_LIMIT = 500
@@ -71,7 +72,9 @@ class SeNas:
         history: list[dict[str, Any]] = []
         epoch = 0
         stages = task.recipe.stage_epochs
+        curve = ShrinkingCurve(task.curve, stages) if task.curve else None
         for stage, epochs in enumerate(stages, start=1):
+            watched = _alive(space, curve.curve.archs, task.rng(f"stage-{stage}-curve")) if curve else None
             trained = task.train(
                 network,
                 space,
@@ -80,7 +83,10 @@ class SeNas:
                 epochs=epochs,
                 optimizer=optimizer,
                 keep_snapshots=self._needs_snapshots(last=stage == len(stages)),
+                watch=(curve.epochs(), watched, self.estimator) if curve else None,
             )
+            if curve:
+                curve.take(space, watched, trained.training.observed)
             history += [{"stage": stage, **line, "epoch": line["epoch"] + epoch} for line in trained.training.history]
             epoch += epochs
             spaces.append(space)
@@ -102,7 +108,8 @@ class SeNas:
         final = tables[-1]
         pick = tuple(final.archs[int(np.argmax(final.scores))].tolist())
         tiers, values = hierarchical_ranking(task.report_archs, spaces, rankings)
-        tables.append(ScoreTable(task.report_archs, values, task.report_set, len(stages), epoch, tiers))
+        whole = ScoreTable(task.report_archs, values, task.report_set, len(stages), epoch, tiers)
+        tables += [whole, *(curve.finish(final, whole) if curve else ())]
         return MethodOutput(pick, tuple(tables), tuple(history))
 
     def _paths(self, task: Task, space: SearchSpace, network: nn.Module) -> Callable[[np.random.Generator], list[Path]]:
@@ -134,19 +141,22 @@ class SeNas:
     def _rank(self, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> tuple[np.ndarray, ScoreTable]:
         """Scores over the report archs, NaN outside the space; and the table of the archs alive now."""
         space = trained.space
-        reported = space.contains_rows(task.report_archs)
-        if space.size <= RANK_LIMIT:
-            alive = space.archs()
-        elif reported.any():
-            alive = task.report_archs[reported]
-        else:  # a small sample of a large space can miss it
-            alive = space.sample_distinct(task.rng(f"{trained.phase}-ranking"), RANK_LIMIT)
+        alive = _alive(space, task.report_archs, task.rng(f"{trained.phase}-ranking"))
         purpose = "search" if last else "report"
         scores = task.estimate(trained, alive, self.estimator, "ranking", purpose=purpose)
         by_arch = dict(zip(map(bytes, alive), scores, strict=True))
         ranking = np.array([by_arch.get(bytes(row), np.nan) for row in task.report_archs])
         whole = stage == 1 and len(alive) == len(task.report_archs)
         return ranking, ScoreTable(alive, scores, task.report_set if whole else "current", stage, epoch)
+
+
+def _alive(space: SearchSpace, among: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`(n, edges)` archs that stand for those alive: all of a small space, else those `among` which are in it."""
+    if space.size <= RANK_LIMIT:
+        return space.archs()
+    inside = among[space.contains_rows(among)]
+    # a small sample of a large space can miss it
+    return inside if len(inside) else space.sample_distinct(rng, RANK_LIMIT)
 
 
 def _describe(

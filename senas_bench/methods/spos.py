@@ -8,7 +8,7 @@ import numpy as np
 
 from senas_bench.search.evolution import Evolution
 
-from .task import MethodOutput, ScoreTable, Task
+from .task import MethodOutput, ScoreTable, Task, rows_of
 
 SEARCHES = ("rank", "evolution")
 
@@ -39,6 +39,8 @@ class Spos:
     def __call__(self, task: Task) -> MethodOutput:
         epochs = sum(task.recipe.stage_epochs) if self.trained else 0
         network = task.build(task.space)
+        curve = task.curve if self.trained else None
+        points = curve.epochs(task.recipe.stage_epochs) if curve else []
         trained = task.train(
             network,
             task.space,
@@ -46,6 +48,7 @@ class Spos:
             phase="train",
             epochs=epochs,
             keep_snapshots=self.estimator != "weight-average",
+            watch=(points, curve.archs, self.estimator) if curve else None,
         )
         archs = task.report_archs
         purpose = "search" if self.search == "rank" else "report"
@@ -60,6 +63,10 @@ class Spos:
                 ),
                 task.rng("evolution"),
             )
-        table = ScoreTable(archs, scores, task.report_set, stage=1, epoch=epochs)
+        tables = [ScoreTable(archs, scores, task.report_set, stage=1, epoch=epochs)]
+        if curve:
+            seen = {point: trained.training.observed[point].scores for point in points}
+            seen[epochs] = scores[rows_of(curve.archs, archs)]
+            tables += [ScoreTable(curve.archs, values, "curve", stage=1, epoch=epoch) for epoch, values in seen.items()]
         history = tuple({"stage": 1, **line} for line in trained.training.history)
-        return MethodOutput(pick, (table,), history)
+        return MethodOutput(pick, tuple(tables), history)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,7 +79,8 @@ class ScoreTable:
         archs: `(n, edges)`.
         scores: `(n,)`, higher is better.
         set: `full` (every arch of the space), `sample` (a fixed random sample of it), `current`
-            (archs alive in the stage just trained), or `candidates` (the few that a pick was made from).
+            (archs alive in the stage just trained), `candidates` (the few that a pick was made from), or, while a
+            supernet trains, `curve` (a fixed sample of the whole space) and `curve-current` (archs alive then).
         stage, epoch: Stage from 1, and epochs trained so far.
         tiers: `(n,)` of a hierarchical ranking, 0 on top; None means all 0.
     """
@@ -90,6 +91,31 @@ class ScoreTable:
     stage: int
     epoch: int
     tiers: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Rankings of a supernet while it trains, for plots of tau over epochs. They are report, no part of a search.
+
+    Args:
+        archs: `(n, edges)` of the whole space, the same in every run, and among the archs that the report ranks.
+        points: Per stage, evenly spaced; its end is one.
+        evaluation: Images that score a point.
+    """
+
+    archs: np.ndarray
+    points: int
+    evaluation: Evaluation
+
+    def epochs(self, stage_epochs: Sequence[int]) -> list[int]:
+        """Epochs since the start after which to look. The last of all is not one: the final ranking has it."""
+        ends = np.cumsum([0, *stage_epochs])
+        looked = {
+            int(start) - (-length * point // self.points)
+            for start, length in zip(ends, stage_epochs, strict=False)
+            for point in range(1, self.points + 1)
+        }
+        return sorted(looked - {0, int(ends[-1])})
 
 
 @dataclass(frozen=True)
@@ -130,6 +156,7 @@ class Task:
         work_dir: Checkpoints and kept results of this run.
         progress: Sink.
         budget: Work done so far.
+        curve: Rankings to make while a supernet trains; None for none.
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
             None for every weight-sharing method; see `experiments.run` for those that declare `needs_truth`.
     """
@@ -148,6 +175,7 @@ class Task:
     progress: Progress
     budget: Budget
     candidates: int = 0
+    curve: Curve | None = None
     trainer: Callable[[Arch], tuple[float, float]] | None = None
 
     def rng(self, phase: str) -> np.random.Generator:
@@ -200,12 +228,15 @@ class Task:
         architecture: Architecture | None = None,
         loader: Any = None,
         keep_snapshots: bool = True,
+        watch: tuple[Collection[int], np.ndarray, str] | None = None,
     ) -> Trained:
         """Train in place for one phase; resumes, and counts as search work.
 
         Args:
             architecture: Learns beside the weights, and is changed in place too.
             loader: Images in place of the whole training split, such as one of its halves.
+            watch: Epochs of the phase after which to score archs with the weights as they are then, those archs
+                `(n, edges)`, and the estimator. The scores are in `training.observed`; the task must have a `curve`.
         """
         self.progress.stage(phase, epochs)
         training = train(
@@ -221,9 +252,23 @@ class Task:
             keep_snapshots=keep_snapshots,
             checkpoint=self.work_dir / f"{phase}.safetensors",
             on_epoch=lambda epoch, loss: self.progress.step(epoch, epoch=epoch, loss=loss),
+            observe=lambda epoch: self._look(network, watch, epoch),
         )
         self.budget.add("search", training.seconds, training.counts)
+        for seen in training.observed.values():
+            self.budget.add("report", seen.seconds, seen.counts)
         return Trained(phase, space, network, training)
+
+    def _look(
+        self, network: nn.Module, watch: tuple[Collection[int], np.ndarray, str] | None, epoch: int
+    ) -> tuple[np.ndarray, Mapping[str, int]] | None:
+        """Scores of the watched archs at an epoch of the watch, and the work."""
+        if watch is None or epoch not in watch[0]:
+            return None
+        _, archs, estimator = watch
+        now = Snapshots()
+        now.add(network)
+        return estimate(network, now, archs, self.curve.evaluation, estimator)
 
     def pick(self, trained: Trained, archs: np.ndarray, estimator: str = "weight-average") -> tuple[Arch, ScoreTable]:
         """The best of a few archs, as RSPS, SETN, ENAS and FairNAS choose; and their ranking, the set `candidates`.
@@ -295,3 +340,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray] | None:
             return dict(file)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError):
         return None
+
+
+def rows_of(archs: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """`(n,)` rows of `among` that hold `archs` `(n, edges)`, each of which must be there."""
+    place = {bytes(row): index for index, row in enumerate(among)}
+    return np.array([place[bytes(row)] for row in archs])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -25,6 +25,21 @@ CHECKPOINT_SECONDS = 20.0
 """A phase is saved at the first end of an epoch after this many seconds, and when it is done."""
 
 
+@dataclass(frozen=True)
+class Observation:
+    """What was looked up of a network at the end of an epoch, which its training does not notice.
+
+    Args:
+        scores: Float64, as the observer gave them.
+        counts: Work done for it.
+        seconds: Wall time.
+    """
+
+    scores: np.ndarray
+    counts: Mapping[str, int]
+    seconds: float
+
+
 @dataclass
 class Training:
     """What a training left behind.
@@ -36,6 +51,7 @@ class Training:
         counts: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`, and what else an
             architecture counts.
         seconds: Wall time of the steps.
+        observed: By epoch, what `train` was asked to observe.
     """
 
     optimizer: torch.optim.Optimizer
@@ -45,6 +61,7 @@ class Training:
         default_factory=lambda: dict.fromkeys(("images_trained", "train_steps", "forward_paths", "backward_paths"), 0)
     )
     seconds: float = 0.0
+    observed: dict[int, Observation] = field(default_factory=dict)
 
 
 def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.SGD:
@@ -83,6 +100,7 @@ def train(
     keep_snapshots: bool = True,
     checkpoint: FilePath | None = None,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
+    observe: Callable[[int], tuple[np.ndarray, Mapping[str, int]] | None] = lambda epoch: None,
 ) -> Training:
     """Train `network` in place for `epochs` epochs and take snapshots at the end.
 
@@ -96,6 +114,8 @@ def train(
         architecture: Learns beside the weights; takes a step of its own before each of theirs.
         checkpoint: File to resume from and save to. A finished phase is only loaded.
         on_epoch: Told after each epoch: (epochs done, mean loss).
+        observe: Asked after each epoch, with the epochs done, for scores to keep and the work they took, or None. It
+            must leave the network and all generators as they are.
 
     Raises:
         RunError: The loss is not finite.
@@ -149,6 +169,10 @@ def train(
             result.counts[name] = result.counts.get(name, 0) + count
         result.seconds += time.monotonic() - started
         on_epoch(epoch + 1, mean_loss)
+        started = time.monotonic()
+        seen = observe(epoch + 1)
+        if seen is not None:
+            result.observed[epoch + 1] = Observation(*seen, time.monotonic() - started)
         if checkpoint and (epoch + 1 == epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
             _save(checkpoint, network, result, rng, generator, architecture, epoch + 1)
             saved = time.monotonic()
@@ -174,6 +198,7 @@ def _save(
     tensors.update({f"snapshots.{name}": value for name, value in result.snapshots.tensors().items()})
     if architecture:
         tensors.update({f"architecture.{name}": value for name, value in architecture.tensors().items()})
+    tensors.update({f"observed.{epoch}": torch.from_numpy(seen.scores) for epoch, seen in result.observed.items()})
     tensors["generator"] = generator.get_state()
     state = {
         "done": done,
@@ -182,6 +207,7 @@ def _save(
         "history": result.history,
         "counts": result.counts,
         "seconds": result.seconds,
+        "observed": {epoch: [dict(seen.counts), seen.seconds] for epoch, seen in result.observed.items()},
     }
     write_checkpoint(path, tensors, state)
 
@@ -200,7 +226,8 @@ def _restore(
     if read is None:
         return 0
     tensors, state = read
-    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "momentum": {}, "snapshots": {}, "architecture": {}}
+    heads = ("network", "momentum", "snapshots", "architecture", "observed")
+    parts: dict[str, dict[str, torch.Tensor]] = {head: {} for head in heads}
     for key, value in tensors.items():
         head, _, name = key.partition(".")
         if name:
@@ -218,4 +245,6 @@ def _restore(
     result.history[:] = state["history"]
     result.counts.update(state["counts"])
     result.seconds = state["seconds"]
+    for epoch, (counts, seconds) in state["observed"].items():
+        result.observed[int(epoch)] = Observation(parts["observed"][epoch].cpu().numpy(), counts, seconds)
     return state["done"]

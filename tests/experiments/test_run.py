@@ -18,7 +18,7 @@ from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import REPORT_SEED, Runner, make_spec, make_task, report_archs, resized, run
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
-from senas_bench.methods import METHODS, se_nas
+from senas_bench.methods import CURVES, METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
@@ -79,7 +79,8 @@ def test_a_spec_is_json_and_reads_back_as_itself(method, preset, benchmark_table
     assert again.run_id == spec.run_id
     assert asdict(again) == asdict(spec)
     kind = METHODS[method].recipe
-    expected = replace(PRESETS[preset], note="", recipes={kind: PRESETS[preset].recipes[kind]})
+    own = {"note": "", "recipes": {kind: PRESETS[preset].recipes[kind]}, "curve_points": 0, "curve_images": 0}
+    expected = replace(PRESETS[preset], **own)
     assert Preset.from_settings(again.settings, kind) == expected
 
 
@@ -106,15 +107,28 @@ def test_what_a_method_does_not_use_is_not_part_of_its_identity():
 
 
 def test_resized_changes_what_it_is_told_and_nothing_else():
-    preset = replace(TINY, recipes={**TINY.recipes, "rsps": TrainingRecipe((7,), lr=0.3)})
+    alone = TrainingRecipe((6,))
+    preset = replace(TINY, recipes={**TINY.recipes, "rsps": TrainingRecipe((7,), lr=0.3), "stand-alone": alone})
     assert resized(preset) == preset
-    assert resized(preset, rank_archs=0, candidates=9) == replace(preset, rank_archs=0, candidates=9)
+    sizes = {"rank_archs": 0, "candidates": 9, "curve_points": 7}
+    assert resized(preset, **sizes) == replace(preset, **sizes)
     changed = resized(preset, stage_epochs=(4, 5))
     assert {name: recipe.stage_epochs for name, recipe in changed.recipes.items()} == {
-        "reference": (4, 5), "tuned": (4, 5), "rsps": (9,),
+        "reference": (4, 5), "tuned": (4, 5), "rsps": (9,), "stand-alone": (6,),
     }  # fmt: skip
     restored = {n: replace(r, stage_epochs=preset.recipes[n].stage_epochs) for n, r in changed.recipes.items()}
     assert replace(changed, recipes=restored) == preset
+
+
+def test_a_curve_is_part_of_the_identity_of_the_methods_that_draw_one_and_of_no_other():
+    for method in METHODS:
+        if method not in ("regularized-evolution", "random-search"):  # they need a benchmark
+            with_curve, more, without = (
+                make_spec(method, 0, "embedded", sizes=replace(EMBEDDED, curve_points=points)) for points in (2, 3, 0)
+            )
+            assert (with_curve.settings.get("curve") == {"points": 2, "images": 200}) == (method in CURVES)
+            assert len({with_curve.run_id, more.run_id, without.run_id}) == (3 if method in CURVES else 1)
+            assert "curve" not in without.settings
 
 
 def test_the_settings_of_a_method_name_its_strategies():
@@ -209,6 +223,7 @@ def test_too_few_images_to_fill_a_scoring_batch_are_an_error(tmp_path):
 def test_scores_come_best_first_under_the_names_of_the_archs(tmp_path):
     _, scores = run(tiny_spec("spos+"), tmp_path)
     assert list(scores.columns) == ["set", "stage", "epoch", "arch_str", "tier", "score"]
+    scores = scores[scores["set"] == "sample"]
     assert scores.score.is_monotonic_decreasing
     names = {arch_to_str(tuple(row)) for row in report_archs(NB201, ARCHS).tolist()}
     assert set(scores.arch_str) == names and len(scores) == ARCHS

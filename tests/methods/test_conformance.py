@@ -16,7 +16,7 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, report_archs, run
 from senas_bench.experiments.spec import RunRecord
-from senas_bench.methods import METHODS, se_nas
+from senas_bench.methods import CURVES, METHODS, se_nas
 from senas_bench.methods.baselines import LargestCost, RandomSearch
 from senas_bench.methods.task import COUNTERS, Task
 from senas_bench.names import lookup
@@ -31,6 +31,7 @@ TRAIN_IMAGES = 1797 - 400
 BATCH = 128
 ARCHS = 80
 EPOCHS = 3
+ALONE = 3
 STEPS = EPOCHS * (TRAIN_IMAGES // BATCH)
 HALF_STEPS = EPOCHS * (TRAIN_IMAGES // 2 // BATCH)
 BASELINE = TrainingRecipe((EPOCHS,), BATCH, snapshots=1, controller_steps=1)
@@ -44,8 +45,10 @@ TINY = replace(
     recipes={
         "reference": TrainingRecipe((1, 1, 1), BATCH, snapshots=2),
         "tuned": TrainingRecipe((1, 1, 1), BATCH, sampling="per_cell", snapshots=2, snapshot_epochs=2),
-        **dict.fromkeys(("rsps", "darts", "gdas", "setn", "enas"), BASELINE),
+        **dict.fromkeys(("rsps", "darts", "gdas", "setn", "enas", "stand-alone"), BASELINE),
     },
+    curve_points=1,
+    curve_images=100,
 )
 DETERMINISTIC = {name for name, method in METHODS.items() if isinstance(method, LargestCost)}
 FROM_SCRATCH = {name for name, method in METHODS.items() if getattr(method, "needs_truth", False)}
@@ -74,6 +77,8 @@ def small_samples():
                 quick = replace(quick, candidates=30)
             if hasattr(method, "evolution"):
                 quick = replace(quick, evolution=replace(method.evolution, population=10, parents=4, generations=2))
+            if name == "stand-alone":
+                quick = replace(quick, archs=ALONE)
             if hasattr(method, "budget_seconds"):
                 quick = replace(quick, budget_seconds=2000.0)
             patch.setitem(METHODS, name, quick)
@@ -125,7 +130,7 @@ def test_pick_lies_in_the_space_and_leads_the_archs_it_was_chosen_from(finished,
     assert chosen[chosen.tier == 0].iloc[0].arch_str == record.pick
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in FROM_SCRATCH])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in {*FROM_SCRATCH, "stand-alone"}])
 def test_the_report_sample_is_ranked_last(finished, name):
     scores = finished(name)[1]
     epochs = 0 if name in UNTRAINED else EPOCHS
@@ -138,7 +143,8 @@ def test_the_report_sample_is_ranked_last(finished, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_rankings_are_in_order(finished, name):
     scores = finished(name)[1]
-    assert set(scores["set"]) <= {"sample", "current", "candidates"}
+    curves = {"curve", "curve-current"} if name in CURVES else set()
+    assert curves - {"curve-current"} <= set(scores["set"]) <= {"sample", "current", "candidates", *curves}
     for _, ranking in scores.groupby(["set", "stage", "epoch"]):
         assert not ranking.arch_str.duplicated().any()
         order = list(zip(ranking.tier, -ranking.score, strict=True))
@@ -149,7 +155,8 @@ def test_rankings_are_in_order(finished, name):
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in FROM_SCRATCH])
 def test_another_seed_gives_other_scores_of_the_same_archs(finished, name):
     one, other = finished(name)[1], finished(name, 1)[1]
-    final = [scores[scores["set"] == "sample"].set_index("arch_str") for scores in (one, other)]
+    kind = "candidates" if name == "stand-alone" else "sample"
+    final = [scores[scores["set"] == kind].set_index("arch_str") for scores in (one, other)]
     final = [scores[scores.stage == scores.stage.max()].score.sort_index() for scores in final]
     assert final[0].index.equals(final[1].index)
     assert final[0].equals(final[1]) == (name in DETERMINISTIC)
@@ -216,6 +223,8 @@ def images_trained(name: str) -> int:
         return (HALF_STEPS + EPOCHS * 20) * BATCH
     if name == "magnitude-shrink":  # two of the three stages train a second supernet on both halves
         return (STEPS + 2 * 2 * HALF_STEPS // EPOCHS) * BATCH
+    if name == "stand-alone":
+        return ALONE * STEPS * BATCH
     return (2 * HALF_STEPS if name in BILEVEL else STEPS) * BATCH
 
 
@@ -228,13 +237,17 @@ def test_work_is_counted_exactly(repeated, name):
     search, report = record.counters["search"], record.counters["report"]
     assert search["images_trained"] == images_trained(name)
     second = 2 * HALF_STEPS // EPOCHS if name == "magnitude-shrink" else 0
-    steps = 0 if name in UNTRAINED else HALF_STEPS if name in BILEVEL else STEPS + second
+    alone = (ALONE - 1) * STEPS if name == "stand-alone" else 0
+    steps = 0 if name in UNTRAINED else HALF_STEPS if name in BILEVEL else STEPS + second + alone
     assert search["train_steps"] == steps
     for_report = REPORTING.get(name, ("stage-1 ranking", "stage-2 ranking"))
     assert search["backward_paths"] == spy.total(spy.passes, gradient=True)
-    assert report["forward_paths"] == spy.total(spy.passes, for_report)
+    trainings = ("train", "stage-1", "stage-2", "stage-3") if name in CURVES else ()  # where a curve is looked at
+    looks, images = (spy.total(counts, trainings, gradient=False) for counts in (spy.passes, spy.images))
+    assert (looks > 0) == (name in CURVES)
+    assert report["forward_paths"] == spy.total(spy.passes, for_report) + looks
     assert search["forward_paths"] + report["forward_paths"] == spy.total(spy.passes)
-    assert report["images_scored"] == spy.total(spy.images, for_report)
+    assert report["images_scored"] == spy.total(spy.images, for_report) + images
     scoring = {stage for stage, _ in spy.passes} - {"train"}  # what ENAS asks in training is no scoring
     assert search["images_scored"] + report["images_scored"] == spy.total(spy.images, scoring, gradient=False)
     assert (search["images_scored"] == 0) == (name in {*UNSCORED, "darts-v1", "darts-v2", "gdas"})

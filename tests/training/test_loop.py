@@ -273,6 +273,57 @@ def test_resumed_training_is_the_uninterrupted_one(tmp_path, monkeypatch, stage,
     assert check(path) == [2, 3]
 
 
+def watching(network, asked: list[int]):
+    """An observer of the second and third epoch, by a forward pass without gradient."""
+
+    def observe(epoch):
+        asked.append(epoch)
+        if epoch == 1:
+            return None
+        with torch.inference_mode():
+            logits = network.eval()(torch.ones(2, 1, 8, 8), ARCH)
+        network.train()
+        return logits.double().sum(0).numpy(), {"forward_paths": epoch}
+
+    return observe
+
+
+def test_observing_changes_nothing_and_is_kept_apart():
+    one, other, asked = a_network(), a_network(), []
+    plain, watched = run(one), run(other, observe=watching(other, asked))
+    assert same(weights_of(one), weights_of(other))
+    assert (plain.counts, plain.history, plain.observed) == (watched.counts, watched.history, {})
+    assert asked == [1, 2, 3]
+    assert {epoch: seen.counts for epoch, seen in watched.observed.items()} == {
+        2: {"forward_paths": 2}, 3: {"forward_paths": 3},
+    }  # fmt: skip
+    with torch.inference_mode():
+        last = other.eval()(torch.ones(2, 1, 8, 8), ARCH).double().sum(0).numpy()
+    assert np.array_equal(watched.observed[3].scores, last)
+    assert not np.array_equal(watched.observed[2].scores, last)
+
+
+def test_what_was_observed_survives_an_interruption(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    whole, cut, resumed, asked = a_network(), a_network(), a_network(), []
+    expected = run(whole, observe=watching(whole, [])).observed
+
+    def stop(epoch, loss):
+        if epoch == 3:
+            raise Interrupted
+
+    path = tmp_path / "phase.safetensors"
+    with pytest.raises(Interrupted):
+        run(cut, checkpoint=path, on_epoch=stop, observe=watching(cut, []))
+    for again in ([3], []):  # the last epoch alone, then nothing: the phase is finished
+        asked.clear()
+        seen = run(resumed, checkpoint=path, observe=watching(resumed, asked)).observed
+        assert asked == again
+        assert list(seen) == list(expected) == [2, 3]
+        for epoch, one in seen.items():
+            assert np.array_equal(one.scores, expected[epoch].scores) and one.counts == expected[epoch].counts
+
+
 def test_a_finished_phase_takes_no_step(tmp_path):
     path = tmp_path / "c"
     expected, first = phase(1, checkpoint=path)
