@@ -62,6 +62,9 @@ RankArchsOption = Annotated[
 CandidatesOption = Annotated[
     int | None, typer.Option(min=0, help="Archs that RSPS, SETN, ENAS score for a pick; 0 = as their papers.")
 ]
+CurvePointsOption = Annotated[
+    int | None, typer.Option(min=0, help="Rankings per stage while SPOS and SE-NAS train, for fig7; 0 = none.")
+]
 ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -102,6 +105,7 @@ def reproduce(
     stage_epochs: StageEpochsOption = None,
     rank_archs: RankArchsOption = None,
     candidates: CandidatesOption = None,
+    curve_points: CurvePointsOption = None,
     results: ResultsOption = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
@@ -113,7 +117,7 @@ def reproduce(
 
     numbers, names = parse_seeds(seeds), _split(methods)
     _check_executor(executor)
-    sizes = _sizes(preset, stage_epochs, rank_archs, candidates)
+    sizes = _sizes(preset, stage_epochs, rank_archs, candidates, curve_points)
     _check_images(dataset or sizes.dataset, data_dir)
     truth = load_ground_truth(ground_truth)
     from analysis.artefacts import ARTEFACTS  # seconds of imports, after all that can be refused without them
@@ -168,6 +172,7 @@ def rank(
     stage_epochs: StageEpochsOption = None,
     rank_archs: RankArchsOption = None,
     candidates: CandidatesOption = None,
+    curve_points: CurvePointsOption = None,
     results: ResultsOption = Path("runs"),
 ) -> None:
     """Run a method and write one score per arch of its widest final ranking."""
@@ -177,7 +182,7 @@ def rank(
         raise ValueError(f"--out {out}: the name must end in .csv or .parquet")
     if not out.resolve().parent.is_dir():
         raise ValueError(f"--out {out}: folder {out.resolve().parent} does not exist; create it first")
-    sizes = _sizes(preset, stage_epochs, rank_archs, candidates)
+    sizes = _sizes(preset, stage_epochs, rank_archs, candidates, curve_points)
     _check_images(dataset or sizes.dataset, data_dir)
     _check_ranks(method)
     specs = _specs([method], [seed], preset, sizes, dataset, data_dir, _device(device), threads)
@@ -426,7 +431,13 @@ def _specs(
     return [replace(spec, seed=seed) for seed in seeds for spec in of_one_seed]
 
 
-def _sizes(preset: str, stage_epochs: str | None, rank_archs: int | None, candidates: int | None) -> Preset:
+def _sizes(
+    preset: str,
+    stage_epochs: str | None,
+    rank_archs: int | None,
+    candidates: int | None,
+    curve_points: int | None,
+) -> Preset:
     """The preset as the options change it."""
     from senas_bench.experiments.presets import PRESETS
     from senas_bench.experiments.run import resized
@@ -434,7 +445,7 @@ def _sizes(preset: str, stage_epochs: str | None, rank_archs: int | None, candid
 
     own = lookup("preset", preset, PRESETS)
     epochs = None if stage_epochs is None else tuple(_whole(e, "--stage-epochs") for e in stage_epochs.split(","))
-    return resized(own, stage_epochs=epochs, rank_archs=rank_archs, candidates=candidates)
+    return resized(own, stage_epochs=epochs, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
 
 
 def _size_notes(
