@@ -60,18 +60,30 @@ def best_rank_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> tuple[float, 
     Raises:
         ValueError: k is not in 1..n.
     """
+    return best_and_worst_rank_at_k(scores, truth, k)[0]
+
+
+def best_and_worst_rank_at_k(
+    scores: ArrayLike, truth: ArrayLike, k: int
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """BWR@k: the best and the worst true rank among the k top-scored archs, each also divided by n.
+
+    BR@k and WR@k of Ning et al., "Evaluating efficient performance estimators of neural architectures" (NeurIPS 2021),
+    whose code breaks ties by position. Here ranks and ties are those of `best_rank_at_k`: archs of equal truth share
+    the best of their ranks, and each rank is the expectation over a uniform draw from the scores tied at the edge.
+
+    Returns:
+        `(best, best / n), (worst, worst / n)`; rank 1 is the truly best arch.
+
+    Raises:
+        ValueError: k is not in 1..n.
+    """
     x, y = _pair(scores, truth)
     _check_k(k, len(x))
     rank = stats.rankdata(-y, "min")
     above, tied = _top(x, k)
-    sure = rank[above].min() if above.any() else np.inf
-    candidates = np.sort(rank[tied])
-    n, draws = len(candidates), k - int(above.sum())
-    # P(the smallest of `draws` out of n is the j-th) = C(n-1-j, draws-1) / C(n, draws), j = 0, 1, ..., as a product.
-    j = np.arange(1, n - draws + 1)
-    probability = draws / n * np.cumprod(np.concatenate(([1.0], (n - j - draws + 1) / (n - j))))
-    best = float(probability @ np.minimum(candidates[: len(probability)], sure))
-    return best, best / len(x)
+    best, worst = _expected_min(rank, above, tied, k), -_expected_min(-rank, above, tied, k)
+    return (best, best / len(x)), (worst, worst / len(x))
 
 
 def regret(scores: ArrayLike, truth: ArrayLike) -> float:
@@ -132,3 +144,14 @@ def _top(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """`(n,)` masks: archs surely in the top k, and archs tied for its last places (never empty)."""
     edge = _kth_largest(scores, k)
     return scores > edge, scores == edge
+
+
+def _expected_min(values: np.ndarray, above: np.ndarray, tied: np.ndarray, k: int) -> float:
+    """Expected minimum of `values` `(n,)` over the archs above the edge and a uniform draw of tied ones, k in all."""
+    sure = values[above].min() if above.any() else np.inf
+    candidates = np.sort(values[tied])
+    n, draws = len(candidates), k - int(above.sum())
+    # P(the smallest of `draws` out of n is the j-th) = C(n-1-j, draws-1) / C(n, draws), j = 0, 1, ..., as a product.
+    j = np.arange(1, n - draws + 1)
+    probability = draws / n * np.cumprod(np.concatenate(([1.0], (n - j - draws + 1) / (n - j))))
+    return float(probability @ np.minimum(candidates[: len(probability)], sure))

@@ -113,7 +113,7 @@ def setting_notes(meta: Mapping[str, Any], counts: Sequence[int], columns: Seque
         f"n = {span(counts)} seeds ({listed(meta['seeds'])}); ± is the standard deviation over seeds (ddof = 1).",
     ]
     if meta["preset"] != "paper":
-        truths = " and ".join(dict.fromkeys(column.rpartition("_")[0] for column in columns))
+        truths = ", ".join(dict.fromkeys(column.rpartition("_")[0] for column in columns))
         notes.append(
             f"A proxy: preset {meta['preset']} trains small networks on {images}, the truth is of full networks on "
             f"{truths}. Compare rows with each other, not with the paper's numbers."

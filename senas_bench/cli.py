@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from analysis.artefacts import Artefact
     from senas_bench.experiments.presets import Preset
     from senas_bench.experiments.spec import RunRecord, RunSpec
     from senas_bench.experiments.store import RunStore
+    from senas_bench.groundtruth import GroundTruth
 
 app = typer.Typer(
     name="senas-bench",
@@ -65,6 +67,9 @@ CandidatesOption = Annotated[
 CurvePointsOption = Annotated[
     int | None, typer.Option(min=0, help="Rankings per stage while SPOS and SE-NAS train, for fig7; 0 = none.")
 ]
+SeedTruthOption = Annotated[
+    Path | None, typer.Option(help="Parquet table with the accuracy of single training seeds, for table1.")
+]
 ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -91,7 +96,9 @@ def _root(
 
 @app.command()
 def reproduce(
-    artefacts: Annotated[list[str], typer.Argument(help="What to make: table3, or all.")],
+    artefacts: Annotated[
+        list[str], typer.Argument(help="What to make: table1, table3, fig1, fig6, fig7, fig8, or all.")
+    ],
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0-2",
     methods: Annotated[str | None, typer.Option(help="Comma-separated methods; by default the artefact's.")] = None,
@@ -102,6 +109,7 @@ def reproduce(
     executor: Annotated[str, typer.Option(help="serial or joblib.")] = "joblib",
     data_dir: DataDirOption = None,
     ground_truth: TruthOption = None,
+    seed_truth: SeedTruthOption = None,
     stage_epochs: StageEpochsOption = None,
     rank_archs: RankArchsOption = None,
     candidates: CandidatesOption = None,
@@ -120,19 +128,17 @@ def reproduce(
     sizes = _sizes(preset, stage_epochs, rank_archs, candidates, curve_points)
     _check_images(dataset or sizes.dataset, data_dir)
     truth = load_ground_truth(ground_truth)
+    truth = truth.joined(load_ground_truth(seed_truth)) if seed_truth else truth
     from analysis.artefacts import ARTEFACTS  # seconds of imports, after all that can be refused without them
-    from analysis.formats import to_json, to_text, write
     from senas_bench.experiments.store import RunStore
     from senas_bench.names import lookup
 
     wanted = list(ARTEFACTS) if artefacts == ["all"] else artefacts
     chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
+    of_artefact = _methods(chosen, names)
     where = _device(device)
-    specs: dict[str, list[RunSpec]] = {
-        name: _specs(names or artefact.methods, numbers, preset, sizes, dataset, data_dir, where, threads, ground_truth)
-        for name, artefact in chosen.items()
-    }
-    distinct = list({spec.run_id: spec for group in specs.values() for spec in group}.values())
+    methods_in_order = list(dict.fromkeys(method for group in of_artefact.values() for method in group))
+    distinct = _specs(methods_in_order, numbers, preset, sizes, dataset, data_dir, where, threads, ground_truth)
     store = RunStore(results)
     if dry_run:
         _print_plan(store, distinct)
@@ -142,19 +148,12 @@ def reproduce(
         for spec in distinct:
             store.set_aside(spec)
     failed = _compute(store, distinct, results, data_dir, ground_truth, executor, _jobs(jobs, where))
-    for name, artefact in chosen.items():
-        records = [store.load(spec) for spec in specs[name] if store.has(spec)]
-        if not records:
-            continue
-        table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=names)
-        notes = _size_notes(specs[name], preset, stage_epochs, rank_archs, candidates)
-        table = replace(table, notes=(*notes, *table.notes))
-        paths = write(table, results)
-        if as_json:
-            print(to_json(table), end="")
-        else:
-            print(to_text(table))
-            print(f"written: {', '.join(str(path) for path in paths)}")
+    finished = [store.load(spec) for spec in distinct if store.has(spec)]
+    notes = _size_notes(distinct, preset, stage_epochs, rank_archs, candidates)
+    for name, methods_of_it in of_artefact.items():
+        records = [record for record in finished if record.spec.method in methods_of_it]
+        if records:
+            _make(chosen[name], records, store, truth, results, no_timing, names and methods_of_it, notes, as_json)
     if failed:
         raise typer.Exit(FAILED)
 
@@ -399,6 +398,50 @@ def data_verify(name: Annotated[str, typer.Argument(help="Data set.")], data_dir
     print(
         f"{name}: {len(images.train_x)} training and {test} test images, {images.num_classes} classes, {images.data_id}"
     )
+
+
+def _methods(artefacts: dict[str, Artefact], names: list[str] | None) -> dict[str, Sequence[str]]:
+    """The methods of each artefact: its own, or those asked for. Of several artefacts, each takes those it knows.
+
+    Raises:
+        ValueError: A method that was asked for is of none of the artefacts.
+    """
+    if names is None:
+        return {name: artefact.methods for name, artefact in artefacts.items()}
+    if len(artefacts) == 1:
+        return dict.fromkeys(artefacts, names)
+    known = {name: [method for method in names if method in artefact.methods] for name, artefact in artefacts.items()}
+    unused = [method for method in names if not any(method in group for group in known.values())]
+    if unused:
+        raise ValueError(f"--methods {', '.join(unused)}: none of {', '.join(artefacts)} shows it; leave it out")
+    return {name: group for name, group in known.items() if group}
+
+
+def _make(
+    artefact: Artefact,
+    records: list[RunRecord],
+    store: RunStore,
+    truth: GroundTruth,
+    results: Path,
+    no_timing: bool,
+    methods: Sequence[str] | None,
+    notes: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Render one artefact, write its files and print it."""
+    from analysis.figures import save
+    from analysis.formats import to_json, to_text, write
+
+    table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=methods)
+    table = replace(table, notes=(*notes, *table.notes))
+    paths = write(table, results)
+    figure = artefact.figure(table)
+    paths += save(figure, results, artefact.name) if figure else []
+    if as_json:
+        print(to_json(table), end="")
+    else:
+        print(to_text(table))
+        print(f"written: {', '.join(str(path) for path in paths)}")
 
 
 def _specs(

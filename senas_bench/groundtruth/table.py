@@ -7,10 +7,10 @@ The schema of a table, Parquet or CSV (other columns are ignored):
 | `arch_str` | string, required | official NAS-Bench-201 arch string, each at most once; any subset, any order |
 | `arch_index` | integer, optional | official index of that string; checked against it |
 | `<dataset>_<split>_acc_<epochs>ep` | number | accuracy in percent, 0 to 100, mean over training seeds |
-| `<dataset>_<split>_acc_<epochs>ep_seed<seed>` | number | accuracy of one training seed |
+| `<dataset>_<split>_acc_<epochs>ep_seed<seed>` | number | accuracy of one training seed; `ep` may be left out |
 
-`dataset` is cifar10, cifar100 or imagenet16-120; `split` val or test; `epochs` 12 or 200. An empty
-cell or NaN was not measured. A column whose name has `_acc_` in it but breaks this form is an error:
+`dataset` is cifar10, cifar100 or imagenet16-120; `split` val, test, or valtest, the mean of both; `epochs` 12 or
+200. An empty cell or NaN was not measured. A column whose name has `_acc_` in it but breaks this form is an error:
 dropping it silently would lose data.
 
 A canonical file (`GroundTruth.save`) has the official row order and, in the schema metadata under
@@ -41,9 +41,11 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 DATASETS = ("cifar10", "cifar100", "imagenet16-120")
-SPLITS = ("val", "test")
+SPLITS = ("val", "test", "valtest")
 EPOCHS = (12, 200)
-_COLUMN = re.compile(rf"({'|'.join(DATASETS)})_(val|test)_acc_(12|200)ep(?:_seed(0|[1-9][0-9]*))?")
+_COLUMN = re.compile(
+    rf"({'|'.join(DATASETS)})_({'|'.join(SPLITS)})_acc_(12|200)(?:ep|ep_seed(0|[1-9][0-9]*)|_seed(0|[1-9][0-9]*))"
+)
 _METADATA = b"senas_bench"
 
 
@@ -53,8 +55,9 @@ class Query:
 
     Args:
         dataset: `cifar10`, `cifar100` or `imagenet16-120`.
-        split: `val` or `test`. The two may belong to different models: on cifar10, `val` is the
-            `cifar10-valid` model, trained on 25,000 images, and `test` the model trained on all 50,000.
+        split: `val`, `test`, or `valtest`, the mean of both where no more is known. The first two may belong to
+            different models: on cifar10, `val` is the `cifar10-valid` model, trained on 25,000 images, and `test` the
+            model trained on all 50,000.
         epochs: Length of the training from scratch, 12 or 200.
         seeds: `"mean"` over the training seeds, or one seed such as 777.
 
@@ -91,9 +94,10 @@ class Query:
         if match is None:
             raise ValueError(
                 f"column {name!r} is not <dataset>_<split>_acc_<epochs>ep or that with _seed<seed>: dataset one of "
-                f"{', '.join(DATASETS)}; split val, test; epochs 12, 200; rename or remove it"
+                f"{', '.join(DATASETS)}; split {', '.join(SPLITS)}; epochs 12, 200; rename or remove it"
             )
-        return Query(match[1], match[2], int(match[3]), "mean" if match[4] is None else int(match[4]))
+        seed = match[4] or match[5]
+        return Query(match[1], match[2], int(match[3]), "mean" if seed is None else int(seed))
 
 
 @functools.cache
@@ -199,6 +203,20 @@ class GroundTruth:
             raise ValueError(f"table {self.name!r}: none of {len(values)} archs has {query}")
         row = int(np.nanargmax(values))
         return self.arch_strs[row], float(values[row])
+
+    def joined(self, other: GroundTruth) -> GroundTruth:
+        """This table with the columns of another beside its own, NaN for archs that the other lacks.
+
+        Raises:
+            ValueError: Both have a column.
+        """
+        both = [str(query) for query in other.columns if query in self.columns]
+        if both:
+            raise ValueError(f"tables {self.name!r} and {other.name!r} both have {', '.join(both)}; give it in one")
+        rows = np.array([other._row.get(arch, len(other.arch_strs)) for arch in self.arch_strs])
+        columns = {query: np.append(values, np.nan)[rows] for query, values in other.columns.items()}
+        name, source = f"{self.name} and {other.name}", {"first": self.sha256, "second": other.sha256}
+        return GroundTruth(name, self.arch_strs, {**self.columns, **columns}, source)
 
     def save(self, path: Path) -> None:
         """Write the canonical Parquet file, all or nothing."""

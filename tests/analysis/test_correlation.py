@@ -1,11 +1,13 @@
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.correlation import (
+    best_and_worst_rank_at_k,
     best_rank_at_k,
     kendall_tau,
     precision_at_k,
@@ -16,12 +18,16 @@ from analysis.correlation import (
 )
 
 
-def vectors(count: int, low: int = 2, high: int = 12):
-    """Random pairs, half of them with many ties."""
+def vectors(count: int = 1000, high: int = 30):
+    """`count` random pairs with ties on both sides, n from 2 to `high`; then a tenth as many without."""
     rng = np.random.default_rng(7)
-    for number in range(count):
-        n = int(rng.integers(low, high))
-        yield (rng.integers(0, 4, n), rng.integers(0, 5, n)) if number % 2 else (rng.random(n), rng.random(n))
+    for number in range(count + count // 10):
+        n = int(rng.integers(2, high + 1))
+        if number < count:
+            # at most n - 1 values for n archs: at least one tie
+            yield tuple(rng.integers(rng.integers(1, n), size=n) / 7 for _ in range(2))
+        else:
+            yield rng.random(n), rng.random(n)
 
 
 def sign(value: float) -> int:
@@ -47,6 +53,13 @@ def average_ranks(x) -> list[float]:
     return [sum(v < u for v in x) + (sum(v == u for v in x) + 1) / 2 for u in x]
 
 
+def pearson(x, y) -> float:
+    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    xy = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    xx, yy = math.fsum((a - mean_x) ** 2 for a in x), math.fsum((b - mean_y) ** 2 for b in y)
+    return xy / math.sqrt(xx * yy) if xx and yy else math.nan
+
+
 def possible_tops(scores, k):
     """Every top k, one per way of breaking the ties at its edge."""
     edge = sorted(scores, reverse=True)[k - 1]
@@ -59,55 +72,90 @@ def true_rank(truth, i) -> int:
     return 1 + sum(other > truth[i] for other in truth)
 
 
+def expected_top(scores, truth, k) -> tuple[float, float, float]:
+    """P@k, best and worst rank at k in exact arithmetic, for ties too many to list their draws.
+
+    E[best] is the sum over r >= 0 of P(no arch of rank <= r is drawn), and E[worst] likewise of P(not all are <= r).
+    """
+    edge = sorted(scores, reverse=True)[k - 1]
+    ranks = [true_rank(truth, i) for i in range(len(truth))]
+    sure = [r for r, s in zip(ranks, scores, strict=True) if s > edge]
+    tied = [r for r, s in zip(ranks, scores, strict=True) if s == edge]
+    draws = k - len(sure)
+
+    def all_from(pool: int) -> Fraction:
+        return Fraction(math.comb(pool, draws), math.comb(len(tied), draws))
+
+    hits = sum(r <= k for r in sure) + Fraction(draws, len(tied)) * sum(r <= k for r in tied)
+    best = sum(all_from(sum(t > r for t in tied)) for r in range(len(ranks)) if all(s > r for s in sure))
+    worst = sum(1 - all(s <= r for s in sure) * all_from(sum(t <= r for t in tied)) for r in range(len(ranks)))
+    return float(hits / k), float(best), float(worst)
+
+
+def assert_top(x, y, k, expected):
+    precision, best, worst = expected
+    assert precision_at_k(x, y, k) == pytest.approx(precision, rel=0, abs=1e-12)
+    assert best_rank_at_k(x, y, k) == pytest.approx((best, best / len(x)), rel=0, abs=1e-12)
+    assert best_and_worst_rank_at_k(x, y, k)[0] == best_rank_at_k(x, y, k)
+    assert best_and_worst_rank_at_k(x, y, k)[1] == pytest.approx((worst, worst / len(x)), rel=0, abs=1e-12)
+
+
 def test_tau_is_tau_b():
-    for x, y in vectors(300):
-        assert kendall_tau(x, y) == pytest.approx(weighted_agreement(x, y, lambda i, j: 1), abs=1e-12, nan_ok=True)
+    for x, y in vectors():
+        assert kendall_tau(x, y) == pytest.approx(
+            weighted_agreement(x, y, lambda i, j: 1), rel=0, abs=1e-12, nan_ok=True
+        )
 
 
 def test_weighted_tau_is_the_mean_over_both_rankings():
-    for x, y in vectors(200):
+    for x, y in vectors():
         both = weighted_agreement(x, y, hyperbolic(x, y)), weighted_agreement(x, y, hyperbolic(y, x))
-        assert weighted_tau(x, y) == pytest.approx(np.mean(both), abs=1e-12, nan_ok=True)
+        assert weighted_tau(x, y) == pytest.approx(sum(both) / 2, rel=0, abs=1e-12, nan_ok=True)
 
 
 def test_spearman_is_pearson_of_average_ranks():
-    for x, y in vectors(300):
-        if len(set(x)) == 1 or len(set(y)) == 1:
-            assert math.isnan(spearman(x, y))
-        else:
-            assert spearman(x, y) == pytest.approx(np.corrcoef(average_ranks(x), average_ranks(y))[0, 1], abs=1e-12)
+    for x, y in vectors():
+        expected = pearson(average_ranks(x), average_ranks(y))
+        assert spearman(x, y) == pytest.approx(expected, rel=0, abs=1e-12, nan_ok=True)
 
 
 def test_top_k_measures_are_expectations_over_tie_breaks():
-    for x, y in vectors(200):
+    for x, y in vectors(200, high=11):
+        ranks = [true_rank(y, i) for i in range(len(y))]
         for k in range(1, len(x) + 1):
-            tops = possible_tops(x, k)
-            hits = [sum(true_rank(y, i) <= k for i in top) / k for top in tops]
-            best = [min(true_rank(y, i) for i in top) for top in tops]
-            assert precision_at_k(x, y, k) == pytest.approx(np.mean(hits))
-            rank, fraction = best_rank_at_k(x, y, k)
-            assert rank == pytest.approx(np.mean(best))
-            assert fraction == pytest.approx(rank / len(x))
+            tops = [[ranks[i] for i in top] for top in possible_tops(x, k)]
+            hits = np.mean([sum(rank <= k for rank in top) for top in tops])
+            expected = hits / k, np.mean([min(top) for top in tops]), np.mean([max(top) for top in tops])
+            assert expected_top(x, y, k) == pytest.approx(expected, rel=0, abs=1e-12)
+            assert_top(x, y, k, expected)
+
+
+def test_top_k_measures_on_many_ties():
+    rng = np.random.default_rng(1)
+    for x, y in vectors():
+        for k in {1, int(rng.integers(1, len(x) + 1))}:
+            assert_top(x, y, k, expected_top(x.tolist(), y.tolist(), k))
 
 
 def test_regret_is_the_mean_over_the_tied_top():
-    for x, y in vectors(200):
+    for x, y in vectors():
         top = [b for a, b in zip(x, y, strict=True) if a == max(x)]
-        assert regret(x, y) == pytest.approx(max(y) - np.mean(top))
+        assert regret(x, y) == pytest.approx(max(y) - math.fsum(top) / len(top), rel=0, abs=1e-12)
 
 
 def test_a_perfect_ranking_is_perfect_even_with_ties():
     truth = np.array([3.0, 3, 3, 1, 1, 0])
     assert precision_at_k(truth, truth, 1) == precision_at_k(truth, truth, 4) == 1
     assert best_rank_at_k(truth, truth, 2) == (1, 1 / 6)
+    assert best_and_worst_rank_at_k(truth, truth, 4) == ((1, 1 / 6), (4, 4 / 6))
     assert regret(truth, truth) == 0
     assert kendall_tau(truth, truth) == pytest.approx(1)
 
 
 def test_tiered_orders_like_pairs():
     rng = np.random.default_rng(3)
-    for _ in range(200):
-        n = int(rng.integers(2, 15))
+    for _ in range(1000):
+        n = int(rng.integers(2, 31))
         tiers, scores = rng.integers(0, 3, n).astype(np.int8), rng.integers(0, 4, n).astype(np.float32)
         keys = [(-int(t), float(s)) for t, s in zip(tiers, scores, strict=True)]
         assert tiered(tiers, scores).tolist() == [sorted(set(keys)).index(key) for key in keys]
@@ -132,7 +180,8 @@ def test_constant_scores_have_no_correlation(measure):
 
 
 PAIRED = [kendall_tau, spearman, weighted_tau, regret, lambda x, y: precision_at_k(x, y, 1)]
-PAIRED += [lambda x, y: best_rank_at_k(x, y, 1), lambda x, y: tiered(y, x)]
+PAIRED += [lambda x, y: best_rank_at_k(x, y, 1), lambda x, y: best_and_worst_rank_at_k(x, y, 1)]
+PAIRED += [lambda x, y: tiered(y, x)]
 
 
 @pytest.mark.parametrize("measure", PAIRED)
@@ -153,7 +202,7 @@ def test_bad_vectors(measure, x, y, message):
 
 @pytest.mark.parametrize("k", [0, -1, 4])
 def test_bad_k(k):
-    for measure in (precision_at_k, best_rank_at_k):
+    for measure in (precision_at_k, best_rank_at_k, best_and_worst_rank_at_k):
         with pytest.raises(ValueError, match=r"1\.\.3"):
             measure([1, 2, 3], [1, 2, 3], k)
 

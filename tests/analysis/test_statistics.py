@@ -1,11 +1,37 @@
 import itertools
 import math
+import statistics
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
-from analysis.statistics import bootstrap_interval, mean_tau_interval, over_seeds, sign_flip, tau_interval
+from analysis.statistics import (
+    bootstrap_interval,
+    holm,
+    iqm,
+    mean_tau_interval,
+    over_seeds,
+    paired_effect,
+    permutation_test,
+    probability_of_improvement,
+    sign_flip,
+    spread_test,
+    tau_interval,
+)
+
+
+def samples(count: int, low: int, high: int):
+    """Pairs of samples of small integers with many ties, as exact lists; divided by 10 they are the values tested."""
+    rng = np.random.default_rng(5)
+    for _ in range(count):
+        yield tuple(rng.integers(-6, 7, rng.integers(low, high + 1)).tolist() for _ in range(2))
+
+
+def tenths(values) -> np.ndarray:
+    return np.array(values) / 10
 
 
 @pytest.mark.parametrize(("ours", "scipys"), [("percentile", "percentile"), ("bca", "BCa")])
@@ -68,15 +94,74 @@ def test_nan_resamples_are_left_out():
     assert -1 <= low <= high < 0
 
 
+def test_bca_of_a_perfect_ranking_and_of_an_undefined_jackknife():
+    scores, rng = np.arange(12.0), np.random.default_rng(0)
+    assert tau_interval(scores, scores, rng, n_resamples=50, method="bca") == pytest.approx((1, 1))
+    # without the one arch that differs, all scores are equal
+    assert tau_interval(scores == 3, scores, rng, n_resamples=50, method="bca") is None
+
+
+DATA_SETS, BATCH, ARCHS = 1000, 50, 100
+
+
+def covered(statistic, truth: float, method: str) -> float:
+    """Fraction of data sets whose interval holds the truth.
+
+    Args:
+        statistic: Takes a generator, returns a statistic of `(m,)` indices: `(50,)` values, one per data set it drew.
+        truth: What it estimates.
+        method: Of the bootstrap.
+
+    The 50 data sets of a batch share their resamples, so that numpy computes all of them at once.
+    """
+    rng, hits = np.random.default_rng(12), 0
+    with threadpool_limits(1):  # many small products: threads would only wait for each other
+        for _ in range(DATA_SETS // BATCH):
+            low, high = bootstrap_interval(statistic(rng), ARCHS, rng, n_resamples=400, method=method)
+            hits += int(((low <= truth) & (truth <= high)).sum())
+    return hits / DATA_SETS
+
+
+def normal_pairs(rng: np.random.Generator, rho: float) -> tuple[np.ndarray, np.ndarray]:
+    x, noise = rng.standard_normal((2, BATCH, ARCHS))
+    return x, rho * x + math.sqrt(1 - rho**2) * noise
+
+
+def taus(x: np.ndarray, y: np.ndarray):
+    """tau-b of the drawn archs, `(50,)`: concordant less discordant pairs over pairs of different archs."""
+    signs = [np.sign(side[:, :, None] - side[:, None, :]) for side in (x, y)]
+    agreement = (signs[0] * signs[1]).astype(np.float32).reshape(-1, ARCHS)
+
+    def tau(index: np.ndarray) -> np.ndarray:
+        drawn = np.bincount(index, minlength=ARCHS).astype(np.float32)  # sums of at most 10,000: exact
+        pairs = (agreement @ drawn).reshape(BATCH, ARCHS) @ drawn
+        return pairs.astype(np.float64) / float(ARCHS**2 - drawn @ drawn)
+
+    return tau
+
+
+def test_taus_are_what_tau_interval_resamples():
+    x, y = normal_pairs(np.random.default_rng(1), 0.6)
+    together = bootstrap_interval(taus(x, y), ARCHS, np.random.default_rng(2), n_resamples=100)
+    for i in range(3):
+        alone = tau_interval(x[i], y[i], np.random.default_rng(2), n_resamples=100)
+        assert together[:, i] == pytest.approx(alone, rel=0, abs=1e-12)
+
+
 @pytest.mark.parametrize("method", ["percentile", "bca"])
-def test_tau_interval_covers(method):
-    rng, rho, hits = np.random.default_rng(11), 0.6, 0
-    tau = 2 / math.pi * math.asin(rho)
-    for _ in range(50):
-        x, noise = rng.standard_normal((2, 30))
-        low, high = tau_interval(x, rho * x + math.sqrt(1 - rho**2) * noise, rng, n_resamples=100, method=method)
-        hits += low <= tau <= high
-    assert 40 <= hits <= 50
+def test_intervals_of_tau_cover(method):
+    """Kendall's tau of a bivariate normal is 2 / pi arcsin(rho)."""
+    rate = covered(lambda rng: taus(*normal_pairs(rng, 0.6)), 2 / math.pi * math.asin(0.6), method)
+    assert 0.92 <= rate <= 0.98
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_intervals_of_a_mean_cover(method):
+    def mean(rng):
+        data = rng.exponential(size=(BATCH, ARCHS))
+        return lambda index: data[:, index].mean(axis=1)
+
+    assert 0.92 <= covered(mean, 1.0, method) <= 0.98
 
 
 @pytest.mark.parametrize(
@@ -109,18 +194,15 @@ def test_few_seeds():
 
 
 def test_sign_flip_counts_all_patterns():
-    rng = np.random.default_rng(8)
-    for n in range(1, 9):
-        for values in (rng.standard_normal(n), rng.integers(-2, 3, n) / 10):
-            sums = [
-                abs(sum(s * v for s, v in zip(signs, values, strict=True)))
-                for signs in itertools.product((1, -1), repeat=n)
-            ]
-            expected = np.mean([total >= abs(sum(values)) - 1e-12 for total in sums])
-            result = sign_flip(values)
-            assert result.p == pytest.approx(expected)
-            assert result.exact
-            assert result.difference == pytest.approx(values.mean())
+    for values, _ in samples(1000, 1, 8):
+        sums = [
+            abs(sum(s * v for s, v in zip(signs, values, strict=True)))
+            for signs in itertools.product((1, -1), repeat=len(values))
+        ]
+        result = sign_flip(tenths(values))
+        assert result.p == sum(total >= abs(sum(values)) for total in sums) / len(sums)
+        assert result.exact
+        assert result.difference == pytest.approx(sum(values) / len(values) / 10, rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "smallest"), [(3, 0.25), (5, 0.0625), (8, 0.0078125), (10, 0.001953125)])
@@ -141,7 +223,212 @@ def test_sign_flip_samples_above_fifteen_pairs():
         sign_flip(values)
 
 
-@pytest.mark.parametrize("function", [over_seeds, sign_flip])
+def splits(pooled: list, size: int):
+    """Every way to split a list in two."""
+    for chosen in itertools.combinations(range(len(pooled)), size):
+        yield [pooled[i] for i in chosen], [v for i, v in enumerate(pooled) if i not in chosen]
+
+
+def test_permutation_test_counts_all_splits():
+    def gap(first, second):
+        return abs(Fraction(sum(first), len(first)) - Fraction(sum(second), len(second)))
+
+    for a, b in samples(1000, 1, 4):
+        gaps = [gap(*split) for split in splits(a + b, len(a))]
+        result = permutation_test(tenths(a), tenths(b))
+        assert result.exact
+        assert result.n == (len(a), len(b))
+        assert result.p == sum(other >= gap(a, b) for other in gaps) / len(gaps) >= result.smallest_p
+        assert result.difference == pytest.approx(sum(a) / len(a) / 10 - sum(b) / len(b) / 10, rel=0, abs=1e-12)
+
+
+def test_permutation_test_does_not_see_a_shift_or_rounding():
+    a, b = [0.1, 0.2, 0.4], [0.3, 0.3, 0.6, 0.9]
+    for unit, shift in ((1, 90), (10, 1e9)):
+        assert (
+            permutation_test(np.multiply(a, unit) + shift, np.multiply(b, unit) + shift).p == permutation_test(a, b).p
+        )
+    assert permutation_test([93.1] * 3, [93.1] * 4).p == 1
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "smallest"), [(1, 1, 1), (3, 3, 0.1), (5, 5, 1 / 126), (2, 4, 1 / 15), (4, 2, 1 / 15)]
+)
+def test_smallest_p_of_a_permutation_test_is_attained(n, m, smallest):
+    result = permutation_test(np.arange(100.0, 100 + n) if n <= m else np.zeros(n), np.zeros(m) if n <= m else [9, 8])
+    assert result.p == result.smallest_p == pytest.approx(smallest)
+
+
+def test_permutation_test_samples_above_twenty_thousand_splits():
+    a, b = np.random.default_rng(9).standard_normal((2, 9))  # 48,620 splits
+    a += 0.8
+    sampled = permutation_test(a, b, np.random.default_rng(0))
+    reference = stats.permutation_test((a, b), lambda a, b: a.mean() - b.mean(), n_resamples=np.inf).pvalue
+    assert not sampled.exact
+    assert sampled.p == pytest.approx(reference, abs=0.015)
+    assert sampled.smallest_p == 1e-4
+    assert permutation_test(a + 9, b, np.random.default_rng(0)).p < 0.001  # the observed split is counted in
+    assert permutation_test(a + 9, b, np.random.default_rng(0), n_resamples=99).p == 0.01
+    assert permutation_test(a[:8], b[:8]).exact
+    with pytest.raises(ValueError, match="give rng"):
+        permutation_test(a, b)
+
+
+def deviations(values: list[int]) -> list[Fraction]:
+    median = statistics.median([Fraction(v) for v in values])
+    return [abs(v - median) for v in values]
+
+
+def ratio(first, second) -> float | Fraction:
+    """The larger of two mean deviations over the smaller: what the absolute log ratio orders."""
+    low, high = sorted((Fraction(sum(first), len(first)), Fraction(sum(second), len(second))))
+    return high / low if low else math.inf if high else 1
+
+
+def test_spread_test_counts_all_splits():
+    for a, b in samples(1000, 3, 5):
+        x, y = (sorted(deviations(v))[len(v) % 2 :] for v in (a, b))
+        ratios = [ratio(*split) for split in splits(x + y, len(x))]
+        result = spread_test(tenths(a), tenths(b))
+        assert result.p == sum(other >= ratio(x, y) for other in ratios) / len(ratios) >= result.smallest_p
+        means = sum(x) / len(x) / 10, sum(y) / len(y) / 10
+        assert result.spreads == pytest.approx([float(mean) for mean in means], rel=0, abs=1e-12)
+        if min(means):
+            assert result.log_ratio == pytest.approx(math.log(means[0] / means[1]), rel=0, abs=1e-12)
+        else:
+            assert result.log_ratio is None
+
+
+def test_paired_spread_test_counts_all_swaps():
+    for a, b in samples(1000, 3, 6):
+        n = min(len(a), len(b))
+        pairs = list(zip(deviations(a[:n]), deviations(b[:n]), strict=True))
+        swapped = [
+            zip(*(pair[::s] for pair, s in zip(pairs, turns, strict=True)), strict=True)
+            for turns in itertools.product((1, -1), repeat=n)
+        ]
+        ratios = [ratio(*sides) for sides in swapped]
+        result = spread_test(tenths(a[:n]), tenths(b[:n]), paired=True)
+        assert result.p == sum(other >= ratio(*zip(*pairs, strict=True)) for other in ratios) / 2**n
+        assert result.smallest_p == 2.0 ** (1 - n)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_spread_test_finds_spread_and_not_location(paired):
+    rng = np.random.default_rng(3)
+    wide, narrow = 90 + 5 * rng.standard_normal(10), 70 + rng.standard_normal(10)
+    result = spread_test(narrow, wide, np.random.default_rng(0), paired=paired)
+    assert result.p < 0.05
+    assert result.log_ratio < 0
+    assert result.exact == paired
+    assert spread_test(narrow, narrow + 20, np.random.default_rng(0), paired=paired).p == 1
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_spread_test_rejects_equal_spreads_as_often_as_it_says(paired):
+    """Its docstring: 3% to 5% of normal samples; three standard errors of 800 samples are 2.3 points."""
+    rng = np.random.default_rng(4)
+    tests = [spread_test(*rng.standard_normal((2, 6)), paired=paired) for _ in range(800)]
+    assert 0.02 <= np.mean([test.p <= 0.05 for test in tests]) <= 0.07
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_spread_of_few_or_equal_seeds(paired):
+    assert spread_test([1.0, 2.0], [1.0, 5.0], paired=paired) is None
+    same = spread_test([93.1] * 3, [93.2] * 3, paired=paired)
+    assert (same.p, same.log_ratio, same.spreads) == (1, None, (0, 0))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        for pair in (([93.1] * 4, rng.random(4)), (rng.random(4), [93.1] * 4)):
+            one = spread_test(*pair, paired=paired)
+            assert one.log_ratio is None
+            assert one.p == one.smallest_p == (1 / 8 if paired else 2 / 70)
+
+
+@pytest.mark.parametrize("test", [permutation_test, spread_test])
+def test_samples_that_cannot_be_tested(test):
+    with pytest.raises(ValueError, match="infinity"):
+        test([1.0, 2, math.inf], [1.0, 2, 3])
+    with pytest.raises(ValueError, match="at least one number without NaN"):
+        test([1.0, 2, 3], [])
+    with pytest.raises(ValueError, match="one length; got 3 and 4"):
+        spread_test([1.0, 2, 3], [1.0, 2, 3, 4], paired=True)
+
+
+def test_holm_is_the_textbook_procedure():
+    """Step down: the smallest of m p-values is held against alpha / m, the next against alpha / (m - 1), until one
+    is not rejected. An adjusted p-value is the smallest alpha at which its hypothesis is rejected."""
+    rng = np.random.default_rng(6)
+    for number in range(1000):
+        m = int(rng.integers(1, 12))
+        p = rng.integers(0, 9, m) / 40 if number % 2 else rng.random(m) ** 3
+        ordered = sorted(p)
+        expected = []
+        for value in p:
+            needed = [(m - i) * q for i, q in enumerate(ordered) if q <= value]
+            expected.append(min(1, max(needed[: ordered.index(value) + 1])))
+        assert holm(p) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_holm_on_the_example_of_a_textbook():
+    """p = .01, .04, .03, .005: 4 x .005, 3 x .01, 2 x .03, and .04 raised to .06."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], rel=0, abs=1e-12)
+    assert holm([0.6, 0.9]).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("p_values", [[-0.1], [0.5, 1.1]])
+def test_holm_takes_probabilities(p_values):
+    with pytest.raises(ValueError, match=r"must be in 0\.\.1"):
+        holm(p_values)
+
+
+def test_iqm_by_definition():
+    """The integral of the sorted values over the middle half, each being as wide as 1 / n."""
+    for values, more in samples(1000, 1, 15):
+        x = sorted(values + more)
+        quarter = Fraction(len(x), 4)
+        widths = [max(0, min(i + 1, len(x) - quarter) - max(i, quarter)) for i in range(len(x))]
+        expected = sum(w * v for w, v in zip(widths, x, strict=True)) / sum(widths) / 10
+        assert iqm(tenths(values + more)) == pytest.approx(float(expected), rel=0, abs=1e-12)
+
+
+def test_iqm_and_whole_trimming():
+    assert iqm([0.0, 1, 5]) == pytest.approx((0 / 4 + 1 + 5 / 4) / 1.5)
+    x = np.random.default_rng(2).random(12)
+    assert iqm(x) == pytest.approx(stats.trim_mean(x, 0.25), rel=0, abs=1e-12)
+
+
+def test_paired_effect_is_hedges_corrected():
+    """Mean 2, standard deviation 1, f = 2: the factor is gamma(1) / gamma(1 / 2) = 1 / sqrt(pi)."""
+    assert paired_effect([1.0, 2, 3]) == pytest.approx(2 / math.sqrt(math.pi), rel=1e-12)
+    for values, _ in samples(200, 3, 12):
+        if len(set(values)) > 1:
+            f = len(values) - 1
+            factor = math.gamma(f / 2) / math.sqrt(f / 2) / math.gamma((f - 1) / 2)
+            expected = factor * statistics.mean(values) / statistics.stdev(values)
+            assert paired_effect(tenths(values)) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_paired_effect_is_unbiased():
+    draws = np.random.default_rng(7).standard_normal((20000, 5)) + 0.8
+    effects = [paired_effect(row) for row in draws]
+    assert np.mean(effects) == pytest.approx(0.8, abs=4 * np.std(effects) / 20000**0.5)
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, 2.0], [0.0] * 5, [93.4 - 93.3, 50.2 - 50.1, 0.1]])
+def test_no_paired_effect(values):
+    assert paired_effect(values) is None
+
+
+def test_probability_of_improvement_by_double_loop():
+    for a, b in samples(1000, 1, 12):
+        wins = sum(Fraction(x > y) + Fraction(x == y, 2) for x in a for y in b)
+        assert probability_of_improvement(tenths(a), tenths(b)) == pytest.approx(
+            float(wins / (len(a) * len(b))), rel=0, abs=1e-12
+        )
+
+
+@pytest.mark.parametrize("function", [over_seeds, sign_flip, holm, iqm, paired_effect])
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [[1.0]]])
 def test_bad_values(function, values):
     with pytest.raises(ValueError, match="at least one number without NaN"):

@@ -71,7 +71,7 @@ def test_query_refuses(fields, message):
 
 @pytest.mark.parametrize(
     "name",
-    ["cifar10_test_acc_90ep", "svhn_test_acc_200ep", "cifar100_valtest_acc_200_seed0", "cifar10_test_acc_12ep_seed007"],
+    ["cifar10_test_acc_90ep", "svhn_test_acc_200ep", "cifar100_valtest_acc_200", "cifar10_test_acc_12ep_seed007"],
 )
 def test_a_malformed_accuracy_column_is_an_error(tmp_path, name):
     path = write(tmp_path / "t.parquet", {"arch_str": ARCHS, str(TEST): [1.0] * 4, name: [1.0] * 4})
@@ -141,6 +141,25 @@ def test_table_refuses(changes, message):
     with pytest.raises(ValueError) as error:
         small(**changes)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_columns_of_single_seeds_and_of_both_splits():
+    assert Query.from_column("cifar100_valtest_acc_200_seed1") == Query("cifar100", "valtest", 200, 1)
+    assert Query.from_column("cifar100_valtest_acc_200ep_seed1") == Query("cifar100", "valtest", 200, 1)
+    assert str(Query("cifar10", "valtest", 12, "mean")) == "cifar10_valtest_acc_12ep"
+
+
+def test_tables_are_joined_by_arch():
+    names = list(official_index())[:3]
+    mean, seed = Query("cifar10", "val", 200, "mean"), Query("cifar10", "val", 200, 1)
+    first = GroundTruth("a", tuple(names), {mean: np.array([1.0, 2, 3])})
+    second = GroundTruth("b", (names[2], names[0]), {seed: np.array([30.0, 10])})
+    joined = first.joined(second)
+    assert (joined.name, joined.arch_strs, joined.queries()) == ("a and b", tuple(names), [mean, seed])
+    assert joined.columns[mean].tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(joined.columns[seed], [10, np.nan, 30])
+    with pytest.raises(ValueError, match="tables 'a' and 'a' both have cifar10_val_acc_200ep; give it in one"):
+        first.joined(first)
 
 
 def test_saved_table_comes_back(tmp_path):

@@ -1,0 +1,276 @@
+"""Shared weights against networks trained alone: Table 1 and Fig. 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from senas_bench.experiments.spec import RunRecord
+
+from . import correlation, paper
+from .convergence import tau_summary
+from .figures import colour, grid
+from .formats import Table, fixed, interval_cell, plus_minus, span, words
+from .join import (
+    EPOCHS,
+    Scores,
+    accuracy_queries,
+    by_method,
+    final_rankings,
+    one_setting,
+    primary_column,
+    setting_meta,
+    setting_notes,
+)
+from .statistics import defined
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from senas_bench.groundtruth import GroundTruth
+
+METHODS = ("stand-alone", "spos", "untrained", "params", "flops")
+SUPERNET, ALONE = "spos", "stand-alone"
+RANKINGS = {SUPERNET: "supernet", "untrained": "untrained", "params": "params", "flops": "flops"}
+SAME, BENCHMARK = "supernet, same archs", "stand-alone, benchmark"
+
+
+def render_table1(
+    records: Sequence[RunRecord],
+    scores: Scores,
+    truth: GroundTruth,
+    *,
+    no_timing: bool,
+    methods: Sequence[str] | None = None,
+) -> Table:
+    """Table 1: mean tau with the ground truth of one-shot and of stand-alone accuracy.
+
+    One-shot accuracy is that of SPOS, on all archs that the preset ranks and on those few that were also trained
+    alone. Stand-alone accuracy is measured twice: by networks trained here, at the size of the preset, and, where the
+    truth has the accuracy of single training seeds, by one full training against another.
+
+    Args, raises: As `tables.render_table3`.
+    """
+    setting, queries = one_setting(records), accuracy_queries(truth)
+    groups = by_method(records, methods or METHODS, METHODS)
+    columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries)]
+    rankings = _rankings(groups, scores)
+    rows = []
+    for column in columns:
+        accuracy = dict(zip(truth.arch_strs, truth.accuracy(queries[column]), strict=True))
+        rows += [
+            {"ranking": name, "column": column, **tau_summary([_tau(seed, r, accuracy) for seed, r in runs.items()])}
+            for name, runs in rankings.items()
+        ]
+    rows = sorted(rows + _benchmark_rows(truth), key=lambda row: list(ORDER).index(row["ranking"]))
+    seeds = [record.spec.seed for group in groups.values() for record in group]
+    meta = {"title": "Table 1: shared weights against stand-alone training"}
+    meta |= {**setting_meta(setting, truth, seeds), "rows": rows}
+    counts = [row["n"] for row in rows if row["ranking"] != BENCHMARK]
+    notes = [*setting_notes(meta, counts, columns), *_meanings(rows, groups, setting["images"])]
+    absent = [method for method in methods or METHODS if method not in groups]
+    notes += [f"No runs of: {', '.join(absent)}."] if absent else []
+    return Table("table1", _display(rows), tuple(notes), meta, paper.table1(), _paper_display())
+
+
+ORDER = ("supernet", SAME, "stand-alone", BENCHMARK, "params", "flops", "untrained")
+
+
+def _rankings(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[str, dict[int, pd.Series]]:
+    """By name and seed, rankings indexed by arch string."""
+    found: dict[str, dict[int, pd.Series]] = {}
+    for method, records in groups.items():
+        for record in records if method in RANKINGS else ():
+            final = final_rankings(scores(record)) if record.scores_sha256 else {}
+            widest = final.get("full", final.get("sample"))
+            if widest is not None:
+                found.setdefault(RANKINGS[method], {})[record.spec.seed] = widest
+    alone = {record.spec.seed: _alone(scores(record)) for record in groups.get(ALONE, ())}
+    if alone:
+        found["stand-alone"] = alone
+        archs = next(iter(alone.values())).index
+        same = {seed: ranking.loc[archs] for seed, ranking in found.get("supernet", {}).items()}
+        found |= {SAME: same} if same else {}
+    return found
+
+
+def _alone(table: pd.DataFrame) -> pd.Series:
+    """Stand-alone accuracy, percent, indexed by arch string in the order of the strings."""
+    return table.set_index("arch_str")["score"].sort_index()
+
+
+def _tau(seed: int, ranking: pd.Series, accuracy: Mapping[str, float]) -> dict[str, Any]:
+    true = np.array([accuracy[arch] for arch in ranking.index])
+    tau = defined(correlation.kendall_tau(ranking.to_numpy(), true))
+    return {"seed": seed, "archs": len(ranking), "tau": tau}
+
+
+def _benchmark_rows(truth: GroundTruth) -> list[dict[str, Any]]:
+    """One full training against another, for every two training seeds of a data set that the truth has."""
+    by_dataset: dict[str, list[Any]] = {}
+    for query in truth.queries():
+        if query.epochs == EPOCHS and query.seeds != "mean":
+            by_dataset.setdefault(f"{query.dataset}_{query.split}", []).append(query)
+    rows = []
+    for column, seeds in by_dataset.items():
+        pairs = []
+        for one, other in combinations(sorted(seeds, key=lambda query: query.seeds), 2):
+            both = np.stack([truth.columns[one], truth.columns[other]])
+            both = both[:, ~np.isnan(both).any(axis=0)]
+            tau = defined(correlation.kendall_tau(*both))
+            pairs.append({"seed": f"{one.seeds}-{other.seeds}", "archs": both.shape[1], "tau": tau})
+        if pairs:
+            rows.append({"ranking": BENCHMARK, "column": column, **tau_summary(pairs)})
+            rows[-1] |= {"tau_low": None, "tau_high": None}
+    return rows
+
+
+def _meanings(rows: list[dict[str, Any]], groups: Mapping[str, list[RunRecord]], images: str) -> list[str]:
+    notes = ["Kendall's tau-b with the truth; 95% interval over seeds, none below 3 seeds or 10 archs."]
+    present = {row["ranking"] for row in rows}
+    if "stand-alone" in present:
+        epochs = sum(groups[ALONE][0].spec.settings["recipe"]["stage_epochs"])
+        notes.append(f"stand-alone: networks of this preset trained from scratch on {images} for {epochs} epochs.")
+    if BENCHMARK in present:
+        notes.append(
+            "stand-alone, benchmark: the accuracy of one full training against that of another seed, over all archs "
+            "that have both; n counts pairs of seeds, which share seeds: no interval. valtest: mean of val and test."
+        )
+    else:
+        notes.append("No row of full stand-alone training: the truth has no single training seeds.")
+    others = [row["column"] for row in rows if not row["column"].startswith(f"{images}_")]
+    if others and present & {"supernet", "stand-alone"}:
+        names = ", ".join(words(column) for column in dict.fromkeys(others))
+        notes.append(f"{names}: the networks trained here saw {images}; the paper trains on each data set.")
+    return notes
+
+
+def _display(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "ranking by": [row["ranking"] for row in rows],
+            "truth": [words(row["column"]) for row in rows],
+            "n": [str(row["n"]) for row in rows],
+            "archs": [span([row["archs_min"], row["archs_max"]]) for row in rows],
+            "tau": [plus_minus(row, "tau", 3) for row in rows],
+            "95% interval": [interval_cell(row, "tau") for row in rows],
+        }
+    )
+
+
+def _paper_display() -> pd.DataFrame:
+    numbers = paper.table1()
+    cells = {"ranking by": numbers["ranking"].tolist()}
+    return pd.DataFrame(cells | {name: [fixed(tau, 3) for tau in numbers[name]] for name in numbers.columns[1:]})
+
+
+def render_fig1(
+    records: Sequence[RunRecord],
+    scores: Scores,
+    truth: GroundTruth,
+    *,
+    no_timing: bool,
+    methods: Sequence[str] | None = None,
+) -> Table:
+    """Fig. 1: the ranks that archs get over repeats, by one-shot and by stand-alone accuracy, in truth order.
+
+    Args, raises: As `tables.render_table3`.
+
+    Raises:
+        ValueError: No stand-alone runs, or they trained different archs.
+    """
+    setting, queries = one_setting(records), accuracy_queries(truth)
+    column = primary_column(queries)
+    groups = by_method(records, methods or (ALONE, SUPERNET), (ALONE, SUPERNET))
+    if ALONE not in groups:
+        raise ValueError(f"fig1 needs runs of {ALONE}; there are runs of: {', '.join(groups)}")
+    alone = [_alone(scores(record)) for record in groups[ALONE]]
+    if any(not series.index.equals(alone[0].index) for series in alone):
+        raise ValueError("the stand-alone runs trained different archs; give the runs of one version")
+    accuracy = pd.Series(truth.accuracy(queries[column], list(alone[0].index)), index=alone[0].index)
+    order = accuracy.sort_values(ascending=False, kind="stable").index
+    ranks = {"stand-alone": _ranks(alone, order)}
+    shared = [_widest(scores(record)) for record in groups.get(SUPERNET, ())]
+    if shared:
+        ranks["supernet"] = _ranks(shared, order)
+    rows = [_arch_row(place, arch, accuracy[arch], ranks) for place, arch in enumerate(order)]
+    meta = {"title": "Figure 1: ranks of single archs over repeats"}
+    meta |= setting_meta(setting, truth, [record.spec.seed for group in groups.values() for record in group])
+    meta |= {"column": column, "spread": {name: _spread(values) for name, values in ranks.items()}, "rows": rows}
+    notes = [*setting_notes(meta, [len(group) for group in groups.values()], [column]), *_fig1_notes(meta, groups)]
+    return Table("fig1", _fig1_display(rows, ranks), tuple(notes), meta)
+
+
+def _widest(table: pd.DataFrame) -> pd.Series:
+    final = final_rankings(table)
+    return final["full"] if "full" in final else final["sample"]
+
+
+def _ranks(runs: list[pd.Series], order: pd.Index) -> np.ndarray:
+    """`(runs, archs)` ranks among these archs, 1 = best, ties at their mean rank, archs in truth order."""
+    return np.stack([stats.rankdata(-series.loc[order].to_numpy()) for series in runs])
+
+
+def _spread(ranks: np.ndarray) -> list[float]:
+    """Per arch the interquartile range of its rank over repeats."""
+    return np.subtract(*np.quantile(ranks, [0.75, 0.25], axis=0)).tolist()
+
+
+def _arch_row(place: int, arch: str, accuracy: float, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    row: dict[str, Any] = {"truth_rank": place + 1, "arch_str": arch, "accuracy": float(accuracy)}
+    for name, values in ranks.items():
+        key = name.replace("-", "_")
+        low, median, high = np.quantile(values[:, place], [0.25, 0.5, 0.75])
+        row |= {f"{key}_median": float(median), f"{key}_q25": float(low), f"{key}_q75": float(high)}
+        row |= {f"{key}_min": float(values[:, place].min()), f"{key}_max": float(values[:, place].max())}
+        row[f"{key}_ranks"] = values[:, place].tolist()
+    return row
+
+
+def _fig1_notes(meta: Mapping[str, Any], groups: Mapping[str, list[RunRecord]]) -> list[str]:
+    archs = len(meta["rows"])
+    notes = [f"{archs} random archs, ranked among themselves: 1 = best, ties at their mean rank."]
+    for name, values in meta["spread"].items():
+        runs = len(groups[ALONE if name == "stand-alone" else SUPERNET])
+        notes.append(
+            f"{name}: the rank of an arch has a mean interquartile range of {np.mean(values):.2f} over {runs} repeats."
+        )
+    if SUPERNET not in groups:
+        notes.append(f"No runs of: {SUPERNET}.")
+    return notes
+
+
+def _fig1_display(rows: list[dict[str, Any]], ranks: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    columns = {"truth rank": [str(row["truth_rank"]) for row in rows], "arch": [row["arch_str"] for row in rows]}
+    columns["accuracy"] = [fixed(row["accuracy"], 2) for row in rows]
+    for name in ranks:
+        key = name.replace("-", "_")
+        columns[f"{name}: median rank"] = [fixed(row[f"{key}_median"], 1) for row in rows]
+        columns[f"{name}: range"] = [f"{fixed(row[f'{key}_min'], 1)}-{fixed(row[f'{key}_max'], 1)}" for row in rows]
+    return pd.DataFrame(columns)
+
+
+def draw_fig1(table: Table) -> Figure:
+    """A panel each for stand-alone and one-shot accuracy: a box per arch, the best arch left."""
+    rows, names = table.meta["rows"], list(table.meta["spread"])
+    figure, axes = grid(len(names), 1, width=5.2, height=2.3)
+    for ax, name in zip(axes, names, strict=True):
+        ranks = [row[f"{name.replace('-', '_')}_ranks"] for row in rows]
+        tint = colour("stand-alone" if name == "stand-alone" else "spos")
+        ax.plot([1, len(rows)], [1, len(rows)], color="#bbbbbb", linewidth=0.8, zorder=1)
+        ax.boxplot(
+            ranks, positions=range(1, len(rows) + 1), widths=0.6, patch_artist=True, whis=(0, 100),
+            boxprops={"facecolor": tint, "alpha": 0.35, "linewidth": 0.6}, whiskerprops={"color": tint},
+            capprops={"color": tint}, medianprops={"color": "black", "linewidth": 1.2},
+        )  # fmt: skip
+        ax.set(ylabel=f"rank by {name}", ylim=(len(rows) + 1, 0))
+        ax.set_xticks(range(1, len(rows) + 1, max(1, len(rows) // 10)))
+        ax.set_xticklabels(range(1, len(rows) + 1, max(1, len(rows) // 10)))
+        ax.set_title(f"{name} accuracy ({len(ranks[0])} repeats)")
+    axes[-1].set_xlabel(f"archs by {words(table.meta['column'])} accuracy, best left")
+    return figure
