@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from senas_bench.names import lookup
 
 from . import convergence, stability
 from .figures import house_style
 from .formats import Table
 from .survival import FIG6_METHODS, draw_fig6, render_fig6
-from .tables import TABLE3_METHODS, render_table3
+from .tables import TABLE3_METHODS, draw_table3, render_table3
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from senas_bench.experiments.spec import RunRecord
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Artefact:
         methods: Methods run by default, in row order.
         render: `(records, scores, truth, *, no_timing, methods) -> Table`; see `tables.render_table3`.
         draw: Makes the figure of a rendered table; None for a table that has none.
+        open: It takes any method that has runs.
     """
 
     name: str
@@ -33,6 +39,13 @@ class Artefact:
     methods: tuple[str, ...]
     render: Callable[..., Table]
     draw: Callable[[Table], Figure] | None = None
+    open: bool = False
+
+    def of(self, records: Sequence[RunRecord]) -> list[RunRecord]:
+        """The records that it shows: of its own methods; and in a table of all methods, of those of no other artefact."""
+        others = {method for other in ARTEFACTS.values() for method in other.methods}
+        extra = {record.spec.method for record in records} - others if self.open else set()
+        return [record for record in records if record.spec.method in {*self.methods, *extra}]
 
     def figure(self, table: Table) -> Figure | None:
         """The figure of a rendered table, in the style of this project."""
@@ -42,7 +55,11 @@ class Artefact:
 
 ARTEFACTS = {
     "table1": Artefact(
-        "table1", "Table 1: shared weights against stand-alone training", stability.METHODS, stability.render_table1
+        "table1",
+        "Table 1: shared weights against stand-alone training",
+        stability.METHODS,
+        stability.render_table1,
+        stability.draw_table1,
     ),
     "fig1": Artefact(
         "fig1",
@@ -65,6 +82,30 @@ ARTEFACTS = {
         convergence.render_fig8,
         convergence.draw_fig8,
     ),
-    "table3": Artefact("table3", "Table 3: searching on NAS-Bench-201", TABLE3_METHODS, render_table3),
+    "table3": Artefact(
+        "table3", "Table 3: searching on NAS-Bench-201", TABLE3_METHODS, render_table3, draw_table3, open=True
+    ),
     "fig6": Artefact("fig6", "Figure 6: which operators survive", FIG6_METHODS, render_fig6, draw_fig6),
 }
+
+
+def make(name: str, results: Path, ground_truth: Path | None = None, *, no_timing: bool = False) -> Table:
+    """Render an artefact from the finished runs of a results folder, without running anything.
+
+    Args:
+        name: Key of `ARTEFACTS`.
+        results: Folder, as `--results`.
+        ground_truth: Table, as `--ground-truth`; None for the embedded one.
+
+    Raises:
+        ValueError: Unknown name, no runs that it shows, or runs that may not share a table.
+        DataError: The ground truth is missing or corrupt.
+    """
+    from senas_bench.experiments.store import RunStore
+    from senas_bench.groundtruth import load_ground_truth
+
+    artefact, store = lookup("artefact", name, ARTEFACTS), RunStore(Path(results))
+    records = artefact.of(store.records())
+    if not records:
+        raise ValueError(f"no finished runs for {name} in {results}; run `senas-bench reproduce {name}` first")
+    return artefact.render(records, store.scores, load_ground_truth(ground_truth), no_timing=no_timing)

@@ -169,6 +169,35 @@ def _paper_display() -> pd.DataFrame:
     return pd.DataFrame(cells | {name: [fixed(tau, 3) for tau in numbers[name]] for name in numbers.columns[1:]})
 
 
+def draw_table1(table: Table) -> Figure:
+    """Mean tau and one standard deviation by ranking and data set; hollow diamonds are the paper's numbers."""
+    rows = table.meta["rows"]
+    datasets = list(dict.fromkeys(row["column"].rpartition("_")[0] for row in rows))
+    names = [name for name in ORDER if any(row["ranking"] == name for row in rows)]
+    figure, axes = grid(1, len(datasets), width=2.4, height=0.8 + 0.24 * len(names))
+    published = table.paper.set_index("ranking") if len(table.paper) else None
+    for index, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
+        for row in rows:
+            if row["column"].rpartition("_")[0] == dataset and row["tau_mean"] is not None:
+                tint = colour("spos" if row["ranking"] in ("supernet", SAME) else row["ranking"].split(",")[0])
+                place = names.index(row["ranking"])
+                ax.errorbar(row["tau_mean"], place, xerr=row["tau_std"] or 0.0, color=tint, marker="o", capsize=2)
+        for name, label in (("supernet", "supernet accuracy (paper)"), (BENCHMARK, "standalone accuracy (paper)")):
+            if published is not None and dataset in published and name in names:
+                ax.plot(published[dataset][label], names.index(name), "D", color="#444444", markerfacecolor="none")
+        labels = [f"{name} ({_counts(rows, name)})" if index == 0 else "" for name in names]
+        ax.set_yticks(range(len(names)), labels)
+        ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="Kendall's tau", title=dataset)
+    if published is not None:
+        (mark,) = axes[0].plot([], [], "D", color="#444444", markerfacecolor="none")
+        figure.legend([mark], ["the paper's number"], loc="outside lower center")
+    return figure
+
+
+def _counts(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    return f"n = {span([row['n'] for row in rows if row['ranking'] == name])}"
+
+
 def render_fig1(
     records: Sequence[RunRecord],
     scores: Scores,

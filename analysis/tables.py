@@ -12,6 +12,7 @@ import pandas as pd
 from senas_bench.experiments.spec import RunRecord
 
 from . import correlation, paper
+from .figures import colour, grid
 from .formats import Table, count_cell, fixed, heading, interval_cell, listed, plus_minus, span, words
 from .join import (
     accuracy_queries,
@@ -26,6 +27,9 @@ from .join import (
 from .statistics import MIN_ARCHS, MIN_PAIRS, defined, mean_tau_interval, over_seeds, sign_flip
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from senas_bench.groundtruth import GroundTruth, Query
 
 TABLE3_METHODS = (
@@ -312,3 +316,32 @@ def _paper_display(frame: pd.DataFrame) -> pd.DataFrame:
     columns["time s"] = [fixed(row["search_seconds"], 1) for row in records]
     columns |= {heading(name): [plus_minus(row, name, 2) for row in records] for name in paper.COLUMNS}
     return pd.DataFrame(columns)
+
+
+def draw_table3(table: Table) -> Figure:
+    """What each method picks, and how well it ranks: means over seeds, bars one standard deviation, and the seeds."""
+    *rows, optimal = table.meta["rows"]
+    column = primary_column(
+        {key.removesuffix("_mean"): None for key in optimal if key.endswith(("val_mean", "test_mean"))}
+    )
+    panels = {column: f"{words(column)} of the pick, percent", "tau_full": "Kendall's tau"}
+    panels = {key: label for key, label in panels.items() if any(row[f"{key}_mean"] is not None for row in rows)}
+    figure, axes = grid(1, len(panels), height=0.7 + 0.19 * len(rows))
+    for index, (ax, (key, label)) in enumerate(zip(axes, panels.items(), strict=True)):
+        for place, row in enumerate(rows):
+            _dots(ax, place, row, key)
+        if key == column:
+            ax.axvline(optimal[f"{key}_mean"], color="#000000", linestyle="--", linewidth=0.8, label="optimal")
+            ax.legend(loc="lower left")
+        ax.set_yticks(range(len(rows)), [f"{row['method']} ({row['n']})" if index == 0 else "" for row in rows])
+        ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=label)
+    return figure
+
+
+def _dots(ax: Axes, place: int, row: Mapping[str, Any], key: str) -> None:
+    mean, std = row[f"{key}_mean"], row[f"{key}_std"]
+    if mean is None:
+        return
+    tint, seeds = colour(row["method"]), [run[key] for run in row["per_seed"] if run[key] is not None]
+    ax.errorbar(mean, place, xerr=std or 0.0, color=tint, marker="o", capsize=2, linewidth=1.0)
+    ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
