@@ -32,6 +32,7 @@ class Artefact:
         render: `(records, scores, truth, *, no_timing, methods) -> Table`; see `tables.render_table3`.
         draw: Makes the figure of a rendered table; None for a table that has none.
         open: It takes any method that has runs.
+        essential: A method without which there is nothing to show; None where any of its methods will do.
     """
 
     name: str
@@ -40,12 +41,14 @@ class Artefact:
     render: Callable[..., Table]
     draw: Callable[[Table], Figure] | None = None
     open: bool = False
+    essential: str | None = None
 
     def of(self, records: Sequence[RunRecord]) -> list[RunRecord]:
-        """The records that it shows: of its own methods; and in a table of all methods, of those of no other artefact."""
+        """The records that it shows: of its own methods, and if it is open, of those that no other artefact claims."""
         others = {method for other in ARTEFACTS.values() for method in other.methods}
         extra = {record.spec.method for record in records} - others if self.open else set()
-        return [record for record in records if record.spec.method in {*self.methods, *extra}]
+        shown = [record for record in records if record.spec.method in {*self.methods, *extra}]
+        return shown if self.essential in (None, *(record.spec.method for record in shown)) else []
 
     def figure(self, table: Table) -> Figure | None:
         """The figure of a rendered table, in the style of this project."""
@@ -67,6 +70,7 @@ ARTEFACTS = {
         ("stand-alone", "spos"),
         stability.render_fig1,
         stability.draw_fig1,
+        essential=stability.ALONE,
     ),
     "fig7": Artefact(
         "fig7",

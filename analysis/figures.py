@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senas_bench.files import atomic_file
+from senas_bench.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,14 +83,20 @@ def grid(rows: int, columns: int, *, width: float = COLUMN, height: float = 2.4)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
+def to_bytes(figure: Figure, suffix: str) -> bytes:
+    """The file of a figure, `png` or `svg`; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    with house_style():
+        metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
+        figure.savefig(buffer, format=suffix, metadata=metadata)
+    return buffer.getvalue()
+
+
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `figures/<name>.{png,svg}` under a results folder; equal figures give equal bytes."""
+    """Write `figures/<name>.{png,svg}` under a results folder."""
     target = Path(folder) / "figures"
     target.mkdir(parents=True, exist_ok=True)
-    paths = []
-    with house_style():
-        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-            paths.append(target / f"{name}.{suffix}")
-            with atomic_file(paths[-1]) as file:
-                figure.savefig(file, format=suffix, metadata=metadata)
+    paths = [target / f"{name}.{suffix}" for suffix in ("png", "svg")]
+    for path in paths:
+        atomic_write(path, to_bytes(figure, path.suffix[1:]))
     return paths

@@ -5,6 +5,8 @@ Source: Hu, Wang, Li, Gu, "Improving One-Shot NAS with Shrinking-and-Expanding S
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 SOURCE = "Hu et al., Pattern Recognition 118, 2021"
@@ -40,6 +42,103 @@ TABLE1 = (
     ("standalone accuracy", 0.853, 0.842, 0.845),
 )
 """Ranking by, then the mean Kendall tau of 10 repeats on CIFAR-10, CIFAR-100 and ImageNet16-120."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper that runs can test, in our words.
+
+    Args:
+        id: Key of its rule in `verdicts.RULES`.
+        text: What is claimed, with the number that decides it where the paper gives none.
+        where: Section, and figure or table.
+        needs: Names of the artefacts that hold the numbers.
+    """
+
+    id: str
+    text: str
+    where: str
+    needs: tuple[str, ...]
+
+
+CLAIMS = (
+    Claim(
+        "supernet-gap",
+        "A plain supernet ranks much worse than training from scratch: its tau is more than 0.3 lower",
+        "Section 3.2, Table 1",
+        ("table1",),
+    ),
+    Claim(
+        "supernet-unsteady",
+        "From one repeat to the next, a plain supernet moves an arch further up and down the ranking than training "
+        "from scratch does",
+        "Section 3.2, Fig. 1",
+        ("fig1",),
+    ),
+    Claim(
+        "keeps-top-21",
+        "The first shrink keeps most of the 21 truly best operators",
+        "Section 4.2, Fig. 6",
+        ("fig6",),
+    ),
+    Claim(
+        "keeps-top-10",
+        "The second shrink leaves most of the 10 truly best operators alive",
+        "Section 4.2, Fig. 6",
+        ("fig6",),
+    ),
+    Claim(
+        "keeps-more",
+        "After the second shrink more of the 10 truly best operators are alive than when operators are dropped at "
+        "random or by the size of architecture parameters",
+        "Section 4.2, Fig. 6",
+        ("fig6",),
+    ),
+    Claim(
+        "tau-first-stage",
+        "By the end of the first stage of decoupling, before the second shrink, tau has passed that of SPOS",
+        "Section 4.2, Fig. 7",
+        ("fig7",),
+    ),
+    Claim(
+        "tau-higher",
+        "The decoupled supernet ends with a higher tau than SPOS",
+        "Section 4.2, Figs. 7 and 8",
+        ("fig8",),
+    ),
+    Claim(
+        "tau-steadier",
+        "Tau spreads less over repeats than that of SPOS",
+        "Section 4.2, Fig. 8",
+        ("fig8",),
+    ),
+    Claim(
+        "near-optimal",
+        "The pick is close to the best arch of the space: test accuracy within 1 point on CIFAR-10 and 2 points on the "
+        "other datasets, as the paper's own rows are",
+        "Section 4.3, Table 3",
+        ("table3",),
+    ),
+    Claim(
+        "beats-rivals",
+        "The pick tests better than those of RSPS, DARTS-V1, DARTS-V2, SETN and ENAS",
+        "Section 4.3, Table 3",
+        ("table3",),
+    ),
+    Claim(
+        "matches-gdas",
+        "The pick tests like that of GDAS: within half a point",
+        "Section 4.3, Table 3",
+        ("table3",),
+    ),
+    Claim(
+        "third-of-cost",
+        "A search costs about a third of one by GDAS: at most 0.4 of its work",
+        "Section 4.3, Table 3",
+        ("table3",),
+    ),
+)
+"""What `verdicts` decides, in the order of the paper."""
 
 
 def table3() -> pd.DataFrame:

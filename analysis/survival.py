@@ -92,6 +92,7 @@ def render_fig6(
     left = sorted({(row["stage"], row[key]) for row in rows for key in ("alive_min", "alive_max")})
     meta = {
         "title": "Figure 6: which operators survive",
+        "column": column,
         **setting_meta(setting, truth, [run["seed"] for row in rows for run in row["per_seed"]]),
         "rows": rows,
         "operators": operators.named(),

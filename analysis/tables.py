@@ -135,6 +135,7 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
         facts["search_seconds"] = record.timing.get("search_seconds")
     facts |= {name: work.get(name, 0) for name in ("images_trained", "images_scored")}
     facts["path_evaluations"] = work.get("forward_paths", 0)
+    facts["backward_paths"] = work.get("backward_paths", 0)
     facts |= {column: float(join.truth.accuracy(query, [record.pick])[0]) for column, query in join.queries.items()}
     facts["regret"] = float(join.truth.best(join.queries[join.primary])[1]) - facts[join.primary]
     facts |= dict.fromkeys(("n_full", "n_current", *RANKINGS))

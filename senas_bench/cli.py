@@ -121,14 +121,11 @@ def reproduce(
     as_json: JsonOption = False,
 ) -> None:
     """Make tables and figures of the paper: run what is missing, then render."""
-    from senas_bench.groundtruth import load_ground_truth
-
     numbers, names = parse_seeds(seeds), _split(methods)
     _check_executor(executor)
     sizes = _sizes(preset, stage_epochs, rank_archs, candidates, curve_points)
     _check_images(dataset or sizes.dataset, data_dir)
-    truth = load_ground_truth(ground_truth)
-    truth = truth.joined(load_ground_truth(seed_truth)) if seed_truth else truth
+    truth = _truth(ground_truth, seed_truth)
     from analysis.artefacts import ARTEFACTS  # seconds of imports, after all that can be refused without them
     from senas_bench.experiments.store import RunStore
     from senas_bench.names import lookup
@@ -152,7 +149,10 @@ def reproduce(
     notes = _size_notes(distinct, preset, stage_epochs, rank_archs, candidates)
     for name, methods_of_it in of_artefact.items():
         records = [record for record in finished if record.spec.method in methods_of_it]
-        if records:
+        essential = chosen[name].essential
+        if essential not in (None, *(record.spec.method for record in records)):
+            print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
+        elif records:
             _make(chosen[name], records, store, truth, results, no_timing, names and methods_of_it, notes, as_json)
     if failed:
         raise typer.Exit(FAILED)
@@ -270,6 +270,48 @@ def status(results: ResultsOption = Path("runs"), as_json: JsonOption = False) -
     for run_id in unfinished:
         print(f"unfinished  {run_id}")
     print(f"{len(done)} finished, {len(unfinished)} unfinished in {results}")
+
+
+@app.command()
+def report(
+    results: ResultsOption = Path("runs"),
+    ground_truth: TruthOption = None,
+    seed_truth: SeedTruthOption = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; report.html in the results folder if none.")] = None,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave out what depends on the machine.")] = False,
+) -> None:
+    """One HTML page of a results folder: the paper's claims judged, every table and figure, how they were made."""
+    from senas_bench.experiments.store import RunStore
+
+    truth = _truth(ground_truth, seed_truth)
+    store = RunStore(results)
+    records = store.records()
+    if not records:
+        raise ValueError(f"no finished runs in {results}; run `senas-bench reproduce all` first")
+    from analysis.formats import write
+    from analysis.report import make_report
+    from senas_bench.files import atomic_write
+
+    page, judged = make_report(records, store.scores, truth, no_timing=no_timing)
+    path = out or results / "report.html"
+    atomic_write(path, page.encode())
+    write(judged, results)
+    counts = ", ".join(f"{count} {word}" for word, count in judged.meta["counts"].items() if count)
+    print(f"claims of the paper: {counts}; written: {path}")
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Results folder.")],
+    b: Annotated[Path, typer.Argument(help="Results folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Two results folders, method by method: B minus A, with a test."""
+    from analysis.compare import compare as compared
+    from analysis.formats import to_json, to_text
+
+    table = compared(a, b)
+    print(to_json(table) if as_json else to_text(table), end="")
 
 
 @app.command()
@@ -398,6 +440,13 @@ def data_verify(name: Annotated[str, typer.Argument(help="Data set.")], data_dir
     print(
         f"{name}: {len(images.train_x)} training and {test} test images, {images.num_classes} classes, {images.data_id}"
     )
+
+
+def _truth(ground_truth: Path | None, seed_truth: Path | None) -> GroundTruth:
+    from senas_bench.groundtruth import load_ground_truth
+
+    truth = load_ground_truth(ground_truth)
+    return truth.joined(load_ground_truth(seed_truth)) if seed_truth else truth
 
 
 def _methods(artefacts: dict[str, Artefact], names: list[str] | None) -> dict[str, Sequence[str]]:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,7 +133,19 @@ CALLS = """if True:
 
 
 def test_help_imports_nothing_heavy():
-    commands = ["", "reproduce", "rank", "evaluate-ranking", "cost", "status", "doctor", "benchmark query", "data list"]
+    commands = [
+        "",
+        "reproduce",
+        "report",
+        "compare",
+        "rank",
+        "evaluate-ranking",
+        "cost",
+        "status",
+        "doctor",
+        "benchmark query",
+        "data list",
+    ]
     calls = [[*command.split(), "--help"] for command in commands] + [["--version"], ["nope"]]
     assert in_a_fresh_process(CALLS, json.dumps(calls), "torch numpy pandas scipy pyarrow") == ""
 
@@ -396,7 +409,8 @@ def lasting(files: dict[str, bytes]) -> dict[str, object]:
 
 def test_reproduce_writes_runs_and_tables(reproduced):
     folder, outcome = reproduced
-    names = [f"tables/table3.{suffix}" for suffix in ("csv", "md", "tex", "json")]
+    names = [f"tables/table3.{suffix}" for suffix in ("csv", "md", "tex", "json", "parquet")]
+    names += [f"figures/table3.{suffix}" for suffix in ("png", "svg")]
     specs = [make_spec(method, seed, "embedded", sizes=TINY) for method in ("spos", "params") for seed in (0, 1)]
     runs = [f"runs/{spec.run_id}.{suffix}" for spec in specs for suffix in ("json", "parquet")]
     assert sorted(lasting(contents(folder))) == sorted([*names, *runs])
@@ -440,6 +454,63 @@ def test_status_of_a_results_folder(reproduced):
     assert [(run["run"], run["pick"]) for run in found["finished"]] == [(r.spec.run_id, r.pick) for r in records]
     lines = done("status", "--results", folder).out.splitlines()
     assert len(lines) == 5 and lines[-1] == f"4 finished, 0 unfinished in {folder}"
+
+
+def test_several_artefacts_share_runs_and_each_takes_the_methods_it_knows(reproduced, tiny, tmp_path):
+    folder, _ = reproduced
+    shutil.copytree(folder, tmp_path / "more")
+    some = ["--methods", "spos,params,se-nas", "--seeds", "0-1", "--no-timing", "--results", tmp_path / "more"]
+    outcome = done("reproduce", "table1", "fig1", "fig6", "fig7", "fig8", *some)
+    assert outcome.err.startswith("4 of 6 runs are finished, 2 to compute\n")
+    assert outcome.err.endswith("fig1 is not made: it has no runs of stand-alone\n")
+    rows = {name: json.loads((tmp_path / f"more/tables/{name}.json").read_text())["rows"] for name in ("fig6", "fig7")}
+    assert {row["method"] for row in rows["fig6"]} == {"se-nas"}
+    assert {row["method"] for row in rows["fig7"]} == {"se-nas", "spos"}
+    assert {row["epoch"] for row in rows["fig7"]} == {1, 2, 3}
+    made = {path.name for path in (tmp_path / "more/figures").iterdir()}
+    assert made == {f"{name}.{end}" for name in ("table1", "table3", "fig6", "fig7", "fig8") for end in ("png", "svg")}
+    again = done("reproduce", "table1", "fig6", "fig7", "fig8", *some)
+    assert "6 of 6 runs are finished, 0 to compute" in again.err and again.out in outcome.out
+    assert "none of fig6, fig8 shows it" in refused(2, "reproduce", "fig6", "fig8", "--methods", "params,spos")
+
+
+def test_report(reproduced, tmp_path, monkeypatch):
+    folder, _ = reproduced
+    outcome = done("report", "--results", folder, "--no-timing", "--out", tmp_path / "page.html")
+    assert outcome.out.startswith("claims of the paper: ") and outcome.out.endswith(f"written: {tmp_path}/page.html\n")
+    page = (tmp_path / "page.html").read_bytes()
+    assert b"Table 3: searching" in page and b"<script" not in page and page.startswith(b"<!DOCTYPE html>")
+    verdicts = json.loads((folder / "tables/verdicts.json").read_text())
+    assert {row["verdict"] for row in verdicts["rows"]} <= {"no runs", "undecided"}
+    done("report", "--results", folder, "--no-timing")
+    assert (folder / "report.html").read_bytes() == page
+    (folder / "report.html").unlink()
+    for path in (folder / "tables").glob("verdicts.*"):
+        path.unlink()
+    assert "run `senas-bench reproduce all` first" in refused(2, "report", "--results", tmp_path / "nothing")
+
+
+def test_compare(reproduced, tmp_path):
+    folder, _ = reproduced
+    shutil.copytree(folder, tmp_path / "b")
+    table = as_json("compare", folder, tmp_path / "b")
+    assert {row["method"] for row in table["rows"]} == {"spos", "params"}
+    assert all(row["difference"] == 0 for row in table["rows"])
+    assert done("compare", folder, tmp_path / "b").out.startswith("A against B")
+    assert "reproduce" in refused(2, "compare", folder, tmp_path)
+
+
+def test_accuracies_of_single_seeds_enter_table1(tiny, tmp_path, shared):
+    done(
+        "reproduce", "table1", "--methods", "params", "--seeds", "0",
+        "--ground-truth", shared / "nb201/nb201_accuracies.parquet",
+        "--seed-truth", shared / "nb201/nb201_per_seed.parquet",
+    )  # fmt: skip
+    rows = json.loads((tmp_path / "runs/tables/table1.json").read_text())["rows"]
+    tau = {row["column"]: row["tau_mean"] for row in rows if row["ranking"] == "stand-alone, benchmark"}
+    assert round(tau["cifar10_val"], 2) == 0.91 and set(tau) == {
+        "cifar10_val", "cifar100_valtest", "imagenet16-120_valtest",
+    }  # fmt: skip
 
 
 def test_dry_run_computes_and_writes_nothing(tiny, tmp_path, monkeypatch):

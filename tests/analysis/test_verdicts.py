@@ -1,0 +1,301 @@
+import pandas as pd
+import pytest
+
+from analysis import formats
+from analysis.convergence import render_fig8
+from analysis.paper import CLAIMS
+from analysis.stability import render_fig1, render_table1
+from analysis.tables import render_table3
+from analysis.verdicts import ALIKE, FAILS, HOLDS, NO_RUNS, OURS, RIVALS, UNDECIDED, verdicts
+
+TEN = range(10)
+
+
+def artefact(name, rows, preset="cpu", **meta):
+    """What `verdicts` reads of a rendered artefact."""
+    meta = {"preset": preset, "images": "toy", "ground_truth": "toy", "seeds": list(TEN), "rows": rows} | meta
+    return formats.Table(name, pd.DataFrame(), (), {"title": name, **meta})
+
+
+def tau_row(values, archs=100, **key):
+    runs = [{"seed": seed, "archs": archs, "tau": tau} for seed, tau in enumerate(values)]
+    return {"archs_min": archs, "archs_max": archs, "column": "cifar10_test", "per_seed": runs} | key
+
+
+def fig8(mine, theirs, method="se-nas", baseline="spos", **rest):
+    rows = [tau_row(mine, method=method, set="full"), tau_row(theirs, method=baseline, set="full")]
+    return artefact("fig8", rows, **rest)
+
+
+def table3(n, columns=("cifar10_test",), optimum=94.0, **picks):
+    """Rows of methods that pick the same at every seed, give or take `seed % 2` hundredths."""
+    rows = []
+    for method, accuracy in picks.items():
+        values = [accuracy + 0.01 * (seed % 2) for seed in range(n)]
+        runs = [
+            {"seed": s, **dict.fromkeys(columns, v), "images_trained": 100, "images_scored": 0, "path_evaluations": 9}
+            for s, v in enumerate(values)
+        ]
+        means = {f"{column}_mean": accuracy for column in columns}
+        rows.append({"method": method.replace("_", "-"), "per_seed": runs, **means})
+    best = {"method": "optimal", "per_seed": [], **{f"{column}_mean": optimum for column in columns}}
+    return artefact("table3", [*rows, best])
+
+
+def rows_of(table, claim, reading=""):
+    return [row for row in table.meta["rows"] if row["id"] == claim and reading in row["reading"]]
+
+
+def row_of(table, claim, reading=""):
+    (row,) = rows_of(table, claim, reading)
+    return row
+
+
+def test_without_artefacts_every_claim_has_no_runs_and_says_what_to_run():
+    table = verdicts({})
+    assert table.frame["verdict"].tolist() == [NO_RUNS] * len(CLAIMS)
+    assert table.frame["claim"].tolist() == [claim.text for claim in CLAIMS]
+    assert table.frame["numbers"].tolist() == [f"run `senas-bench reproduce {c.needs[0]}` first" for c in CLAIMS]
+    assert table.meta["counts"] == {HOLDS: 0, FAILS: 0, UNDECIDED: 0, NO_RUNS: len(CLAIMS)}
+    assert (table.frame["preset"] == "–").all()
+
+
+# 1/64 and 1/8 are exact, so both spread alike
+LOW, HIGH = [seed / 64 for seed in TEN], [seed / 64 + 0.125 for seed in TEN]
+
+
+def test_a_higher_tau_at_ten_seeds_holds_after_holm():
+    table = verdicts({"fig8": fig8(HIGH, LOW)})
+    row = row_of(table, "tau-higher", "both on the whole space")
+    # all 10 differences have one sign: 2 of 2^10 patterns; with the row on spread (p = 1) it is a family of 2
+    assert (row["p"], row["p_holm"], row["smallest_p"]) == (2 / 1024, 4 / 1024, 2 / 1024)
+    assert (row["verdict"], row["n"], row["difference"]) == (HOLDS, 10, 0.125)
+    assert row["improvement"] == pytest.approx(0.98)  # of 100 pairs of seeds 2 are equal and 1 is lower
+    steadier = row_of(table, "tau-steadier", "both on the whole space")
+    assert (steadier["p"], steadier["p_holm"], steadier["verdict"]) == (1, 1, UNDECIDED)
+    assert table.meta["families"] == {"cifar10 test": 2}
+    assert (
+        "n = 10 seeds; p = 0.00195, smallest attainable 0.00195; Holm-adjusted over 2 tests p = 0.00391"
+        in (row["numbers"])
+    )
+    assert "se-nas is higher. 100 archs." in row["numbers"] and row["preset"] == "cpu"
+
+
+def test_a_lower_tau_does_not_hold():
+    row = row_of(verdicts({"fig8": fig8(LOW, HIGH)}), "tau-higher", "both on the whole space")
+    assert row["verdict"] == FAILS and row["p_holm"] == 4 / 1024
+    assert "spos is higher" in row["numbers"]
+
+
+def test_seven_seeds_decide_nothing_however_clear():
+    table = verdicts({"fig8": fig8(HIGH[:7], LOW[:7])})
+    row = row_of(table, "tau-higher", "both on the whole space")
+    assert row["verdict"] == UNDECIDED and row["p"] == 2 / 128 and row["p_holm"] is None
+    assert "not tested below 8 seeds; se-nas is higher" in row["numbers"] and "*" not in row["numbers"]
+    assert table.meta["families"] == {}
+
+
+def test_unclear_differences_are_undecided():
+    mixed = [low + 0.25 * (-1) ** seed for seed, low in enumerate(LOW)]
+    row = row_of(verdicts({"fig8": fig8(mixed, LOW)}), "tau-higher", "both on the whole space")
+    assert row["verdict"] == UNDECIDED and row["p"] == 1 and "both are equal" in row["numbers"]
+
+
+def test_seeds_without_a_tau_or_a_partner_are_left_out():
+    row = row_of(verdicts({"fig8": fig8([None, *HIGH[1:]], LOW[:9])}), "tau-higher", "both on the whole space")
+    assert row["n"] == 8 and row["p"] == 2 / 256
+
+
+def test_a_steadier_tau_holds():
+    narrow, wide = ([0.5 + side * width for side in (-1, 1) for _ in range(5)] for width in (1 / 64, 1 / 4))
+    table = verdicts({"fig8": fig8(narrow, wide)})
+    row = row_of(table, "tau-steadier", "both on the whole space")
+    assert (row["first"], row["second"], row["ratio"]) == (1 / 64, 1 / 4, 1 / 16)
+    assert (row["p"], row["p_holm"], row["verdict"]) == (2 / 1024, 4 / 1024, HOLDS)
+    assert "se-nas is steadier" in row["numbers"]
+    assert row_of(verdicts({"fig8": fig8(wide, narrow)}), "tau-steadier", "whole space")["verdict"] == FAILS
+    few = row_of(verdicts({"fig8": fig8(narrow[:2], wide[:2])}), "tau-steadier", "whole space")
+    assert few["verdict"] == UNDECIDED and few["numbers"] == "a spread needs 3 seeds; n = 2 seeds."
+
+
+def test_each_reading_takes_its_own_sets():
+    rows = [
+        tau_row(HIGH, method="se-nas", set="current", archs=8),
+        tau_row(LOW, method="se-nas", set="full", archs=900),
+        tau_row([0.75] * 10, method="spos", set="full", archs=900),
+        tau_row([-0.5] * 10, method="spos", set="same", archs=8),
+        tau_row([-1.0] * 10, method="spos", set="sample", archs=50),
+    ]
+    found = rows_of(verdicts({"fig8": artefact("fig8", rows)}), "tau-higher")
+    assert [row["second"] for row in found] == [0.75, -0.5, 0.75]
+    assert [row["first"] - sum(HIGH) / 10 for row in found] == pytest.approx([0, 0, -0.125])
+    assert "8 archs against 900." in found[0]["numbers"] and "as the paper reads it" in found[0]["reading"]
+    assert [row["verdict"] for row in found] == [FAILS, HOLDS, FAILS]
+
+
+def test_a_sample_stands_in_where_one_side_lacks_the_whole_space():
+    rows = [tau_row(HIGH, method="se-nas", set="sample"), tau_row(LOW, method="spos", set="sample")]
+    rows.append(tau_row([1.0] * 10, method="spos", set="full"))
+    row = row_of(verdicts({"fig8": artefact("fig8", rows)}), "tau-higher", "both on the whole space")
+    assert row["second"] == sum(LOW) / 10
+
+
+RIVAL_PICKS = {name.replace("-", "_"): 80.0 for name in RIVALS}
+
+
+def test_holm_grows_with_what_a_report_tests():
+    alone = verdicts({"table3": table3(8, se_nas=93.5, **RIVAL_PICKS)})
+    # five rivals and the optimum less 1: six tests of smallest p 2/256
+    assert [row["p_holm"] for row in rows_of(alone, "beats-rivals")] == [12 / 256] * 5
+    assert {row["verdict"] for row in rows_of(alone, "beats-rivals")} == {HOLDS}
+    assert row_of(alone, "near-optimal")["verdict"] == HOLDS
+    more = verdicts({"table3": table3(8, se_nas=93.5, **RIVAL_PICKS), "fig8": fig8(HIGH[:8], LOW[:8])})
+    assert more.meta["families"] == {"cifar10 test": 8}
+    assert [row["p_holm"] for row in rows_of(more, "beats-rivals")] == [16 / 256] * 5
+    assert {row["verdict"] for row in rows_of(more, "beats-rivals")} == {UNDECIDED}
+    assert any("Fewer than 9 paired seeds cannot reach" in note for note in more.notes)
+
+
+def test_a_family_is_the_rows_of_one_dataset():
+    table = verdicts({"table3": table3(8, ("cifar10_test", "cifar100_test"), se_nas=93.5, **RIVAL_PICKS)})
+    assert table.meta["families"] == {"cifar10 test": 6, "cifar100 test": 6}
+    assert {row["verdict"] for row in rows_of(table, "beats-rivals")} == {HOLDS}
+
+
+def test_a_pick_far_from_the_optimum_does_not_hold():
+    table = verdicts({"table3": table3(8, ("cifar10_test", "cifar100_test"), se_nas=92.5)})
+    assert [row["verdict"] for row in rows_of(table, "near-optimal")] == [FAILS, HOLDS]  # 1.5 away, 1 and 2 allowed
+
+
+def test_a_rival_without_runs_is_one_row():
+    table = verdicts({"table3": table3(8, ("cifar10_test", "cifar100_test"), se_nas=93.5, rsps=80.0)})
+    found = [row for row in rows_of(table, "beats-rivals") if row["verdict"] == NO_RUNS]
+    assert [row["numbers"] for row in found] == [f"no seed has both sides: se-nas / {rival}" for rival in RIVALS[1:]]
+    assert found[0]["reading"] == "cifar10 test, cifar100 test: against DARTS-V1"
+
+
+@pytest.mark.parametrize(
+    ("n", "lead", "word"), [(8, 0.25, HOLDS), (8, -2.0, FAILS), (8, 2.0, FAILS), (7, 0.25, UNDECIDED)]
+)
+def test_comparable_is_decided_by_the_interval(n, lead, word):
+    row = row_of(verdicts({"table3": table3(n, se_nas=90.0 + lead, gdas=90.0)}), "matches-gdas")
+    assert row["verdict"] == word and row["p"] is None and row["n"] == n
+    assert f"comparable means inside ±{ALIKE}" in row["numbers"]
+
+
+def test_an_interval_across_the_limit_is_undecided():
+    wide = table3(8, se_nas=90.0, gdas=90.0)
+    for run in wide.meta["rows"][0]["per_seed"]:
+        run["cifar10_test"] = 90 + run["seed"] % 2  # mean +0.5 in 0 and 1: the interval reaches beyond
+    row = row_of(verdicts({"table3": wide}), "matches-gdas")
+    assert row["verdict"] == UNDECIDED and row["low"] < ALIKE < row["high"]
+
+
+@pytest.mark.parametrize(("images", "word"), [(33, HOLDS), (40, HOLDS), (41, FAILS)])
+def test_cost_is_decided_by_counts_of_one_seed(images, word):
+    table = table3(1, se_nas=90.0, gdas=90.0)
+    table.meta["rows"][0]["per_seed"][0]["images_trained"] = images
+    decided = verdicts({"table3": table})
+    row = row_of(decided, "third-of-cost", "images trained and scored")
+    assert row["verdict"] == word and row["ratio"] == images / 100
+    assert "exact counts, n = 1 seeds. Preset cpu fixes how long each method trains" in row["numbers"]
+    assert [row["ratio"] for row in rows_of(decided, "third-of-cost")] == [images / 100, images / 100, 1]
+
+
+def test_ours_are_extra_rows_with_families_of_their_own():
+    both = fig8(HIGH, LOW)
+    both.meta["rows"] += fig8(HIGH, LOW, "se-nas+", "spos+").meta["rows"]
+    table = verdicts({"fig8": both})
+    assert table.meta["families"] == {"cifar10 test": 2, f"cifar10 test ({OURS})": 2}
+    ours = row_of(table, "tau-higher", OURS)
+    assert ours["ours"] and ours["subject"] == "se-nas+" and ours["verdict"] == HOLDS
+    assert any(note.startswith("Extra rows:") for note in table.notes)
+    assert not any(row["ours"] for row in verdicts({"fig8": fig8(HIGH, LOW)}).meta["rows"])
+
+
+def test_keeping_operators():
+    def rows(method, first, second):
+        stages = {1: ("recall_21", first), 2: ("recall_10", second)}
+        return [
+            {"method": method, "stage": stage, "per_seed": [{"seed": s, key: value} for s in range(8)]}
+            for stage, (key, value) in stages.items()
+        ]
+
+    every = [*rows("se-nas", 0.75, 0.25), *rows("random-shrink", 0.5, 0.5), *rows("magnitude-shrink", 0.5, 0.125)]
+    chance = [{"stage": stage, "recall_21": rate, "recall_10": rate} for stage, rate in ((1, 2 / 3), (2, 1 / 3))]
+    table = verdicts({"fig6": artefact("fig6", every, random_reference=chance)})
+    assert row_of(table, "keeps-top-21")["verdict"] == HOLDS
+    assert "half 0.500" in row_of(table, "keeps-top-21")["numbers"]
+    assert row_of(table, "keeps-top-21")["numbers"].endswith("Dropping at random keeps 0.667 on average.")
+    assert row_of(table, "keeps-top-10")["verdict"] == FAILS
+    assert [row["verdict"] for row in rows_of(table, "keeps-more")] == [FAILS, HOLDS]
+    assert "interval" not in row_of(table, "keeps-top-21")["numbers"]  # seeds that agree have none
+
+
+def test_the_first_stage_ends_at_the_second_shrink():
+    rows = [
+        tau_row(mine, method=method, set="sample", epoch=epoch)
+        for epoch, sides in ((20, (LOW, HIGH)), (40, (HIGH, LOW)), (60, (LOW, HIGH)))
+        for method, mine in zip(("se-nas", "spos"), sides, strict=True)
+    ]
+    table = verdicts({"fig7": artefact("fig7", rows, shrinks=[20, 40])})
+    row = row_of(table, "tau-first-stage", "both on the whole space")
+    assert row["verdict"] == HOLDS and "epoch 40" in row["reading"]
+    unshrunk = verdicts({"fig7": artefact("fig7", rows, shrinks=[])})
+    assert row_of(unshrunk, "tau-first-stage")["verdict"] == NO_RUNS
+
+
+def test_the_gap_of_a_plain_supernet():
+    rows = [
+        tau_row([0.875] * 8, ranking="stand-alone"),
+        tau_row([0.5] * 8, ranking="supernet, same archs"),
+        tau_row([0.625] * 8, ranking="supernet"),
+        tau_row([0.9, 0.875, 0.85], ranking="stand-alone, benchmark", column="cifar10_valtest", tau_mean=0.875),
+    ]
+    here, benchmark = rows_of(verdicts({"table1": artefact("table1", rows)}), "supernet-gap")
+    assert here["verdict"] == HOLDS and here["difference"] == pytest.approx(0.075)
+    assert benchmark["verdict"] == FAILS and benchmark["difference"] == pytest.approx(-0.05)
+    assert benchmark["n"] == 8 and "taken as given" in benchmark["numbers"]
+
+
+@pytest.mark.parametrize(("repeats", "word"), [(8, HOLDS), (7, UNDECIDED)])
+def test_ranks_over_repeats(repeats, word):
+    row = {"supernet_ranks": [1.0] * 10, "stand_alone_ranks": [1.0] * repeats}
+    spread = {"supernet": [4.0] * 9, "stand-alone": [2.0] * 9}
+    table = verdicts({"fig1": artefact("fig1", [row] * 9, column="cifar10_test", spread=spread)})
+    found = row_of(table, "supernet-unsteady")
+    assert found["verdict"] == word and found["n"] == 9 and f"n = 9 archs, {repeats} repeats" in found["numbers"]
+
+
+def test_settings_are_named_and_a_proxy_is_called_one():
+    table = verdicts({"fig8": fig8(HIGH, LOW), "table3": table3(8, se_nas=93.5)})
+    assert table.notes[0].startswith("At preset cpu (a proxy of the paper's setting:")
+    assert table.notes[0].endswith("images toy, truth toy): fig8, table3.")
+    assert "proxy" not in verdicts({"fig8": fig8(HIGH, LOW, preset="paper")}).notes[0]
+
+
+def test_verdicts_can_be_written(tmp_path):
+    paths = formats.write(verdicts({"fig8": fig8(HIGH, LOW)}), tmp_path)
+    assert {path.suffix for path in paths} == {".csv", ".md", ".tex", ".json", ".parquet"}
+
+
+def test_tables_as_they_are_rendered(runs, truth, toy):
+    settings = {"recipe": {"stage_epochs": [1]}}
+    for seed in range(3):  # scores as the truth, but for the first two archs, which swap with the last seed
+        scores = [1.0, 0.0, *range(2, 12)] if seed == 2 else [0.0, 1.0, *range(2, 12)]
+        table = toy.score_rows("candidates", toy.archs[:12], scores)
+        runs.add("stand-alone", seed, toy.archs[11], table, settings=settings)
+    renders = {"table3": render_table3, "fig8": render_fig8, "table1": render_table1, "fig1": render_fig1}
+    methods = {"table1": ("stand-alone", "spos"), "fig1": ("stand-alone", "spos")}
+    tables = {
+        name: render(runs.records, runs.scores, truth, no_timing=True, methods=methods.get(name, ("spos", "se-nas")))
+        for name, render in renders.items()
+    }
+    table = verdicts(tables)
+    assert [row["n"] for row in rows_of(table, "tau-higher")] == [2, 2, 2]
+    assert row_of(table, "near-optimal")["first"] == 88.0  # the pick of both seeds is arch 38
+    assert row_of(table, "supernet-gap", "trained here")["first"] == pytest.approx((1 + 1 + 64 / 66) / 3 - 0.3)
+    unsteady = row_of(table, "supernet-unsteady")
+    assert (unsteady["n"], unsteady["second"]) == (12, pytest.approx(2 * 0.5 / 12))  # ranks 12, 12, 11 and 11, 11, 12
+    assert "12 archs, 3 repeats" in unsteady["numbers"] and unsteady["verdict"] == UNDECIDED
+    assert table.meta["preset"] == "embedded"
