@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from senas_bench.experiments.spec import RunRecord
+    from senas_bench.groundtruth import GroundTruth
+
+    from .join import Scores
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ ARTEFACTS = {
         stability.draw_fig1,
         essential=stability.ALONE,
     ),
+    "fig6": Artefact("fig6", "Figure 6: which operators survive", FIG6_METHODS, render_fig6, draw_fig6),
     "fig7": Artefact(
         "fig7",
         "Figure 7: ranking correlation over epochs",
@@ -89,8 +93,20 @@ ARTEFACTS = {
     "table3": Artefact(
         "table3", "Table 3: searching on NAS-Bench-201", TABLE3_METHODS, render_table3, draw_table3, open=True
     ),
-    "fig6": Artefact("fig6", "Figure 6: which operators survive", FIG6_METHODS, render_fig6, draw_fig6),
 }
+
+
+def render_all(
+    records: Sequence[RunRecord], scores: Scores, truth: GroundTruth, *, no_timing: bool = False
+) -> dict[str, Table]:
+    """Every artefact that finished runs allow, by name, in the order of the paper.
+
+    Args, raises: As `tables.render_table3`.
+    """
+    own = {name: artefact.of(records) for name, artefact in ARTEFACTS.items()}
+    return {
+        name: ARTEFACTS[name].render(shown, scores, truth, no_timing=no_timing) for name, shown in own.items() if shown
+    }
 
 
 def make(name: str, results: Path, ground_truth: Path | None = None, *, no_timing: bool = False) -> Table:

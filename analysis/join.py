@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.spec import RunRecord, canonical_json
 
 from . import correlation, paper
-from .formats import listed, span
+from .formats import listed, span, words
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query
@@ -26,8 +27,8 @@ def run_key(record: RunRecord) -> tuple[str, int]:
     return record.spec.method, record.spec.seed
 
 
-def one_setting(records: Sequence[RunRecord]) -> dict[str, str]:
-    """What all runs of an artefact share: `preset`, `space`, `images`, `data_id`, `device`.
+def one_setting(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """What all runs of an artefact share: `preset`, `space`, `images`, `data_id`, `device`; and `changed_sizes`.
 
     Raises:
         ValueError: No records, or settings that may not share a table.
@@ -41,7 +42,25 @@ def one_setting(records: Sequence[RunRecord]) -> dict[str, str]:
             raise ValueError(f"runs with {field} {' and '.join(values)} never share a table; give the runs of one")
     if len({canonical_json(record.spec.settings.get("preset")) for record in records}) > 1:
         raise ValueError(f"runs with different sizes of preset {records[0].spec.preset}; give the runs of one version")
-    return {name: getattr(records[0].spec, field) for name, field in fields.items()}
+    shared = {name: getattr(records[0].spec, field) for name, field in fields.items()}
+    return shared | {"changed_sizes": changed_sizes(records)}
+
+
+def changed_sizes(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Sizes and hyper-parameters of runs that are not those of their preset: the values that they have, by name."""
+    changed: dict[str, set[str]] = {}
+    for spec in (record.spec for record in records):
+        preset, kind = PRESETS.get(spec.preset), spec.settings.get("method", {}).get("recipe")
+        if preset is None or kind not in preset.recipes:
+            continue
+        for part, own in preset.to_settings(kind).items():
+            found = spec.settings[part]
+            for name in {*own, *found}:
+                if name in found and found[name] != own.get(name):
+                    value = found[name]
+                    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+                    changed.setdefault(name, set()).add(text)
+    return {name: sorted(values) for name, values in sorted(changed.items())}
 
 
 def by_method(
@@ -87,7 +106,7 @@ def primary_column(queries: Mapping[str, Query]) -> str:
     return "cifar10_test" if "cifar10_test" in queries else next(iter(queries))
 
 
-def setting_meta(setting: Mapping[str, str], truth: GroundTruth, seeds: Sequence[int]) -> dict[str, Any]:
+def setting_meta(setting: Mapping[str, Any], truth: GroundTruth, seeds: Sequence[int]) -> dict[str, Any]:
     """The `meta` values that every artefact has beside its `title` and `rows`."""
     return {
         **setting,
@@ -112,6 +131,9 @@ def setting_notes(meta: Mapping[str, Any], counts: Sequence[int], columns: Seque
         "epochs, percent.",
         f"n = {span(counts)} seeds ({listed(meta['seeds'])}); ± is the standard deviation over seeds (ddof = 1).",
     ]
+    if meta["changed_sizes"]:
+        changes = ", ".join(f"{words(name)} {' or '.join(values)}" for name, values in meta["changed_sizes"].items())
+        notes.insert(0, f"Not the sizes of preset {meta['preset']}: {changes}.")
     if meta["preset"] != "paper":
         truths = ", ".join(dict.fromkeys(column.rpartition("_")[0] for column in columns))
         notes.append(

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -16,11 +16,7 @@ from senas_bench.experiments.spec import RunRecord
 from .artefacts import ARTEFACTS
 from .figures import to_bytes
 from .formats import PAPER, Table, listed
-from .join import Scores
 from .verdicts import WORDS, verdicts
-
-if TYPE_CHECKING:
-    from senas_bench.groundtruth import GroundTruth
 
 ORDER = ("table1", "fig1", "fig6", "fig7", "fig8", "table3")
 """Artefacts as the paper has them; any other follows by name."""
@@ -108,20 +104,17 @@ def report_html(
 
 
 def make_report(
-    records: Sequence[RunRecord], scores: Scores, truth: GroundTruth, *, no_timing: bool = False
+    tables: Mapping[str, Table], records: Sequence[RunRecord], *, no_timing: bool = False
 ) -> tuple[str, Table]:
-    """The page over all finished runs of a folder, with every artefact that they allow; and the verdicts.
+    """The page of `report_html` with the figures drawn, and the verdicts.
 
     Args:
-        records, scores, truth, no_timing: As `tables.render_table3`.
+        tables: From `artefacts.render_all`.
+        records: The runs behind them.
 
     Raises:
-        ValueError: No run that an artefact shows, or runs that may not share a table.
+        ValueError: No tables.
     """
-    own = {name: artefact.of(records) for name, artefact in ARTEFACTS.items()}
-    tables = {
-        name: ARTEFACTS[name].render(shown, scores, truth, no_timing=no_timing) for name, shown in own.items() if shown
-    }
     figures = {name: ARTEFACTS[name].figure(table) for name, table in tables.items()}
     svgs = {name: to_bytes(figure, "svg").decode() for name, figure in figures.items() if figure}
     judged = verdicts(tables)

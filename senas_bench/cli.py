@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from analysis.artefacts import Artefact
+    from analysis.formats import Table
     from senas_bench.experiments.presets import Preset
     from senas_bench.experiments.spec import RunRecord, RunSpec
     from senas_bench.experiments.store import RunStore
@@ -146,14 +147,13 @@ def reproduce(
             store.set_aside(spec)
     failed = _compute(store, distinct, results, data_dir, ground_truth, executor, _jobs(jobs, where))
     finished = [store.load(spec) for spec in distinct if store.has(spec)]
-    notes = _size_notes(distinct, preset, stage_epochs, rank_archs, candidates)
     for name, methods_of_it in of_artefact.items():
         records = [record for record in finished if record.spec.method in methods_of_it]
         essential = chosen[name].essential
         if essential not in (None, *(record.spec.method for record in records)):
             print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
         elif records:
-            _make(chosen[name], records, store, truth, results, no_timing, names and methods_of_it, notes, as_json)
+            _make(chosen[name], records, store, truth, results, no_timing, names and methods_of_it, as_json)
     if failed:
         raise typer.Exit(FAILED)
 
@@ -280,7 +280,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="File to write; report.html in the results folder if none.")] = None,
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave out what depends on the machine.")] = False,
 ) -> None:
-    """One HTML page of a results folder: the paper's claims judged, every table and figure, how they were made."""
+    """All that finished runs allow: tables, figures, and one HTML page that judges the paper's claims."""
     from senas_bench.experiments.store import RunStore
 
     truth = _truth(ground_truth, seed_truth)
@@ -288,14 +288,19 @@ def report(
     records = store.records()
     if not records:
         raise ValueError(f"no finished runs in {results}; run `senas-bench reproduce all` first")
+    from analysis.artefacts import ARTEFACTS, render_all
     from analysis.formats import write
     from analysis.report import make_report
     from senas_bench.files import atomic_write
 
-    page, judged = make_report(records, store.scores, truth, no_timing=no_timing)
+    tables = render_all(records, store.scores, truth, no_timing=no_timing)
+    page, judged = make_report(tables, records, no_timing=no_timing)
     path = out or results / "report.html"
     atomic_write(path, page.encode())
-    write(judged, results)
+    for table in (*tables.values(), judged):
+        write(table, results)
+    for name, table in tables.items():
+        _save_figure(ARTEFACTS[name], table, results)
     counts = ", ".join(f"{count} {word}" for word, count in judged.meta["counts"].items() if count)
     print(f"claims of the paper: {counts}; written: {path}")
 
@@ -474,23 +479,25 @@ def _make(
     results: Path,
     no_timing: bool,
     methods: Sequence[str] | None,
-    notes: Sequence[str],
     as_json: bool,
 ) -> None:
     """Render one artefact, write its files and print it."""
-    from analysis.figures import save
     from analysis.formats import to_json, to_text, write
 
     table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=methods)
-    table = replace(table, notes=(*notes, *table.notes))
-    paths = write(table, results)
-    figure = artefact.figure(table)
-    paths += save(figure, results, artefact.name) if figure else []
+    paths = write(table, results) + _save_figure(artefact, table, results)
     if as_json:
         print(to_json(table), end="")
     else:
         print(to_text(table))
         print(f"written: {', '.join(str(path) for path in paths)}")
+
+
+def _save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
+    from analysis.figures import save
+
+    figure = artefact.figure(table)
+    return save(figure, results, artefact.name) if figure else []
 
 
 def _specs(
@@ -538,21 +545,6 @@ def _sizes(
     own = lookup("preset", preset, PRESETS)
     epochs = None if stage_epochs is None else tuple(_whole(e, "--stage-epochs") for e in stage_epochs.split(","))
     return resized(own, stage_epochs=epochs, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
-
-
-def _size_notes(
-    specs: list[RunSpec], preset: str, stage_epochs: str | None, rank_archs: int | None, candidates: int | None
-) -> tuple[str, ...]:
-    """What a table must say where a run has not the sizes of the preset that it is named after."""
-    from senas_bench.experiments.presets import PRESETS
-    from senas_bench.methods import METHODS
-
-    own = {spec.method: PRESETS[preset].to_settings(METHODS[spec.method].recipe) for spec in specs}
-    if all(spec.settings[part] == sizes for spec in specs for part, sizes in own[spec.method].items()):
-        return ()
-    given = {"stage epochs": stage_epochs, "archs ranked": rank_archs, "candidates": candidates}
-    changes = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
-    return (f"Not the sizes of preset {preset}: {changes} (0 archs: the whole space; 0 candidates: as its paper).",)
 
 
 def _check_images(dataset: str, data_dir: Path | None) -> None:
