@@ -474,19 +474,23 @@ def test_several_artefacts_share_runs_and_each_takes_the_methods_it_knows(reprod
     assert "none of fig6, fig8 shows it" in refused(2, "reproduce", "fig6", "fig8", "--methods", "params,spos")
 
 
-def test_report(reproduced, tmp_path, monkeypatch):
-    folder, _ = reproduced
+def test_report_makes_all_that_the_runs_of_a_folder_allow(reproduced, tiny, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(reproduced[0], folder)
+    table3 = (folder / "tables/table3.json").read_bytes()
     outcome = done("report", "--results", folder, "--no-timing", "--out", tmp_path / "page.html")
     assert outcome.out.startswith("claims of the paper: ") and outcome.out.endswith(f"written: {tmp_path}/page.html\n")
     page = (tmp_path / "page.html").read_bytes()
     assert b"Table 3: searching" in page and b"<script" not in page and page.startswith(b"<!DOCTYPE html>")
     verdicts = json.loads((folder / "tables/verdicts.json").read_text())
     assert {row["verdict"] for row in verdicts["rows"]} <= {"no runs", "undecided"}
+    again = json.loads((folder / "tables/table3.json").read_text())
+    by_method = [sorted(table["rows"], key=lambda row: row["method"]) for table in (again, json.loads(table3))]
+    assert by_method[0] == by_method[1] and "Not the sizes" not in str(again["notes"])
+    assert {path.stem for path in (folder / "figures").iterdir()} == {"table1", "fig7", "fig8", "table3"}
+    before = contents(folder)
     done("report", "--results", folder, "--no-timing")
-    assert (folder / "report.html").read_bytes() == page
-    (folder / "report.html").unlink()
-    for path in (folder / "tables").glob("verdicts.*"):
-        path.unlink()
+    assert contents(folder) == {**before, "report.html": page}
     assert "run `senas-bench reproduce all` first" in refused(2, "report", "--results", tmp_path / "nothing")
 
 
@@ -569,7 +573,7 @@ def test_sizes_become_part_of_the_run(tiny, tmp_path):
         record = store.load(make_spec(method, 0, "embedded", sizes=sizes))
         assert len(store.scores(record)) == 40
         assert record.spec.run_id != make_spec(method, 0, "embedded", sizes=TINY).run_id
-    assert "Not the sizes of preset embedded: stage epochs 1,2, archs ranked 40, candidates 7" in outcome.out
+    assert "Not the sizes of preset embedded: candidates 7, rank archs 40, stage epochs 1,2." in outcome.out
     assert "Not the sizes of preset embedded" in (tmp_path / "runs/tables/table3.md").read_text()
 
 
