@@ -109,13 +109,22 @@ def render_all(
     }
 
 
-def make(name: str, results: Path, ground_truth: Path | None = None, *, no_timing: bool = False) -> Table:
+def make(
+    name: str,
+    results: Path,
+    ground_truth: Path | None = None,
+    seed_truth: Path | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    no_timing: bool = False,
+) -> Table:
     """Render an artefact from the finished runs of a results folder, without running anything.
 
     Args:
         name: Key of `ARTEFACTS`.
         results: Folder, as `--results`.
-        ground_truth: Table, as `--ground-truth`; None for the embedded one.
+        ground_truth, seed_truth: Tables, as the options of those names; None for the embedded one, and for none.
+        methods: Rows in order; default the artefact's own.
 
     Raises:
         ValueError: Unknown name, no runs that it shows, or runs that may not share a table.
@@ -125,7 +134,10 @@ def make(name: str, results: Path, ground_truth: Path | None = None, *, no_timin
     from senas_bench.groundtruth import load_ground_truth
 
     artefact, store = lookup("artefact", name, ARTEFACTS), RunStore(Path(results))
-    records = artefact.of(store.records())
+    records = store.records()
+    records = [record for record in records if record.spec.method in methods] if methods else artefact.of(records)
     if not records:
         raise ValueError(f"no finished runs for {name} in {results}; run `senas-bench reproduce {name}` first")
-    return artefact.render(records, store.scores, load_ground_truth(ground_truth), no_timing=no_timing)
+    truth = load_ground_truth(ground_truth)
+    truth = truth.joined(load_ground_truth(seed_truth)) if seed_truth else truth
+    return artefact.render(records, store.scores, truth, no_timing=no_timing, methods=methods)

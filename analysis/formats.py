@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import textwrap
@@ -40,6 +41,14 @@ class Table:
     meta: Mapping[str, Any]
     paper: pd.DataFrame = field(default_factory=pd.DataFrame)
     paper_frame: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        parts = [f"<h4>{html.escape(self.meta['title'])}</h4>", self.frame.to_html(index=False, border=0)]
+        if not self.paper_frame.empty:
+            parts += [f"<p>{html.escape(PAPER)}</p>", self.paper_frame.to_html(index=False, border=0)]
+        return "\n".join([*parts, f"<ul>{notes}</ul>"])
 
 
 def write(table: Table, folder: Path) -> list[Path]:

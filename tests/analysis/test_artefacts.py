@@ -1,9 +1,13 @@
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from analysis.artefacts import ARTEFACTS
+from analysis.artefacts import ARTEFACTS, make
+from senas_bench.experiments.store import RunStore
+from senas_bench.groundtruth import GroundTruth, Query
 from senas_bench.names import lookup
 
 
@@ -28,3 +32,38 @@ def test_unknown_artefact():
 def test_analysis_never_loads_torch():
     code = "import sys, analysis.artefacts, analysis.statistics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_make_renders_from_a_folder(toy, runs, query, tmp_path):
+    store = RunStore(tmp_path)
+    for record in runs.records:
+        store.save(record, runs.scores(record) if record.scores_sha256 else None)
+    truth, seeds = tmp_path / "truth.parquet", tmp_path / "seeds.parquet"
+    GroundTruth("toy", tuple(toy.archs), {query: np.arange(50.0, 90.0)}).save(truth)
+    one, two = (Query("cifar10", "val", 200, seed) for seed in (1, 2))
+    GroundTruth("seeds", tuple(toy.archs), {one: np.arange(40.0), two: np.arange(40.0)}).save(seeds)
+    assert [row["method"] for row in make("table3", tmp_path, truth).meta["rows"]][:3] == ["random", "spos", "se-nas"]
+    few = make("table3", tmp_path, truth, methods=["spos"], no_timing=True)
+    assert [row["method"] for row in few.meta["rows"]] == ["spos", "optimal"] and "No runs" not in str(few.notes)
+    rows = make("table1", tmp_path, truth, seeds).meta["rows"]
+    assert [row["tau_mean"] for row in rows if row["ranking"] == "stand-alone, benchmark"] == [1.0]
+    with pytest.raises(ValueError, match=r"no finished runs for fig1 in .*; run `senas-bench reproduce fig1` first"):
+        make("fig1", tmp_path, truth)
+
+
+def test_what_an_artefact_shows(runs):
+    shown = {name: {r.spec.method for r in artefact.of(runs.records)} for name, artefact in ARTEFACTS.items()}
+    assert shown == {
+        "table1": {"spos"}, "fig1": set(), "fig6": {"se-nas"}, "fig7": {"spos", "se-nas"}, "fig8": {"spos", "se-nas"},
+        "table3": {"random", "spos", "se-nas"},
+    }  # fmt: skip
+    others = [replace(r, spec=replace(r.spec, method="pcnas")) for r in runs.records[:1]]
+    others += [replace(r, spec=replace(r.spec, method="stand-alone")) for r in runs.records[:1]]
+    assert {r.spec.method for r in ARTEFACTS["table3"].of(others)} == {"pcnas"}
+    assert {r.spec.method for r in ARTEFACTS["fig1"].of([*others, *runs.records])} == {"stand-alone", "spos"}
+
+
+def test_a_notebook_shows_a_table_with_its_notes(runs, truth):
+    table = ARTEFACTS["table3"].render(runs.records, runs.scores, truth, no_timing=True)
+    page = replace(table, notes=("a < b",))._repr_html_()
+    assert "<li>a &lt; b</li>" in page and "51.00 ± 1.00" in page and "GDAS (paper)" in page
