@@ -26,6 +26,7 @@ from .join import (
     setting_notes,
 )
 from .statistics import MIN_ARCHS, defined, over_seeds
+from .tables import BASELINES, TUNED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query
 
 METHODS = ("spos", "se-nas", "spos+", "se-nas+")
-BASELINES = {"se-nas": "spos", "se-nas+": "spos+"}
-"""The same training without shrinking and expanding."""
 SETS = {"full": "whole space", "sample": "sample", "current": "archs alive", "same": "the same archs"}
 
 
@@ -73,7 +72,7 @@ def render_fig7(
         scores,
         truth,
         methods,
-        [point for record in _scored(records, methods) for point in _points(record, scores(record))],
+        lambda record: _points(record, scores(record)),
         _FIG7_NOTES,
     )
 
@@ -90,14 +89,15 @@ def render_fig8(
 
     Args, raises: As `tables.render_table3`.
     """
-    points = []
-    for record in _scored(records, methods):
-        last = _points(record, scores(record))[-1]
-        wanted = {"full", "current"} if "full" in last.rankings else {"sample", "current"}
-        rankings = {name: ranking for name, ranking in last.rankings.items() if name in wanted}
-        points.append(_Point(last.method, last.seed, last.epoch, rankings))
+
+    def last(record: RunRecord) -> list[_Point]:
+        point = _points(record, scores(record))[-1]
+        wanted = {"full", "current"} if "full" in point.rankings else {"sample", "current"}
+        rankings = {name: ranking for name, ranking in point.rankings.items() if name in wanted}
+        return [_Point(point.method, point.seed, point.epoch, rankings)]
+
     title = "Figure 8: ranking correlation at the end, over seeds"
-    return _render("fig8", title, records, scores, truth, methods, points, _FIG8_NOTES)
+    return _render("fig8", title, records, scores, truth, methods, last, _FIG8_NOTES)
 
 
 _FIG7_NOTES = (
@@ -105,11 +105,6 @@ _FIG7_NOTES = (
 )
 _FIG8_NOTES = ("The paper's figure compares current of SE-NAS with the whole space of SPOS.",)
 _CURVES = {"curve": "sample", "curve-current": "current"}
-
-
-def _scored(records: Sequence[RunRecord], methods: Sequence[str] | None) -> list[RunRecord]:
-    groups = by_method(records, methods or METHODS, METHODS)
-    return [record for group in groups.values() for record in group if record.scores_sha256]
 
 
 def _points(record: RunRecord, table: pd.DataFrame) -> list[_Point]:
@@ -123,8 +118,6 @@ def _points(record: RunRecord, table: pd.DataFrame) -> list[_Point]:
     last = int(table["epoch"].max())
     final = {name: ranking for name, ranking in final_rankings(table).items() if name in SETS}
     seen[last] = seen.get(last, {}) | final
-    if not any("current" in rankings for epoch, rankings in seen.items() if epoch == last):
-        seen = {epoch: {k: v for k, v in rankings.items() if k != "current"} for epoch, rankings in seen.items()}
     return [_Point(method, seed, epoch, seen[epoch]) for epoch in sorted(seen)]
 
 
@@ -135,25 +128,28 @@ def _render(
     scores: Scores,
     truth: GroundTruth,
     methods: Sequence[str] | None,
-    points: list[_Point],
+    points_of: Callable[[RunRecord], list[_Point]],
     remarks: Iterable[str],
 ) -> Table:
     setting, queries = one_setting(records), accuracy_queries(truth)
+    methods = methods or METHODS
+    shown = [record for group in by_method(records, methods, METHODS).values() for record in group]
     columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries)]
-    points = [*points, *_same_sets(points, _Whole(records, scores))]
+    points = [point for record in shown if record.scores_sha256 for point in points_of(record)]
+    points += _same_sets(points, _Whole(shown, scores))
     rows = []
     for column in columns:
-        rows += _rows(points, column, _lookup(truth, queries[column]))
+        rows += _rows(points, column, truth, queries[column])
     if not rows:
         raise ValueError(f"none of the runs ranks archs; {name} needs runs of {', '.join(METHODS)}")
     meta = {
         "title": title,
         **setting_meta(setting, truth, [point.seed for point in points]),
-        "shrinks": _shrinks(records),
+        "shrinks": _shrinks(shown),
         "rows": rows,
     }
     notes = [*setting_notes(meta, [row["n"] for row in rows], columns), *_set_notes(rows, setting["images"])]
-    notes += [*remarks, *_gap_notes(records, rows, methods)]
+    notes += [*remarks, *_gap_notes(shown, rows, methods)]
     return Table(name, _display(rows, name == "fig7"), tuple(notes), meta)
 
 
@@ -194,17 +190,12 @@ def _same_sets(points: list[_Point], whole: Callable[[str, int], pd.Series | Non
     return found
 
 
-def _lookup(truth: GroundTruth, query: Query) -> Callable[[pd.Index], np.ndarray]:
-    accuracy = dict(zip(truth.arch_strs, truth.accuracy(query), strict=True))
-    return lambda archs: np.array([accuracy[arch] for arch in archs])
-
-
-def _rows(points: list[_Point], column: str, accuracy: Callable[[pd.Index], np.ndarray]) -> list[dict[str, Any]]:
+def _rows(points: list[_Point], column: str, truth: GroundTruth, query: Query) -> list[dict[str, Any]]:
     """One row per method, set and epoch: mean over seeds; no interval below 10 archs or 3 seeds."""
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for point in points:
         for name, ranking in point.rankings.items():
-            tau = defined(correlation.kendall_tau(ranking.to_numpy(), accuracy(ranking.index)))
+            tau = defined(correlation.kendall_tau(ranking.to_numpy(), truth.accuracy(query, list(ranking.index))))
             run = {"seed": point.seed, "archs": len(ranking), "tau": tau}
             groups.setdefault((point.method, name, point.epoch), []).append(run)
     known = [*METHODS, *sorted({method for method, _, _ in groups} - set(METHODS))]
@@ -265,19 +256,33 @@ def _set_notes(rows: list[dict[str, Any]], images: str) -> list[str]:
     return notes
 
 
-def _gap_notes(records: Sequence[RunRecord], rows: list[dict], methods: Sequence[str] | None) -> list[str]:
-    present = {record.spec.method for record in records}
-    absent = [method for method in methods or METHODS if method not in present]
-    notes = [f"No runs of: {', '.join(absent)}."] if absent else []
+def _gap_notes(shown: Sequence[RunRecord], rows: list[dict], methods: Sequence[str]) -> list[str]:
+    present = {record.spec.method for record in shown}
+    absent = [method for method in methods if method not in present]
+    tuned = [method for method in TUNED if method in present]
+    notes = [f"Tuned with CIFAR-10 truth in view: {', '.join(tuned)}."] if tuned else []
+    notes += [f"No runs of: {', '.join(absent)}."] if absent else []
+    ranked = {(row["method"], run["seed"]) for row in rows for run in row["per_seed"]}
     undefined = {(row["method"], run["seed"]) for row in rows for run in row["per_seed"] if run["tau"] is None}
-    for method in sorted({method for method, _ in undefined}):
-        seeds = listed({seed for name, seed in undefined if name == method})
-        notes.append(f"{method} scored some set of archs alike with seeds {seeds}; those have no tau.")
-    if any(row["method"] in BASELINES and row["set"] == "current" for row in rows) and not any(
-        row["set"] == "same" for row in rows
-    ):
-        notes.append("No baseline scored all of the archs alive at the end, so there is no tau on the same set.")
+    for method in methods:
+        if seeds := {seed for name, seed in map(run_key, shown) if name == method and (name, seed) not in ranked}:
+            notes.append(f"{method} ranks no archs with seeds {listed(seeds)}.")
+        if seeds := {seed for name, seed in undefined if name == method}:
+            notes.append(f"{method} scored some set of archs alike with seeds {listed(seeds)}; those have no tau.")
+        baseline = BASELINES.get(method)
+        if seeds := _seeds_at_end(rows, method, "current") - _seeds_at_end(rows, baseline, "same"):
+            notes.append(
+                f"No {baseline} run ranks all archs alive at the end of {method} with seeds {listed(seeds)}, so they "
+                "have no tau on the same archs there."
+            )
     return notes
+
+
+def _seeds_at_end(rows: list[dict], method: str | None, name: str) -> set[int]:
+    """Seeds that a method has on a set at the last epoch of all its rows."""
+    last = max((row["epoch"] for row in rows if row["method"] == method), default=0)
+    own = [row for row in rows if (row["method"], row["set"], row["epoch"]) == (method, name, last)]
+    return {run["seed"] for row in own for run in row["per_seed"]}
 
 
 def _display(rows: list[dict[str, Any]], epochs: bool) -> pd.DataFrame:
@@ -294,75 +299,117 @@ def _display(rows: list[dict[str, Any]], epochs: bool) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-VIEWS = {"archs alive": ("current", "same"), "sample": ("sample",)}
+VIEWS = {"archs alive": ("current", "same"), "whole space": ("sample", "full")}
+_STYLES = {
+    "current": {"linestyle": "-"},
+    "same": {"linestyle": "--"},
+    "sample": {"linestyle": "-"},
+    "full": {"linestyle": "none", "markerfacecolor": "white", "markersize": 5},
+}
 
 
 def draw_fig7(table: Table) -> Figure:
-    """Above, the archs alive, and the baseline on them; below, the fixed sample; a column per truth.
+    """Above, the archs alive, and the baseline on them; below, the fixed sample and all archs; a column per truth.
 
-    Lines are means over seeds, bands ± one standard deviation, dotted lines shrinks, numbers the archs of a point.
+    Lines are means over seeds, bands and bars ± one standard deviation, dotted lines shrinks, numbers the archs of a
+    point. What has but one epoch is drawn side by side around it. A view that no run has is left out.
     """
-    rows, shrinks = table.meta["rows"], table.meta["shrinks"]
-    columns = list(dict.fromkeys(row["column"] for row in rows))
-    figure, axes = grid(len(VIEWS), len(columns), width=COLUMN * 0.85, height=2.2)
-    handles: dict[str, Any] = {}
-    for index, (view, sets) in enumerate(VIEWS.items()):
-        for place, column in enumerate(columns):
-            ax = axes[index * len(columns) + place]
-            shown = [row for row in rows if row["column"] == column and row["set"] in sets]
-            for epoch in shrinks:
-                ax.axvline(epoch, color="#999999", linestyle=":", linewidth=0.8)
-            for kind in dict.fromkeys((row["method"], row["set"]) for row in shown):
-                line = _line(ax, [row for row in shown if (row["method"], row["set"]) == kind and row["n"]])
-                handles |= {line.get_label(): line} if line else {}
-            _write_sizes(ax, shown, shrinks)
-            ax.set(title=f"{words(column)}, {view}", ylim=_limits(shown), xlim=(0, None))
-            ax.set_xlabel("epoch" if index else "")
-            ax.set_ylabel("" if place else "Kendall's tau")
+    rows, shrinks = [row for row in table.meta["rows"] if row["n"]], table.meta["shrinks"]
+    columns = list(dict.fromkeys(row["column"] for row in table.meta["rows"]))
+    views = {name: sets for name, sets in VIEWS.items() if any(row["set"] in sets for row in rows)} or VIEWS
+    end = max([1, *shrinks, *(row["epoch"] for row in table.meta["rows"])])
+    figure, axes = grid(len(views), len(columns), width=panel_width(len(columns)), height=2.2)
+    places = [(view, column) for view in views for column in columns]
+    for ax, (view, column) in zip(axes, places, strict=True):
+        shown = [row for row in rows if row["column"] == column and row["set"] in views[view]]
+        for epoch in shrinks:
+            ax.axvline(epoch, color="#999999", linestyle=":", linewidth=0.8)
+        kinds = list(dict.fromkeys((row["method"], row["set"]) for row in shown))
+        for number, kind in enumerate(kinds):
+            line = [row for row in shown if (row["method"], row["set"]) == kind]
+            _line(ax, line, aside=(number - (len(kinds) - 1) / 2) * 0.015 * end)
+        _write_sizes(ax, shown, shrinks)
+        ax.set(title=f"{words(column)}, {view}", ylim=_limits(shown), xlim=(0, 1.05 * end))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set_xlabel("epoch" if view == list(views)[-1] else "")
+        ax.set_ylabel("Kendall's tau" if column == columns[0] else "")
+    handles = _legend(rows)
     if handles:
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 2 * len(columns)))
+        figure.legend(handles=handles, loc="outside lower center", ncols=2 * len(columns), handlelength=2.4)
     return figure
 
 
-def _line(ax: Axes, rows: list[dict[str, Any]]) -> Any:
-    """Mean and band of one method on one set over epochs; None without a point."""
-    if not rows:
-        return None
-    method, name = rows[0]["method"], rows[0]["set"]
-    epochs, means = [row["epoch"] for row in rows], np.array([row["tau_mean"] for row in rows])
+def panel_width(columns: int) -> float:
+    """Inches of each of some panels side by side: one is as wide as a column of a paper."""
+    return COLUMN if columns == 1 else COLUMN * 0.85
+
+
+def _line(ax: Axes, rows: list[dict[str, Any]], aside: float) -> None:
+    """Mean and band of one method on one set over epochs; of one epoch a bar, that far from it."""
+    method = rows[0]["method"]
+    epochs, means = np.array([row["epoch"] for row in rows], float), np.array([row["tau_mean"] for row in rows])
     stds = np.array([row["tau_std"] or 0.0 for row in rows])
-    label = f"{method}{', same archs' if name == 'same' else ''} ({span([row['n'] for row in rows])} seeds)"
-    style = {"color": colour(method), "marker": MARKERS.get(method, "o"), "linestyle": "--" if name == "same" else "-"}
-    ax.fill_between(epochs, means - stds, means + stds, color=colour(method), alpha=0.12, linewidth=0)
-    return ax.plot(epochs, means, label=label, **style)[0]
+    style = {"color": colour(method), "marker": MARKERS.get(method, "o"), **_STYLES[rows[0]["set"]]}
+    if len(rows) == 1:
+        ax.errorbar(epochs + aside, means, yerr=stds, elinewidth=0.8, capsize=1.5, **style)
+    else:
+        ax.fill_between(epochs, means - stds, means + stds, color=colour(method), alpha=0.12, linewidth=0)
+        ax.plot(epochs, means, **style)
+
+
+def _legend(rows: list[dict[str, Any]]) -> list[Any]:
+    """A colour per method, and what the kinds of line say."""
+    from matplotlib.lines import Line2D
+
+    sets = {row["set"] for row in rows}
+    handles = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        seeds = span([row["n"] for row in rows if row["method"] == method])
+        marker = MARKERS.get(method, "o")
+        handles.append(Line2D([], [], color=colour(method), marker=marker, label=f"{method} (n = {seeds})"))
+    for name, marker, label in (("same", None, "baseline on archs alive"), ("full", "o", "all archs, at the end")):
+        if name in sets:
+            handles.append(Line2D([], [], color="#666666", marker=marker, label=label, **_STYLES[name]))
+    return handles
 
 
 def _write_sizes(ax: Axes, rows: list[dict[str, Any]], shrinks: list[int]) -> None:
-    """The numbers of archs behind the points of each stage, at the top of it."""
+    """The numbers of archs behind the points, at the top: once for stages in a row that have the same."""
+    rows = [row for row in rows if row["set"] != "same"]
+    if {row["set"] for row in rows} > {"full"}:
+        rows = [row for row in rows if row["set"] != "full"]  # a point at the end, which the legend explains
     last = max((row["epoch"] for row in rows), default=0)
+    written: list[tuple[str, float, float]] = []
     for start, end in zip([0, *shrinks], [*shrinks, max([last, *shrinks])], strict=True):
-        stage = [row for row in rows if start < row["epoch"] <= end and row["n"] and row["set"] != "same"]
+        stage = [row for row in rows if start < row["epoch"] <= end]
         if stage:
             sizes = span([min(row["archs_min"] for row in stage), max(row["archs_max"] for row in stage)])
-            ax.text((start + end) / 2, 0.99, f"{sizes} archs", transform=ax.get_xaxis_transform(), **_SIZE_TEXT)
+            sizes = f"{sizes} archs{', a sample' if stage[0]['set'] == 'sample' else ''}"
+            if written and written[-1][0] == sizes:
+                start = written.pop()[1]
+            written.append((sizes, start, end))
+    for sizes, start, end in written:
+        ax.text((start + end) / 2, 0.99, sizes, transform=ax.get_xaxis_transform(), **_SIZE_TEXT)
 
 
 _SIZE_TEXT = {"ha": "center", "va": "top", "fontsize": 6.5, "color": "#666666"}
+_SIZE_TEXT |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5}}  # over the line of a shrink
 
 
 def _limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    known = [row for row in rows if row["n"]]
-    lows = [row["tau_mean"] - (row["tau_std"] or 0.0) for row in known]
-    highs = [row["tau_mean"] + (row["tau_std"] or 0.0) for row in known]
-    return max(-1.1, min([*lows, 0.0]) - 0.05), min(1.15, max([*highs, 0.1]) + 0.15)
+    lows = [row["tau_mean"] - (row["tau_std"] or 0.0) for row in rows]
+    highs = [row["tau_mean"] + (row["tau_std"] or 0.0) for row in rows]
+    low, high = min([*lows, 0.0]), max([*highs, 0.1])
+    room = 0.05 * (high - low)
+    return low - room, high + 3 * room
 
 
 def draw_fig8(table: Table) -> Figure:
     """One panel per truth column: a box and the seeds themselves for each method and set."""
     rows = table.meta["rows"]
     columns = list(dict.fromkeys(row["column"] for row in rows))
-    kinds = list(dict.fromkeys((row["method"], row["set"]) for row in rows if row["n"]))
-    figure, axes = grid(1, len(columns), width=COLUMN * 0.85, height=0.8 + 0.34 * len(kinds))
+    kinds = list(dict.fromkeys((row["method"], row["set"]) for row in rows))
+    figure, axes = grid(1, len(columns), width=panel_width(len(columns)), height=0.8 + 0.34 * len(kinds))
     for index, (ax, column) in enumerate(zip(axes, columns, strict=True)):
         by_kind = {(row["method"], row["set"]): row for row in rows if row["column"] == column}
         ax.axvline(0, color="#999999", linewidth=0.8)
@@ -389,4 +436,4 @@ def _box(ax: Axes, place: int, row: Mapping[str, Any]) -> None:
 
 def _kind_label(row: Mapping[str, Any]) -> str:
     size = span([row["archs_min"], row["archs_max"]])
-    return f"{row['method']}, {SETS[row['set']]}\n{size} archs, {row['n']} seeds"
+    return f"{row['method']}, {SETS[row['set']]}\n{size} archs, n = {row['n']}"

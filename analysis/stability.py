@@ -13,9 +13,9 @@ from scipy import stats
 from senas_bench.experiments.spec import RunRecord
 
 from . import correlation, paper
-from .convergence import tau_summary
+from .convergence import panel_width, tau_summary
 from .figures import colour, grid
-from .formats import Table, fixed, interval_cell, plus_minus, span, words
+from .formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from .join import (
     EPOCHS,
     Scores,
@@ -32,7 +32,7 @@ from .statistics import defined
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from senas_bench.groundtruth import GroundTruth
+    from senas_bench.groundtruth import GroundTruth, Query
 
 METHODS = ("stand-alone", "spos", "untrained", "params", "flops")
 SUPERNET, ALONE = "spos", "stand-alone"
@@ -55,18 +55,21 @@ def render_table1(
     truth has the accuracy of single training seeds, by one full training against another.
 
     Args, raises: As `tables.render_table3`.
+
+    Raises:
+        ValueError: No run ranks archs, or the stand-alone runs trained different ones.
     """
     setting, queries = one_setting(records), accuracy_queries(truth)
     groups = by_method(records, methods or METHODS, METHODS)
     columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries)]
     rankings = _rankings(groups, scores)
+    if not rankings:
+        raise ValueError(f"none of the runs ranks archs; table1 needs runs of {', '.join(METHODS)}")
     rows = []
-    for column in columns:
-        accuracy = dict(zip(truth.arch_strs, truth.accuracy(queries[column]), strict=True))
-        rows += [
-            {"ranking": name, "column": column, **tau_summary([_tau(seed, r, accuracy) for seed, r in runs.items()])}
-            for name, runs in rankings.items()
-        ]
+    for name, runs in rankings.items():
+        for column in columns:
+            taus = [_tau(seed, ranking, truth, queries[column]) for seed, ranking in runs.items()]
+            rows.append({"ranking": name, "column": column, **tau_summary(taus)})
     rows = sorted(rows + _benchmark_rows(truth), key=lambda row: list(ORDER).index(row["ranking"]))
     seeds = [record.spec.seed for group in groups.values() for record in group]
     meta = {"title": "Table 1: shared weights against stand-alone training"}
@@ -75,6 +78,7 @@ def render_table1(
     notes = [*setting_notes(meta, counts, columns), *_meanings(rows, groups, setting["images"])]
     absent = [method for method in methods or METHODS if method not in groups]
     notes += [f"No runs of: {', '.join(absent)}."] if absent else []
+    notes += _gap_notes(rows, groups, rankings)
     return Table("table1", _display(rows), tuple(notes), meta, paper.table1(), _paper_display())
 
 
@@ -86,27 +90,29 @@ def _rankings(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[str
     found: dict[str, dict[int, pd.Series]] = {}
     for method, records in groups.items():
         for record in records if method in RANKINGS else ():
-            final = final_rankings(scores(record)) if record.scores_sha256 else {}
-            widest = final.get("full", final.get("sample"))
+            widest = _widest(scores(record)) if record.scores_sha256 else None
             if widest is not None:
                 found.setdefault(RANKINGS[method], {})[record.spec.seed] = widest
-    alone = {record.spec.seed: _alone(scores(record)) for record in groups.get(ALONE, ())}
-    if alone:
-        found["stand-alone"] = alone
+    if alone := _alone(groups, scores):
+        found[ALONE] = alone
         archs = next(iter(alone.values())).index
-        same = {seed: ranking.loc[archs] for seed, ranking in found.get("supernet", {}).items()}
+        wide = found.get("supernet", {})
+        same = {seed: ranking.loc[archs] for seed, ranking in wide.items() if archs.isin(ranking.index).all()}
         found |= {SAME: same} if same else {}
     return found
 
 
-def _alone(table: pd.DataFrame) -> pd.Series:
-    """Stand-alone accuracy, percent, indexed by arch string in the order of the strings."""
-    return table.set_index("arch_str")["score"].sort_index()
+def _alone(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[int, pd.Series]:
+    """Stand-alone accuracy by seed, percent, indexed by arch string in the order of the strings."""
+    tables = {record.spec.seed: scores(record) for record in groups.get(ALONE, ())}
+    alone = {seed: table.set_index("arch_str")["score"].sort_index() for seed, table in tables.items()}
+    if any(not series.index.equals(next(iter(alone.values())).index) for series in alone.values()):
+        raise ValueError("the stand-alone runs trained different archs; give the runs of one version")
+    return alone
 
 
-def _tau(seed: int, ranking: pd.Series, accuracy: Mapping[str, float]) -> dict[str, Any]:
-    true = np.array([accuracy[arch] for arch in ranking.index])
-    tau = defined(correlation.kendall_tau(ranking.to_numpy(), true))
+def _tau(seed: int, ranking: pd.Series, truth: GroundTruth, query: Query) -> dict[str, Any]:
+    tau = defined(correlation.kendall_tau(ranking.to_numpy(), truth.accuracy(query, list(ranking.index))))
     return {"seed": seed, "archs": len(ranking), "tau": tau}
 
 
@@ -122,7 +128,7 @@ def _benchmark_rows(truth: GroundTruth) -> list[dict[str, Any]]:
         for one, other in combinations(sorted(seeds, key=lambda query: query.seeds), 2):
             both = np.stack([truth.columns[one], truth.columns[other]])
             both = both[:, ~np.isnan(both).any(axis=0)]
-            tau = defined(correlation.kendall_tau(*both))
+            tau = defined(correlation.kendall_tau(*both)) if both.shape[1] > 1 else None
             pairs.append({"seed": f"{one.seeds}-{other.seeds}", "archs": both.shape[1], "tau": tau})
         if pairs:
             rows.append({"ranking": BENCHMARK, "column": column, **tau_summary(pairs)})
@@ -143,10 +149,27 @@ def _meanings(rows: list[dict[str, Any]], groups: Mapping[str, list[RunRecord]],
         )
     else:
         notes.append("No row of full stand-alone training: the truth has no single training seeds.")
-    others = [row["column"] for row in rows if not row["column"].startswith(f"{images}_")]
-    if others and present & {"supernet", "stand-alone"}:
+    trained = [row["column"] for row in rows if row["ranking"] in ("supernet", "stand-alone")]
+    if others := [column for column in trained if not column.startswith(f"{images}_")]:
         names = ", ".join(words(column) for column in dict.fromkeys(others))
         notes.append(f"{names}: the networks trained here saw {images}; the paper trains on each data set.")
+    return notes
+
+
+def _gap_notes(
+    rows: list[dict[str, Any]], groups: Mapping[str, list[RunRecord]], rankings: Mapping[str, Mapping[int, pd.Series]]
+) -> list[str]:
+    """What has no tau."""
+    notes = []
+    for method, name in RANKINGS.items():
+        if seeds := {record.spec.seed for record in groups.get(method, ())} - set(rankings.get(name, ())):
+            notes.append(f"{method} ranks no archs with seeds {listed(seeds)}.")
+    if ALONE in rankings and (seeds := set(rankings.get("supernet", ())) - set(rankings.get(SAME, ()))):
+        notes.append(f"{SUPERNET} did not rank all archs trained alone with seeds {listed(seeds)}.")
+    for name in rankings:
+        runs = [run for row in rows if row["ranking"] == name for run in row["per_seed"]]
+        if seeds := {run["seed"] for run in runs if run["tau"] is None}:
+            notes.append(f"{name} scored all archs alike with seeds {listed(seeds)}; those have no tau.")
     return notes
 
 
@@ -174,8 +197,10 @@ def draw_table1(table: Table) -> Figure:
     rows = table.meta["rows"]
     datasets = list(dict.fromkeys(row["column"].rpartition("_")[0] for row in rows))
     names = [name for name in ORDER if any(row["ranking"] == name for row in rows)]
-    figure, axes = grid(1, len(datasets), width=2.4, height=0.8 + 0.24 * len(names))
-    published = table.paper.set_index("ranking") if len(table.paper) else None
+    width = panel_width(1) if len(datasets) == 1 else 2.4
+    figure, axes = grid(1, len(datasets), width=width, height=0.8 + 0.24 * len(names))
+    published = table.paper.set_index("ranking")
+    mark = None
     for index, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
         for row in rows:
             if row["column"].rpartition("_")[0] == dataset and row["tau_mean"] is not None:
@@ -183,13 +208,13 @@ def draw_table1(table: Table) -> Figure:
                 place = names.index(row["ranking"])
                 ax.errorbar(row["tau_mean"], place, xerr=row["tau_std"] or 0.0, color=tint, marker="o", capsize=2)
         for name, label in (("supernet", "supernet accuracy (paper)"), (BENCHMARK, "standalone accuracy (paper)")):
-            if published is not None and dataset in published and name in names:
-                ax.plot(published[dataset][label], names.index(name), "D", color="#444444", markerfacecolor="none")
+            if dataset in published and name in names:
+                tau = published[dataset][label]
+                (mark,) = ax.plot(tau, names.index(name), "D", color="#444444", markerfacecolor="none")
         labels = [f"{name} ({_counts(rows, name)})" if index == 0 else "" for name in names]
         ax.set_yticks(range(len(names)), labels)
         ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="Kendall's tau", title=dataset)
-    if published is not None:
-        (mark,) = axes[0].plot([], [], "D", color="#444444", markerfacecolor="none")
+    if mark:
         figure.legend([mark], ["the paper's number"], loc="outside lower center")
     return figure
 
@@ -211,20 +236,20 @@ def render_fig1(
     Args, raises: As `tables.render_table3`.
 
     Raises:
-        ValueError: No stand-alone runs, or they trained different archs.
+        ValueError: No stand-alone runs, they trained different archs, or a supernet did not rank them all.
     """
     setting, queries = one_setting(records), accuracy_queries(truth)
     column = primary_column(queries)
     groups = by_method(records, methods or (ALONE, SUPERNET), (ALONE, SUPERNET))
     if ALONE not in groups:
         raise ValueError(f"fig1 needs runs of {ALONE}; there are runs of: {', '.join(groups)}")
-    alone = [_alone(scores(record)) for record in groups[ALONE]]
-    if any(not series.index.equals(alone[0].index) for series in alone):
-        raise ValueError("the stand-alone runs trained different archs; give the runs of one version")
+    alone = list(_alone(groups, scores).values())
     accuracy = pd.Series(truth.accuracy(queries[column], list(alone[0].index)), index=alone[0].index)
     order = accuracy.sort_values(ascending=False, kind="stable").index
     ranks = {"stand-alone": _ranks(alone, order)}
     shared = [_widest(scores(record)) for record in groups.get(SUPERNET, ())]
+    if any(ranking is None or not order.isin(ranking.index).all() for ranking in shared):
+        raise ValueError(f"a run of {SUPERNET} did not rank all archs trained alone; give runs of one preset and size")
     if shared:
         ranks["supernet"] = _ranks(shared, order)
     rows = [_arch_row(place, arch, accuracy[arch], ranks) for place, arch in enumerate(order)]
@@ -235,9 +260,10 @@ def render_fig1(
     return Table("fig1", _fig1_display(rows, ranks), tuple(notes), meta)
 
 
-def _widest(table: pd.DataFrame) -> pd.Series:
+def _widest(table: pd.DataFrame) -> pd.Series | None:
+    """The final ranking of the whole space, or of the sample, by arch string."""
     final = final_rankings(table)
-    return final["full"] if "full" in final else final["sample"]
+    return final.get("full", final.get("sample"))
 
 
 def _ranks(runs: list[pd.Series], order: pd.Index) -> np.ndarray:
@@ -266,9 +292,8 @@ def _fig1_notes(meta: Mapping[str, Any], groups: Mapping[str, list[RunRecord]]) 
     notes = [f"{archs} random archs, ranked among themselves: 1 = best, ties at their mean rank."]
     for name, values in meta["spread"].items():
         runs = len(groups[ALONE if name == "stand-alone" else SUPERNET])
-        notes.append(
-            f"{name}: the rank of an arch has a mean interquartile range of {np.mean(values):.2f} over {runs} repeats."
-        )
+        mean = f"the rank of an arch has a mean interquartile range of {np.mean(values):.2f} over {runs} repeats"
+        notes.append(f"{name}: {mean if runs > 1 else 'one repeat, which has no spread'}.")
     if SUPERNET not in groups:
         notes.append(f"No runs of: {SUPERNET}.")
     return notes
