@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,10 +88,7 @@ def to_bytes(figure: Figure, suffix: str) -> bytes:
     """The file of a figure, `png` or `svg`; equal figures give equal bytes."""
     buffer = io.BytesIO()
     with house_style():
-        if figure.get_layout_engine():  # each layout moves things a little, until a few were made; then keep them
-            for _ in range(3):
-                figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+        figure = pickle.loads(pickle.dumps(figure))  # drawing lays out anew, and moves things a little each time
         metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
         figure.savefig(buffer, format=suffix, metadata=metadata)
     return buffer.getvalue()
