@@ -41,7 +41,13 @@ def a_task(folder, seed: int = 0, **changes):
     """Three stages of 1, 2 and 1 epochs, on 60 archs and 50 images."""
     recipe = TrainingRecipe(**{"stage_epochs": (1, 2, 1), "batch_size": 128, "snapshots": 2, **changes})
     sizes = replace(
-        EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=ARCHS, recipes={"reference": recipe}
+        EMBEDDED,
+        channels=4,
+        score_images=50,
+        score_batch=50,
+        rank_archs=ARCHS,
+        recipes={"reference": recipe},
+        curve_points=0,
     )
     return make_task(make_spec("se-nas", seed, "embedded", sizes=sizes), folder, None, SilentProgress())
 

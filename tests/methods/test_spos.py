@@ -24,7 +24,9 @@ def a_task(folder, recipe: str = "reference", seed: int = 0, **changes):
         name: TrainingRecipe((1, 0, 1), 256, lr=lr, snapshots=3, **changes)
         for name, lr in (("reference", 0.1), ("tuned", 0.2))
     }
-    sizes = replace(EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=60, recipes=recipes)
+    sizes = replace(
+        EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=60, recipes=recipes, curve_points=0
+    )
     task = make_task(make_spec("spos", seed, "embedded", sizes=sizes), folder, None, SilentProgress())
     return replace(task, recipe=recipes[recipe])
 
