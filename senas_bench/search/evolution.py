@@ -1,4 +1,4 @@
-"""Evolutionary search over a space, as SPOS runs it."""
+"""Evolutionary search over a space, or over the part of it that meets a limit, as SPOS runs it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces import Arch, SearchSpace
+
+from .constraints import LimitedSampler, Searchable
 
 MAX_TRIES = 100
 """Draws per child before a random arch, and per random arch before giving up on new ones."""
@@ -37,11 +39,16 @@ class Evolution:
             raise ValueError("population, generations and parents must be at least 1")
 
     def __call__(
-        self, space: SearchSpace, score: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
+        self,
+        space: Searchable,
+        score: Callable[[np.ndarray], np.ndarray],
+        rng: np.random.Generator,
     ) -> tuple[Arch, np.ndarray, np.ndarray]:
         """Search `space` for the arch with the highest score. No arch is scored twice.
 
         Args:
+            space: A `LimitedSampler` searches under its limit: a child that breaks it is made anew, as SPOS does, and
+                after `MAX_TRIES` a random arch within the limit takes its place. Mutations draw from the whole space.
             score: `(n, edges)` archs to `(n,)` scores.
 
         Returns:
@@ -58,20 +65,21 @@ class Evolution:
         best = max(seen, key=seen.__getitem__)
         return best, np.array(list(seen), np.int8), np.array(list(seen.values()))
 
-    def _children(self, space: SearchSpace, seen: dict[Arch, float], rng: np.random.Generator) -> list[Arch]:
+    def _children(self, space: Searchable, seen: dict[Arch, float], rng: np.random.Generator) -> list[Arch]:
+        whole = space.space if isinstance(space, LimitedSampler) else space
         best = sorted(seen, key=seen.__getitem__, reverse=True)[: self.parents]
         each = int(self.population * self.crossover)
         children: list[Arch] = []
         for make in [self._cross] * each + [self._mutate] * min(each, self.population - each):
             for _ in range(MAX_TRIES):
-                child = make(space, best, rng)
-                if child not in seen and child not in children:
+                child = make(whole, best, rng)
+                if child not in seen and child not in children and child in space:
                     children.append(child)
                     break
         return children
 
     def _fill(
-        self, space: SearchSpace, batch: list[Arch], seen: dict[Arch, float], rng: np.random.Generator
+        self, space: Searchable, batch: list[Arch], seen: dict[Arch, float], rng: np.random.Generator
     ) -> list[Arch]:
         """`batch` filled up with new random archs to the size of the population, as far as there are any."""
         new = set(batch)
