@@ -21,6 +21,7 @@ from senas_bench.spaces.darts import (
     NONE,
     SEPARABLE,
     SKIP,
+    SUPERNET,
     CellShape,
     DartsSkeleton,
 )
@@ -248,12 +249,11 @@ class DartsNetwork(nn.Module):
     def __init__(
         self,
         space: SearchSpace,
-        skeleton: DartsSkeleton | None = None,
+        skeleton: DartsSkeleton = SUPERNET,
         affine: bool = False,
         auxiliary: bool = False,
     ) -> None:
         super().__init__()
-        skeleton = skeleton or DartsSkeleton()
         if len(space.edges) not in (len(EDGES), 2 * len(EDGES)):
             raise ValueError(f"a space of {len(space.edges)} edges; {len(EDGES)} make one cell, twice as many make two")
         self.edges, self.operators = len(space.edges), len(space.operators)

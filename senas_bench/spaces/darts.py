@@ -458,6 +458,7 @@ class DartsSkeleton:
         return tuple(cells)
 
 
+SUPERNET = DartsSkeleton()
 SKELETONS = {
     "cifar10": DartsSkeleton(32, 10, channels=36, layers=20),
     "cifar100": DartsSkeleton(32, 100, channels=36, layers=20),

@@ -125,9 +125,10 @@ def test_no_jobs():
 
 
 INTERRUPTED = """
-import contextlib, os, sys, time
+import contextlib, os, signal, sys, time
 from pathlib import Path
 from senas_bench.experiments.executors import EXECUTORS
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started ignoring it
 from senas_bench.experiments.spec import RunSpec
 folder = sys.argv[2]
 specs = [RunSpec("spos", seed, "embedded", "nasbench201", "digits", "d1") for seed in range(5)]
