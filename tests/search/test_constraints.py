@@ -138,18 +138,6 @@ class TestUniform:
         ((one, two, three),) = UniformPath(sampler, cells=3)(rng)
         assert {one, two, three} <= set(archs)
 
-    def test_covering_paths(self, sampler):
-        """An arch has its share of the uniform steps, and of the turns of each of its operators."""
-        archs, rng, share = by_hand(sampler.space, sampler.limit), np.random.default_rng(5), 0.6
-        holders = Counter((edge, op) for arch in archs for edge, op in enumerate(arch))
-        expected = {
-            arch: (1 - share) / len(archs)
-            + share / len(holders) * sum(1 / holders[edge, op] for edge, op in enumerate(arch))
-            for arch in archs
-        }
-        path = CoveringPath(sampler, share)
-        assert p_value([path(rng)[0] for _ in range(20 * len(archs))], expected) > SMALLEST_P
-
 
 @pytest.mark.parametrize("seed", range(60))
 def test_any_window_of_any_small_space(seed):
@@ -331,10 +319,30 @@ def test_covering_gives_every_feasible_operator_its_turns():
     assert sampler.covering(np.random.default_rng(0), 0).shape == (0, 5)
 
 
-def test_covering_paths_of_cells():
-    sampler = LimitedSampler(SPACE, the_middle(SPACE, TIES))
-    (path,) = CoveringPath(sampler, cells=6)(np.random.default_rng(0))
-    assert len(path) == 6 and all(arch in sampler for arch in path) and len(set(path)) > 1
+class TestCovering:
+    """Three edges, prices 0 to 4, at most 4 in all: 35 archs, and a single one with the dearest operator of an edge."""
+
+    SAMPLER = LimitedSampler(a_space(*[(0, 1, 2, 3, 4)] * 3), Limit(np.array([[0, 1, 2, 3, 4]] * 3), 0, 0, 4))
+
+    def expected(self, share):
+        """An arch has its part of the uniform draws, and of the turns of each of its operators."""
+        archs = by_hand(self.SAMPLER.space, self.SAMPLER.limit)
+        holders = Counter(at for arch in archs for at in enumerate(arch))
+        assert len(archs) == 35 and holders[0, 4] == 1
+        turns = {arch: sum(1 / holders[at] for at in enumerate(arch)) / len(holders) for arch in archs}
+        return {arch: (1 - share) / len(archs) + share * turns[arch] for arch in archs}
+
+    @pytest.mark.parametrize("share", [0, 0.3, 0.6, 1])
+    def test_paths(self, share):
+        path, rng = CoveringPath(self.SAMPLER, share), np.random.default_rng(0)
+        assert p_value([path(rng)[0] for _ in range(2000)], self.expected(share)) > SMALLEST_P
+
+    def test_each_cell_of_a_path(self):
+        path, rng = CoveringPath(self.SAMPLER, share=0.75, cells=4), np.random.default_rng(0)
+        drawn = [path(rng) for _ in range(1500)]
+        assert all(len(paths) == 1 and len(paths[0]) == 4 for paths in drawn)
+        for cell in range(4):
+            assert p_value([paths[0][cell] for paths in drawn], self.expected(0.75)) > SMALLEST_P
 
 
 def test_what_is_in_a_sampler():
