@@ -123,7 +123,7 @@ class Cell(nn.Module):
 
     def __init__(self, space: SearchSpace, shape: CellShape, affine: bool) -> None:
         super().__init__()
-        self.first_edge = len(EDGES) if shape.reduction and len(space.edges) > len(EDGES) else 0
+        first_edge = len(EDGES) if shape.reduction and len(space.edges) > len(EDGES) else 0
         self.stride = 2 if shape.reduction else 1
         self.names = space.edges
         before = FactorizedReduce if shape.halve_before else ReLUConvBN
@@ -132,7 +132,7 @@ class Cell(nn.Module):
         )
         self.choices = nn.ModuleList()
         self.weightless = nn.ModuleList()
-        for edge, (source, _) in enumerate(EDGES, start=self.first_edge):
+        for edge, (source, _) in enumerate(EDGES, start=first_edge):
             stride = self.stride if source < 2 else 1
 
             def make(op: int, stride: int = stride) -> nn.Module | None:
@@ -140,7 +140,9 @@ class Cell(nn.Module):
 
             plain = {op: _without_weights(op, shape.channels, stride, not affine) for op in space.candidates[edge]}
             self.choices.append(ChoiceEdge(edge, space, make))
-            self.weightless.append(nn.ModuleDict({str(op): module for op, module in plain.items() if module}))
+            self.weightless.append(
+                nn.ModuleDict({str(op): module for op, module in plain.items() if module is not None})
+            )
 
     def path(self, arch: Arch) -> list[list[Operator]]:
         """Per edge what runs there: the copies that `arch` uses; nothing where it is `none`."""
