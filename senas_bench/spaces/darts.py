@@ -41,7 +41,7 @@ CELLS = ("normal", "reduce")
 
 
 def darts_space(shared_cell: bool = True) -> SearchSpace:
-    """The space of one cell, 8^14 choices, or of a normal and a reduction cell, 8^28.
+    """The space of one cell, 8^14 choices, or of a normal and a reduction cell, 8^28; `TwoInputs` says which are archs.
 
     Args:
         shared_cell: Normal and reduction cells have the same arch, which has 14 edges. Otherwise an arch has 28: those
@@ -50,7 +50,8 @@ def darts_space(shared_cell: bool = True) -> SearchSpace:
     prefixes = ("",) if shared_cell else tuple(f"{cell} " for cell in CELLS)
     edges = tuple(f"{prefix}{source}->{target}" for prefix in prefixes for source, target in EDGES)
     name = "darts" if shared_cell else "darts-separate"
-    return SearchSpace(name, OPERATORS, edges, (tuple(range(len(OPERATORS))),) * len(edges))
+    rule = TwoInputs(_into_nodes(len(prefixes)))
+    return SearchSpace(name, OPERATORS, edges, (tuple(range(len(OPERATORS))),) * len(edges), rule=rule)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class TwoInputs:
     """What makes a tuple of choices an arch: exactly two inputs of each node carry something, the others are `none`.
 
     `none` is how an edge is left out, so it is no operator that could be dropped, and an edge keeps at least one beside
-    it. All methods take the space as it is, whole or shrunk, and give archs in it.
+    it. It is the `rule` of the space: whole or shrunk, the space gives archs that obey it.
 
     Args:
         nodes: The edges into each node: a partition of the edges, in order.
@@ -76,7 +77,7 @@ class TwoInputs:
         return inside
 
     def count(self, space: SearchSpace) -> int:
-        """Number of archs: 180 * 49^4, about 1.04e9, in the whole space of one cell. `space.size` counts choices."""
+        """Number of archs: 180 * 49^4, about 1.04e9, in the whole space of one cell."""
         return math.prod(map(len, _node_tables(self, space)))
 
     def archs(self, space: SearchSpace) -> np.ndarray:
@@ -214,8 +215,6 @@ def _into_nodes(cells: int) -> tuple[tuple[int, ...], ...]:
 
 DARTS = darts_space()
 DARTS_SEPARATE = darts_space(shared_cell=False)
-RULES = {DARTS.name: TwoInputs(_into_nodes(1)), DARTS_SEPARATE.name: TwoInputs(_into_nodes(2))}
-"""By name of the space, also when it is shrunk."""
 
 
 class Genotype(NamedTuple):

@@ -6,11 +6,33 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 Arch = tuple[int, ...]
 """One operator index per edge."""
+
+
+class ArchRule(Protocol):
+    """What choices must obey to be an arch, where not all of them are one. A frozen value; takes the space, whole or
+    shrunk, with each call. `spaces.darts.TwoInputs` is one."""
+
+    def valid(self, archs: np.ndarray) -> np.ndarray: ...
+
+    def count(self, space: SearchSpace) -> int: ...
+
+    def archs(self, space: SearchSpace) -> np.ndarray: ...
+
+    def sample(self, space: SearchSpace, rng: np.random.Generator) -> Arch: ...
+
+    def sample_distinct(self, space: SearchSpace, rng: np.random.Generator, n: int) -> np.ndarray: ...
+
+    def balanced_sample(self, space: SearchSpace, per_operator: int, rng: np.random.Generator) -> np.ndarray: ...
+
+    def repair(self, space: SearchSpace, arch: Arch, rng: np.random.Generator) -> Arch: ...
+
+    def droppable(self, space: SearchSpace) -> list[tuple[int, int]]: ...
 
 
 @dataclass(frozen=True)
@@ -25,6 +47,7 @@ class SearchSpace:
         groups: A partition of the edge indices into runs of adjacent edges (paper section 3.4). A
             merged edge owns one copy of an operator's weights per partial model of its group. By
             default every edge is its own group: nothing is merged.
+        rule: Which choices are archs; None where all are.
 
     Raises:
         ValueError: An edge has no candidate, or `groups` is not an ordered partition of the edges.
@@ -35,6 +58,7 @@ class SearchSpace:
     edges: tuple[str, ...]
     candidates: tuple[tuple[int, ...], ...]
     groups: tuple[tuple[int, ...], ...] = ()
+    rule: ArchRule | None = None
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -51,23 +75,33 @@ class SearchSpace:
             raise ValueError(f"groups {self.groups} do not partition the {len(self.edges)} edges in order")
 
     @property
+    def choices(self) -> int:
+        """Number of ways to choose one operator per edge, archs or not."""
+        return math.prod(map(len, self.candidates))
+
+    @property
     def size(self) -> int:
         """Number of archs."""
-        return math.prod(map(len, self.candidates))
+        return self.rule.count(self) if self.rule else self.choices
 
     def __contains__(self, arch: object) -> bool:
         return (
             isinstance(arch, tuple)
             and len(arch) == len(self.edges)
             and all(op in alive for op, alive in zip(arch, self.candidates, strict=True))
+            and (self.rule is None or bool(self.rule.valid(np.array([arch]))[0]))
         )
 
     def __iter__(self) -> Iterator[Arch]:
         """All archs in lexicographic order."""
+        if self.rule:
+            return map(tuple, self.rule.archs(self).tolist())
         return itertools.product(*self.candidates)
 
     def archs(self) -> np.ndarray:
         """All archs, `(size, edges)` int8, in lexicographic order."""
+        if self.rule:
+            return self.rule.archs(self)
         grids = np.meshgrid(*[np.array(alive, np.int8) for alive in self.candidates], indexing="ij")
         return np.stack([grid.ravel() for grid in grids], axis=1)
 
@@ -76,15 +110,19 @@ class SearchSpace:
         inside = np.ones(len(archs), bool)
         for edge, alive in enumerate(self.candidates):
             inside &= np.isin(archs[:, edge], alive)
-        return inside
+        return inside & self.rule.valid(archs) if self.rule else inside
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """One arch, uniformly over the space."""
+        if self.rule:
+            return self.rule.sample(self, rng)
         draws = rng.random(len(self.edges))
         return tuple(alive[int(u * len(alive))] for u, alive in zip(draws, self.candidates, strict=True))
 
     def sample_distinct(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """`(min(n, size), edges)` int8 distinct archs, uniformly without replacement."""
+        if self.rule:
+            return self.rule.sample_distinct(self, rng, n)
         chosen = rng.choice(self.size, size=min(n, self.size), replace=False)
         digits = np.unravel_index(chosen, [len(alive) for alive in self.candidates])
         columns = [np.array(alive, np.int8)[d] for alive, d in zip(self.candidates, digits, strict=True)]
@@ -93,6 +131,14 @@ class SearchSpace:
     def alive(self) -> list[tuple[int, int]]:
         """Every alive operator as `(edge, operator)`."""
         return [(edge, op) for edge, alive in enumerate(self.candidates) for op in alive]
+
+    def droppable(self) -> list[tuple[int, int]]:
+        """The alive operators that criteria score and a shrink may drop, as `(edge, operator)`."""
+        return self.rule.droppable(self) if self.rule else self.alive()
+
+    def repair(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """An arch of the space that is as near to some choices of alive operators as the rule allows."""
+        return self.rule.repair(self, arch, rng) if self.rule else arch
 
     def without(self, edge: int, operator: int) -> SearchSpace:
         """The space with one operator dropped.
@@ -134,6 +180,8 @@ def balanced_sample(space: SearchSpace, per_operator: int, rng: np.random.Genera
     Returns:
         `(n, edges)` int8.
     """
+    if space.rule:
+        return space.rule.balanced_sample(space, per_operator, rng)
     pool = per_operator * max(map(len, space.candidates))
     if space.size <= pool:
         return space.archs()

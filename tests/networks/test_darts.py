@@ -19,7 +19,6 @@ from senas_bench.spaces.darts import (
     DARTS_SEPARATE,
     EDGES,
     GENOTYPES,
-    RULES,
     SKELETONS,
     DartsSkeleton,
     arch_from_genotype,
@@ -40,7 +39,7 @@ ODD = DartsSkeleton(7, 3, in_channels=2, channels=5, layers=3, reductions=(0, 1)
 
 
 def some_archs(space: SearchSpace, n: int, seed: int = 0) -> list[tuple[int, ...]]:
-    rows = RULES[space.name].sample_distinct(space, np.random.default_rng(seed), n)
+    rows = space.rule.sample_distinct(space, np.random.default_rng(seed), n)
     return [tuple(row) for row in rows.tolist()]
 
 
@@ -363,7 +362,7 @@ def copies_of(network, arch) -> list[torch.nn.Module]:
 @pytest.mark.parametrize(("space", "threshold"), [(DARTS, 8), (DARTS, 50), (DARTS_SEPARATE, 30)])
 def test_expanding_after_each_of_four_shrinks(space, threshold):
     """Groups only grow; a copy has one source; every arch that is left computes what it did, in all BN modes."""
-    rule, rng = RULES[space.name], np.random.default_rng(threshold)
+    rule, rng = space.rule, np.random.default_rng(threshold)
     space = thin(space, seed=threshold)
     network = build(space, TINY)
     across = False

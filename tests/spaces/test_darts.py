@@ -16,7 +16,6 @@ from senas_bench.spaces.darts import (
     DARTS_SEPARATE,
     EDGES,
     GENOTYPES,
-    RULES,
     SKELETONS,
     DartsSkeleton,
     TwoInputs,
@@ -53,8 +52,8 @@ def uniform(counts: dict) -> bool:
 
 
 def test_the_whole_space_is_the_papers():
-    assert DARTS.size == 8**14
-    assert DARTS_SEPARATE.size == 8**28
+    assert DARTS.choices == 8**14
+    assert DARTS_SEPARATE.choices == 8**28
     assert DARTS.operators == (
         *("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"),
         *("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"),
@@ -65,13 +64,13 @@ def test_the_whole_space_is_the_papers():
 
 def test_number_of_archs():
     """C(2,2) C(3,2) C(4,2) C(5,2) pairs of inputs, 7^8 operators on them."""
-    assert RULES["darts"].count(DARTS) == 1 * 3 * 6 * 10 * 7**8
-    assert RULES["darts-separate"].count(DARTS_SEPARATE) == (180 * 7**8) ** 2
+    assert DARTS.rule.count(DARTS) == 1 * 3 * 6 * 10 * 7**8
+    assert DARTS_SEPARATE.rule.count(DARTS_SEPARATE) == (180 * 7**8) ** 2
 
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_nodes_are_those_of_the_edges(space):
-    nodes = RULES[space.name].nodes
+    nodes = space.rule.nodes
     assert list(itertools.chain(*nodes)) == list(range(len(space.edges)))
     for node in nodes:
         targets = {space.edges[edge].rpartition(">")[2] for edge in node}
@@ -107,7 +106,7 @@ def test_archs_by_hand():
 
 @pytest.mark.parametrize("space", SPACES)
 def test_samples_are_archs_and_meet_every_operator(space):
-    rule, rng = RULES[space.name], np.random.default_rng(0)
+    rule, rng = space.rule, np.random.default_rng(0)
     archs = np.array([rule.sample(space, rng) for _ in range(1500)])
     assert rule.valid(archs).all() and space.contains_rows(archs).all()
     met = {(edge, op) for row in archs.tolist() for edge, op in enumerate(row) if op}
@@ -131,7 +130,7 @@ def test_samples_are_uniform_and_seeded():
 
 def test_the_space_of_one_arch():
     arch = arch_from_genotype(GENOTYPES["DARTS_V2"])
-    rule = RULES["darts-separate"]
+    rule = DARTS_SEPARATE.rule
     alone = DARTS_SEPARATE.only(arch)
     assert rule.sample(alone, np.random.default_rng(0)) == arch
     assert rule.count(alone) == 1
@@ -139,7 +138,7 @@ def test_the_space_of_one_arch():
 
 @pytest.mark.parametrize("space", SPACES)
 def test_distinct_samples_of_the_whole_space(space):
-    rule = RULES[space.name]
+    rule = space.rule
     some = rule.sample_distinct(space, np.random.default_rng(0), 400)
     assert some.shape == (400, len(space.edges)) and some.dtype == np.int8
     assert rule.valid(some).all() and len(set(map(bytes, some))) == 400
@@ -160,14 +159,14 @@ def test_distinct_samples_are_uniform():
 
 
 def test_repair_leaves_archs_as_they_are():
-    rule, rng = RULES["darts"], np.random.default_rng(0)
+    rule, rng = DARTS.rule, np.random.default_rng(0)
     for _ in range(30):
         arch = rule.sample(DARTS, rng)
         assert rule.repair(DARTS, arch, rng) == arch
 
 
 def test_repair_keeps_what_it_can():
-    rule, rng = RULES["darts"], np.random.default_rng(0)
+    rule, rng = DARTS.rule, np.random.default_rng(0)
     for _ in range(200):
         draw = tuple(rng.integers(8, size=14).tolist())
         arch = rule.repair(DARTS, draw, rng)
@@ -205,7 +204,7 @@ def test_repaired_uniform_draws_are_uniform_where_edges_have_equally_many_candid
 @pytest.mark.parametrize(("space", "edges"), [(DARTS, 14), (DARTS_SEPARATE, 28)])
 def test_a_balanced_sample_of_the_whole_space_is_as_small_as_it_can_be(space, edges):
     """An operator on an edge into node 5 is in 2/5 * 1/7 of all archs."""
-    rule = RULES[space.name]
+    rule = space.rule
     sample = rule.balanced_sample(space, 100, np.random.default_rng(0))
     assert sample.shape == (1750, edges) and sample.dtype == np.int8
     assert rule.valid(sample).all()
@@ -247,7 +246,7 @@ def test_rows_of_a_balanced_sample_are_uniform(toy_space):
 
 
 def test_a_seed_gives_one_balanced_sample():
-    draw = lambda seed: RULES["darts"].balanced_sample(DARTS, 2, np.random.default_rng(seed))  # noqa: E731
+    draw = lambda seed: DARTS.rule.balanced_sample(DARTS, 2, np.random.default_rng(seed))  # noqa: E731
     assert (draw(0) == draw(0)).all() and (draw(0) != draw(1)).any()
 
 
@@ -259,7 +258,7 @@ def test_none_cannot_be_dropped():
 @pytest.mark.parametrize("space", SPACES)
 def test_shrinking_leaves_none_and_another_operator_on_every_edge(space):
     """The paper's shrink of DARTS, ten operators from different edges, through `shrink` as it is."""
-    rule, rng = RULES[space.name], np.random.default_rng(0)
+    rule, rng = space.rule, np.random.default_rng(0)
     for _ in range(9 if space.name == "darts" else 5):
         droppable = rule.droppable(space)
         scores = dict.fromkeys(space.alive(), math.inf) | operator_scores({pair: rng.random() for pair in droppable})
@@ -277,7 +276,7 @@ def test_shrinking_leaves_none_and_another_operator_on_every_edge(space):
 
 
 def test_a_rule_travels_to_another_process():
-    assert pickle.loads(pickle.dumps(RULES["darts"])) == RULES["darts"]
+    assert pickle.loads(pickle.dumps(DARTS.rule)) == DARTS.rule
 
 
 V1 = (
@@ -306,7 +305,7 @@ V2 = (
 def test_named_genotypes(name, arch):
     genotype = GENOTYPES[name]
     assert arch_from_genotype(genotype) == arch
-    assert RULES["darts-separate"].valid(np.array([arch])).all()
+    assert DARTS_SEPARATE.rule.valid(np.array([arch])).all()
     assert len(genotype.normal) == len(genotype.reduce) == 8
     assert genotype.normal_concat == genotype.reduce_concat == (2, 3, 4, 5)
 
@@ -326,7 +325,7 @@ def test_a_genotype_lists_two_inputs_per_node_in_ascending_order():
 def test_genotypes_and_strings_give_the_arch_back(space):
     rng = np.random.default_rng(3)
     for _ in range(50):
-        arch = RULES[space.name].sample(space, rng)
+        arch = space.rule.sample(space, rng)
         genotype = arch_to_genotype(arch)
         assert arch_from_genotype(genotype, shared_cell=space is DARTS) == arch
         swapped = [(b, a) for a, b in zip(genotype.normal[::2], genotype.normal[1::2], strict=True)]
@@ -432,7 +431,7 @@ def test_published_costs_of_darts_v2():
 
 
 def test_equal_cells_cost_what_the_shared_cell_costs():
-    archs = RULES["darts"].sample_distinct(DARTS, np.random.default_rng(0), 20)
+    archs = DARTS.rule.sample_distinct(DARTS, np.random.default_rng(0), 20)
     for skeleton in SKELETONS.values():
         shared, separate = darts_cost(skeleton), darts_cost(skeleton, shared_cell=False)
         one, other = shared(archs), separate(np.concatenate([archs, archs], 1))
