@@ -25,8 +25,8 @@ from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
-from senas_bench.spaces.cost import Skeleton, cost_table
-from senas_bench.spaces.nasbench201 import NB201, arch_to_str, official_archs
+from senas_bench.spaces.cost import Skeleton, nasbench201_cost
+from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
 from senas_bench.training.recipe import TrainingRecipe
 
 ARCHS = 60
@@ -303,7 +303,7 @@ def test_cost(arch, dataset, flops, params):
 def test_evaluate_ranking(tmp_path, suffix):
     """Parameters as scores: correlations and top by scipy and numpy; the order of the rows is nothing to it."""
     archs = np.array(official_archs())[np.random.default_rng(0).permutation(15625)[:800]]
-    params = cost_table(NB201, Skeleton(32, 10, 3, 16, 5))(archs)["params"]
+    params = nasbench201_cost(Skeleton(32, 10, 3, 16, 5))(archs)["params"]
     frame = pd.DataFrame({"arch_str": [arch_to_str(tuple(arch)) for arch in archs.tolist()], "score": params})
     path = tmp_path / f"scores{suffix}"
     frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)

@@ -208,6 +208,41 @@ def prepare(
     )
 
 
+def prepare_retraining(
+    images: Images,
+    resolution: int,
+    valid: int,
+    batch_size: int,
+    eval_batch: int,
+    pad: int,
+    flip: bool,
+    device: torch.device | str = "cpu",
+) -> tuple[TrainLoader, list[Batch], str]:
+    """What trains a found network from scratch and tests it: all training images, and the test images.
+
+    A data set without test images is split as `prepare` splits it: the validation images, which scored the search,
+    test the network too.
+
+    Args:
+        images, resolution, batch_size, pad, flip, device: As for `prepare`.
+        valid: Images held out where there are no test images.
+        eval_batch: Images per test batch; the last may be smaller.
+
+    Returns:
+        The training loader, test batches, and what these are: `test` or `valid`.
+    """
+    x, y = resize(images.train_x, resolution), images.train_y
+    if images.test_x is None:
+        train_index, index = train_valid_split(len(x), valid, SPLIT_SEED)
+        train_x, train_y, test_x, test_y, split = x[train_index], y[train_index], x, y, "valid"
+    else:
+        train_x, train_y, test_x, test_y, split = x, y, resize(images.test_x, resolution), images.test_y, "test"
+        index = np.arange(len(test_x))
+    mean, std = channel_statistics(train_x)
+    train = TrainLoader(train_x, train_y, batch_size, pad, flip, mean, std, device)
+    return train, fixed_batches(test_x, test_y, index, eval_batch, mean, std, device, drop_last=False), split
+
+
 def fixed_batches(
     images: np.ndarray,
     labels: np.ndarray,

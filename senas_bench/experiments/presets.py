@@ -12,6 +12,8 @@ from .spec import settings_of
 
 OWN_FIELDS = ("recipes", "note", "curve_points", "curve_images")
 """Fields of a preset that not all methods share."""
+RETRAIN = "retrain"
+"""Recipe for the pick of a search, trained from scratch."""
 STAND_ALONE = "stand-alone"
 """Recipe for networks trained from scratch, whose length is not that of the supernets."""
 
@@ -38,6 +40,7 @@ class Preset:
         curve_images: Validation images that score one of them.
         candidates: Archs that RSPS, SETN and ENAS score for their pick, on all `score_images`; 0 leaves both to
             the method, as its paper has it. SPOS and FairNAS choose among `rank_archs`.
+        width: Multiplies all widths of a MobileNet-like network.
     """
 
     dataset: str
@@ -55,6 +58,7 @@ class Preset:
     recipes: Mapping[str, TrainingRecipe] = field(hash=False)
     note: str = ""
     candidates: int = field(default=0, metadata={"added": True})
+    width: float = field(default=1.0, metadata={"added": True})
     curve_points: int = 0
     curve_images: int = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ import numpy as np
 
 from senas_bench.data import DATASETS, data_id
 from senas_bench.names import lookup
-from senas_bench.spaces import SPACES, SearchSpace
-from senas_bench.spaces.cost import Skeleton, cost_table
-from senas_bench.spaces.nasbench201 import arch_to_str
+from senas_bench.search.constraints import Limit, within
+from senas_bench.spaces import KINDS, SPACES, Arch, SearchSpace
+from senas_bench.spaces.cost import CostTable
 
-from .presets import PRESETS, STAND_ALONE, Preset
+from .presets import RETRAIN, STAND_ALONE, Preset
 from .progress import PlainProgress, Progress, SilentProgress
 from .provenance import provenance
 from .spec import RunRecord, RunSpec, settings_of
 from .store import RunStore
+from .studies import method_of, preset_of, skeleton_of
 
 REPORT_SEED = 2021
 """Seed of the fixed sample of archs that a preset ranks when it does not rank them all."""
@@ -40,6 +42,10 @@ def make_spec(
     threads: int = 1,
     sizes: Preset | None = None,
     ground_truth: Path | None = None,
+    space: str = "nasbench201",
+    limit: Mapping[str, Any] | None = None,
+    arch: str | None = None,
+    retrain: bool = False,
 ) -> RunSpec:
     """The spec of one run, with every setting that decides its result written out.
 
@@ -51,33 +57,58 @@ def make_spec(
         sizes: Replaces the preset's sizes; see `resized`.
         ground_truth: Benchmark table that a method which trains from scratch looks its trainings up in; its name and
             hashes are then settings. Not touched for any other method.
+        space: Key of `SPACES`.
+        limit: What archs may cost, as `limit_settings` gives it; None for no limit.
+        arch: Arch string for the method `fixed`.
+        retrain: Train the pick from scratch at the end, and test it.
 
     Raises:
-        ValueError: Unknown name, or the table lacks what the method needs.
+        ValueError: Unknown name, a method that does not run in the space, a bad arch string, or the table lacks what
+            the method needs.
         DataError: The images are missing.
     """
-    from senas_bench.methods import CURVES, METHODS
+    from senas_bench.methods import CURVES
 
-    chosen = lookup("method", method, METHODS)
-    sizes = sizes or lookup("preset", preset, PRESETS)
+    chosen = method_of(method, space, preset)
+    sizes = sizes or preset_of(space, preset)
     dataset = dataset or sizes.dataset
     settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
-    if method in CURVES and sizes.curve_points:
+    if method in CURVES and sizes.curve_points and space == "nasbench201" and limit is None:
         settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
     trainer = _trainer(chosen, ground_truth, dataset)
     if trainer is not None:
         settings["truth"] = trainer.identity
+    if limit is not None:
+        settings["limit"] = dict(limit)
+    if arch is not None:
+        settings["arch"] = KINDS[space].to_str(KINDS[space].from_str(arch))
+    if retrain:
+        settings["retrain"] = sizes.to_settings(RETRAIN)["recipe"]
     return RunSpec(
         method=method,
         seed=seed,
         preset=preset,
-        space="nasbench201",
+        space=space,
         dataset=dataset,
         data_id=data_id(dataset, data_dir),
         device=device,
         threads=threads,
         settings=settings,
     )
+
+
+def limit_settings(cost: str, high: float, low: float | None = None, table: Any = None) -> dict[str, Any]:
+    """A limit as it stands in a spec.
+
+    Args:
+        cost: `flops` (multiply-adds), `params`, or another name, whose `table` must then be given.
+        low: `0.9 * high` by default.
+        table: `per_edge` and `base`, such as a latency look-up table; it becomes part of the spec.
+    """
+    limit = {"cost": cost, "low": 0.9 * high if low is None else low, "high": high}
+    if table is not None:
+        limit |= {"base": float(table.base), "per_edge": np.asarray(table.per_edge, float).tolist()}
+    return limit
 
 
 def resized(
@@ -91,16 +122,16 @@ def resized(
     """`preset` with other sizes; None leaves one as it is.
 
     Args:
-        stage_epochs: Of every recipe but that of stand-alone networks. One that has a single stage keeps it, and
+        stage_epochs: Of every recipe but those of networks trained alone. One that has a single stage keeps it, and
             trains their sum.
     """
-    recipes = preset.recipes
+    recipes, alone = preset.recipes, (RETRAIN, STAND_ALONE)
     if stage_epochs is not None:
         recipes = {
             name: replace(recipe, stage_epochs=stage_epochs if len(recipe.stage_epochs) > 1 else (sum(stage_epochs),))
             for name, recipe in recipes.items()
-            if name != STAND_ALONE
-        } | {name: recipe for name, recipe in recipes.items() if name == STAND_ALONE}
+            if name not in alone
+        } | {name: recipe for name, recipe in recipes.items() if name in alone}
     return replace(
         preset,
         recipes=recipes,
@@ -166,9 +197,7 @@ def run(
     """
     import torch
 
-    from senas_bench.methods import METHODS
-
-    method = lookup("method", spec.method, METHODS)
+    method = method_of(spec.method, spec.space, spec.preset)
     if settings_of(method) != spec.settings["method"]:
         raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
     trainer = _trainer(method, ground_truth, spec.dataset)
@@ -181,18 +210,49 @@ def run(
     task = replace(make_task(spec, work_dir, data_dir, progress or SilentProgress()), trainer=trainer)
     begin = time.monotonic()
     output = method(task)
+    history = list(output.history)
+    if spec.space != "nasbench201" or "retrain" in spec.settings:
+        costs = task.cost(np.array([output.pick]))
+        history.append({"phase": "pick", **{name: value[0].item() for name, value in costs.items()}})
+    if "retrain" in spec.settings:
+        history.append(_retrain(task, output.pick, spec, data_dir))
     wall = time.monotonic() - begin
     timing = {f"{purpose}_seconds": round(seconds, 3) for purpose, seconds in task.budget.seconds.items()}
+    to_str = KINDS[spec.space].to_str
     record = RunRecord(
         spec=spec,
-        pick=arch_to_str(output.pick),
-        history=tuple(output.history),
+        pick=to_str(output.pick),
+        history=tuple(history),
         counters=task.budget.counts,
         scores_sha256=None,
         timing={**timing, "wall_seconds": round(wall, 3)},
         provenance=started,
     )
-    return record, _frame(output.tables)
+    return record, _frame(output.tables, to_str)
+
+
+def _retrain(task: Any, pick: Arch, spec: RunSpec, data_dir: Path | None) -> dict[str, Any]:
+    """Train the pick from scratch and test it; the work is booked as `retrain`."""
+    from senas_bench.data.loader import prepare_retraining
+    from senas_bench.methods.retrain import Retraining, retrain
+
+    sizes = Preset.from_settings({"preset": spec.settings["preset"], "recipe": spec.settings["retrain"]}, RETRAIN)
+    recipe = sizes.recipes[RETRAIN]
+    images = lookup("dataset", spec.dataset, DATASETS)(data_dir, False)
+    train, test, split = prepare_retraining(
+        images,
+        task.loaders.resolution,
+        sizes.held_out,
+        recipe.batch_size,
+        sizes.score_batch,
+        sizes.pad,
+        sizes.flip,
+        task.device,
+    )
+    line, work = retrain(task, pick, Retraining(recipe, train, test, split))
+    task.budget.counts["retrain"] = work.counts["search"]
+    task.budget.seconds["retrain"] = work.seconds["search"]
+    return line
 
 
 def _trainer(method: Any, ground_truth: Path | None, images: str) -> Any:
@@ -209,12 +269,11 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     import torch
 
     from senas_bench.data.loader import prepare
-    from senas_bench.methods import METHODS
     from senas_bench.methods.task import Budget, Task
     from senas_bench.networks import NETWORKS
     from senas_bench.ranking.score_archs import Evaluation
 
-    kind = METHODS[spec.method].recipe
+    kind = method_of(spec.method, spec.space, spec.preset).recipe
     sizes = Preset.from_settings(spec.settings, kind)
     space = lookup("space", spec.space, SPACES)
     recipe = sizes.recipes[kind]
@@ -232,13 +291,12 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         device,
         sizes.calibration_images,
     )
-    skeleton = Skeleton(resolution, loaders.num_classes, loaders.in_channels, sizes.channels, sizes.cells)
+    skeleton = skeleton_of(space.name, sizes, resolution, loaders.num_classes, loaders.in_channels)
+    cost = KINDS[space.name].cost(skeleton)
+    limit = _limit(spec.settings.get("limit"), cost)
 
     def network(over: SearchSpace, affine: bool) -> torch.nn.Module:
-        built = NETWORKS[space.name](
-            over, sizes.channels, sizes.cells, loaders.in_channels, loaders.num_classes, affine
-        )
-        return built.to(device, memory_format=torch.channels_last)
+        return NETWORKS[space.name](over, skeleton, affine).to(device, memory_format=torch.channels_last)
 
     evaluation = Evaluation(
         loaders.valid[: sizes.score_images // sizes.score_batch],
@@ -246,7 +304,8 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         [x for x, _ in loaders.calibration],
         recipe.amp,
     )
-    archs = report_archs(space, sizes.rank_archs)
+    archs = report_archs(space, sizes.rank_archs, limit)
+    arch = spec.settings.get("arch")
     return Task(
         space=space,
         seed=spec.seed,
@@ -256,14 +315,26 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         report_archs=archs,
         report_set="sample" if sizes.rank_archs else "full",
         network=network,
-        cost=cost_table(space, skeleton),
+        cost=cost,
         candidates=sizes.candidates,
         curve=_curve(spec, space, archs if sizes.rank_archs else report_archs(space, CURVE_ARCHS), evaluation),
+        limit=limit,
+        arch=None if arch is None else KINDS[space.name].from_str(arch),
         device=device,
         work_dir=work_dir,
         progress=progress,
         budget=Budget(),
     )
+
+
+def _limit(settings: Mapping[str, Any] | None, cost: CostTable) -> Limit | None:
+    """The limit that a spec asks for, see `limit_settings`, on the network that it builds."""
+    if settings is None:
+        return None
+    low, high = settings["low"], settings["high"]
+    if "per_edge" in settings:
+        return Limit(np.array(settings["per_edge"]), settings["base"], low, high, settings["cost"])
+    return Limit.of(cost, settings["cost"], high, low)
 
 
 def _curve(spec: RunSpec, space: SearchSpace, archs: np.ndarray, evaluation: Any) -> Any:
@@ -277,9 +348,14 @@ def _curve(spec: RunSpec, space: SearchSpace, archs: np.ndarray, evaluation: Any
     return Curve(archs, asked["points"], replace(evaluation, batches=evaluation.batches[:batches]))
 
 
-def report_archs(space: SearchSpace, sample: int) -> np.ndarray:
-    """`(n, edges)` archs that rankings cover: the whole space, or the same `sample` of it in every run."""
-    return space.sample_distinct(np.random.default_rng(REPORT_SEED), sample) if sample else space.archs()
+def report_archs(space: SearchSpace, sample: int, limit: Limit | None = None) -> np.ndarray:
+    """`(n, edges)` archs that rankings cover: the whole space, or the same `sample` of it in every run.
+
+    Args:
+        limit: That they must meet.
+    """
+    region = within(space, limit)
+    return region.sample_distinct(np.random.default_rng(REPORT_SEED), sample) if sample else region.archs()
 
 
 def seed_everything(seed: int) -> None:
@@ -293,7 +369,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _frame(tables: Any) -> Any:
+def _frame(tables: Any, to_str: Callable[[Arch], str]) -> Any:
     """The score tables of a run as one frame, best first within each ranking."""
     import pandas as pd
 
@@ -301,7 +377,7 @@ def _frame(tables: Any) -> Any:
     for table in tables:
         tiers = np.zeros(len(table.archs), np.int8) if table.tiers is None else table.tiers
         scores = table.scores.astype(np.float32)
-        names = np.array([arch_to_str(tuple(row)) for row in table.archs.tolist()], object)
+        names = np.array([to_str(tuple(row)) for row in table.archs.tolist()], object)
         order = np.lexsort((np.arange(len(names)), -scores, tiers))  # ties as np.argmax breaks them: the first
         parts.append(
             pd.DataFrame(

@@ -10,6 +10,7 @@ from .darts import Darts
 from .enas import Enas
 from .fairnas import FairNas
 from .gdas import Gdas
+from .retrain import Fixed
 from .rsps import Rsps
 from .se_nas import SeNas
 from .setn import Setn
@@ -45,6 +46,7 @@ METHODS = {
     "magnitude-shrink": SeNas(criterion=Magnitude(), threshold=0),
     "angle-shrink": SeNas(criterion=Angle(), threshold=0),
     "pcnas": SeNas(criterion=SelectionImportance(), threshold=0, removal="edge-by-edge"),
+    "se-nas-shrink": SeNas(threshold=0),
     # it shrinks and expands
     "se-nas": SeNas(),
     "fairnas+se-nas": SeNas(removal="per-edge", sampler="fair"),
@@ -53,5 +55,7 @@ METHODS = {
     ),
 }
 """Methods keep their papers' settings; those that end in a plus are ours, tuned with CIFAR-10 truth in view."""
+GIVEN = {"fixed": Fixed()}
+"""No methods, but they run like one: the arch is given."""
 CURVES = frozenset({"spos", "spos+", "se-nas", "se-nas+"})
 """Methods that rank a sample of archs while they train, for Fig. 7, where the preset has `curve_points`."""

@@ -11,6 +11,8 @@ from torch import nn
 
 from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups
 from senas_bench.ranking.hierarchical import hierarchical_ranking
+from senas_bench.search.constraints import Region, feasible
+from senas_bench.search.evolution import Evolution
 from senas_bench.shrinking.criterion import Criterion, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge
@@ -20,6 +22,7 @@ from senas_bench.training.loop import carry_momentum, make_optimizer
 from senas_bench.training.samplers import Path
 
 from .curve import ShrinkingCurve
+from .spos import SEARCHES
 from .task import MethodOutput, ScoreTable, Task, Trained
 
 RANK_LIMIT = 500
@@ -43,9 +46,13 @@ class SeNas:
             paper's FairNAS + SE-NAS; `edge-by-edge` spreads `drop` over the edges and scores anew at each, as PCNAS.
         sampler: Of the paths of a training step: `uniform`, one path; or `fair`, FairNAS's, which together use
             each operator once and need equally many on every edge.
+        max_per_edge: Most operators that a global shrink takes from one edge (1 in the paper's DARTS runs); 0 for any.
+        search: As in `Spos`: `rank` ranks archs after each stage and takes the best of those alive at the end;
+            `evolution` searches the last space, and ranks nothing else.
+        evolution: Its parameters.
 
     Raises:
-        ValueError: Unknown removal or sampler, or `fair` with `global`, which leaves edges unequal.
+        ValueError: Unknown removal, sampler or search, or `fair` with `global`, which leaves edges unequal.
     """
 
     recipe: str = "reference"
@@ -55,9 +62,12 @@ class SeNas:
     threshold: int = 50
     removal: str = field(default="global", metadata={"added": True})
     sampler: str = field(default="uniform", metadata={"added": True})
+    max_per_edge: int = field(default=0, metadata={"added": True})
+    search: str = field(default="rank", metadata={"added": True})
+    evolution: Evolution = field(default=Evolution(), metadata={"added": True})
 
     def __post_init__(self) -> None:
-        for name, allowed in (("removal", REMOVALS), ("sampler", SAMPLERS)):
+        for name, allowed in (("removal", REMOVALS), ("sampler", SAMPLERS), ("search", SEARCHES)):
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"unknown {name} {value!r}; one of: {', '.join(allowed)}")
@@ -74,7 +84,7 @@ class SeNas:
         stages = task.recipe.stage_epochs
         curve = ShrinkingCurve(task.curve, stages) if task.curve else None
         for stage, epochs in enumerate(stages, start=1):
-            watched = _alive(space, curve.curve.archs, task.rng(f"stage-{stage}-curve")) if curve else None
+            watched = _alive(task.within(space), curve.curve.archs, task.rng(f"stage-{stage}-curve")) if curve else None
             trained = task.train(
                 network,
                 space,
@@ -90,9 +100,10 @@ class SeNas:
             history += [{"stage": stage, **line, "epoch": line["epoch"] + epoch} for line in trained.training.history]
             epoch += epochs
             spaces.append(space)
-            ranking, table = self._rank(trained, task, stage, epoch, last=stage == len(stages))
-            rankings.append(ranking)
-            tables.append(table)
+            if self.search == "rank":
+                ranking, table = self._rank(trained, task, stage, epoch, last=stage == len(stages))
+                rankings.append(ranking)
+                tables.append(table)
             if stage == len(stages):
                 break
             shrunk, decided = self._shrink(trained, task)
@@ -105,6 +116,9 @@ class SeNas:
             optimizer = make_optimizer(network, task.recipe)
             carry_momentum(trained.training.optimizer, optimizer, sources)
             space = shrunk
+        if self.search == "evolution":
+            pick, table = task.evolve(trained, self.evolution, self.estimator, len(stages), epoch)
+            return MethodOutput(pick, (table,), tuple(history))
         final = tables[-1]
         pick = tuple(final.archs[int(np.argmax(final.scores))].tolist())
         tiers, values = hierarchical_ranking(task.report_archs, spaces, rankings)
@@ -136,12 +150,13 @@ class SeNas:
         output = self.criterion(trained, task)
         if self.removal == "per-edge":
             return shrink_per_edge(trained.space, output.scores), output
-        return shrink(trained.space, output.scores, self.drop), output
+        keep = lambda space: feasible(space, task.limit)  # noqa: E731
+        return shrink(trained.space, output.scores, self.drop, self.max_per_edge or None, keep=keep), output
 
     def _rank(self, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> tuple[np.ndarray, ScoreTable]:
         """Scores over the report archs, NaN outside the space; and the table of the archs alive now."""
         space = trained.space
-        alive = _alive(space, task.report_archs, task.rng(f"{trained.phase}-ranking"))
+        alive = _alive(task.within(space), task.report_archs, task.rng(f"{trained.phase}-ranking"))
         purpose = "search" if last else "report"
         scores = task.estimate(trained, alive, self.estimator, "ranking", purpose=purpose)
         by_arch = dict(zip(map(bytes, alive), scores, strict=True))
@@ -150,13 +165,18 @@ class SeNas:
         return ranking, ScoreTable(alive, scores, task.report_set if whole else "current", stage, epoch)
 
 
-def _alive(space: SearchSpace, among: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """`(n, edges)` archs that stand for those alive: all of a small space, else those `among` which are in it."""
-    if space.size <= RANK_LIMIT:
-        return space.archs()
+def _alive(region: Region, among: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`(n, edges)` archs that stand for those alive: all of a small region, else those `among` which are in it.
+
+    Args:
+        among: Within the limit, if there is one.
+    """
+    if region.size <= RANK_LIMIT:
+        return region.archs()
+    space = region if isinstance(region, SearchSpace) else region.space
     inside = among[space.contains_rows(among)]
     # a small sample of a large space can miss it
-    return inside if len(inside) else space.sample_distinct(rng, RANK_LIMIT)
+    return inside if len(inside) else region.sample_distinct(rng, RANK_LIMIT)
 
 
 def _describe(

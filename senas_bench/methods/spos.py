@@ -54,16 +54,10 @@ class Spos:
         purpose = "search" if self.search == "rank" else "report"
         scores = task.estimate(trained, archs, self.estimator, "ranking", purpose=purpose)
         pick = tuple(archs[int(np.argmax(scores))].tolist())
-        if self.search == "evolution":
-            rounds = iter(range(self.evolution.generations))
-            pick, _, _ = self.evolution(
-                task.space,
-                lambda batch: task.estimate(
-                    trained, batch, self.estimator, f"evolution-{next(rounds)}", purpose="search"
-                ),
-                task.rng("evolution"),
-            )
         tables = [ScoreTable(archs, scores, task.report_set, stage=1, epoch=epochs)]
+        if self.search == "evolution":
+            pick, seen_on_the_way = task.evolve(trained, self.evolution, self.estimator, 1, epochs)
+            tables.append(seen_on_the_way)
         if curve:
             seen = {point: trained.training.observed[point].scores for point in points}
             seen[epochs] = scores[rows_of(curve.archs, archs)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,6 +19,8 @@ from senas_bench.experiments.progress import Progress
 from senas_bench.files import atomic_write
 from senas_bench.ranking.accuracy import estimate
 from senas_bench.ranking.score_archs import Evaluation
+from senas_bench.search.constraints import CoveringPath, Limit, LimitedSampler, Region, within
+from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.training.bilevel import Alphas, Architecture
 from senas_bench.training.loop import Training, train
@@ -157,6 +160,8 @@ class Task:
         progress: Sink.
         budget: Work done so far.
         curve: Rankings to make while a supernet trains; None for none.
+        limit: What archs may cost, in training, scoring and search; None for no limit.
+        arch: The arch that the spec gives to the method `fixed`.
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
             None for every weight-sharing method; see `experiments.run` for those that declare `needs_truth`.
     """
@@ -176,6 +181,8 @@ class Task:
     budget: Budget
     candidates: int = 0
     curve: Curve | None = None
+    limit: Limit | None = None
+    arch: Arch | None = None
     trainer: Callable[[Arch], tuple[float, float]] | None = None
 
     def rng(self, phase: str) -> np.random.Generator:
@@ -193,9 +200,19 @@ class Task:
             torch.manual_seed(int(self.rng("weights").integers(2**62)))
             return self.network(space, affine)
 
-    def uniform_paths(self, space: SearchSpace, network: nn.Module) -> UniformPath:
-        """Single paths drawn uniformly over `space`, tied or per cell as the recipe says."""
-        return UniformPath(space, self.cells(network))
+    def within(self, space: SearchSpace) -> Region:
+        """The archs of `space` that meet the task's limit; the space itself if it has none."""
+        return within(space, self.limit)
+
+    def uniform_paths(self, space: SearchSpace, network: nn.Module) -> UniformPath | CoveringPath:
+        """Single paths drawn uniformly over `space`, tied or per cell as the recipe says.
+
+        Under a limit half of the paths contain an operator drawn beforehand, so that none is trained too rarely.
+        """
+        region = self.within(space)
+        if isinstance(region, LimitedSampler):
+            return CoveringPath(region, cells=self.cells(network))
+        return UniformPath(region, self.cells(network))
 
     def cells(self, network: nn.Module) -> int:
         """Cells that draw an arch of their own, as path samplers take it; 0 where the recipe ties them."""
@@ -269,6 +286,19 @@ class Task:
         now = Snapshots()
         now.add(network)
         return estimate(network, now, archs, self.curve.evaluation, estimator)
+
+    def evolve(
+        self, trained: Trained, evolution: Evolution, estimator: str, stage: int, epoch: int
+    ) -> tuple[Arch, ScoreTable]:
+        """The best arch that evolution finds in the trained space within the limit, and all that it scored, the set
+        `candidates`."""
+        rounds = itertools.count()
+        pick, archs, scores = evolution(
+            self.within(trained.space),
+            lambda batch: self.estimate(trained, batch, estimator, f"evolution-{next(rounds)}", purpose="search"),
+            self.rng(f"{trained.phase}-evolution"),
+        )
+        return pick, ScoreTable(archs, scores, "candidates", stage, epoch)
 
     def pick(self, trained: Trained, archs: np.ndarray, estimator: str = "weight-average") -> tuple[Arch, ScoreTable]:
         """The best of a few archs, as RSPS, SETN, ENAS and FairNAS choose; and their ranking, the set `candidates`.

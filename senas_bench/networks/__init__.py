@@ -1,5 +1,29 @@
-"""What an arch computes. One network class per space."""
+"""What an arch computes. One network class per family of spaces."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.cost import Skeleton
+
+from .darts import DartsNetwork
+from .mobilenet import MobileNetwork
 from .nasbench201 import NB201Network
 
-NETWORKS = {"nasbench201": NB201Network}
+
+def _nasbench201(space: SearchSpace, skeleton: Skeleton, affine: bool) -> NB201Network:
+    return NB201Network(space, skeleton.channels, skeleton.cells, skeleton.in_channels, skeleton.num_classes, affine)
+
+
+NETWORKS: dict[str, Callable[[SearchSpace, Any, bool], nn.Module]] = {
+    "nasbench201": _nasbench201,
+    "mobilenet": MobileNetwork,
+    "mobilenet-g2": MobileNetwork,
+    "darts": DartsNetwork,
+    "darts-separate": DartsNetwork,
+}
+"""By name of the space: `(space, skeleton, affine) -> network`, where affine is for batch norm inside the choices."""

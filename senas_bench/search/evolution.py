@@ -9,7 +9,7 @@ import numpy as np
 
 from senas_bench.spaces import Arch, SearchSpace
 
-from .constraints import LimitedSampler, Searchable
+from .constraints import Region
 
 MAX_TRIES = 100
 """Draws per child before a random arch, and per random arch before giving up on new ones."""
@@ -40,15 +40,16 @@ class Evolution:
 
     def __call__(
         self,
-        space: Searchable,
+        space: Region,
         score: Callable[[np.ndarray], np.ndarray],
         rng: np.random.Generator,
     ) -> tuple[Arch, np.ndarray, np.ndarray]:
         """Search `space` for the arch with the highest score. No arch is scored twice.
 
         Args:
-            space: A `LimitedSampler` searches under its limit: a child that breaks it is made anew, as SPOS does, and
-                after `MAX_TRIES` a random arch within the limit takes its place. Mutations draw from the whole space.
+            space: A sampler within a limit searches under it: a child that breaks it is made anew, as SPOS does, and
+                after `MAX_TRIES` a random arch within the limit takes its place. Mutations draw from the whole space;
+                a child that breaks the rule of a space is repaired.
             score: `(n, edges)` archs to `(n,)` scores.
 
         Returns:
@@ -65,8 +66,8 @@ class Evolution:
         best = max(seen, key=seen.__getitem__)
         return best, np.array(list(seen), np.int8), np.array(list(seen.values()))
 
-    def _children(self, space: Searchable, seen: dict[Arch, float], rng: np.random.Generator) -> list[Arch]:
-        whole = space.space if isinstance(space, LimitedSampler) else space
+    def _children(self, space: Region, seen: dict[Arch, float], rng: np.random.Generator) -> list[Arch]:
+        whole = space if isinstance(space, SearchSpace) else space.space
         best = sorted(seen, key=seen.__getitem__, reverse=True)[: self.parents]
         each = int(self.population * self.crossover)
         children: list[Arch] = []
@@ -78,9 +79,7 @@ class Evolution:
                     break
         return children
 
-    def _fill(
-        self, space: Searchable, batch: list[Arch], seen: dict[Arch, float], rng: np.random.Generator
-    ) -> list[Arch]:
+    def _fill(self, space: Region, batch: list[Arch], seen: dict[Arch, float], rng: np.random.Generator) -> list[Arch]:
         """`batch` filled up with new random archs to the size of the population, as far as there are any."""
         new = set(batch)
         for _ in range(MAX_TRIES * self.population):
@@ -94,8 +93,9 @@ class Evolution:
 
     def _cross(self, space: SearchSpace, best: list[Arch], rng: np.random.Generator) -> Arch:
         one, other = best[rng.integers(len(best))], best[rng.integers(len(best))]
-        return tuple(a if rng.random() < 0.5 else b for a, b in zip(one, other, strict=True))
+        return space.repair(tuple(a if rng.random() < 0.5 else b for a, b in zip(one, other, strict=True)), rng)
 
     def _mutate(self, space: SearchSpace, best: list[Arch], rng: np.random.Generator) -> Arch:
         parent, fresh = best[rng.integers(len(best))], space.sample(rng)
-        return tuple(b if rng.random() < self.mutation_rate else a for a, b in zip(parent, fresh, strict=True))
+        mixed = tuple(b if rng.random() < self.mutation_rate else a for a, b in zip(parent, fresh, strict=True))
+        return space.repair(mixed, rng)

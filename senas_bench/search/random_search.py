@@ -9,7 +9,7 @@ import numpy as np
 
 from senas_bench.spaces import Arch
 
-from .constraints import Searchable
+from .constraints import Region
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class RandomSearch:
 
     def __call__(
         self,
-        space: Searchable,
+        space: Region,
         score: Callable[[np.ndarray], np.ndarray],
         rng: np.random.Generator,
     ) -> tuple[Arch, np.ndarray, np.ndarray]:
         """Draw from `space`, uniformly without replacement, and take the arch with the highest score.
 
         Args:
-            space: A `LimitedSampler` searches under its limit.
+            space: A sampler within a limit searches under it.
             score: `(n, edges)` archs to `(n,)` scores.
 
         Returns:

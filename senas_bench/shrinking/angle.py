@@ -12,7 +12,8 @@ from torch import nn
 
 from senas_bench.networks.choice import ChoiceEdge
 from senas_bench.networks.operations import AveragePool3x3
-from senas_bench.spaces import SearchSpace, balanced_sample
+from senas_bench.search.constraints import operator_sample
+from senas_bench.spaces import SearchSpace
 
 from .criterion import CriterionOutput
 from .si import selection_importance
@@ -29,16 +30,18 @@ class Angle:
     the last ones, not an average of snapshots; no image is needed.
 
     Args:
-        per_operator: Archs that contain each operator; see `balanced_sample`.
+        per_operator: Archs that contain each operator; see `operator_sample`.
     """
 
     per_operator: int = 100
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
-        archs = balanced_sample(trained.space, self.per_operator, task.rng(f"{trained.phase}-criterion"))
+        archs, rows = operator_sample(
+            task.within(trained.space), self.per_operator, task.rng(f"{trained.phase}-criterion")
+        )
         initial = task.build(task.space.with_groups(()))  # the weights that the first stage started from
         angles = path_angles(trained.network, initial, trained.space, archs)
-        return CriterionOutput(selection_importance(trained.space, archs, angles))
+        return CriterionOutput(selection_importance(rows, angles))
 
 
 def path_angles(network: nn.Module, initial: nn.Module, space: SearchSpace, archs: np.ndarray) -> np.ndarray:

@@ -47,4 +47,4 @@ class Magnitude:
             keep_snapshots=False,
         )
         table = alphas.probabilities().tolist()
-        return CriterionOutput({(edge, op): table[edge][op] for edge, op in space.alive()})
+        return CriterionOutput({(edge, op): table[edge][op] for edge, op in space.droppable()})

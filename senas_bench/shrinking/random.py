@@ -17,4 +17,4 @@ class RandomScores:
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         rng = task.rng(f"{trained.phase}-criterion")
-        return CriterionOutput({pair: float(rng.random()) for pair in trained.space.alive()})
+        return CriterionOutput({pair: float(rng.random()) for pair in trained.space.droppable()})

@@ -50,8 +50,13 @@ def operator_scores(
     """Eq. 7: S(o) = normalize(SI(o)) / normalize(SC(o)).
 
     Edges with one candidate take no part in the means; their operator cannot be dropped and scores
-    +inf, as does every operator of an edge whose candidates do not differ (SC = 0).
+    +inf, as does every operator of an edge whose candidates do not differ (SC = 0). An operator whose SI is -inf,
+    because no arch within the limit contains it, has that score and takes no part either.
     """
+    impossible = {pair: value for pair, value in importance.items() if value == -np.inf}
+    if impossible:
+        rest = {pair: value for pair, value in importance.items() if pair not in impossible}
+        return {pair: impossible.get(pair, 0.0) for pair in importance} | operator_scores(rest, normalizer)
     confidence = selection_confidence(importance)
     edges = [edge for edge, _ in importance]
     contested = [pair for pair in importance if edges.count(pair[0]) > 1]
@@ -86,6 +91,9 @@ class SeNasCriterion:
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         importance = SelectionImportance(self.estimator, self.per_operator)(trained, task).scores
         if self.estimator == "snapshot-loglik":
-            importance = {pair: float(np.exp(value)) for pair, value in importance.items()}
-        parts = {"importance": importance, "confidence": selection_confidence(importance)}
+            importance = {
+                pair: value if value == -np.inf else float(np.exp(value)) for pair, value in importance.items()
+            }
+        possible = {pair: value for pair, value in importance.items() if value > -np.inf}
+        parts = {"importance": importance, "confidence": selection_confidence(possible)}
         return CriterionOutput(operator_scores(importance, self.normalizer), parts)

@@ -16,32 +16,39 @@ def shrink(
     k: int,
     max_per_edge: int | None = None,
     edges: Collection[int] | None = None,
+    keep: Callable[[SearchSpace], bool] = lambda space: True,
 ) -> SearchSpace:
     """Drop the `k` operators with the lowest scores, in one global ascending order.
 
     An operator that is the last of its edge is skipped; ties break by (edge, operator).
 
     Args:
-        scores: A score for every alive operator.
+        scores: A score for every operator that may be dropped: all alive, but for `none` in DARTS.
         k: Operators to drop; fewer go when every edge is down to one.
         max_per_edge: Most operators that one call may take from an edge (1 in the paper's DARTS runs).
         edges: The only ones that may lose operators; None means all.
+        keep: Whether a space will do; an operator without which it would not is skipped, such as the last with which
+            a limit can be met.
 
     Raises:
         ValueError: An alive operator has no score, a score is NaN, or `k` is negative.
     """
     if k < 0:
         raise ValueError(f"cannot drop {k} operators; k must be at least 0")
-    missing = [pair for pair in space.alive() if pair not in scores or scores[pair] != scores[pair]]
+    free = space.droppable()
+    missing = [pair for pair in free if pair not in scores or scores[pair] != scores[pair]]
     if missing:
         raise ValueError(f"no score for operators (edge, op): {missing}")
     taken: Counter[int] = Counter()
-    free = [pair for pair in space.alive() if edges is None or pair[0] in edges]
+    left = Counter(edge for edge, _ in free)
     for edge, op in sorted(free, key=lambda pair: (scores[pair], pair)):
         if taken.total() == k:
             break
-        if len(space.candidates[edge]) > 1 and (max_per_edge is None or taken[edge] < max_per_edge):
-            space = space.without(edge, op)
+        if (edges is not None and edge not in edges) or taken[edge] == max_per_edge or left[edge] - taken[edge] == 1:
+            continue
+        smaller = space.without(edge, op)
+        if keep(smaller):
+            space = smaller
             taken[edge] += 1
     return space
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.spaces import SearchSpace, balanced_sample
+from senas_bench.search.constraints import operator_sample
 
 from .criterion import CriterionOutput
 
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
 
 
 def selection_importance(
-    space: SearchSpace, archs: np.ndarray, performance: np.ndarray
+    rows: Mapping[tuple[int, int], np.ndarray], performance: np.ndarray
 ) -> dict[tuple[int, int], float]:
-    """Eq. 5: SI(o), the mean estimated performance of the archs that contain operator o.
+    """Eq. 5: SI(o), the mean estimated performance of archs that contain operator o.
 
     Args:
-        archs: `(n, edges)`, in which every alive operator occurs.
+        rows: By operator, the archs that count for it, as `operator_sample` gives them.
         performance: `(n,)` P(a).
+
+    Returns:
+        -inf for an operator without archs, which no arch within the limit contains: it is the first to go.
     """
-    return {(edge, op): float(performance[archs[:, edge] == op].mean()) for edge, op in space.alive()}
+    return {pair: float(performance[own].mean()) if len(own) else -np.inf for pair, own in rows.items()}
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,15 @@ class SelectionImportance:
 
     Args:
         estimator: Of P(a), one of `ranking.accuracy.ESTIMATORS`.
-        per_operator: Archs that contain each operator (100 on NB201); see `balanced_sample`.
+        per_operator: Archs that contain each operator (100 on NB201); see `operator_sample`.
     """
 
     estimator: str = "weight-average"
     per_operator: int = 100
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
-        archs = balanced_sample(trained.space, self.per_operator, task.rng(f"{trained.phase}-criterion"))
+        archs, rows = operator_sample(
+            task.within(trained.space), self.per_operator, task.rng(f"{trained.phase}-criterion")
+        )
         performance = task.estimate(trained, archs, self.estimator, "criterion", purpose="search")
-        return CriterionOutput(selection_importance(trained.space, archs, performance))
+        return CriterionOutput(selection_importance(rows, performance))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .nasbench201 import CONV1, CONV3, NB201
-from .space import SearchSpace
 
 KERNEL_AREA = {CONV1: 1, CONV3: 9}
 
@@ -79,8 +78,3 @@ def nasbench201_cost(skeleton: Skeleton) -> CostTable:
     head = width * skeleton.num_classes + skeleton.num_classes
     base += np.array([head, 2 * width + head])
     return CostTable(base, np.broadcast_to(per_operator, (len(NB201.edges), *per_operator.shape)))
-
-
-def cost_table(space: SearchSpace, skeleton: Skeleton) -> CostTable:
-    """The cost table of a space."""
-    return {"nasbench201": nasbench201_cost}[space.name](skeleton)

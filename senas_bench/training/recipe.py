@@ -14,8 +14,8 @@ class TrainingRecipe:
         stage_epochs: Epochs of each stage: one before every shrink and one after the last. A method
             without stages trains their sum.
         batch_size: Images per step.
-        lr, lr_min: Ends of the cosine. Equal values give a constant rate.
-        lr_horizon: Epochs over which the cosine runs from `lr` to `lr_min`, restarted by each stage;
+        lr, lr_min: Ends of the schedule. Equal values give a constant rate.
+        lr_horizon: Epochs over which the rate runs from `lr` to `lr_min`, restarted by each stage;
             0 means the length of the stage. The reference code anneals over 250 epochs, so that a
             20-epoch stage hardly decays.
         momentum, nesterov, weight_decay: Of SGD.
@@ -26,6 +26,19 @@ class TrainingRecipe:
         amp: bfloat16 autocast on CUDA.
         swing: Let the cosine go on beyond its horizon, back up and down again, as ENAS has it.
         controller_steps: Steps of ENAS's controller an epoch.
+        schedule: `cosine`, or `linear`, a straight line.
+        warmup_epochs: Epochs over which the rate first rises from 0 to `lr`; the schedule takes what is left of
+            its horizon.
+        decay_norm_and_bias: Whether weight decay acts on all weights; off, on those of convolutions and linear
+            layers alone.
+        label_smoothing: Share of the target that is spread evenly over all classes.
+        accumulate: Equal parts of a batch, each with batch norm statistics of its own, whose gradients are
+            averaged into one step. Processes share them out, so the result does not depend on their number.
+        drop_path: Where `drop_path_prob` of the network is after the last epoch; it rises from 0, a step an epoch.
+        auxiliary_weight: Weight of the loss of the network's auxiliary head.
+
+    Raises:
+        ValueError: A value is not among those allowed.
     """
 
     stage_epochs: tuple[int, ...] = (20, 20, 20)
@@ -43,18 +56,49 @@ class TrainingRecipe:
     amp: bool = False
     swing: bool = field(default=False, metadata={"added": True})
     controller_steps: int = field(default=50, metadata={"added": True})
+    schedule: str = field(default="cosine", metadata={"added": True})
+    warmup_epochs: int = field(default=0, metadata={"added": True})
+    decay_norm_and_bias: bool = field(default=True, metadata={"added": True})
+    label_smoothing: float = field(default=0.0, metadata={"added": True})
+    accumulate: int = field(default=1, metadata={"added": True})
+    drop_path: float = field(default=0.0, metadata={"added": True})
+    auxiliary_weight: float = field(default=0.0, metadata={"added": True})
 
     def __post_init__(self) -> None:
-        if self.sampling not in ("tied", "per_cell"):
-            raise ValueError(f"sampling {self.sampling!r}; one of: tied, per_cell")
+        for name, allowed in (("sampling", ("tied", "per_cell")), ("schedule", ("cosine", "linear"))):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name} {value!r}; one of: {', '.join(allowed)}")
         if self.snapshots < 1 or self.snapshot_epochs < 1:
             raise ValueError("snapshots and snapshot_epochs must be at least 1")
+        if self.swing and self.schedule != "cosine":
+            raise ValueError("only the cosine swings; use schedule='cosine' or swing=False")
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} must divide the batch_size, which is {self.batch_size}")
+        for name in ("label_smoothing", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 0 and below 1")
+        for name in ("warmup_epochs", "auxiliary_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)} must not be negative")
 
 
 def learning_rate(recipe: TrainingRecipe, progress: float, epochs: int) -> float:
-    """Rate at `progress` epochs into a stage of `epochs` epochs."""
+    """Rate at `progress` epochs into a stage of `epochs` epochs.
+
+    Raises:
+        ValueError: The warm-up leaves nothing of the horizon.
+    """
     horizon = recipe.lr_horizon or epochs
+    if recipe.warmup_epochs:
+        if recipe.warmup_epochs >= horizon:
+            raise ValueError(f"warmup_epochs {recipe.warmup_epochs} must be fewer than the {horizon} of the schedule")
+        if progress < recipe.warmup_epochs:
+            return recipe.lr * progress / recipe.warmup_epochs
+        progress, horizon = progress - recipe.warmup_epochs, horizon - recipe.warmup_epochs
     fraction = progress / horizon if recipe.swing else min(progress / horizon, 1.0)
+    if recipe.schedule == "linear":
+        return recipe.lr + (recipe.lr_min - recipe.lr) * fraction
     return recipe.lr_min + (recipe.lr - recipe.lr_min) * (1 + math.cos(math.pi * fraction)) / 2
 
 

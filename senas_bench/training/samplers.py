@@ -26,7 +26,7 @@ class UniformPath:
     """One path per step, uniform over the space (SPOS, Guo et al. 2020).
 
     Args:
-        space: Where to draw from.
+        space: Where to draw from; also a sampler within a limit, which has the same `sample`.
         cells: 0 ties all cells to one arch; otherwise the number of cells, each with its own draw.
     """
 

@@ -119,6 +119,9 @@ class Task:
     def rng(self, phase):
         return np.random.default_rng(len(phase))
 
+    def within(self, space):
+        return space
+
     def build(self, space):
         return build(space)
 

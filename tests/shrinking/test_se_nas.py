@@ -116,6 +116,9 @@ class Task:
     def rng(self, phase):
         return np.random.default_rng([self.seed, len(phase)])
 
+    def within(self, space):
+        return space
+
     def estimate(self, trained, archs, estimator, label, *, purpose):
         values = 50.0 + archs.astype(float) @ [1, 2, 4, 8, 16, 32][: archs.shape[1]]
         return np.log(values) if self.log else values

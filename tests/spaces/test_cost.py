@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from senas_bench.networks import NB201Network
 from senas_bench.spaces import NB201
-from senas_bench.spaces.cost import SKELETONS, Skeleton, cost_table, nasbench201_cost
+from senas_bench.spaces.cost import SKELETONS, Skeleton, nasbench201_cost
 from senas_bench.spaces.nasbench201 import official_archs
 
 ALL_CONV3 = (3,) * 6
@@ -88,9 +88,3 @@ def test_cost_is_additive_over_edges():
     archs = NB201.sample_distinct(np.random.default_rng(0), 50)
     flops = [int(table.base[0]) + sum(int(table.per_edge[e, op, 0]) for e, op in enumerate(row)) for row in archs]
     assert (table(archs)["flops_m"] * 1e6).round().astype(int).tolist() == flops
-
-
-def test_a_space_finds_its_cost_table():
-    archs = np.array([ALL_CONV3], np.int8)
-    skeleton = TINY["digits"]
-    assert cost_table(NB201, skeleton)(archs) == nasbench201_cost(skeleton)(archs)

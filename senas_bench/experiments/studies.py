@@ -1,0 +1,208 @@
+"""How each search space is studied at each preset: what differs from NAS-Bench-201. No torch here.
+
+The sizes of `embedded` and `cpu` were chosen by what a laptop can afford; nothing was tuned on a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+from senas_bench.names import lookup
+from senas_bench.search.evolution import Evolution
+from senas_bench.spaces import KINDS, mobilenet
+from senas_bench.spaces.cost import Skeleton
+from senas_bench.spaces.darts import DartsSkeleton
+from senas_bench.training.recipe import TrainingRecipe
+
+from .presets import PRESETS, RETRAIN, Preset
+
+METHODS_EVERYWHERE = (
+    "random",
+    "untrained",
+    "spos",
+    "si-shrink",
+    "angle-shrink",
+    "random-shrink",
+    "se-nas-shrink",
+    "se-nas",
+)
+"""Methods that run in every space. The others pick as their papers do on NAS-Bench-201, and run there alone."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A space at a preset.
+
+    Args:
+        sizes: Fields of the `Preset` that differ.
+        method: Fields of methods and of their criteria that differ, for those that have them.
+    """
+
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    method: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _mobile_recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool) -> dict[str, Any]:
+    """METHOD section 3, scaled in length, batch and rate. The linear decay spans each stage."""
+    supernet = TrainingRecipe(
+        stages,
+        batch_size=batch,
+        lr=lr,
+        lr_min=0.0,
+        lr_horizon=0,
+        weight_decay=4e-5,
+        nesterov=False,
+        clip=0.0,
+        amp=amp,
+        schedule="linear",
+        decay_norm_and_bias=False,
+    )
+    alone = replace(supernet, stage_epochs=(retrain,), snapshots=1, label_smoothing=0.1)
+    return {"reference": supernet, "tuned": supernet, RETRAIN: alone}
+
+
+def _darts_recipes(
+    stages: tuple[int, ...], batch: int, retrain: int, retrain_batch: int, retrain_lr: float, amp: bool
+) -> dict[str, Any]:
+    """METHOD section 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in length."""
+    supernet = TrainingRecipe(
+        stages, batch_size=batch, lr=0.025, lr_min=0.001, lr_horizon=0, weight_decay=3e-4, nesterov=False, amp=amp
+    )
+    alone = replace(supernet, stage_epochs=(retrain,), batch_size=retrain_batch, lr=retrain_lr, lr_min=0.0, snapshots=1)
+    return {"reference": supernet, "tuned": supernet, RETRAIN: alone}
+
+
+_SMALL_SEARCH = Evolution(population=20, generations=5, parents=5)
+_MOBILE = {
+    "embedded": Study(
+        {
+            "width": 0.125,
+            "rank_archs": 50,
+            "score_images": 200,
+            "recipes": _mobile_recipes((4, 1, 1), 64, 0.1, 4, False),
+        },
+        {"drop": 40, "per_operator": 5, "search": "evolution", "evolution": _SMALL_SEARCH},
+    ),
+    "cpu": Study(
+        {
+            "width": 0.125,
+            "rank_archs": 50,
+            "score_images": 500,
+            "recipes": _mobile_recipes((4, 1, 1), 128, 0.1, 6, False),
+        },
+        {"drop": 40, "per_operator": 10, "search": "evolution", "evolution": _SMALL_SEARCH},
+    ),
+    "paper": Study(
+        {"dataset": "imagenet", "resolution": 224, "rank_archs": 100, "held_out": 50_000, "score_batch": 500}
+        | {"recipes": _mobile_recipes((100,) + (5,) * 10, 1024, 0.5, 240, True)},
+        {"drop": 10, "per_operator": 1000, "search": "evolution"},
+    ),
+}
+_DARTS = {
+    "embedded": Study(
+        {
+            "channels": 4,
+            "rank_archs": 50,
+            "score_images": 200,
+            "recipes": _darts_recipes((4, 1, 1), 64, 4, 64, 0.025, False),
+        },
+        {"drop": 30, "max_per_edge": 3, "per_operator": 2, "search": "evolution", "evolution": _SMALL_SEARCH},
+    ),
+    "cpu": Study(
+        {
+            "channels": 4,
+            "rank_archs": 50,
+            "score_images": 500,
+            "recipes": _darts_recipes((4, 1, 1), 128, 6, 96, 0.025, False),
+        },
+        {"drop": 30, "max_per_edge": 3, "per_operator": 4, "search": "evolution", "evolution": _SMALL_SEARCH},
+    ),
+    "paper": Study(
+        {"cells": 4, "rank_archs": 100, "recipes": _darts_recipes((200,) + (5,) * 5, 64, 600, 96, 0.025, True)},
+        {"drop": 10, "max_per_edge": 1, "per_operator": 100, "search": "evolution"},
+    ),
+}
+STUDIES: dict[str, dict[str, Study]] = {
+    "nasbench201": {name: Study() for name in PRESETS},
+    "mobilenet": _MOBILE,
+    "mobilenet-g2": _MOBILE,
+    "darts": _DARTS,
+    "darts-separate": _DARTS,
+}
+
+
+def preset_of(space: str, preset: str) -> Preset:
+    """The preset as it is for a space.
+
+    Raises:
+        ValueError: Unknown name.
+    """
+    own = lookup("preset", preset, PRESETS)
+    return replace(own, **lookup("space", space, STUDIES)[preset].sizes)
+
+
+def method_of(name: str, space: str, preset: str) -> Any:
+    """The method as it is for a space at a preset.
+
+    Raises:
+        ValueError: Unknown name, or the method does not run in that space.
+    """
+    from senas_bench.methods import GIVEN, METHODS
+
+    if name in GIVEN:
+        return GIVEN[name]
+    method = lookup("method", name, METHODS)
+    if space == "nasbench201":
+        return method
+    if name not in METHODS_EVERYWHERE:
+        raise ValueError(f"method {name!r} runs in nasbench201 only; in {space}: {', '.join(METHODS_EVERYWHERE)}")
+    return _fitted(method, lookup("space", space, STUDIES)[preset].method)
+
+
+def _fitted(strategy: Any, changes: Mapping[str, Any]) -> Any:
+    """`strategy` with those changes that it, or a strategy inside it, has a field for."""
+    own = {}
+    for item in fields(strategy):
+        value = getattr(strategy, item.name)
+        if item.name in changes:
+            own[item.name] = changes[item.name]
+        elif is_dataclass(value):
+            own[item.name] = _fitted(value, changes)
+    return replace(strategy, **own)
+
+
+def skeleton_of(space: str, sizes: Preset, resolution: int, num_classes: int, in_channels: int) -> Any:
+    """What surrounds the choices at these sizes and images.
+
+    A large MobileNet-like network keeps the paper's strides; small images take fewer, see `mobilenet.small_image`.
+    """
+    if space == "nasbench201":
+        return Skeleton(resolution, num_classes, in_channels, sizes.channels, sizes.cells)
+    if space.startswith("darts"):
+        return DartsSkeleton(resolution, num_classes, in_channels, sizes.channels, 3 * sizes.cells + 2)
+    if resolution >= mobilenet.TABLE2.resolution:
+        return replace(mobilenet.TABLE2, resolution=resolution, num_classes=num_classes, in_channels=in_channels)
+    return mobilenet.small_image(resolution, num_classes, in_channels, sizes.width)
+
+
+def scaled_limit(space: str, skeleton: Any, reference: Any, flops: float) -> float:
+    """The FLOPs at which `skeleton` is as constrained as `reference` is by `flops`.
+
+    A limit lies somewhere between the cheapest and the dearest choices of every layer; it is put at the same share of
+    that range in the smaller network.
+    """
+    low, high = _range(space, reference)
+    least, most = _range(space, skeleton)
+    return least + (flops - low) / (high - low) * (most - least)
+
+
+def _range(space: str, skeleton: Any) -> tuple[float, float]:
+    """FLOPs of all the cheapest and all the dearest alive operators."""
+    from senas_bench.spaces import SPACES
+
+    table, alive = KINDS[space].cost(skeleton), SPACES[space].candidates
+    costs = [table.per_edge[edge, list(ops), 0] for edge, ops in enumerate(alive)]
+    base = float(table.base[0])
+    return base + sum(float(c.min()) for c in costs), base + sum(float(c.max()) for c in costs)

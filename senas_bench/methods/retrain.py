@@ -1,0 +1,78 @@
+"""Training a found arch from scratch, as the last part of a search (paper section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from senas_bench.data.loader import Batch, TrainLoader
+from senas_bench.ranking.batchnorm import evaluation_mode
+from senas_bench.spaces import Arch
+from senas_bench.training.recipe import TrainingRecipe
+
+from .task import Budget, MethodOutput, Task
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What training from scratch uses.
+
+    Args:
+        recipe: Trains the sum of its stages.
+        train: All training images, those that scored the search included where there is a test split.
+        test: Fixed batches of all images of `split`, the ragged tail included.
+        split: `test`, or `valid` for a data set without test images: those that scored the search.
+    """
+
+    recipe: TrainingRecipe
+    train: TrainLoader
+    test: Sequence[Batch]
+    split: str
+
+
+def retrain(task: Task, arch: Arch, how: Retraining) -> tuple[dict[str, Any], Budget]:
+    """Train `arch` alone, with affine batch norm everywhere, and test it with its running statistics.
+
+    Returns:
+        A line of history, accuracies in percent; and the work, booked as search of a budget of its own.
+    """
+    alone = replace(task, recipe=how.recipe, budget=Budget(), curve=None)
+    space = task.space.only(arch)
+    network = alone.build(space, affine=True)
+    epochs = sum(how.recipe.stage_epochs)
+    trained = alone.train(
+        network, space, lambda rng: [arch], phase="retrain", epochs=epochs, loader=how.train, keep_snapshots=False
+    )
+    top1, top5, images = accuracy(network, arch, how.test)
+    line = {"phase": "retrain", "epoch": epochs, "loss": trained.training.history[-1]["loss"], "split": how.split}
+    return {**line, "images": images, "top1": top1, "top5": top5}, alone.budget
+
+
+def accuracy(network: nn.Module, arch: Arch, batches: Sequence[Batch]) -> tuple[float, float, int]:
+    """Top-1 and top-5 accuracy in percent with running statistics, and the number of images."""
+    right = torch.zeros(2, dtype=torch.long, device=next(network.parameters()).device)
+    images = 0
+    with torch.inference_mode(), evaluation_mode(network, "running"):
+        for x, y in batches:
+            logits = network(x, arch)
+            best = logits.topk(min(5, logits.shape[1]), dim=1).indices == y[:, None]
+            right += torch.stack([best[:, 0].sum(), best.sum()])
+            images += len(y)
+    top1, top5 = (100 * right / images).tolist()
+    return top1, top5, images
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """No search: the arch that the spec gives. What is asked of it comes after, such as training it from scratch."""
+
+    recipe: str = "reference"
+
+    def __call__(self, task: Task) -> MethodOutput:
+        if task.arch is None:
+            raise ValueError("method 'fixed' needs an arch in its spec")
+        return MethodOutput(task.arch)
