@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senas_bench.names import lookup
 
-from . import convergence, stability
+from . import convergence, searches, stability
 from .figures import house_style
 from .formats import Table
 from .survival import FIG6_METHODS, draw_fig6, render_fig6
@@ -36,6 +37,8 @@ class Artefact:
         draw: Makes the figure of a rendered table; None for a table that has none.
         open: It takes any method that has runs.
         essential: A method without which there is nothing to show; None where any of its methods will do.
+        searches: Runs under a limit that it shows, in row order; an artefact has either these or methods that are
+            ranked by the truth.
     """
 
     name: str
@@ -45,10 +48,15 @@ class Artefact:
     draw: Callable[[Table], Figure] | None = None
     open: bool = False
     essential: str | None = None
+    searches: tuple[searches.Search, ...] = ()
 
     def of(self, records: Sequence[RunRecord]) -> list[RunRecord]:
         """The records that it shows: of its own methods, and if it is open, of those that no other artefact claims."""
-        others = {method for other in ARTEFACTS.values() for method in other.methods}
+        if self.searches:
+            keys = {search.key for search in self.searches}
+            return [record for record in records if searches.key_of(record) in keys]
+        records = [record for record in records if record.spec.space == "nasbench201" and not is_search(record)]
+        others = {method for other in ARTEFACTS.values() if not other.searches for method in other.methods}
         extra = {record.spec.method for record in records} - others if self.open else set()
         shown = [record for record in records if record.spec.method in {*self.methods, *extra}]
         return shown if self.essential in (None, *(record.spec.method for record in shown)) else []
@@ -57,6 +65,18 @@ class Artefact:
         """The figure of a rendered table, in the style of this project."""
         with house_style():
             return self.draw(table) if self.draw else None
+
+
+def is_search(record: RunRecord) -> bool:
+    """Whether a run searched under a limit or trained its pick, which the tables of rankings do not show."""
+    return bool({"limit", "retrain"} & record.spec.settings.keys())
+
+
+def _searching(
+    name: str, rows: tuple[searches.Search, ...], draw: Callable[[Table], Figure] = searches.draw_table
+) -> Artefact:
+    methods = tuple(dict.fromkeys(search.method for search in rows))
+    return Artefact(name, searches.TITLES[name], methods, searches.renderer(name, rows), draw, searches=rows)
 
 
 ARTEFACTS = {
@@ -93,6 +113,13 @@ ARTEFACTS = {
     "table3": Artefact(
         "table3", "Table 3: searching on NAS-Bench-201", TABLE3_METHODS, render_table3, draw_table3, open=True
     ),
+    "table4": _searching("table4", searches.TABLE4),
+    "table5": _searching("table5", searches.TABLE5),
+    "table6": _searching("table6", searches.TABLE6),
+    "fig9": _searching("fig9", searches.FIG9, searches.draw_archs),
+    "fig10": _searching("fig10", searches.FIG10, searches.draw_archs),
+    "fig11": _searching("fig11", searches.FIG11, partial(searches.draw_cell, "normal")),
+    "fig12": _searching("fig12", searches.FIG12, partial(searches.draw_cell, "reduce")),
 }
 
 
@@ -135,7 +162,10 @@ def make(
 
     artefact, store = lookup("artefact", name, ARTEFACTS), RunStore(Path(results))
     records = store.records()
-    records = [record for record in records if record.spec.method in methods] if methods else artefact.of(records)
+    if methods and not artefact.searches:
+        records = [record for record in records if record.spec.method in methods and not is_search(record)]
+    else:
+        records = artefact.of(records)
     if not records:
         raise ValueError(f"no finished runs for {name} in {results}; run `senas-bench reproduce {name}` first")
     truth = load_ground_truth(ground_truth)

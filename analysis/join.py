@@ -9,6 +9,7 @@ import pandas as pd
 
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.spec import RunRecord, canonical_json
+from senas_bench.experiments.studies import STUDIES, preset_of
 
 from . import correlation, paper
 from .formats import listed, span, words
@@ -27,8 +28,11 @@ def run_key(record: RunRecord) -> tuple[str, int]:
     return record.spec.method, record.spec.seed
 
 
-def one_setting(records: Sequence[RunRecord]) -> dict[str, Any]:
+def one_setting(records: Sequence[RunRecord], *, across_spaces: bool = False) -> dict[str, Any]:
     """What all runs of an artefact share: `preset`, `space`, `images`, `data_id`, `device`; and `changed_sizes`.
+
+    Args:
+        across_spaces: The artefact shows several spaces; sizes need only agree within each.
 
     Raises:
         ValueError: No records, or settings that may not share a table.
@@ -36,11 +40,14 @@ def one_setting(records: Sequence[RunRecord]) -> dict[str, Any]:
     if not records:
         raise ValueError("no finished runs to put in a table; run `senas-bench reproduce` first")
     fields = {"preset": "preset", "space": "space", "images": "dataset", "data_id": "data_id", "device": "device"}
+    if across_spaces:
+        del fields["space"]
     for field in fields.values():
         values = sorted({getattr(record.spec, field) for record in records})
         if len(values) > 1:
             raise ValueError(f"runs with {field} {' and '.join(values)} never share a table; give the runs of one")
-    if len({canonical_json(record.spec.settings.get("preset")) for record in records}) > 1:
+    sizes = {(record.spec.space, canonical_json(record.spec.settings.get("preset"))) for record in records}
+    if len(sizes) > len({space for space, _ in sizes}):
         raise ValueError(f"runs with different sizes of preset {records[0].spec.preset}; give the runs of one version")
     shared = {name: getattr(records[0].spec, field) for name, field in fields.items()}
     return shared | {"changed_sizes": changed_sizes(records)}
@@ -50,8 +57,11 @@ def changed_sizes(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     """Sizes and hyper-parameters of runs that are not those of their preset: the values that they have, by name."""
     changed: dict[str, set[str]] = {}
     for spec in (record.spec for record in records):
-        preset, kind = PRESETS.get(spec.preset), spec.settings.get("method", {}).get("recipe")
-        if preset is None or kind not in preset.recipes:
+        kind = spec.settings.get("method", {}).get("recipe")
+        if spec.preset not in PRESETS or spec.space not in STUDIES:
+            continue
+        preset = preset_of(spec.space, spec.preset)
+        if kind not in preset.recipes:
             continue
         for part, own in preset.to_settings(kind).items():
             found = spec.settings[part]

@@ -18,7 +18,7 @@ from .figures import to_bytes
 from .formats import PAPER, Table, listed
 from .verdicts import WORDS, verdicts
 
-ORDER = ("table1", "fig1", "fig6", "fig7", "fig8", "table3")
+ORDER = tuple(ARTEFACTS)
 """Artefacts as the paper has them; any other follows by name."""
 SVG_TAGS = ("svg", "g", "defs", "style", "path", "use", "clipPath", "rect", "image", "pattern", "text", "tspan")
 """What an inlined figure may hold; its `metadata` is dropped, anything else refused."""

@@ -68,6 +68,9 @@ CandidatesOption = Annotated[
 CurvePointsOption = Annotated[
     int | None, typer.Option(min=0, help="Rankings per stage while SPOS and SE-NAS train, for fig7; 0 = none.")
 ]
+LatencyTableOption = Annotated[
+    Path | None, typer.Option(help="Latency look-up table (JSON) for limits of latency; measured here if none.")
+]
 SeedTruthOption = Annotated[
     Path | None, typer.Option(help="Parquet table with the accuracy of single training seeds, for table1.")
 ]
@@ -98,7 +101,7 @@ def _root(
 @app.command()
 def reproduce(
     artefacts: Annotated[
-        list[str], typer.Argument(help="What to make: table1, table3, fig1, fig6, fig7, fig8, or all.")
+        list[str], typer.Argument(help="What to make: table1, table3 to table6, fig1, fig6 to fig12, or all.")
     ],
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0-2",
@@ -115,6 +118,7 @@ def reproduce(
     rank_archs: RankArchsOption = None,
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
+    latency_table: LatencyTableOption = None,
     results: ResultsOption = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
@@ -124,10 +128,13 @@ def reproduce(
     """Make tables and figures of the paper: run what is missing, then render."""
     numbers, names = parse_seeds(seeds), _split(methods)
     _check_executor(executor)
-    sizes = _sizes(preset, stage_epochs, rank_archs, candidates, curve_points)
+    changes = {"stage_epochs": stage_epochs, "rank_archs": rank_archs}
+    changes |= {"candidates": candidates, "curve_points": curve_points}
+    sizes = _sizes(preset, **changes)
     _check_images(dataset or sizes.dataset, data_dir)
     truth = _truth(ground_truth, seed_truth)
-    from analysis.artefacts import ARTEFACTS  # seconds of imports, after all that can be refused without them
+    # seconds of imports, after all that can be refused without them
+    from analysis.artefacts import ARTEFACTS, is_search
     from senas_bench.experiments.store import RunStore
     from senas_bench.names import lookup
 
@@ -135,8 +142,12 @@ def reproduce(
     chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
     of_artefact = _methods(chosen, names)
     where = _device(device)
-    methods_in_order = list(dict.fromkeys(method for group in of_artefact.values() for method in group))
+    ranked = [group for name, group in of_artefact.items() if not chosen[name].searches]
+    methods_in_order = list(dict.fromkeys(method for group in ranked for method in group))
     distinct = _specs(methods_in_order, numbers, preset, sizes, dataset, data_dir, where, threads, ground_truth)
+    searching = {name: artefact for name, artefact in chosen.items() if artefact.searches and name in of_artefact}
+    common = {"preset": preset, "dataset": dataset, "data_dir": data_dir, "device": where, "threads": threads}
+    distinct += _search_specs(searching, of_artefact, numbers, changes, common, results, latency_table)
     store = RunStore(results)
     if dry_run:
         _print_plan(store, distinct)
@@ -148,7 +159,8 @@ def reproduce(
     failed = _compute(store, distinct, results, data_dir, ground_truth, executor, _jobs(jobs, where))
     finished = [store.load(spec) for spec in distinct if store.has(spec)]
     for name, methods_of_it in of_artefact.items():
-        records = [record for record in finished if record.spec.method in methods_of_it]
+        wanted_here = [record for record in finished if record.spec.method in methods_of_it]
+        records = [r for r in wanted_here if bool(chosen[name].searches) == is_search(r)]
         essential = chosen[name].essential
         if essential not in (None, *(record.spec.method for record in records)):
             print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
@@ -199,6 +211,113 @@ def rank(
     print(f"{len(scores)} archs scored by {method}; best {scores['arch_str'].iloc[0]}; written: {out}")
 
 
+@app.command()
+def search(
+    space: Annotated[str, typer.Option(help="mobilenet, mobilenet-g2, darts, darts-separate or nasbench201.")],
+    method: Annotated[str, typer.Option(help="Search method.")] = "se-nas",
+    preset: PresetOption = "embedded",
+    seeds: SeedsOption = "0",
+    dataset: DatasetOption = None,
+    max_flops: Annotated[float | None, typer.Option(help="Millions of multiply-adds of the network built.")] = None,
+    max_params: Annotated[float | None, typer.Option(help="Millions of parameters.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Milliseconds for a batch, by the latency table.")] = None,
+    at_least: Annotated[float, typer.Option(help="Share of the limit that a network must use.")] = 0.9,
+    latency_table: LatencyTableOption = None,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train the picks from scratch, and test them.")] = False,
+    stage_epochs: StageEpochsOption = None,
+    device: DeviceOption = Device.auto,
+    jobs: JobsOption = 0,
+    threads: ThreadsOption = 1,
+    data_dir: DataDirOption = None,
+    results: ResultsOption = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help="Folder for the found archs and their picture.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search any space, under a limit or none; write what was found, and draw it."""
+    numbers = parse_seeds(seeds)
+    sizes = _sizes(preset, stage_epochs, None, None, None, space)
+    _check_images(dataset or sizes.dataset, data_dir)
+    where = _device(device)
+    given = {"flops": max_flops, "params": max_params, "latency": max_latency}
+    limit = _limit(given, at_least, space, sizes, dataset, where, threads, results, latency_table)
+    from senas_bench.experiments.run import make_spec
+
+    first = make_spec(
+        method,
+        0,
+        preset,
+        dataset=dataset,
+        data_dir=data_dir,
+        device=where,
+        threads=threads,
+        sizes=sizes,
+        space=space,
+        limit=limit,
+        retrain=retrain,
+    )
+    specs = [replace(first, seed=seed) for seed in numbers]
+    _finish_search(specs, results, data_dir, _jobs(jobs, where), out, as_json)
+
+
+@app.command()
+def retrain(
+    arch: Annotated[str, typer.Argument(help="Arch string, or a file with one arch.")],
+    space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
+    preset: PresetOption = "embedded",
+    seeds: SeedsOption = "0",
+    dataset: DatasetOption = None,
+    device: DeviceOption = Device.auto,
+    jobs: JobsOption = 0,
+    threads: ThreadsOption = 1,
+    data_dir: DataDirOption = None,
+    results: ResultsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Train one arch from scratch, and test it."""
+    numbers = parse_seeds(seeds)
+    sizes = _sizes(preset, None, None, None, None, space)
+    _check_images(dataset or sizes.dataset, data_dir)
+    text = _one_arch(arch, space)
+    where = _device(device)
+    from senas_bench.experiments.run import make_spec
+
+    first = make_spec(
+        "fixed",
+        0,
+        preset,
+        dataset=dataset,
+        data_dir=data_dir,
+        device=where,
+        threads=threads,
+        sizes=sizes,
+        space=space,
+        arch=text,
+        retrain=True,
+    )
+    specs = [replace(first, seed=seed) for seed in numbers]
+    _finish_search(specs, results, data_dir, _jobs(jobs, where), None, as_json)
+
+
+@app.command()
+def draw(
+    file: Annotated[Path, typer.Argument(help="JSON or text file of archs.")],
+    out: Annotated[Path, typer.Option(help="Picture to write: .png or .svg.")],
+    space: Annotated[str | None, typer.Option(help="Space of archs for which the file names none.")] = None,
+) -> None:
+    """Draw archs, ours or yours: blocks of MobileNet-like networks, graphs of cells."""
+    if out.suffix not in (".png", ".svg"):
+        raise ValueError(f"--out {out}: the name must end in .png or .svg")
+    from senas_bench.spaces.archfile import read_archs
+
+    archs = read_archs(file, space)
+    from analysis.drawings import draw as drawing
+    from analysis.figures import to_bytes
+    from senas_bench.files import atomic_write
+
+    atomic_write(out, to_bytes(drawing(archs[0].space, archs), out.suffix[1:]))
+    print(f"{len(archs)} archs of {archs[0].space}; written: {out}")
+
+
 @app.command("evaluate-ranking")
 def evaluate_ranking(
     scores: Annotated[Path, typer.Argument(help="CSV or Parquet with columns arch_str and score.")],
@@ -225,32 +344,28 @@ def evaluate_ranking(
 
 @app.command()
 def cost(
-    arch: Annotated[str, typer.Argument(help="Arch string, or official index 0 to 15,624.")],
+    arch: Annotated[str, typer.Argument(help="Arch string, or in nasbench201 an official index, 0 to 15,624.")],
     space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
-    dataset: Annotated[str, typer.Option(help="cifar10, cifar100 or imagenet16-120.")] = "cifar10",
+    dataset: Annotated[
+        str | None, typer.Option(help="Whose network: cifar10 and others, or imagenet; the space's first by default.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """FLOPs (multiply-adds, millions) and parameters of a stand-alone network."""
     import numpy as np
 
     from senas_bench.names import lookup
-    from senas_bench.spaces import SPACES
-    from senas_bench.spaces.cost import SKELETONS, cost_table
-    from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
+    from senas_bench.spaces import KINDS
 
-    over = lookup("space", space, SPACES)
-    if arch.strip().isdecimal():
-        if int(arch) >= NB201.size:
-            raise ValueError(f"arch index {arch} is out of range; 0 to {NB201.size - 1}")
-        choice = official_archs()[int(arch)]
-    else:
-        choice = arch_from_str(arch)
-    costs = cost_table(over, lookup("dataset", dataset, SKELETONS))(np.array([choice]))
+    kind = lookup("space", space, KINDS)
+    choice = kind.from_str(_one_arch(arch, space))
+    skeleton = lookup("dataset", dataset or next(iter(kind.skeletons)), kind.skeletons)
+    costs = kind.cost(skeleton)(np.array([choice]))
     found = {"flops_m": float(costs["flops_m"][0]), "params": int(costs["params"][0])}
     if as_json:
         print(json.dumps(found))
     else:
-        print(f"{arch_to_str(choice)}\n{found['flops_m']:.6f} MFLOPs, {found['params'] / 1e6:.6f} M parameters")
+        print(f"{kind.to_str(choice)}\n{found['flops_m']:.6f} MFLOPs, {found['params'] / 1e6:.6f} M parameters")
 
 
 @app.command()
@@ -447,6 +562,162 @@ def data_verify(name: Annotated[str, typer.Argument(help="Data set.")], data_dir
     )
 
 
+def _one_arch(text: str, space: str) -> str:
+    """The arch string that is given: itself, an official index of NAS-Bench-201, or the one arch of a file."""
+    from senas_bench.spaces import KINDS
+    from senas_bench.spaces.nasbench201 import NB201, arch_to_str, official_archs
+
+    if space == "nasbench201" and text.strip().isdecimal():
+        if int(text) >= NB201.size:
+            raise ValueError(f"arch index {text} is out of range; 0 to {NB201.size - 1}")
+        return arch_to_str(official_archs()[int(text)])
+    if text.endswith((".json", ".txt")):
+        from senas_bench.spaces.archfile import read_archs
+
+        archs = read_archs(Path(text), space)
+        if len(archs) != 1 or archs[0].space != space:
+            raise ValueError(f"{text} holds {len(archs)} archs of {archs[0].space}; one of {space} is needed")
+        return KINDS[space].to_str(archs[0].arch)
+    return text
+
+
+def _limit(
+    given: dict[str, float | None],
+    at_least: float,
+    space: str,
+    sizes: Preset,
+    dataset: str | None,
+    device: str,
+    threads: int,
+    results: Path,
+    latency_table: Path | None,
+) -> dict[str, Any] | None:
+    """The limit that the options ask for, as it stands in a spec."""
+    from senas_bench.experiments.run import limit_settings
+
+    asked = {name: value for name, value in given.items() if value is not None}
+    if len(asked) > 1:
+        raise ValueError("one limit at a time; give one of --max-flops, --max-params, --max-latency")
+    if not asked:
+        return None
+    if not 0 <= at_least < 1:
+        raise ValueError(f"--at-least {at_least} must be at least 0 and below 1")
+    ((name, value),) = asked.items()
+    if value <= 0:
+        raise ValueError(f"--max-{name} {value} must be positive")
+    if name == "latency":
+        table = _latency(space, sizes, dataset, device, threads, results, latency_table)
+        return limit_settings(name, high=value, low=at_least * value, table=table)
+    return limit_settings(name, high=value * 1e6, low=at_least * value * 1e6)
+
+
+def _latency(
+    space: str,
+    sizes: Preset,
+    dataset: str | None,
+    device: str,
+    threads: int,
+    results: Path,
+    path: Path | None,
+) -> Any:
+    """The latency table of a space at these sizes: the file given, or the one that the results folder keeps."""
+    from senas_bench.experiments.studies import skeleton_for
+    from senas_bench.spaces.latency import LatencyTable
+
+    skeleton = skeleton_for(space, sizes, dataset or sizes.dataset)
+    if path is not None:
+        table = LatencyTable.load(path)
+        table.check(space, skeleton)
+        return table
+    from senas_bench.networks.latency import saved_table
+
+    table, kept = saved_table(results / "latency", space, skeleton, device, threads=threads)
+    print(f"latency of {space}: {kept}", file=sys.stderr)
+    return table
+
+
+def _search_specs(
+    artefacts: dict[str, Artefact],
+    methods: dict[str, Sequence[str]],
+    seeds: Sequence[int],
+    changes: dict[str, Any],
+    common: dict[str, Any],
+    results: Path,
+    latency_table: Path | None,
+) -> list[RunSpec]:
+    """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained."""
+    from senas_bench.experiments.run import limit_settings, make_spec
+
+    firsts: dict[str, RunSpec] = {}
+    for name, artefact in artefacts.items():
+        for row in artefact.searches:
+            if row.method not in methods[name]:
+                continue
+            sizes = _sizes(common["preset"], **changes, space=row.space)
+            table = None
+            if row.cost == "latency":
+                where = common["dataset"], common["device"], common["threads"]
+                table = _latency(row.space, sizes, *where, results, latency_table)
+            limit = limit_settings(row.cost, level=row.level, table=table)
+            spec = make_spec(row.method, 0, sizes=sizes, space=row.space, limit=limit, retrain=True, **common)
+            firsts[spec.run_id] = spec
+    return [replace(spec, seed=seed) for seed in seeds for spec in firsts.values()]
+
+
+def _finish_search(
+    specs: list[RunSpec], results: Path, data_dir: Path | None, jobs: int, out: Path | None, as_json: bool
+) -> None:
+    """Run what is missing, print what was found, and write it to a folder if one is named."""
+    from senas_bench.experiments.store import RunStore
+
+    store = RunStore(results)
+    store.prepare()
+    failed = _compute(store, specs, results, data_dir, None, "joblib", jobs)
+    records = [store.load(spec) for spec in specs if store.has(spec)]
+    found = [_found(record) for record in records]
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        for line in found:
+            words = [value if isinstance(value, str) else f"{name} {value:,}" for name, value in line.items()]
+            print("  ".join(words))
+    if out and records:
+        _write_found(records, out)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _found(record: RunRecord) -> dict[str, Any]:
+    phases = {line["phase"]: line for line in record.history if "phase" in line}
+    line: dict[str, Any] = {"pick": record.pick, "seed": record.spec.seed}
+    line |= {name: round(phases["pick"][name], 6) for name in ("flops_m", "params") if name in phases.get("pick", {})}
+    if phases.get("pick", {}).get("limited") == "latency":
+        line["latency_ms"] = round(phases["pick"]["limited_cost"], 4)
+    if "retrain" in phases:
+        line |= {name: round(phases["retrain"][name], 2) for name in ("top1", "top5")}
+        line["tested_on"] = f"{record.spec.dataset} {phases['retrain']['split']}"
+    return line
+
+
+def _write_found(records: list[RunRecord], out: Path) -> None:
+    from analysis.drawings import draw as drawing
+    from analysis.figures import to_bytes
+    from senas_bench.files import atomic_write
+    from senas_bench.spaces import KINDS
+    from senas_bench.spaces.archfile import NamedArch, write_archs
+
+    out.mkdir(parents=True, exist_ok=True)
+    archs = [
+        NamedArch(r.spec.space, KINDS[r.spec.space].from_str(r.pick), f"{r.spec.method}, seed {r.spec.seed}")
+        for r in records
+    ]
+    stem = out / f"{records[0].spec.method}-{records[0].spec.space}"
+    write_archs(stem.with_suffix(".json"), archs)
+    for suffix in ("png", "svg"):
+        atomic_write(stem.with_suffix(f".{suffix}"), to_bytes(drawing(archs[0].space, archs), suffix))
+    print(f"written: {stem}.json, .png, .svg", file=sys.stderr)
+
+
 def _truth(ground_truth: Path | None, seed_truth: Path | None) -> GroundTruth:
     from senas_bench.groundtruth import load_ground_truth
 
@@ -536,13 +807,13 @@ def _sizes(
     rank_archs: int | None,
     candidates: int | None,
     curve_points: int | None,
+    space: str = "nasbench201",
 ) -> Preset:
-    """The preset as the options change it."""
-    from senas_bench.experiments.presets import PRESETS
+    """The preset of a space as the options change it."""
     from senas_bench.experiments.run import resized
-    from senas_bench.names import lookup
+    from senas_bench.experiments.studies import preset_of
 
-    own = lookup("preset", preset, PRESETS)
+    own = preset_of(space, preset)
     epochs = None if stage_epochs is None else tuple(_whole(e, "--stage-epochs") for e in stage_epochs.split(","))
     return resized(own, stage_epochs=epochs, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
 

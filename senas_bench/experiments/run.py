@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from .progress import PlainProgress, Progress, SilentProgress
 from .provenance import provenance
 from .spec import RunRecord, RunSpec, settings_of
 from .store import RunStore
-from .studies import method_of, preset_of, skeleton_of
+from .studies import level_limit, method_of, preset_of, skeleton_of
 
 REPORT_SEED = 2021
 """Seed of the fixed sample of archs that a preset ranks when it does not rank them all."""
@@ -97,17 +97,24 @@ def make_spec(
     )
 
 
-def limit_settings(cost: str, high: float, low: float | None = None, table: Any = None) -> dict[str, Any]:
-    """A limit as it stands in a spec.
+def limit_settings(
+    cost: str, *, high: float | None = None, low: float | None = None, level: float | None = None, table: Any = None
+) -> dict[str, Any]:
+    """A limit as it stands in a spec: `high`, or one of the paper's.
 
     Args:
         cost: `flops` (multiply-adds), `params`, or another name, whose `table` must then be given.
         low: `0.9 * high` by default.
+        level: A limit of the paper, see `studies.level_limit`; then neither `high` nor `low` is given.
         table: `per_edge` and `base`, such as a latency look-up table; it becomes part of the spec.
     """
-    limit = {"cost": cost, "low": 0.9 * high if low is None else low, "high": high}
+    if level is not None:
+        limit = {"cost": cost, "level": level}
+    else:
+        limit = {"cost": cost, "low": 0.9 * high if low is None else low, "high": high}
     if table is not None:
-        limit |= {"base": float(table.base), "per_edge": np.asarray(table.per_edge, float).tolist()}
+        per_edge = [[None if np.isnan(value) else float(value) for value in row] for row in table.per_edge]
+        limit |= {"base": float(table.base), "per_edge": per_edge}
     return limit
 
 
@@ -212,8 +219,7 @@ def run(
     output = method(task)
     history = list(output.history)
     if spec.space != "nasbench201" or "retrain" in spec.settings:
-        costs = task.cost(np.array([output.pick]))
-        history.append({"phase": "pick", **{name: value[0].item() for name, value in costs.items()}})
+        history.append(_describe_pick(task, output.pick))
     if "retrain" in spec.settings:
         history.append(_retrain(task, output.pick, spec, data_dir))
     wall = time.monotonic() - begin
@@ -229,6 +235,17 @@ def run(
         provenance=started,
     )
     return record, _frame(output.tables, to_str)
+
+
+def _describe_pick(task: Any, pick: Arch) -> dict[str, Any]:
+    """What the pick costs, on which network, and the limit that it meets."""
+    archs = np.array([pick])
+    line = {"phase": "pick", "skeleton": asdict(task.skeleton)}
+    line |= {name: value[0].item() for name, value in task.cost(archs).items()}
+    if task.limit is None:
+        return line
+    limit = {"limited": task.limit.name, "limit_low": float(task.limit.low), "limit_high": float(task.limit.high)}
+    return {**line, **limit, "limited_cost": float(task.limit.cost(archs)[0])}
 
 
 def _retrain(task: Any, pick: Arch, spec: RunSpec, data_dir: Path | None) -> dict[str, Any]:
@@ -293,7 +310,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     )
     skeleton = skeleton_of(space.name, sizes, resolution, loaders.num_classes, loaders.in_channels)
     cost = KINDS[space.name].cost(skeleton)
-    limit = _limit(spec.settings.get("limit"), cost)
+    limit = _limit(space.name, spec.settings.get("limit"), skeleton, cost)
 
     def network(over: SearchSpace, affine: bool) -> torch.nn.Module:
         return NETWORKS[space.name](over, skeleton, affine).to(device, memory_format=torch.channels_last)
@@ -319,6 +336,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         candidates=sizes.candidates,
         curve=_curve(spec, space, archs if sizes.rank_archs else report_archs(space, CURVE_ARCHS), evaluation),
         limit=limit,
+        skeleton=skeleton,
         arch=None if arch is None else KINDS[space.name].from_str(arch),
         device=device,
         work_dir=work_dir,
@@ -327,13 +345,15 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     )
 
 
-def _limit(settings: Mapping[str, Any] | None, cost: CostTable) -> Limit | None:
+def _limit(space: str, settings: Mapping[str, Any] | None, skeleton: Any, cost: CostTable) -> Limit | None:
     """The limit that a spec asks for, see `limit_settings`, on the network that it builds."""
     if settings is None:
         return None
+    if "level" in settings:
+        return level_limit(space, skeleton, settings)
     low, high = settings["low"], settings["high"]
     if "per_edge" in settings:
-        return Limit(np.array(settings["per_edge"]), settings["base"], low, high, settings["cost"])
+        return Limit(np.array(settings["per_edge"], float), settings["base"], low, high, settings["cost"])
     return Limit.of(cost, settings["cost"], high, low)
 
 

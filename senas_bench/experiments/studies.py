@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from senas_bench.data import DATASETS
 from senas_bench.names import lookup
+from senas_bench.search.constraints import Limit, within
 from senas_bench.search.evolution import Evolution
-from senas_bench.spaces import KINDS, mobilenet
+from senas_bench.spaces import KINDS, SPACES, darts, mobilenet
 from senas_bench.spaces.cost import Skeleton
 from senas_bench.spaces.darts import DartsSkeleton
 from senas_bench.training.recipe import TrainingRecipe
@@ -187,6 +191,54 @@ def skeleton_of(space: str, sizes: Preset, resolution: int, num_classes: int, in
     return mobilenet.small_image(resolution, num_classes, in_channels, sizes.width)
 
 
+def skeleton_for(space: str, sizes: Preset, dataset: str) -> Any:
+    """`skeleton_of` for a data set, without reading an image.
+
+    Raises:
+        ValueError: The preset keeps the images as they are, so that their resolution is not known yet.
+    """
+    if not sizes.resolution:
+        raise ValueError(f"the resolution of {dataset} is not fixed by the preset; choose another preset")
+    images = lookup("dataset", dataset, DATASETS)
+    channels = 1 if dataset == "digits" else 3
+    return skeleton_of(space, sizes, sizes.resolution, getattr(images, "num_classes", 10), channels)
+
+
+REFERENCES = {"mobilenet": mobilenet.TABLE2, "mobilenet-g2": mobilenet.TABLE2} | dict.fromkeys(
+    ("darts", "darts-separate"), darts.SKELETONS["imagenet"]
+)
+"""The networks on ImageNet to which the paper's limits apply, by space."""
+LATENCY_LEVELS = {17: 320e6, 22: 465e6}
+"""Multiply-adds of the networks that have the paper's latencies, by milliseconds (its Tables 4 and 5: the two found by
+ProxylessNAS)."""
+
+
+def level_limit(space: str, skeleton: Any, settings: Mapping[str, Any]) -> Limit:
+    """A limit of the paper, on a network of another size.
+
+    For FLOPs see `scaled_limit`. A latency becomes the median one, by the table in `settings`, of 1,000 archs that have
+    the FLOPs of the paper's networks of that latency.
+
+    Args:
+        settings: `cost`, `level` (millions of multiply-adds, or milliseconds), and for `latency` its table, `base` and
+            `per_edge`.
+
+    Raises:
+        ValueError: A space or a latency that the paper has no limit for.
+    """
+    reference = lookup("space with limits of the paper", space, REFERENCES)
+    table, level = KINDS[space].cost(skeleton), settings["level"]
+    if settings["cost"] != "latency":
+        return Limit.of(table, settings["cost"], scaled_limit(space, skeleton, reference, level * 1e6))
+    if level not in LATENCY_LEVELS:
+        raise ValueError(f"no FLOPs are known for {level} ms; one of: {', '.join(map(str, LATENCY_LEVELS))}")
+    like = Limit.of(table, "flops", scaled_limit(space, skeleton, reference, LATENCY_LEVELS[level]))
+    archs = within(SPACES[space], like).sample_distinct(np.random.default_rng(0), 1000)
+    unlimited = Limit(np.array(settings["per_edge"], float), settings["base"], -np.inf, np.inf, "latency")
+    high = float(np.median(unlimited.cost(archs)))
+    return replace(unlimited, low=0.9 * high, high=high)
+
+
 def scaled_limit(space: str, skeleton: Any, reference: Any, flops: float) -> float:
     """The FLOPs at which `skeleton` is as constrained as `reference` is by `flops`.
 
@@ -200,8 +252,6 @@ def scaled_limit(space: str, skeleton: Any, reference: Any, flops: float) -> flo
 
 def _range(space: str, skeleton: Any) -> tuple[float, float]:
     """FLOPs of all the cheapest and all the dearest alive operators."""
-    from senas_bench.spaces import SPACES
-
     table, alive = KINDS[space].cost(skeleton), SPACES[space].candidates
     costs = [table.per_edge[edge, list(ops), 0] for edge, ops in enumerate(alive)]
     base = float(table.base[0])

@@ -161,6 +161,7 @@ class Task:
         budget: Work done so far.
         curve: Rankings to make while a supernet trains; None for none.
         limit: What archs may cost, in training, scoring and search; None for no limit.
+        skeleton: What surrounds the choices in the networks of this task.
         arch: The arch that the spec gives to the method `fixed`.
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
             None for every weight-sharing method; see `experiments.run` for those that declare `needs_truth`.
@@ -182,6 +183,7 @@ class Task:
     candidates: int = 0
     curve: Curve | None = None
     limit: Limit | None = None
+    skeleton: Any = None
     arch: Arch | None = None
     trainer: Callable[[Arch], tuple[float, float]] | None = None
 

@@ -1,0 +1,307 @@
+"""Searches under a limit, their picks trained from scratch: Tables 4 to 6, Figures 9 to 12."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from senas_bench.experiments.spec import RunRecord, canonical_json
+from senas_bench.spaces import KINDS
+from senas_bench.spaces.mobilenet import MobileSkeleton
+
+from . import drawings, networks, paper
+from .figures import colour, grid
+from .formats import Table, count_cell, fixed, listed, plus_minus, span
+from .join import one_setting
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from senas_bench.groundtruth import GroundTruth
+
+    from .join import Scores
+
+
+@dataclass(frozen=True)
+class Search:
+    """One row: a method in a space under one of the paper's limits.
+
+    Args:
+        label: In the table.
+        method, space: Keys of `METHODS` and `SPACES`.
+        cost: `flops` or `latency`.
+        level: The paper's limit: millions of multiply-adds, or milliseconds on its GPU. Smaller networks get one that
+            binds as much; see `studies.scaled_limit` and `studies.latency_limit`.
+    """
+
+    label: str
+    method: str
+    space: str
+    cost: str
+    level: float
+
+    @property
+    def key(self) -> tuple[str, str, str, float]:
+        return self.method, self.space, self.cost, self.level
+
+
+TABLE4 = (
+    Search("SE-NAS-A", "se-nas", "mobilenet", "flops", 250),
+    Search("SE-NAS-B", "se-nas", "mobilenet", "flops", 320),
+    Search("Random", "random", "mobilenet", "flops", 470),
+    Search("SPOS", "spos", "mobilenet", "flops", 470),
+    Search("SE-NAS-C", "se-nas", "mobilenet", "flops", 470),
+    Search("SE-NAS-D", "se-nas", "mobilenet-g2", "flops", 590),
+    Search("SE-NAS-E", "se-nas", "darts-separate", "flops", 590),
+)
+TABLE5 = (
+    Search("SPOS", "spos", "mobilenet", "latency", 17),
+    Search("SE-NAS-F", "se-nas", "mobilenet", "latency", 17),
+    Search("SPOS", "spos", "mobilenet", "latency", 22),
+    Search("SE-NAS-G", "se-nas", "mobilenet", "latency", 22),
+)
+TABLE6 = (
+    Search("SPOS", "spos", "mobilenet", "flops", 470),
+    Search("SPOS + shrinking (SI)", "si-shrink", "mobilenet", "flops", 470),
+    Search("SPOS + shrinking (SI + SC)", "se-nas-shrink", "mobilenet", "flops", 470),
+    Search("SPOS + shrinking (SI + SC) + expanding", "se-nas", "mobilenet", "flops", 470),
+)
+FIG9 = tuple(search for search in TABLE4 if search.label in ("SE-NAS-A", "SE-NAS-B", "SE-NAS-C", "SE-NAS-D"))
+FIG10 = tuple(search for search in TABLE5 if search.method == "se-nas")
+FIG11 = FIG12 = tuple(search for search in TABLE4 if search.label == "SE-NAS-E")
+
+NUMBERS = ("flops_m", "params_m", "top1", "top5")
+TITLES = {
+    "table4": "Table 4: searches under a limit of FLOPs",
+    "table5": "Table 5: searches under a limit of latency",
+    "table6": "Table 6: what each part of SE-NAS adds",
+    "fig9": "Figure 9: networks found under a limit of FLOPs",
+    "fig10": "Figure 10: networks found under a limit of latency",
+    "fig11": "Figure 11: the normal cell found in the DARTS space",
+    "fig12": "Figure 12: the reduction cell found in the DARTS space",
+}
+
+
+def key_of(record: RunRecord) -> tuple[str, str, str, float] | None:
+    """Which search a run is; None for a run under no limit of the paper."""
+    limit = record.spec.settings.get("limit", {})
+    if "level" not in limit:
+        return None
+    return record.spec.method, record.spec.space, limit["cost"], limit["level"]
+
+
+def render(
+    name: str,
+    searches: Sequence[Search],
+    records: Sequence[RunRecord],
+    *,
+    no_timing: bool,
+) -> Table:
+    """One of Tables 4 to 6, or the table behind one of Figures 9 to 12.
+
+    Args:
+        name: Key of `TITLES`.
+        searches: Its rows; those without runs are left out, and named.
+        records: Finished runs of one preset, set of images and device, in any order.
+        no_timing: Leave out seconds, so that the table does not depend on the machine.
+
+    Raises:
+        ValueError: No runs, or runs that may not share a table.
+    """
+    groups = {search: _runs(search, records) for search in searches}
+    shown = {search: group for search, group in groups.items() if group}
+    if not shown:
+        raise ValueError(f"no finished runs for {name}; run `senas-bench reproduce {name}` first")
+    every = [record for group in shown.values() for record in group]
+    setting = one_setting(every, across_spaces=True)
+    rows = [_row(search, group, no_timing) for search, group in shown.items()]
+    meta = {
+        "title": TITLES[name],
+        **setting,
+        "seeds": sorted({record.spec.seed for record in every}),
+        "rows": rows,
+    }
+    notes = _notes(meta, rows) + [f"No runs of: {s.label} ({s.level:g})." for s, group in groups.items() if not group]
+    numbers = _paper_rows(name)
+    notes += networks.NOTES if name == "table4" else ()
+    return Table(name, _display(rows, no_timing), tuple(notes), meta, numbers, _paper_display(numbers))
+
+
+def _runs(search: Search, records: Sequence[RunRecord]) -> list[RunRecord]:
+    own = sorted((r for r in records if key_of(r) == search.key), key=lambda record: record.spec.seed)
+    if len({r.spec.seed for r in own}) < len(own):
+        raise ValueError(f"{search.label} at {search.level:g} has two runs of one seed; give the runs of one setting")
+    if len({canonical_json(r.spec.settings) for r in own}) > 1:
+        raise ValueError(f"{search.label} at {search.level:g} has runs with different settings; give those of one")
+    return own
+
+
+def _row(search: Search, group: Sequence[RunRecord], no_timing: bool) -> dict[str, Any]:
+    runs = [_facts(record, no_timing) for record in group]
+    row: dict[str, Any] = {"search": search.label, "method": search.method, "space": search.space}
+    row |= {"cost": search.cost, "level": search.level, "n": len(runs)}
+    for key in [key for key in runs[0] if key not in ("seed", "pick", "split", "skeleton")]:
+        values = pd.Series([run[key] for run in runs if run[key] is not None], dtype=float)
+        row[f"{key}_mean"] = float(values.mean()) if len(values) else None
+        row[f"{key}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
+    return row | {"split": runs[0]["split"], "per_seed": runs}
+
+
+def _facts(record: RunRecord, no_timing: bool) -> dict[str, Any]:
+    """Every number of one run; None where it has none."""
+    phases = {line["phase"]: line for line in record.history if "phase" in line}
+    pick, retrained = phases.get("pick", {}), phases.get("retrain", {})
+    work, later = record.counters["search"], record.counters.get("retrain", {})
+    facts = {"seed": record.spec.seed, "pick": record.pick, "split": retrained.get("split")}
+    facts["skeleton"] = pick.get("skeleton")
+    facts |= {"flops_m": pick.get("flops_m"), "params_m": pick["params"] / 1e6 if "params" in pick else None}
+    facts |= {"limit": pick.get("limit_high"), "cost": pick.get("limited_cost")}
+    facts |= {name: retrained.get(name) for name in ("top1", "top5")}
+    facts |= {"images_trained": work["images_trained"], "images_scored": work["images_scored"]}
+    facts["images_retrained"] = later.get("images_trained", 0)
+    if not no_timing:
+        facts["search_seconds"] = record.timing.get("search_seconds")
+    return facts
+
+
+def _notes(meta: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    splits = {row["split"] for row in rows if row["split"]}
+    notes = [
+        f"Preset {meta['preset']}, images {meta['images']}, device {meta['device']}.",
+        f"n = {span([row['n'] for row in rows])} seeds ({listed(meta['seeds'])}); ± is the standard deviation over "
+        "seeds (ddof = 1). Each pick is trained from scratch once.",
+        f"Accuracy is of the {' and '.join(sorted(splits)) or 'no'} images, percent.",
+    ]
+    if "valid" in splits:
+        notes.append("These images have no test split: accuracy is of the validation images, which scored the search.")
+    if meta["preset"] != "paper":
+        notes.append(
+            f"A proxy: preset {meta['preset']} searches and trains small networks on {meta['images']}. The limits are "
+            "not the paper's, but bind as much: they lie at the same share of the range from the cheapest to the "
+            "dearest network; for latency, where networks with the FLOPs of the paper's lie. Compare rows with each "
+            "other, not with the paper's numbers."
+        )
+    if meta["changed_sizes"]:
+        changed = ", ".join(f"{key} {' or '.join(values)}" for key, values in meta["changed_sizes"].items())
+        notes.insert(0, f"Not the sizes of preset {meta['preset']}: {changed}.")
+    return notes
+
+
+def _display(rows: Sequence[Mapping[str, Any]], no_timing: bool) -> pd.DataFrame:
+    columns = {
+        "search": [row["search"] for row in rows],
+        "space": [row["space"] for row in rows],
+        "method": [row["method"] for row in rows],
+        "paper's limit": [f"{row['level']:g} {'M' if row['cost'] == 'flops' else 'ms'}" for row in rows],
+        "limit here": [_limit_cell(row) for row in rows],
+        "n": [str(row["n"]) for row in rows],
+        "FLOPs (M)": [plus_minus(row, "flops_m", 2) for row in rows],
+        "params (M)": [plus_minus(row, "params_m", 3) for row in rows],
+        "top-1": [plus_minus(row, "top1", 2) for row in rows],
+        "top-5": [plus_minus(row, "top5", 2) for row in rows],
+        "images": [count_cell(row["images_trained_mean"]) for row in rows],
+        "scored": [count_cell(row["images_scored_mean"]) for row in rows],
+        "retrained": [count_cell(row["images_retrained_mean"]) for row in rows],
+    }
+    if not no_timing:
+        columns["search s"] = [fixed(row["search_seconds_mean"], 1) for row in rows]
+    return pd.DataFrame({name: cells for name, cells in columns.items() if set(cells) != {"–"}})
+
+
+def _limit_cell(row: Mapping[str, Any]) -> str:
+    if row["limit_mean"] is None:
+        return "–"
+    return f"{row['limit_mean'] / 1e6:.2f} M" if row["cost"] == "flops" else f"{row['limit_mean']:.3f} ms"
+
+
+def _paper_rows(name: str) -> pd.DataFrame:
+    if name == "table4":
+        return pd.DataFrame(networks.table4())
+    if name == "table5":
+        return pd.DataFrame(networks.table5())
+    return pd.DataFrame(paper.TABLE6) if name == "table6" else pd.DataFrame()
+
+
+def _paper_display(numbers: pd.DataFrame) -> pd.DataFrame:
+    """What the paper prints, and beside it our count of the networks whose arch is public."""
+    heads = {
+        "name": "network",
+        "search": "search",
+        "space": "space",
+        "published_flops_m": "FLOPs (M)",
+        "flops_m": "counted here (M)",
+        "published_latency_ms": "latency (ms)",
+        "published_params_m": "params (M)",
+        "params_m": "counted here, params (M)",
+        "published_top1": "top-1",
+        "published_top5": "top-5",
+        "published_gpu_days": "GPU-days",
+    }
+    rows = numbers.astype(object).where(numbers.notna(), None).to_dict("records")
+    return pd.DataFrame({head: [_cell(row, key) for row in rows] for key, head in heads.items() if key in numbers})
+
+
+def _cell(row: Mapping[str, Any], key: str) -> str:
+    value, std = row[key], row.get(f"{key}_std")
+    if value is None or isinstance(value, str):
+        return value or "–"
+    text = f"{value:.2f}" if key in ("flops_m", "params_m") else f"{value:g}"
+    return text if std is None else f"{text} ± {std:g}"
+
+
+def draw_table(table: Table) -> Figure:
+    """Top-1 accuracy of the retrained picks: means over seeds, bars one standard deviation, and the seeds."""
+    rows = table.meta["rows"]
+    figure, (ax,) = grid(1, 1, width=4.4, height=0.8 + 0.24 * len(rows))
+    for place, row in enumerate(rows):
+        if row["top1_mean"] is None:
+            continue
+        tint, seeds = colour(row["method"]), [run["top1"] for run in row["per_seed"] if run["top1"] is not None]
+        ax.errorbar(row["top1_mean"], place, xerr=row["top1_std"] or 0.0, color=tint, marker="o", capsize=2)
+        ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
+    unit = {"flops": "M", "latency": "ms"}
+    names = [f"{row['search']}, {row['level']:g} {unit[row['cost']]} ({row['n']})" for row in rows]
+    ax.set_yticks(range(len(rows)), names)
+    split = next((row["split"] for row in rows if row["split"]), "")
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"top-1 accuracy on {table.meta['images']} {split}, percent")
+    return figure
+
+
+def draw_archs(table: Table) -> Figure:
+    """The pick of the first seed of each row, over the skeleton that it was searched with."""
+    shown = {}
+    for row in table.meta["rows"]:
+        first = row["per_seed"][0]
+        label = f"{row['search']}, seed {first['seed']}, {table.meta['preset']}"
+        sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in first["skeleton"].items()}
+        shown[label] = KINDS[row["space"]].from_str(first["pick"]), MobileSkeleton(**sizes)
+    return drawings.draw_mobilenets(shown)
+
+
+def draw_cell(which: str, table: Table) -> Figure:
+    """The `normal` or the `reduce` cell of the pick of the first seed."""
+    first = table.meta["rows"][0]["per_seed"][0]
+    arch = KINDS["darts-separate"].from_str(first["pick"])
+    half = len(arch) // 2
+    title = f"{'Normal' if which == 'normal' else 'Reduction'} cell, seed {first['seed']}, {table.meta['preset']}"
+    return drawings.draw_darts(arch[:half] if which == "normal" else arch[half:], title)
+
+
+def renderer(name: str, searches: Sequence[Search]) -> Any:
+    """`render` with the arguments of an artefact; no ground truth is joined, for there is none."""
+
+    def rendered(
+        records: Sequence[RunRecord],
+        scores: Scores,
+        truth: GroundTruth,
+        *,
+        no_timing: bool,
+        methods: Sequence[str] | None = None,
+    ) -> Table:
+        chosen = [search for search in searches if methods is None or search.method in methods]
+        return render(name, chosen, records, no_timing=no_timing)
+
+    return rendered
