@@ -121,6 +121,12 @@ ARTEFACTS = {
     "fig11": _searching("fig11", searches.FIG11, partial(searches.draw_cell, "normal")),
     "fig12": _searching("fig12", searches.FIG12, partial(searches.draw_cell, "reduce")),
 }
+GROUPS = {
+    "nasbench201": [name for name, artefact in ARTEFACTS.items() if not artefact.searches],
+    "searches": [name for name, artefact in ARTEFACTS.items() if artefact.searches],
+    "all": list(ARTEFACTS),
+}
+"""Names for several artefacts: those that rank NAS-Bench-201, those that search under a limit."""
 
 
 def render_all(

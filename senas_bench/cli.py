@@ -101,7 +101,7 @@ def _root(
 @app.command()
 def reproduce(
     artefacts: Annotated[
-        list[str], typer.Argument(help="What to make: table1, table3 to table6, fig1, fig6 to fig12, or all.")
+        list[str], typer.Argument(help="table1, table3 to table6, fig1, fig6 to fig12; nasbench201, searches, or all.")
     ],
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0-2",
@@ -134,11 +134,11 @@ def reproduce(
     _check_images(dataset or sizes.dataset, data_dir)
     truth = _truth(ground_truth, seed_truth)
     # seconds of imports, after all that can be refused without them
-    from analysis.artefacts import ARTEFACTS, is_search
+    from analysis.artefacts import ARTEFACTS, GROUPS, is_search
     from senas_bench.experiments.store import RunStore
     from senas_bench.names import lookup
 
-    wanted = list(ARTEFACTS) if artefacts == ["all"] else artefacts
+    wanted = [name for asked in artefacts for name in GROUPS.get(asked, [asked])]
     chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
     of_artefact = _methods(chosen, names)
     where = _device(device)

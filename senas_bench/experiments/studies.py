@@ -78,16 +78,18 @@ def _darts_recipes(
     return {"reference": supernet, "tuned": supernet, RETRAIN: alone}
 
 
+_TINY_SEARCH = Evolution(population=12, generations=4, parents=4)
 _SMALL_SEARCH = Evolution(population=20, generations=5, parents=5)
 _MOBILE = {
     "embedded": Study(
         {
             "width": 0.125,
-            "rank_archs": 50,
-            "score_images": 200,
-            "recipes": _mobile_recipes((4, 1, 1), 64, 0.1, 4, False),
+            "rank_archs": 30,
+            "score_images": 100,
+            "score_batch": 100,
+            "recipes": _mobile_recipes((2, 1, 1), 64, 0.1, 4, False),
         },
-        {"drop": 40, "per_operator": 5, "search": "evolution", "evolution": _SMALL_SEARCH},
+        {"drop": 40, "per_operator": 3, "search": "evolution", "evolution": _TINY_SEARCH},
     ),
     "cpu": Study(
         {
@@ -108,11 +110,12 @@ _DARTS = {
     "embedded": Study(
         {
             "channels": 4,
-            "rank_archs": 50,
-            "score_images": 200,
-            "recipes": _darts_recipes((4, 1, 1), 64, 4, 64, 0.025, False),
+            "rank_archs": 30,
+            "score_images": 100,
+            "score_batch": 100,
+            "recipes": _darts_recipes((2, 1, 1), 64, 4, 64, 0.025, False),
         },
-        {"drop": 30, "max_per_edge": 3, "per_operator": 2, "search": "evolution", "evolution": _SMALL_SEARCH},
+        {"drop": 30, "max_per_edge": 3, "per_operator": 2, "search": "evolution", "evolution": _TINY_SEARCH},
     ),
     "cpu": Study(
         {

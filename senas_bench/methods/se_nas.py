@@ -27,6 +27,9 @@ from .task import MethodOutput, ScoreTable, Task, Trained
 
 RANK_LIMIT = 500
 """A space of at most this many archs is ranked whole, whatever sample the preset ranks."""
+LEFT_FOR_SEARCH = 1000
+"""Archs within a limit that a shrink leaves at least, about. The paper does not say how its criterion, which drops
+whole layers down to one operator, leaves any choice under a limit."""
 REMOVALS = ("global", "per-edge", "edge-by-edge")
 SAMPLERS = ("uniform", "fair")
 
@@ -150,7 +153,7 @@ class SeNas:
         output = self.criterion(trained, task)
         if self.removal == "per-edge":
             return shrink_per_edge(trained.space, output.scores), output
-        keep = lambda space: feasible(space, task.limit)  # noqa: E731
+        keep = lambda space: feasible(space, task.limit, LEFT_FOR_SEARCH)  # noqa: E731
         return shrink(trained.space, output.scores, self.drop, self.max_per_edge or None, keep=keep), output
 
     def _rank(self, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> tuple[np.ndarray, ScoreTable]:

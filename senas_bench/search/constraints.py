@@ -422,13 +422,14 @@ def within(space: SearchSpace, limit: Limit | None) -> Region:
     return RejectionSampler(space, limit) if space.rule else LimitedSampler(space, limit)
 
 
-def feasible(space: SearchSpace, limit: Limit | None) -> bool:
-    """Whether an arch of the space meets the limit."""
+def feasible(space: SearchSpace, limit: Limit | None, archs: int = 1) -> bool:
+    """Whether so many archs of the space, about, meet the limit."""
+    if limit is None:
+        return True
     try:
-        within(space, limit)
+        return within(space, limit).size >= archs
     except ValueError:
         return False
-    return True
 
 
 def operator_sample(

@@ -8,9 +8,19 @@ import pytest
 from scipy.stats import chisquare
 
 from senas_bench.search import constraints
-from senas_bench.search.constraints import CoveringPath, Limit, LimitedSampler
-from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.search.constraints import (
+    CoveringPath,
+    Limit,
+    LimitedSampler,
+    RejectionSampler,
+    feasible,
+    operator_sample,
+    within,
+)
+from senas_bench.spaces import NB201, SearchSpace, balanced_sample
 from senas_bench.spaces.cost import SKELETONS, CostTable, nasbench201_cost
+from senas_bench.spaces.darts import DARTS, darts_cost
+from senas_bench.spaces.darts import SKELETONS as DARTS_SKELETONS
 from senas_bench.spaces.mobilenet import IDENTITY, MOBILENET, mobilenet_cost
 from senas_bench.training.samplers import UniformPath
 
@@ -482,3 +492,67 @@ class TestMobilenet:
             assert limit.holds(archs).all()
             assert len(set(rows(archs))) >= 950
             assert sampler.feasible_operators() == MOBILENET.alive()
+
+
+class TestRejection:
+    """A space with a rule: every node of `darts` has two inputs."""
+
+    limit = Limit.of(darts_cost(DARTS_SKELETONS["imagenet"]), "flops", 600e6)
+    space = DARTS  # shrunk to one operator beside none on each edge: 180 archs
+    for edge, op in [(e, o) for e in range(14) for o in range(1, 8) if o != 3 + e % 5]:
+        space = space.without(edge, op)
+
+    def test_draws_are_uniform_within_the_limit(self):
+        limit = the_middle(self.space, self.limit.per_edge)
+        sampler, rng = RejectionSampler(self.space, limit), np.random.default_rng(1)
+        inside = by_hand(self.space, limit)
+        assert 30 < len(inside) == sampler.size == len(sampler.archs()) < self.space.size == 180
+        assert all(arch in sampler for arch in inside)
+        assert p_value([sampler.sample(rng) for _ in range(3000)], uniform(inside)) > SMALLEST_P
+        assert len(sampler.sample_distinct(rng, 1000)) == len(inside)
+
+    def test_distinct_draws_obey_rule_and_limit(self):
+        sampler = within(DARTS, self.limit)
+        archs = sampler.sample_distinct(np.random.default_rng(0), 200)
+        assert len({tuple(row) for row in archs.tolist()}) == 200
+        assert DARTS.rule.valid(archs).all() and self.limit.holds(archs).all()
+        # node 2 needs both of its edges, so that `none` is on neither
+        assert sampler.size > 1e8 and len(sampler.feasible_operators()) == 14 * 8 - 2
+
+    def test_a_limit_that_nothing_meets(self):
+        with pytest.raises(ValueError, match="no arch of darts that meets the flops limit 1 to 2 was found; typical"):
+            RejectionSampler(DARTS, Limit(self.limit.per_edge, self.limit.base, 1, 2, "flops"))
+        assert not feasible(DARTS, Limit(self.limit.per_edge, self.limit.base, 1, 2))
+
+
+def test_without_a_limit_the_region_is_the_space():
+    assert within(SPACE, None) is SPACE and feasible(SPACE, None, 10**9)
+    assert isinstance(within(SPACE, the_middle(SPACE, COSTS["ties"])), LimitedSampler)
+
+
+def test_a_region_is_feasible_down_to_a_number_of_archs():
+    limit = the_middle(SPACE, COSTS["ties"])
+    count = int(limit.holds(SPACE.archs()).sum())
+    assert feasible(SPACE, limit, count) and not feasible(SPACE, limit, count + 1)
+
+
+def test_every_operator_has_its_own_sample():
+    """Under a limit that only few archs with operator 5 of the first layer meet, it is given archs that do."""
+    per_edge = np.zeros((len(MOBILENET.edges), len(MOBILENET.operators)))
+    per_edge[0, 5] = 30.0
+    per_edge[1:, :6] = 1.0  # identity is free, and 15 layers can have it
+    sampler = within(MOBILENET, Limit(per_edge, 0.0, 15.0, 40.0))
+    archs, rows = operator_sample(sampler, 4, np.random.default_rng(0))
+    assert sampler.limit.holds(archs).all() and set(rows) == set(MOBILENET.droppable())
+    for (edge, op), own in rows.items():
+        assert len(own) >= 4 and (archs[own, edge] == op).all()
+    impossible = within(MOBILENET, Limit(per_edge, 0.0, 5.0, 20.0))
+    _, rows = operator_sample(impossible, 4, np.random.default_rng(0))
+    assert len(rows[0, 5]) == 0 and len(rows[0, 4]) >= 4
+
+
+def test_the_sample_of_a_whole_space_is_the_balanced_one():
+    archs, rows = operator_sample(SPACE, 3, np.random.default_rng(0))
+    assert (archs == balanced_sample(SPACE, 3, np.random.default_rng(0))).all()
+    assert list(rows) == SPACE.alive()
+    assert all((np.flatnonzero(archs[:, edge] == op) == own).all() for (edge, op), own in rows.items())

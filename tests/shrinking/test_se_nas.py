@@ -162,3 +162,11 @@ def test_log_likelihoods_enter_as_likelihoods():
     output = SeNasCriterion("snapshot-loglik")(Trained(SMALL), task)
     assert output.scores == pytest.approx(operator_scores(likelihoods))
     assert output.parts["importance"] == pytest.approx(likelihoods)
+
+
+def test_an_impossible_operator_takes_no_part_and_goes_first():
+    """SI of -inf stays the score; the others score as if it were not there."""
+    possible = {(0, 0): 1.0, (0, 1): 3.0, (1, 0): 2.0, (1, 1): 2.5}
+    scores = operator_scores({(0, 2): -np.inf, **possible})
+    assert scores.pop((0, 2)) == -np.inf
+    assert scores == operator_scores(possible)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from senas_bench.shrinking import CriterionOutput, shrink, shrink_edge_by_edge, shrink_per_edge
 from senas_bench.shrinking.shrink import even_drops
 from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces.darts import DARTS
 
 
 def a_space(*candidates: tuple[int, ...]) -> SearchSpace:
@@ -163,6 +164,22 @@ def test_drops_could_not_be_spread_more_evenly(space, k):
     for edge, (drop, most) in enumerate(zip(drops, room, strict=True)):
         if drop < most:
             assert all(other <= drop + (deeper < edge) for deeper, other in enumerate(drops))
+
+
+def test_an_operator_without_which_a_space_would_not_do_stays():
+    """The two lowest are needed; the next two of them go."""
+    space = a_space((0, 1, 2), (0, 1, 2))
+    scores = {pair: float(rank) for rank, pair in enumerate([(1, 0), (0, 2), (0, 0), (1, 2), (0, 1), (1, 1)])}
+    after = shrink(space, scores, 2, keep=lambda left: 0 in left.candidates[1] and 2 in left.candidates[0])
+    assert dropped(space, after) == {(0, 0), (1, 2)}
+
+
+def test_none_of_darts_is_neither_scored_nor_dropped():
+    """Every edge keeps `none` and one operator beside it, however many are to go."""
+    scores = {pair: float(pair[1]) for pair in DARTS.droppable()}
+    assert len(scores) == 14 * 7
+    assert shrink(DARTS, scores, 1000).candidates == ((0, 7),) * 14
+    assert shrink(DARTS, scores, 1000, max_per_edge=1).candidates == ((0, 2, 3, 4, 5, 6, 7),) * 14
 
 
 def test_edge_by_edge_scores_what_is_left():

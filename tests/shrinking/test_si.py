@@ -22,6 +22,11 @@ def test_equation_5_by_hand():
     }
 
 
+def test_an_operator_that_no_arch_within_the_limit_has_comes_last():
+    rows = {(0, 0): np.array([0, 1]), (0, 2): np.array([], int)}
+    assert selection_importance(rows, np.array([10.0, 20.0])) == {(0, 0): 15, (0, 2): -np.inf}
+
+
 @dataclass
 class Trained:
     space: SearchSpace

@@ -1,0 +1,153 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from senas_bench.experiments.presets import PRESETS, RETRAIN
+from senas_bench.experiments.run import limit_settings, make_spec, run
+from senas_bench.experiments.studies import (
+    METHODS_EVERYWHERE,
+    STUDIES,
+    Study,
+    level_limit,
+    method_of,
+    preset_of,
+    scaled_limit,
+    skeleton_for,
+    skeleton_of,
+)
+from senas_bench.methods import METHODS
+from senas_bench.networks import NETWORKS
+from senas_bench.search.evolution import Evolution
+from senas_bench.spaces import KINDS, SPACES
+from senas_bench.spaces.darts import SKELETONS as DARTS_SKELETONS
+from senas_bench.spaces.mobilenet import TABLE2
+
+SEARCHES = {"drop": 60, "per_operator": 1, "search": "evolution", "evolution": Evolution(4, 2, 2)}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Studies of a single batch of scoring images, one epoch a stage and four archs a generation."""
+    for space, studies in STUDIES.items():
+        if space == "nasbench201":
+            continue
+        own = studies["embedded"]
+        recipes = {
+            name: replace(recipe, stage_epochs=(1,) if name == RETRAIN else (1, 1), batch_size=256, snapshots=2)
+            for name, recipe in own.sizes["recipes"].items()
+        }
+        sizes = {**own.sizes, "recipes": recipes, "score_images": 50, "score_batch": 50, "rank_archs": 3}
+        monkeypatch.setitem(studies, "embedded", Study(sizes, {**own.method, **SEARCHES}))
+
+
+def test_nasbench201_is_studied_as_its_presets_say():
+    assert all(preset_of("nasbench201", name) == preset for name, preset in PRESETS.items())
+    assert all(method_of(name, "nasbench201", "cpu") is method for name, method in METHODS.items())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("space", STUDIES)
+def test_every_space_has_sizes_and_methods_at_every_preset(space, preset):
+    sizes = preset_of(space, preset)
+    assert set(STUDIES) == set(SPACES) == set(KINDS) == set(NETWORKS)
+    if space != "nasbench201":
+        assert {"reference", RETRAIN} <= sizes.recipes.keys()
+        method = method_of("se-nas", space, preset)
+        assert method.search == "evolution" and method.criterion.per_operator == method_of_fields(space, preset)
+        assert all(method_of(name, space, preset).recipe in sizes.recipes for name in METHODS_EVERYWHERE)
+
+
+def method_of_fields(space, preset):
+    return STUDIES[space][preset].method["per_operator"]
+
+
+def test_names_are_refused_with_what_is_allowed():
+    with pytest.raises(ValueError, match="method 'gdas' runs in nasbench201 only; in darts: random, untrained, spos"):
+        method_of("gdas", "darts", "cpu")
+    with pytest.raises(ValueError, match=r"unknown space 'dart'; did you mean 'darts'\?"):
+        preset_of("dart", "cpu")
+    with pytest.raises(ValueError, match=r"unknown preset 'cpus'; did you mean 'cpu'\?"):
+        preset_of("darts", "cpus")
+
+
+@pytest.mark.parametrize(("space", "reference"), [("mobilenet", TABLE2), ("darts", DARTS_SKELETONS["imagenet"])])
+def test_a_limit_keeps_its_share_of_the_range_of_costs(space, reference):
+    """By brute force: the ends of the range are the cheapest and the dearest arch, and shares in between agree."""
+    small = skeleton_for(space, preset_of(space, "embedded"), "digits")
+
+    def ends(skeleton):
+        table = KINDS[space].cost(skeleton)
+        costs = [[table.per_edge[edge, op, 0] for op in alive] for edge, alive in enumerate(SPACES[space].candidates)]
+        return table.base[0] + sum(map(min, costs)), table.base[0] + sum(map(max, costs))
+
+    (low, high), (least, most) = ends(reference), ends(small)
+    assert scaled_limit(space, reference, reference, 470e6) == pytest.approx(470e6)
+    assert scaled_limit(space, small, reference, low) == pytest.approx(least)
+    assert scaled_limit(space, small, reference, high) == pytest.approx(most)
+    assert scaled_limit(space, small, reference, (3 * low + high) / 4) == pytest.approx((3 * least + most) / 4)
+
+
+def test_a_latency_limit_of_the_paper_is_where_its_networks_are():
+    """Where latency is half of the FLOPs, an arch of the paper's FLOPs has half of them as its latency."""
+    table = KINDS["mobilenet"].cost(TABLE2)
+    halved = type("Table", (), {"per_edge": table.per_edge[..., 0] / 2, "base": table.base[0] / 2})
+    limit = level_limit("mobilenet", TABLE2, limit_settings("latency", level=22, table=halved))
+    assert 0.9 * 465e6 / 2 < limit.high < 465e6 / 2 and limit.low == pytest.approx(0.9 * limit.high)
+    with pytest.raises(ValueError, match="no FLOPs are known for 30 ms; one of: 17, 22"):
+        level_limit("mobilenet", TABLE2, limit_settings("latency", level=30, table=halved))
+    with pytest.raises(ValueError, match="unknown space with limits of the paper 'nasbench201'"):
+        level_limit("nasbench201", None, limit_settings("flops", level=250))
+
+
+def test_a_network_of_the_papers_size_keeps_the_papers_strides():
+    sizes = preset_of("mobilenet", "paper")
+    assert skeleton_of("mobilenet", sizes, 224, 1000, 3) == TABLE2
+    with pytest.raises(ValueError, match="the resolution of cifar10 is not fixed by the preset"):
+        skeleton_for("darts", preset_of("darts", "paper"), "cifar10")
+
+
+def test_what_is_new_in_a_spec_is_not_there_when_not_asked_for():
+    spec = make_spec("se-nas", 0, "embedded")
+    assert not {"limit", "arch", "retrain"} & spec.settings.keys()
+    assert not {"search", "evolution", "max_per_edge"} & spec.settings["method"].keys()
+    assert "width" not in spec.settings["preset"]
+
+
+@pytest.mark.parametrize("space", ["mobilenet-g2", "darts-separate"])
+def test_se_nas_searches_other_spaces_under_a_limit(quick, tmp_path, space):
+    limit = limit_settings("flops", level=590)
+    spec = make_spec("se-nas", 0, "embedded", space=space, limit=limit, retrain=True)
+    record, scores = run(spec, tmp_path)
+    shrinks = [line for line in record.history if "dropped" in line]
+    pick, retrained = record.history[-2:]
+    assert len(shrinks) == 1 and shrinks[0]["dropped"] and shrinks[0]["parameters"][1] > 0
+    assert any(len(group) > 1 for group in shrinks[0]["groups"])
+    arch = KINDS[space].from_str(record.pick)
+    assert arch in SPACES[space]
+    assert all(op in alive for op, alive in zip(arch, shrinks[0]["candidates"], strict=True))
+    skeleton = skeleton_for(space, preset_of(space, "embedded"), "digits")
+    flops = KINDS[space].cost(skeleton)(np.array([arch]))["flops_m"][0] * 1e6
+    assert pick["limited_cost"] == pytest.approx(flops) and pick["flops_m"] == pytest.approx(flops / 1e6)
+    assert pick["limit_low"] <= pick["limited_cost"] <= pick["limit_high"]
+    assert set(scores["set"]) == {"candidates"} and scores["score"].max() == scores["score"].iloc[0]
+    assert retrained["split"] == "valid" and retrained["images"] == 400
+    assert 0 <= retrained["top1"] <= retrained["top5"] <= 100
+    assert record.counters["retrain"]["images_trained"] == 1280  # five batches of 256
+
+
+def test_a_given_arch_is_trained_and_nothing_is_searched(quick, tmp_path):
+    nodes = ("sep_conv_3x3~1", "skip_connect~1", "dil_conv_3x3~2", "max_pool_3x3~1")
+    text = "+".join(f"|skip_connect~0|{other}|" for other in nodes)
+    record, scores = run(make_spec("fixed", 1, "embedded", space="darts", arch=text, retrain=True), tmp_path)
+    assert record.pick == text and scores is None
+    assert record.counters["search"]["train_steps"] == 0 and record.counters["retrain"]["train_steps"] == 5
+    assert record.timing["retrain_seconds"] > 0
+    with pytest.raises(ValueError, match="method 'fixed' needs an arch in its spec"):
+        run(make_spec("fixed", 1, "embedded"), tmp_path)
+
+
+def test_a_limit_that_nothing_meets_is_one_clear_line(quick, tmp_path):
+    spec = make_spec("spos", 0, "embedded", space="mobilenet", limit=limit_settings("flops", high=1.0))
+    with pytest.raises(ValueError, match=r"no arch of mobilenet meets the flops limit 0\.9 to 1\.0: costs go from"):
+        run(spec, tmp_path)
