@@ -22,9 +22,11 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.run import Runner, make_spec
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.studies import STUDIES, Study
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
+from senas_bench.spaces import darts
 from senas_bench.spaces.cost import Skeleton, nasbench201_cost
 from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
 from senas_bench.training.recipe import TrainingRecipe
@@ -43,6 +45,7 @@ TINY = replace(
         "tuned": TrainingRecipe((1, 1, 1), 256, snapshots=2),
     },
 )
+DARTS_V2 = darts.arch_to_str(darts.arch_from_genotype(darts.GENOTYPES["DARTS_V2"]))
 INDEX_11 = arch_to_str(official_archs()[11])
 
 
@@ -638,3 +641,57 @@ def test_rank_and_evaluate(tiny, tmp_path):
     assert scores.arch_str[0] == record.pick
     options = ["--dataset", "cifar10", "--split", "test", "--epochs", "200", "--resamples", "100"]
     assert as_json("evaluate-ranking", "scores.csv", *options)["n"] == 30
+
+
+@pytest.mark.parametrize(
+    ("space", "arch", "dataset", "flops", "params"),
+    [
+        ("mobilenet", "2 -1 -1 -1 4 -1 -1 0 5 -1 -1 2 3 -1 0 2 5 5 5 3 5", None, 465.260, 7.1198),
+        ("darts-separate", DARTS_V2, "cifar10", 528.359, 3.349342),
+        ("darts-separate", DARTS_V2, "imagenet", 529.912, 4.718752),
+    ],
+)
+def test_cost_in_other_spaces(space, arch, dataset, flops, params):
+    """The published costs of METHOD sections 6 and 7."""
+    found = as_json("cost", arch, "--space", space, *(("--dataset", dataset) if dataset else ()))
+    assert found["flops_m"] == pytest.approx(flops, abs=5e-4)
+    assert found["params"] / 1e6 == pytest.approx(params, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--space", "mobile"], "unknown space 'mobile'; did you mean 'mobilenet'?"),
+        (["--space", "darts", "--method", "gdas"], "method 'gdas' runs in nasbench201 only; in darts: random"),
+        (["--space", "darts", "--max-flops", "1", "--max-params", "1"], "one limit at a time; give one of --max-flops"),
+        (["--space", "darts", "--max-flops", "-1"], "--max-flops -1.0 must be positive"),
+        (["--space", "darts", "--max-flops", "1", "--at-least", "1"], "--at-least 1.0 must be at least 0 and below 1"),
+        (["--space", "darts", "--preset", "cpus"], "unknown preset 'cpus'; did you mean 'cpu'?"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(arguments, line):
+    assert line in refused(2, "search", *arguments)
+
+
+def test_search_draw_and_retrain(tmp_path, monkeypatch):
+    """Uniform draws under a limit in the DARTS space, drawn; and the last of them trained for one epoch."""
+    sizes = STUDIES["darts"]["embedded"].sizes
+    quick = {name: replace(recipe, stage_epochs=(1,)) for name, recipe in sizes["recipes"].items()}
+    monkeypatch.setitem(STUDIES["darts"], "embedded", Study({**sizes, "recipes": quick}))
+    where = ["--results", tmp_path / "runs", "--jobs", "1", "--device", "cpu"]
+    limit = ["--max-flops", "0.27", "--seeds", "0-1"]
+    found = as_json("search", "--space", "darts", "--method", "random", *limit, *where, "--out", tmp_path / "found")
+    assert [line["seed"] for line in found] == [0, 1]
+    assert all(0.9 * 0.27 <= line["flops_m"] <= 0.27 for line in found)
+    file = tmp_path / "found" / "random-darts.json"
+    assert [arch["arch"] for arch in json.loads(file.read_text())] == [line["pick"] for line in found]
+    done("draw", file, "--out", tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "found" / "random-darts.png").read_bytes()
+    assert "holds 2 archs of darts; one of darts is needed" in refused(2, "retrain", file, "--space", "darts", *where)
+    (line,) = as_json("retrain", found[1]["pick"], "--space", "darts", *where)
+    assert line["tested_on"] == "digits valid" and 0 < line["top1"] <= line["top5"] <= 100
+    assert (line["pick"], line["flops_m"]) == (found[1]["pick"], found[1]["flops_m"])
+
+
+def test_draw_refuses_what_it_cannot_write(tmp_path):
+    assert "the name must end in .png or .svg" in refused(2, "draw", tmp_path / "a.json", "--out", tmp_path / "a.jpg")

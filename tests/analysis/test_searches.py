@@ -1,0 +1,105 @@
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from analysis import paper, searches
+from analysis.artefacts import ARTEFACTS, GROUPS
+from analysis.figures import to_bytes
+from analysis.formats import to_text
+from senas_bench.experiments.spec import RunRecord, RunSpec
+from senas_bench.experiments.studies import preset_of, skeleton_for
+from senas_bench.spaces import KINDS, SPACES
+from senas_bench.spaces.mobilenet import KNOWN_NETWORKS
+
+
+def a_record(search: searches.Search, seed: int, top1: float = 80.0, preset: str = "embedded") -> RunRecord:
+    """A finished run of a search; its pick is a random arch."""
+    arch = SPACES[search.space].sample(np.random.default_rng([seed, int(search.level)]))
+    limit = {"cost": search.cost, "level": search.level}
+    settings = {"limit": limit, "retrain": {}, "preset": {"width": 0.125}, "method": {}}
+    skeleton = asdict(skeleton_for(search.space, preset_of(search.space, "embedded"), "digits"))
+    pick = {"phase": "pick", "flops_m": 2.0 + seed, "params": 100_000 + seed, "skeleton": skeleton}
+    pick |= {"limited": search.cost, "limit_low": 9e5, "limit_high": 1e6, "limited_cost": 9.5e5}
+    retrained = {"phase": "retrain", "epoch": 4, "loss": 1.0, "split": "valid", "images": 400}
+    work = {"images_trained": 4000, "images_scored": 200}
+    return RunRecord(
+        spec=RunSpec(search.method, seed, preset, search.space, "digits", "d1", settings=settings),
+        pick=KINDS[search.space].to_str(arch),
+        history=(pick, {**retrained, "top1": top1 + seed, "top5": 99.0}),
+        counters={"search": work, "report": {}, "retrain": {"images_trained": 5000}},
+        scores_sha256=None,
+        timing={"search_seconds": 7.0},
+        provenance={},
+    )
+
+
+def every(name: str, seeds: int = 2) -> list[RunRecord]:
+    return [a_record(search, seed) for search in ARTEFACTS[name].searches for seed in range(seeds)]
+
+
+def render(name: str, records: list[RunRecord], no_timing: bool = True):
+    return ARTEFACTS[name].render(records, None, None, no_timing=no_timing)
+
+
+@pytest.mark.parametrize("name", GROUPS["searches"])
+def test_every_artefact_renders_and_draws(name):
+    table = render(name, every(name))
+    assert table.name == name and len(table.frame) == len(ARTEFACTS[name].searches)
+    assert to_bytes(ARTEFACTS[name].figure(table), "png").startswith(b"\x89PNG")
+    assert "A proxy: preset embedded" in to_text(table) and "validation images, which scored" in to_text(table)
+
+
+def test_numbers_of_a_row_by_hand():
+    row = render("table6", every("table6", 3)).meta["rows"][1]
+    assert (row["search"], row["method"], row["n"]) == ("SPOS + shrinking (SI)", "si-shrink", 3)
+    assert (row["top1_mean"], row["top1_std"]) == (81, 1)
+    assert (row["flops_m_mean"], row["params_m_mean"]) == (3, pytest.approx(0.100001))
+    assert row["images_retrained_mean"] == 5000 and "search_seconds_mean" not in row
+    assert render("table6", every("table6"), no_timing=False).meta["rows"][0]["search_seconds_mean"] == 7
+
+
+def test_the_papers_numbers_stand_in_their_own_block():
+    table = render("table6", every("table6"))
+    assert table.paper["published_top1"].tolist() == [74.8, 75.3, 75.7, 76.1]
+    assert table.paper["name"].tolist() == table.frame["search"].tolist() == [row["name"] for row in paper.TABLE6]
+    fourth = render("table4", every("table4")).paper.set_index("name")
+    assert fourth.loc["ProxylessNAS", "flops_m"] == pytest.approx(465.260, abs=5e-4)
+    assert fourth.loc["ProxylessNAS", "published_flops_m"] == 465
+
+
+def test_runs_are_shared_and_not_mixed_up():
+    """The search under 470M is one run for tables 4 and 6; nothing else of table 4 is shown in table 6."""
+    records = every("table4") + [record for record in every("table6") if record.spec.method == "si-shrink"]
+    shown = render("table6", ARTEFACTS["table6"].of(records))
+    assert [row["method"] for row in shown.meta["rows"]] == ["spos", "si-shrink", "se-nas"]
+    assert "No runs of: SPOS + shrinking (SI + SC) (470)." in shown.notes
+    assert ARTEFACTS["table3"].of(records) == [] == ARTEFACTS["fig8"].of(records)
+    ranked = replace(records[0], spec=replace(records[0].spec, space="nasbench201", settings={}))
+    assert ARTEFACTS["table3"].of([*records, ranked]) == [ranked]
+
+
+def test_runs_that_may_not_share_a_table_are_refused():
+    one, two = every("table6")[:2]
+    with pytest.raises(ValueError, match="SPOS at 470 has two runs of one seed"):
+        render(
+            "table6", [one, replace(one, spec=replace(one.spec, settings={**one.spec.settings, "retrain": {"a": 1}}))]
+        )
+    with pytest.raises(ValueError, match="runs with preset cpu and embedded never share a table"):
+        render("table6", [one, a_record(searches.TABLE6[1], 0, preset="cpu")])
+    with pytest.raises(ValueError, match="SPOS at 470 has runs with different settings"):
+        render(
+            "table6", [one, replace(two, spec=replace(two.spec, settings={**two.spec.settings, "retrain": {"a": 1}}))]
+        )
+    with pytest.raises(ValueError, match="no finished runs for table5; run `senas-bench reproduce table5` first"):
+        render("table5", [one])
+
+
+def test_figures_show_the_skeleton_of_the_search():
+    """Over the paper's own skeleton and over a smaller one the same arch gives different pictures."""
+    search = searches.FIG9[0]
+    record = a_record(search, 0)
+    published = asdict(KNOWN_NETWORKS["proxyless-gpu"].skeleton)
+    larger = replace(record, history=({**record.history[0], "skeleton": published}, record.history[1]))
+    pictures = [to_bytes(ARTEFACTS["fig9"].figure(render("fig9", [one])), "png") for one in (record, larger)]
+    assert pictures[0] != pictures[1]
