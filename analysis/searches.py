@@ -284,10 +284,8 @@ def draw_archs(table: Table) -> Figure:
 def draw_cell(which: str, table: Table) -> Figure:
     """The `normal` or the `reduce` cell of the pick of the first seed."""
     first = table.meta["rows"][0]["per_seed"][0]
-    arch = KINDS["darts-separate"].from_str(first["pick"])
-    half = len(arch) // 2
-    title = f"{'Normal' if which == 'normal' else 'Reduction'} cell, seed {first['seed']}, {table.meta['preset']}"
-    return drawings.draw_darts(arch[:half] if which == "normal" else arch[half:], title)
+    title = f"seed {first['seed']}, {table.meta['preset']}"
+    return drawings.draw_darts(KINDS["darts-separate"].from_str(first["pick"]), title, cell=which)
 
 
 def renderer(name: str, searches: Sequence[Search]) -> Any:

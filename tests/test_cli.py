@@ -26,7 +26,7 @@ from senas_bench.experiments.studies import STUDIES, Study
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
-from senas_bench.spaces import darts
+from senas_bench.spaces import KINDS, darts
 from senas_bench.spaces.cost import Skeleton, nasbench201_cost
 from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
 from senas_bench.training.recipe import TrainingRecipe
@@ -191,7 +191,7 @@ def test_bad_seeds(text):
     [
         (["nope"], 2, "No such command 'nope'"),
         (["reproduce"], 2, "Missing argument"),
-        (["reproduce", "table4"], 2, "unknown artefact 'table4'; did you mean 'table3'? one of: "),
+        (["reproduce", "tabel3"], 2, "unknown artefact 'tabel3'; did you mean 'table3'? one of: "),
         (["reproduce", "table3", "--methods", "spo"], 2, "unknown method 'spo'; did you mean 'spos'? one of: "),
         (["reproduce", "table3", "--preset", "embeded"], 2, "unknown preset 'embeded'; did you mean 'embedded'?"),
         (["reproduce", "table3", "--dataset", "cifar"], 2, "unknown dataset 'cifar'; did you mean 'cifar10'?"),
@@ -264,7 +264,7 @@ def test_an_error_from_inside_is_one_line(monkeypatch, error, code, line):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("senas_bench.spaces.nasbench201.arch_from_str", fail)
+    monkeypatch.setitem(KINDS, "nasbench201", replace(KINDS["nasbench201"], from_str=fail))
     outcome = call("cost", INDEX_11)
     assert (outcome.code, outcome.out, outcome.err) == (code, "", f"{line}\n")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.artefacts import ARTEFACTS, make
+from analysis.artefacts import ARTEFACTS, GROUPS, make
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query
 from senas_bench.names import lookup
@@ -26,7 +26,7 @@ def test_rendering_goes_through_the_artefact(runs, truth):
 
 def test_unknown_artefact():
     with pytest.raises(ValueError, match="did you mean 'table3'"):
-        lookup("artefact", "table4", ARTEFACTS)
+        lookup("artefact", "tabel3", ARTEFACTS)
 
 
 def test_analysis_never_loads_torch():
@@ -53,6 +53,7 @@ def test_make_renders_from_a_folder(toy, runs, query, tmp_path):
 
 def test_what_an_artefact_shows(runs):
     shown = {name: {r.spec.method for r in artefact.of(runs.records)} for name, artefact in ARTEFACTS.items()}
+    assert {name for name in GROUPS["searches"] if shown.pop(name)} == set()
     assert shown == {
         "table1": {"spos"}, "fig1": set(), "fig6": {"se-nas"}, "fig7": {"spos", "se-nas"}, "fig8": {"spos", "se-nas"},
         "table3": {"random", "spos", "se-nas"},
