@@ -299,6 +299,40 @@ def retrain(
 
 
 @app.command()
+def latency(
+    space: Annotated[str, typer.Option(help="Search space.")] = "mobilenet",
+    preset: PresetOption = "embedded",
+    dataset: DatasetOption = None,
+    device: DeviceOption = Device.auto,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
+    threads: ThreadsOption = 1,
+    validate: Annotated[int, typer.Option(min=0, help="Random archs to measure whole beside the table's sums.")] = 0,
+    results: ResultsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure every operator of a space here, once; check that sums of them predict the latency of whole networks."""
+    sizes = _sizes(preset, None, None, None, None, space)
+    from senas_bench.experiments.studies import skeleton_for
+
+    skeleton = skeleton_for(space, sizes, dataset or sizes.dataset)
+    where = _device(device)
+    import numpy as np
+
+    from senas_bench.networks import latency as measuring
+    from senas_bench.spaces.latency import sample_archs
+
+    table, path = measuring.saved_table(results / "latency", space, skeleton, where, batch=batch, threads=threads)
+    found = {"table": str(path), "device": table.setting.device, "batch": batch, "base_ms": round(table.base, 4)}
+    if validate:
+        archs = sample_archs(space, skeleton, validate, np.random.default_rng(0))
+        checked = measuring.validate(table, archs, where)
+        found |= {"archs": len(archs), "spearman": round(checked.spearman, 4)}
+        found |= {"measured_over_predicted": round(checked.ratio, 4), "median_error": round(checked.error, 4)}
+        found |= {"fastest_ms": round(checked.measured.min(), 4), "slowest_ms": round(checked.measured.max(), 4)}
+    _print(found, as_json)
+
+
+@app.command()
 def draw(
     file: Annotated[Path, typer.Argument(help="JSON or text file of archs.")],
     out: Annotated[Path, typer.Option(help="Picture to write: .png or .svg.")],
