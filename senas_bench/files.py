@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,29 +25,55 @@ def offline() -> bool:
     return os.environ.get("SENAS_OFFLINE", "0") not in ("", "0")
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A full disk, a spent quota, a file larger than the limit."""
+
+
+@contextmanager
+def room_named(path: Path) -> Iterator[None]:
+    """Where the block finds no room on the disk, an error that names `path`, the free space and what to do.
+
+    The system's own error names neither when it strikes a write or an fsync. Other errors pass as they are.
+
+    Raises:
+        OSError: No room, with `path` as its `filename`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        folder = next(place for place in Path(path).absolute().parents if place.is_dir())
+        free = shutil.disk_usage(folder).free / 1e6
+        what = f"{os.strerror(error.errno)}, {free:.1f} MB free; make room and run the same command again"
+        raise OSError(error.errno, what, str(path)) from error
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which replaces `path` when the block ends: even after a crash, `path` holds the
     old bytes or all of the new ones.
 
     Raises:
-        OSError: The folder is missing or unwritable, or the disk is full; `path` is as it was.
+        OSError: The folder is missing or unwritable, or the disk is full (see `room_named`); `path` is as it was.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with room_named(path):
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def atomic_write(path: Path, data: bytes) -> None:

@@ -1,10 +1,13 @@
 """Tests of senas_bench.files."""
 
+import errno
 import os
+import resource
+import signal
 
 import pytest
 
-from senas_bench.files import atomic_file, atomic_write, cache_home, offline
+from senas_bench.files import atomic_file, atomic_write, cache_home, offline, room_named
 
 
 def test_cache_home_follows_the_environment(tmp_path, monkeypatch):
@@ -32,3 +35,39 @@ def test_atomic_file_keeps_the_old_content_when_the_block_fails(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room_names_the_path_the_free_space_and_what_to_do(tmp_path, code):
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(OSError) as error, room_named(path):
+        raise OSError(code, "whatever the system says")
+    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize / 1e6
+    said = str(error.value).split(", ")[1]
+    assert said.endswith(" MB free; make room and run the same command again: " + repr(str(path)))
+    assert float(said.partition(" ")[0]) == pytest.approx(free, rel=0.2)  # others write meanwhile
+    assert (error.value.errno, error.value.filename) == (code, str(path))
+    assert os.strerror(code) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_other_errors_pass_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\] No such file or directory: '.*tmp'$"):
+        atomic_write(tmp_path / "missing" / "file", b"")
+    with pytest.raises(OSError, match=r"^disk$"), room_named(tmp_path):
+        raise OSError("disk")
+
+
+def test_a_file_over_the_limit_of_the_system_leaves_the_old_one(tmp_path):
+    """A write that the system itself refuses, through no stand-in."""
+    path = tmp_path / "file"
+    atomic_write(path, b"old")
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large, .* MB free") as error:
+            atomic_write(path, bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert error.value.filename == str(path)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]

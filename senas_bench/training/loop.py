@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -17,6 +20,7 @@ from senas_bench.errors import RunError
 
 from .bilevel import Architecture
 from .checkpoint import read_checkpoint, write_checkpoint
+from .distributed import ALONE, Processes
 from .recipe import TrainingRecipe, learning_rate, snapshot_steps
 from .samplers import Path, path_evaluations
 from .snapshots import Snapshots
@@ -47,7 +51,7 @@ class Training:
     Args:
         optimizer: Holds the momentum, for a next stage to carry on.
         snapshots: The K snapshots of the last epochs; the initial weights when no step was taken.
-        history: One mapping per epoch: `epoch`, `loss` (mean training cross-entropy), `lr`.
+        history: One mapping per epoch: `epoch`, `loss` (mean of what the steps minimised), `lr`.
         counts: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`, and what else an
             architecture counts.
         seconds: Wall time of the steps.
@@ -65,9 +69,19 @@ class Training:
 
 
 def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.SGD:
-    """SGD over all weights. Weights without a gradient are left alone by the step: no decay, no momentum."""
+    """SGD over all weights. Weights without a gradient are left alone by the step: no decay, no momentum.
+
+    Where the recipe spares norms and biases, a second group holds them: everything that has but one axis.
+    """
+    groups: Any = network.parameters()
+    if not recipe.decay_norm_and_bias:
+        weights = list(network.parameters())
+        groups = [
+            {"params": [weight for weight in weights if weight.ndim > 1]},
+            {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        ]
     return torch.optim.SGD(
-        network.parameters(),
+        groups,
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov and recipe.momentum > 0,
@@ -101,6 +115,7 @@ def train(
     checkpoint: FilePath | None = None,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
     observe: Callable[[int], tuple[np.ndarray, Mapping[str, int]] | None] = lambda epoch: None,
+    processes: Processes = ALONE,
 ) -> Training:
     """Train `network` in place for `epochs` epochs and take snapshots at the end.
 
@@ -108,7 +123,8 @@ def train(
     weights keep `grad = None`, so neither weight decay nor momentum moves them.
 
     Args:
-        loader: `epoch(generator)` yields `(x, y)` batches; `len(loader)` steps an epoch.
+        loader: `epoch(generator)` yields `(x, y)` batches, or this process's rows of each; `len(loader)` steps an
+            epoch.
         sample: Draws the paths of a step.
         rng: For the paths. generator: For the images. Both belong to this phase alone.
         architecture: Learns beside the weights; takes a step of its own before each of theirs.
@@ -116,12 +132,18 @@ def train(
         on_epoch: Told after each epoch: (epochs done, mean loss).
         observe: Asked after each epoch, with the epochs done, for scores to keep and the work they took, or None. It
             must leave the network and all generators as they are.
+        processes: That train this network together, each with its rows of a batch and all with the same generators.
+            They go through the epochs in step and end with the same network; the first one saves.
 
     Raises:
-        RunError: The loss is not finite.
+        ValueError: The network or the loader cannot do what the recipe or the number of processes asks for.
+        RunError: The loss is not finite, or another process is gone or does something else.
     """
+    _check(network, recipe, architecture, processes)
     result = Training(optimizer or make_optimizer(network, recipe), Snapshots(keep_snapshots))
     done = _restore(checkpoint, network, result, rng, generator, architecture) if checkpoint else 0
+    processes.agree("where the training stands", _position(done, rng, generator))
+    processes.copy_first(network)
     parameters = list(network.parameters())
     device = parameters[0].device
     steps = len(loader)
@@ -136,29 +158,35 @@ def train(
         batches = loader.epoch(generator)
         if architecture:
             architecture.begin_epoch(epoch / epochs, generator)
-        for step, (x, y) in enumerate(batches):
-            rate = learning_rate(recipe, epoch + step / steps, epochs)
-            for group in result.optimizer.param_groups:
-                group["lr"] = rate
-            if architecture:
-                counts.update(architecture.step(network, (x, y), result.optimizer, rng))
-            result.optimizer.zero_grad(set_to_none=True)
-            for path in sample(rng):
-                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp and device.type == "cuda"):
-                    loss = nn.functional.cross_entropy(network(x, path), y)
-                loss.backward()
-                total_loss += loss.detach()
-                losses += 1
-                passes = path_evaluations(path)
-                counts.update(forward_paths=passes, backward_paths=passes)
-            if recipe.clip:
-                nn.utils.clip_grad_norm_(parameters, recipe.clip)
-            result.optimizer.step()
-            if epoch * steps + step + 1 in snapshot_at:
-                result.snapshots.add(network)
+        with _noise(network, recipe.drop_path * epoch / epochs, generator, epoch, processes.rank, device):
+            for step, (x, y) in enumerate(batches):
+                rate = learning_rate(recipe, epoch + step / steps, epochs)
+                for group in result.optimizer.param_groups:
+                    group["lr"] = rate
+                if architecture:
+                    counts.update(architecture.step(network, (x, y), result.optimizer, rng))
+                result.optimizer.zero_grad(set_to_none=True)
+                parts = _parts(x, y, recipe, processes.world)
+                for path in sample(rng):
+                    for part in parts:
+                        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp and device.type == "cuda"):
+                            loss = _loss(network, part, path, recipe)
+                        (loss / recipe.accumulate).backward()
+                        total_loss += loss.detach()
+                    losses += len(parts)
+                    passes = path_evaluations(path)
+                    counts.update(forward_paths=passes, backward_paths=passes)
+                processes.sum_gradients(parameters)
+                if recipe.clip:
+                    nn.utils.clip_grad_norm_(parameters, recipe.clip)
+                result.optimizer.step()
+                if epoch * steps + step + 1 in snapshot_at:
+                    processes.mean_buffers(network)
+                    result.snapshots.add(network)
+        processes.mean_buffers(network)
         if architecture:
             counts.update(architecture.end_epoch(network, rng, generator))
-        mean_loss = float(total_loss) / max(losses, 1)
+        mean_loss = processes.total(float(total_loss)) / max(losses * processes.world, 1)
         if not np.isfinite(mean_loss):
             raise RunError(
                 f"training loss is {mean_loss} at epoch {epoch + 1}; a lower learning rate than {recipe.lr} may help"
@@ -174,11 +202,81 @@ def train(
         if seen is not None:
             result.observed[epoch + 1] = Observation(*seen, time.monotonic() - started)
         if checkpoint and (epoch + 1 == epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
-            _save(checkpoint, network, result, rng, generator, architecture, epoch + 1)
+            if processes.first:
+                _save(checkpoint, network, result, rng, generator, architecture, epoch + 1)
             saved = time.monotonic()
+        # nobody is ahead of the file by more than an epoch, and nobody leaves before it is written
+        processes.agree("the random numbers they draw", _position(epoch + 1, rng, generator))
     if not result.snapshots.count:
         result.snapshots.add(network)
     return result
+
+
+def _check(network: nn.Module, recipe: TrainingRecipe, architecture: Architecture | None, processes: Processes) -> None:
+    for name, attribute in (("drop_path", "drop_path_prob"), ("auxiliary_weight", "forward_with_auxiliary")):
+        if getattr(recipe, name) and not hasattr(network, attribute):
+            raise ValueError(f"{type(network).__name__} has no {attribute}; set {name} of the recipe to 0")
+    if recipe.accumulate % processes.world:
+        raise ValueError(
+            f"{processes.world} processes cannot share the {recipe.accumulate} parts of a batch; "
+            f"set accumulate of the recipe to a multiple of {processes.world}"
+        )
+    if architecture and processes.world > 1:
+        raise ValueError("an architecture that learns beside the weights trains in one process; start without torchrun")
+
+
+def _position(done: int, rng: np.random.Generator, generator: torch.Generator) -> bytes:
+    """Where a training stands, as what all processes must have in common."""
+    return json.dumps([done, rng.bit_generator.state]).encode() + generator.get_state().numpy().tobytes()
+
+
+@contextmanager
+def _noise(
+    network: nn.Module, drop_path: float, generator: torch.Generator, epoch: int, rank: int, device: torch.device
+) -> Iterator[None]:
+    """Drop path at its strength of an epoch, and random numbers of the epoch and the process for it and for dropout.
+
+    Both draw from torch's global generator. Seeded here, they are the same in a resumed training.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(zlib.crc32(f"{generator.initial_seed()} {epoch} {rank}".encode()))
+        if drop_path:
+            network.drop_path_prob = drop_path
+        try:
+            yield
+        finally:
+            if drop_path:
+                network.drop_path_prob = 0.0
+
+
+def _parts(
+    x: torch.Tensor, y: torch.Tensor, recipe: TrainingRecipe, world: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """This process's parts of a batch, in order."""
+    if world > 1 and len(y) * world != recipe.batch_size:
+        raise ValueError(
+            f"{len(y)} images a process make no batch of {recipe.batch_size}; give `processes.share(loader)`"
+        )
+    if recipe.accumulate == 1:
+        return [(x, y)]
+    size, ragged = divmod(len(y) * world, recipe.accumulate)
+    if ragged:
+        raise ValueError(f"a batch of {len(y)} images has no {recipe.accumulate} equal parts; change batch_size")
+    return list(zip(x.split(size), y.split(size), strict=True))
+
+
+def _loss(
+    network: nn.Module, part: tuple[torch.Tensor, torch.Tensor], path: Path, recipe: TrainingRecipe
+) -> torch.Tensor:
+    """What a step goes down: cross-entropy, with that of the auxiliary head where the recipe weighs it."""
+    x, y = part
+    if not recipe.auxiliary_weight:
+        return nn.functional.cross_entropy(network(x, path), y, label_smoothing=recipe.label_smoothing)
+    main, auxiliary = (
+        nn.functional.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
+        for logits in network.forward_with_auxiliary(x, path)
+    )
+    return main + recipe.auxiliary_weight * auxiliary
 
 
 def _save(

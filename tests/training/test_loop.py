@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from senas_bench.data.loader import TrainLoader
 from senas_bench.errors import RunError
-from senas_bench.networks import NB201Network
+from senas_bench.networks import DartsNetwork, NB201Network
 from senas_bench.networks.expansion import expand
 from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces.darts import DARTS, DartsSkeleton
 from senas_bench.training import loop
 from senas_bench.training.bilevel import Alphas
 from senas_bench.training.checkpoint import read_checkpoint
@@ -197,6 +199,140 @@ def test_weights_off_the_path_do_not_move():
         on_path = not dot or key.startswith(f"{OTHER[edge]}.")
         assert on_path == (weight.grad is not None), name
         assert on_path != torch.equal(seen[1][name], seen[2][name]), name
+
+
+def test_parts_of_a_batch_are_normalised_apart_and_averaged():
+    """By hand: the mean of the gradients of the parts is one step, and the running statistics see them in turn."""
+    recipe = replace(RECIPE, accumulate=4, clip=0.0, momentum=0.0, weight_decay=0.0)
+    network, twin = a_network(), a_network().train()
+    result = run(network, lambda rng: [ARCH, OTHER], loader=Batches(1), recipe=recipe, epochs=1)
+    (x, y), losses = Batches(1).batches[0], []
+    for arch in (ARCH, OTHER):
+        for part in (slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 16)):
+            loss = F.cross_entropy(twin(x[part], arch), y[part])
+            (0.25 * loss).backward()
+            losses.append(float(loss))
+    with torch.no_grad():
+        for weight in twin.parameters():
+            if weight.grad is not None:
+                weight -= 0.1 * weight.grad
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+    assert result.history[0]["loss"] == pytest.approx(np.mean(losses), abs=2e-6)
+    assert result.counts == {"images_trained": 16, "train_steps": 1, "forward_paths": 2, "backward_paths": 2}
+
+
+def test_a_batch_without_equal_parts_is_refused():
+    with pytest.raises(ValueError, match="a batch of 16 images has no 3 equal parts"):
+        run(a_network(), loader=Batches(1), recipe=replace(RECIPE, batch_size=48, accumulate=3))
+
+
+def test_weight_decay_can_spare_norms_and_biases():
+    """A step of plain SGD from the same weights: what decays differs by rate * decay * weight, the rest not at all."""
+    recipe = replace(RECIPE, momentum=0.0, clip=0.0, weight_decay=0.3)
+    before, spared, plain, decayed = (a_network() for _ in range(4))
+    for network, change in (
+        (plain, {"weight_decay": 0.0}), (spared, {"decay_norm_and_bias": False}), (decayed, {}),
+    ):  # fmt: skip
+        run(network, lambda rng: [ARCH], loader=Batches(1), recipe=replace(recipe, **change), epochs=1)
+    start, seen = dict(before.named_parameters()), {True: 0, False: 0}
+    layers = [name for name, module in before.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    for name, weight in spared.named_parameters():
+        if weight.grad is None:
+            continue
+        everything, nothing = dict(decayed.named_parameters())[name], dict(plain.named_parameters())[name]
+        kernel = name.endswith(".weight") and name.removesuffix(".weight") in layers
+        seen[kernel] += 1
+        torch.testing.assert_close(nothing - everything, 0.1 * 0.3 * start[name], rtol=1e-4, atol=1e-6)
+        assert torch.equal(weight, everything if kernel else nothing), name
+    assert seen[True] > 5 and seen[False] > 5  # both kinds are on the path
+
+
+def test_smoothed_labels():
+    """At rate zero: nine tenths of the usual loss, and a tenth of the mean of it over all classes."""
+    recipe = replace(RECIPE, lr=0.0, lr_min=0.0, label_smoothing=0.1)
+    result = run(a_network(), lambda rng: [ARCH], loader=Batches(2), recipe=recipe, epochs=1)
+    network, losses = a_network().train(), []
+    with torch.no_grad():
+        for x, y in Batches(2).batches:
+            surprise = -torch.log_softmax(network(x, ARCH), 1)
+            losses.append(float(0.9 * surprise[range(16), y].mean() + 0.1 * surprise.mean()))
+    assert result.history[0]["loss"] == pytest.approx(np.mean(losses), abs=2e-6)
+
+
+CELL = (7, 5, 0, 4, 2, 0, 3, 4, 0, 0, 0, 6, 0, 1)
+"""A DARTS cell with two inputs a node."""
+
+
+def a_darts_network() -> DartsNetwork:
+    torch.manual_seed(0)
+    skeleton = DartsSkeleton(resolution=32, num_classes=3, in_channels=1, channels=2, layers=3)
+    return DartsNetwork(DARTS.only(CELL), skeleton, affine=True, auxiliary=True)
+
+
+class Large(Batches):
+    """Images that an auxiliary head can read."""
+
+    def __init__(self, steps):
+        generator = torch.Generator().manual_seed(9)
+        self.batches = [
+            (torch.randn(4, 1, 32, 32, generator=generator), torch.randint(0, 3, (4,), generator=generator))
+            for _ in range(steps)
+        ]
+
+
+def test_loss_of_the_auxiliary_head_is_added():
+    recipe = replace(RECIPE, batch_size=4, lr=0.0, lr_min=0.0, auxiliary_weight=0.4, label_smoothing=0.2)
+    result = run(a_darts_network(), lambda rng: [CELL], loader=Large(1), recipe=recipe, epochs=1)
+    x, y = Large(1).batches[0]
+    with torch.no_grad():
+        main, auxiliary = a_darts_network().train().forward_with_auxiliary(x, CELL)
+    smoothed = lambda logits: float(F.cross_entropy(logits, y, label_smoothing=0.2))  # noqa: E731
+    assert result.history[0]["loss"] == pytest.approx(smoothed(main) + 0.4 * smoothed(auxiliary), abs=2e-6)
+
+
+def test_drop_path_rises_in_training_only_and_survives_an_interruption(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    recipe = replace(RECIPE, batch_size=4, drop_path=0.6, lr=0.02)
+
+    def go(recipe=recipe, **arguments):
+        network, seen = a_darts_network(), []
+
+        def sample(rng):
+            seen.append(network.drop_path_prob)
+            return [CELL]
+
+        torch.manual_seed(0)
+        result = run(network, sample, loader=Large(2), recipe=recipe, **arguments)
+        assert network.drop_path_prob == 0.0
+        return weights_of(network), result, seen
+
+    def stop(epoch, loss):
+        if epoch == 3:
+            torch.rand(7)  # whatever a program does with the global generator
+            raise Interrupted
+
+    expected, whole, seen = go()
+    assert seen == pytest.approx([0, 0, 0.2, 0.2, 0.4, 0.4])
+    assert torch.equal(torch.get_rng_state(), torch.manual_seed(0).get_state())  # the loop leaves it as it is
+    with pytest.raises(Interrupted):
+        go(checkpoint=tmp_path / "c", on_epoch=stop)
+    got, resumed, seen = go(checkpoint=tmp_path / "c")
+    assert seen == pytest.approx([0.4, 0.4])
+    assert same(got, expected) and resumed.history == whole.history
+    assert not same(go(replace(recipe, drop_path=0.0))[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"drop_path": 0.2}, "NB201Network has no drop_path_prob; set drop_path of the recipe to 0"),
+        ({"auxiliary_weight": 0.4}, "NB201Network has no forward_with_auxiliary; set auxiliary_weight"),
+    ],
+)
+def test_what_a_network_cannot_do_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        run(a_network(), recipe=replace(RECIPE, **change))
 
 
 def test_loss_that_is_not_finite_ends_the_run(tmp_path):

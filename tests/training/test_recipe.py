@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from senas_bench.experiments.spec import settings_of
 from senas_bench.training.recipe import TrainingRecipe, learning_rate, snapshot_steps
 
 REFERENCE = TrainingRecipe(lr=0.1, lr_min=0.004, lr_horizon=250)
@@ -62,6 +63,54 @@ def test_equal_ends_are_a_constant_rate():
     assert [learning_rate(recipe, progress, epochs=3) for progress in (0, 1.7, 3)] == pytest.approx([0.2] * 3)
 
 
+LINEAR = TrainingRecipe(lr=0.5, lr_min=0.0, lr_horizon=0, schedule="linear")
+
+
+@pytest.mark.parametrize(
+    ("change", "progress", "expected"),
+    [
+        ({}, 0, 0.5),
+        ({}, 60, 0.375),  # METHOD: .5 (1 - t / T), T = 240
+        ({}, 239.5, 0.5 / 480),
+        ({}, 240, 0.0),
+        ({}, 300, 0.0),
+        ({"lr_min": 0.1}, 120, 0.3),
+        ({"lr_horizon": 100}, 25, 0.375),
+        ({"warmup_epochs": 5}, 0, 0.0),
+        ({"warmup_epochs": 5}, 2, 0.2),
+        ({"warmup_epochs": 5}, 5, 0.5),
+        ({"warmup_epochs": 5}, 122.5, 0.25),  # halfway through the 235 epochs that are left
+        ({"warmup_epochs": 5}, 240, 0.0),
+        ({"warmup_epochs": 40, "schedule": "cosine"}, 20, 0.25),
+        ({"warmup_epochs": 40, "schedule": "cosine"}, 140, 0.25),  # cos(pi / 2) = 0
+        ({"warmup_epochs": 40, "schedule": "cosine", "lr_min": 0.1}, 240, 0.1),
+    ],
+)
+def test_linear_schedule_and_warm_up(change, progress, expected):
+    assert learning_rate(replace(LINEAR, **change), progress, epochs=240) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_warm_up_as_long_as_the_schedule_is_refused():
+    with pytest.raises(ValueError, match="warmup_epochs 5 must be fewer than the 5 of the schedule"):
+        learning_rate(replace(LINEAR, warmup_epochs=5), 1, epochs=5)
+
+
+def test_fields_that_came_later_are_no_settings_of_older_recipes():
+    """The ids of finished runs hash these settings."""
+    first = {
+        "stage_epochs", "batch_size", "lr", "lr_min", "lr_horizon", "momentum", "nesterov", "weight_decay", "clip",
+        "sampling", "snapshots", "snapshot_epochs", "amp",
+    }  # fmt: skip
+    assert settings_of(TrainingRecipe()).keys() == first
+    later = {
+        "schedule": "linear", "warmup_epochs": 5, "decay_norm_and_bias": False, "label_smoothing": 0.1,
+        "accumulate": 4, "drop_path": 0.2, "auxiliary_weight": 0.4,
+    }  # fmt: skip
+    settings = settings_of(TrainingRecipe(**later))
+    assert settings.keys() == first | later.keys()
+    assert later.items() <= settings.items()
+
+
 @pytest.mark.parametrize(
     ("count", "span", "epochs", "steps", "expected"),
     [
@@ -97,3 +146,21 @@ def test_bad_values_are_refused():
     for field in ("snapshots", "snapshot_epochs"):
         with pytest.raises(ValueError, match="at least 1"):
             TrainingRecipe(**{field: 0})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schedule": "step"}, "schedule 'step'; one of: cosine, linear"),
+        ({"schedule": "linear", "swing": True}, "only the cosine swings"),
+        ({"accumulate": 0}, "accumulate 0 must divide the batch_size, which is 256"),
+        ({"accumulate": 3}, "accumulate 3 must divide the batch_size, which is 256"),
+        ({"label_smoothing": 1.0}, "label_smoothing 1.0 must be at least 0 and below 1"),
+        ({"drop_path": -0.1}, "drop_path -0.1 must be at least 0 and below 1"),
+        ({"warmup_epochs": -1}, "warmup_epochs -1 must not be negative"),
+        ({"auxiliary_weight": -0.4}, "auxiliary_weight -0.4 must not be negative"),
+    ],
+)
+def test_bad_values_of_later_fields_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingRecipe(**change)

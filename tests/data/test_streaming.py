@@ -1,0 +1,287 @@
+"""Images that are decoded as they are needed, against the files themselves."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from senas_bench.data import streaming
+from senas_bench.data.readers import read_parquet
+from senas_bench.data.streaming import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    FolderImages,
+    ParquetImages,
+    StreamingLoader,
+    find_images,
+    prepare_streaming,
+    stored_batches,
+)
+from senas_bench.errors import DataError
+
+N = 30
+
+
+def png(pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def flat(value: int, height: int = 12, width: int = 16) -> bytes:
+    """An image of one grey, which every crop of it keeps."""
+    return png(np.full((height, width, 3), value))
+
+
+def folder_of(root, images: dict[str, bytes]):
+    for name, data in images.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+@pytest.fixture(scope="module")
+def greys(tmp_path_factory) -> FolderImages:
+    """Image `i` has grey `8 * i` and the label `i // 10`."""
+    images = {f"{'abc'[i // 10]}/{i:02}.png": flat(8 * i) for i in range(N)}
+    return FolderImages(folder_of(tmp_path_factory.mktemp("greys"), images))
+
+
+def parquet_of(path, images: list[bytes], labels: list[int], column="img", rows=4):
+    struct = pa.array(
+        [{"bytes": data, "path": None} for data in images], pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    )
+    pq.write_table(pa.table({column: struct, "label": labels}), path, row_group_size=rows)
+    return path
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def loader(images, batch_size=8, **arguments) -> StreamingLoader:
+    return StreamingLoader(images, np.arange(len(images.labels)), batch_size, 8, **arguments)
+
+
+def pixels_of(x: torch.Tensor) -> np.ndarray:
+    """(B, H, W, 3) bytes that were normalised to `x`."""
+    values = x.permute(0, 2, 3, 1).double().numpy() * IMAGENET_STD + IMAGENET_MEAN
+    return np.rint(values * 255).astype(int)
+
+
+def epoch(images, seed=0, **arguments) -> tuple[torch.Tensor, torch.Tensor]:
+    batches = list(loader(images, **arguments).epoch(generator(seed)))
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def test_a_batch_is_normalised_and_channels_last(greys):
+    batches = list(loader(greys).epoch(generator()))
+    assert len(batches) == len(loader(greys)) == 3
+    for x, y in batches:
+        assert (x.shape, x.dtype, y.shape, y.dtype) == ((8, 3, 8, 8), torch.float32, (8,), torch.int64)
+        assert x.is_contiguous(memory_format=torch.channels_last)
+        grey = pixels_of(x)[:, 0, 0, 0]
+        assert np.array_equal(grey // 80, y.numpy())
+        expected = (grey[:, None] / 255 - IMAGENET_MEAN) / IMAGENET_STD
+        np.testing.assert_allclose(x.numpy(), np.broadcast_to(expected[..., None, None], x.shape), atol=2e-6)
+
+
+def test_every_image_is_seen_once_and_the_tail_is_dropped(greys):
+    x, _ = epoch(greys)
+    seen = pixels_of(x)[:, 0, 0, 0] // 8
+    assert len(set(seen)) == loader(greys).images_per_epoch == 24
+    assert seen.tolist() != sorted(seen)
+
+
+def test_an_epoch_is_a_function_of_the_generator(greys):
+    state = torch.get_rng_state()
+    assert torch.equal(epoch(greys)[0], epoch(greys)[0])
+    assert not torch.equal(epoch(greys)[1], epoch(greys, seed=1)[1])
+    assert torch.equal(torch.get_rng_state(), state)  # the transforms' own generator is left alone
+    read, abandoned = generator(3), generator(3)
+    list(loader(greys).epoch(read))
+    loader(greys).epoch(abandoned)
+    assert torch.equal(read.get_state(), abandoned.get_state())
+
+
+@pytest.fixture(scope="module")
+def ramps(tmp_path_factory) -> ParquetImages:
+    """Brighter to the right and to the bottom, so that every crop and mirroring shows."""
+    y, x = np.mgrid[:40, :60]
+    image = png(np.stack([4 * x, 6 * y, 0 * x], 2))
+    return ParquetImages([parquet_of(tmp_path_factory.mktemp("ramps") / "a", [image] * 200, [0] * 200, rows=50)])
+
+
+def test_workers_change_nothing(ramps):
+    assert torch.equal(epoch(ramps, batch_size=25)[0], epoch(ramps, batch_size=25, workers=2)[0])
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_together_see_what_one_sees(ramps, world):
+    whole, _ = epoch(ramps, batch_size=40)
+    parts = [
+        epoch(ramps, batch_size=40, rank=rank, world=world)[0].reshape(5, 40 // world, -1) for rank in range(world)
+    ]
+    assert torch.equal(torch.cat(parts, 1).flatten(0, 1), whole.flatten(1))
+
+
+def test_crops_are_those_of_random_resized_crop(ramps):
+    """8% to 100% of the area, 3/4 to 4/3 in aspect, each wholly inside; half of them mirrored."""
+    x, _ = epoch(ramps, batch_size=200)
+    pixels = pixels_of(x).astype(float)
+    steps = (pixels[:, 4, 7, 0] - pixels[:, 4, 0, 0]) / 7 / 4 * 8  # width of the crop in pixels, negative if mirrored
+    width, height = np.abs(steps), (pixels[:, 7, 4, 1] - pixels[:, 0, 4, 1]) / 7 / 6 * 8
+    assert 70 < (steps < 0).sum() < 130
+    share, aspect = width * height / 2400, width / height
+    inside = (width > 16) & (height > 16)  # the smaller ones are measured badly
+    assert share.min() > 0.05 and share.max() < 1.1 and np.ptp(share) > 0.7
+    assert aspect[inside].min() > 0.65 and aspect[inside].max() < 1.6
+    assert len(np.unique(pixels.reshape(200, -1), axis=0)) > 190
+    unmirrored = StreamingLoader(ramps, np.arange(200), 200, 8, flip=False)
+    ((x, _),) = unmirrored.epoch(generator())
+    assert (pixels_of(x)[:, 4, 7, 0] > pixels_of(x)[:, 4, 0, 0]).all()
+
+
+def test_halves_share_out_the_images(greys):
+    halves = loader(greys, batch_size=5).halves()
+    seen = [{int(v) for x, _ in half.epoch(generator()) for v in pixels_of(x)[:, 0, 0, 0] // 8} for half in halves]
+    assert seen == [set(range(15)), set(range(15, 30))]
+    with pytest.raises(ValueError, match="batch_size 16 exceeds the 15 images of a half"):
+        loader(greys, batch_size=16).halves()
+
+
+def test_evaluation_resizes_the_shorter_side_and_crops_the_centre(tmp_path):
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (30, 45, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    images = ParquetImages([parquet_of(tmp_path / "a.parquet", [buffer.getvalue()], [0], "image")])
+    ((x, _),) = stored_batches(images, np.array([0]), 1, 14)
+    # 16 = 14 / 0.875 on the shorter side, 24 on the longer; 5 and 1 pixels off on each side
+    expected = np.asarray(image.resize((24, 16), Image.Resampling.BILINEAR))[1:15, 5:19]
+    assert np.array_equal(pixels_of(x)[0], expected)
+
+
+def test_stored_batches_keep_the_asked_order(greys):
+    batches = stored_batches(greys, np.array([21, 3, 17, 4, 29, 0, 8]), 2, 8)
+    assert [(pixels_of(x)[:, 0, 0, 0] // 8).tolist() for x, _ in batches] == [[21, 3], [17, 4], [29, 0]]
+    assert [y.tolist() for _, y in batches] == [[2, 0], [1, 0], [2, 0]]
+    assert (len(batches), len(batches[1:]), len(batches[::2])) == (3, 2, 2)
+    assert torch.equal(batches[1:][0][0], batches[1][0])
+    assert batches[1:]._pixels[0].data_ptr() == batches._pixels[1].data_ptr()
+    with pytest.raises(IndexError):
+        batches[3]
+    with pytest.raises(ValueError, match="batch size 8 must be between 1 and the 7 images"):
+        stored_batches(greys, np.arange(7), 8, 8)
+
+
+def test_cifar_from_its_parquet_file(shared):
+    """Against the reader that decodes the whole file at once: the centre of the 32x32 images, unscaled."""
+    path = shared / "images" / "cifar10-test.parquet"
+    images = ParquetImages([path])
+    x, y = read_parquet(path, "label", 10)
+    assert np.array_equal(images.labels, y) and images.num_classes == 10
+    chosen = np.array([7000, 3, 4999, 5000, 9999, 0])
+    ((got, labels),) = stored_batches(images, chosen, 6, 28)
+    assert np.array_equal(pixels_of(got), x[chosen, 2:30, 2:30])
+    assert np.array_equal(labels.numpy(), y[chosen])
+
+
+def test_row_groups_are_read_once_an_epoch(tmp_path, monkeypatch):
+    """Two files with row groups of 4; pools of about 8 images."""
+    monkeypatch.setattr(streaming, "POOL_IMAGES", 8)
+    files = [parquet_of(tmp_path / f"{k}", [flat(5 * i) for i in range(20 * k, 20 * k + 20)], [0] * 20) for k in (0, 1)]
+    images, read = ParquetImages(files), []
+    whole = pq.ParquetFile.read_row_group
+
+    def counted(self, group, **arguments):
+        read.append(group)
+        return whole(self, group, **arguments)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    order = images.shuffled(np.arange(40), generator())
+    assert sorted(order) == list(range(40))
+    for start in range(0, 40, 8):  # the images of two row groups, in no order
+        pool = order[start : start + 8]
+        assert len(set(pool // 4)) == 2 and pool.tolist() != sorted(pool)
+    assert (np.diff(order[::8] // 4) < 0).any()
+    x, _ = epoch(images)
+    assert sorted(pixels_of(x)[:, 0, 0, 0] // 5) == list(range(40))
+    assert sorted(read) == sorted(2 * list(range(5)))
+    some = images.shuffled(np.array([1, 5, 6, 30]), generator())
+    assert sorted(some) == [1, 5, 6, 30]
+
+
+def test_prepare_holds_out_the_same_images_every_time(greys):
+    one, other = (prepare_streaming(greys, 8, 10, 8, 3, calibration=5, score_images=score) for score in (0, 6))
+    grey = lambda batches: [int(v) for x, _ in batches for v in pixels_of(x)[:, 0, 0, 0] // 8]  # noqa: E731
+    valid, calibration, train = grey(one.valid), grey(one.calibration), grey(one.train.epoch(generator()))
+    assert (len(set(valid)), len(calibration), len(set(train))) == (9, 3, 16)
+    assert not set(valid) & (set(train) | set(calibration))
+    assert grey(other.valid) == valid[:6]
+    assert (one.num_classes, one.in_channels, one.resolution, one.valid_images) == (3, 3, 8, 9)
+    expected = np.random.RandomState(0).permutation(N)[:9]
+    assert valid == expected.tolist()
+    with pytest.raises(ValueError, match="calibration 21 must be between 1 and the 20"):
+        prepare_streaming(greys, 8, 10, 8, 3, calibration=21)
+
+
+def test_images_are_found_in_folders_and_files(tmp_path):
+    folder_of(tmp_path / "one", {"train/x/a.png": flat(1), "train/y/b.png": flat(2), "val/x/c.png": flat(3)})
+    assert find_images(tmp_path / "one", "train").labels.tolist() == [0, 1]
+    assert find_images(tmp_path / "one", "val").labels.tolist() == [0]
+    (tmp_path / "two" / "data").mkdir(parents=True)
+    for k, part in enumerate(("train-00001-of-00002", "train-00000-of-00002", "validation-00000-of-00001")):
+        parquet_of(tmp_path / "two" / "data" / f"{part}.parquet", [flat(k)] * 2, [k, k])
+    found = find_images(tmp_path / "two", "train")
+    assert (found.labels.tolist(), found.num_classes) == ([1, 1, 0, 0], 2)
+    assert find_images(tmp_path / "two", "val").labels.tolist() == [2, 2]
+    with pytest.raises(DataError, match=r"no train images in .*--data-dir"):
+        find_images(tmp_path, "train")
+
+
+def test_the_fingerprint_knows_names_and_sizes(tmp_path):
+    ids = []
+    for k, images in enumerate(({"x/a.png": b"1"}, {"x/b.png": b"1"}, {"x/a.png": b"12"}, {"x/a.png": b"2"})):
+        ids.append(FolderImages(folder_of(tmp_path / str(k), images)).data_id)
+    assert len(set(ids[:3])) == 3 and ids[3] == ids[0]
+    assert all(len(name) == 16 for name in ids)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unusable_image_is_named_in_one_line(tmp_path, workers):
+    data = flat(7, 50, 50)
+    images = FolderImages(folder_of(tmp_path, {"x/a.png": data, "x/b.png": data[: len(data) // 2]}))
+    with pytest.raises(DataError, match=r"x/b\.png: unusable image \(.*\); get the file again") as caught:
+        epoch(images, batch_size=2, workers=workers)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_read_is_refused(tmp_path, greys):
+    with pytest.raises(DataError, match=r"no images in .*absent.*a sub-folder of images per class"):
+        FolderImages(tmp_path / "absent")
+    (tmp_path / "empty" / "x").mkdir(parents=True)
+    with pytest.raises(DataError, match="no images in"):
+        FolderImages(tmp_path / "empty")
+    (tmp_path / "words").write_text("words")
+    bad = [
+        (tmp_path / "words", "no readable Parquet"),
+        (tmp_path / "none", "no readable Parquet"),
+        (parquet_of(tmp_path / "column", [b""], [0], "picture"), "no readable Parquet"),
+        (parquet_of(tmp_path / "label", [b""], [-1]), "at least one label, and none below 0"),
+    ]
+    for path, message in bad:
+        with pytest.raises(DataError, match=message) as caught:
+            ParquetImages([path])
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="row 0 of row group 0: unusable image"):
+        epoch(ParquetImages([parquet_of(tmp_path / "bytes", [None], [0])]), batch_size=1)
+    with pytest.raises(ValueError, match="batch_size 31 must be between 1 and the 30"):
+        loader(greys, batch_size=31)
+    with pytest.raises(ValueError, match="process 0 of 3: their number must divide the batch_size, which is 8"):
+        loader(greys, world=3)
