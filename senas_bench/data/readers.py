@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import shutil
+import tarfile
 import warnings
 import zipfile
 import zlib
@@ -13,15 +16,42 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from filelock import FileLock
 
 from senas_bench.errors import DataError
-from senas_bench.files import atomic_file, cache_home, offline
+from senas_bench.files import atomic_file, cache_home, offline, room_named
 
 DIGITS_ID = "65e5b4619795efb4"
 """Fingerprint of scikit-learn's digits. Kept as a constant because importing scikit-learn takes a
 second; `read_digits` checks the installed digits against it."""
 
 CIFAR_SIZE = 32
+
+
+class Archive(NamedTuple):
+    """A file that its makers publish."""
+
+    url: str
+    sha256: str
+
+
+ARCHIVES = {
+    "cifar10": Archive(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    ),
+    "cifar100": Archive(
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+    ),
+}
+"""The official batches of a data set. The hashes are those that Keras and torchvision check."""
+ATTEMPTS = 3
+"""Tries to fetch a file; each goes on where the last one broke off."""
+TIMEOUT = 30.0
+"""Seconds without a byte after which a transfer counts as broken."""
+BLOCK = 1 << 14
+"""Bytes that are written at a time: the most that is lost of what arrived when a transfer breaks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +112,7 @@ class Digits:
 class Cifar:
     """CIFAR-10 or CIFAR-100 in either of two layouts; the first one found is read.
 
-    1. The official Python batches, `<folder>/<batch files>`, through torchvision, which checks their
-       checksums before it unpickles them.
+    1. The official Python batches, `<folder>/<batch files>`, through torchvision, once their checksums are found right.
     2. Hub-style Parquet, a train and a test file with columns `img` (struct of bytes and path) and the
        label, named `<dataset>-train.parquet` or `train-00000-of-00001.parquet`.
 
@@ -179,27 +208,113 @@ class Cifar:
                 f"no {self.name} images in {root} and SENAS_OFFLINE forbids the download; "
                 "unset it, or name a folder that has them with --data-dir"
             )
+        try:
+            with room_named(root):
+                root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f".{self.name}.lock"):
+                if self._find(root) is None:  # else another process has just fetched it
+                    archive = fetch(ARCHIVES[self.name], root)
+                    unpack(archive, root / self.folder, [name for name, _ in self._checksums()])
+        except (OSError, ValueError, KeyError, tarfile.TarError, zlib.error) as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"download of {self.name} into {root} failed ({why}); try again, or put the files there"
+            ) from error
+
+    def _checksums(self) -> list[tuple[str, str]]:
+        """Name and md5 of each official file, as torchvision knows them; the labels' names first."""
         import torchvision.datasets
 
-        try:
-            getattr(torchvision.datasets, self.torchvision_class)(str(root), train=True, download=True)
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"download of {self.name} into {root} failed ({_first_line(error)}); try again, or put the files there"
-            ) from error
+        official = getattr(torchvision.datasets, self.torchvision_class)
+        batches = [*official.train_list, *official.test_list]
+        return [(official.meta["filename"], official.meta["md5"]), *((name, md5) for name, md5 in batches)]
 
     def _read_batches(self, source: _Source) -> _Arrays:
         import torchvision.datasets
 
+        folder = source.folder / self.folder
+        for name, expected in self._checksums():
+            found = _md5(folder / name)
+            if found != expected:
+                raise DataError(
+                    f"{folder / name} {f'has md5 {found}' if found else 'is missing'}, the official file {expected}; "
+                    f"delete {folder} and run: senas-bench data download {self.name}"
+                )
         read = getattr(torchvision.datasets, self.torchvision_class)
-        try:
-            train, test = (read(str(source.folder), train=part, download=False) for part in (True, False))
-        except RuntimeError as error:
-            raise DataError(
-                f"checksums of {source.folder / self.folder} do not match the official {self.name}; "
-                f"delete the folder and run: senas-bench data download {self.name}"
-            ) from error
+        train, test = (read(str(source.folder), train=part, download=False) for part in (True, False))
         return _Arrays(train.data, np.asarray(train.targets, np.int64), test.data, np.asarray(test.targets, np.int64))
+
+
+def fetch(archive: Archive, folder: Path) -> Path:
+    """Download a file into `folder` unless it is there; whole and with the right hash, or not at all.
+
+    What arrived before a transfer broke, or its process was killed, lies in `<name>.part`: the next one asks for the
+    rest. Callers hold a lock, since two transfers would share that file.
+
+    Raises:
+        ValueError: The file that was sent has another hash, in the message with the expected one.
+        OSError: The network failed `ATTEMPTS` times (the errors of requests are `OSError`), or the disk is full.
+    """
+    import pooch
+
+    name = archive.url.rpartition("/")[2]
+    keeper = pooch.create(
+        path=folder,
+        base_url="",
+        registry={name: f"sha256:{archive.sha256}"},
+        urls={name: archive.url},
+        retry_if_failed=ATTEMPTS - 1,
+    )
+    part = folder / f"{name}.part"
+    return Path(keeper.fetch(name, downloader=lambda url, target, _: _transfer(url, part, Path(target))))
+
+
+def unpack(archive: Path, folder: Path, names: Iterable[str]) -> None:
+    """Write the named files of an archive's directory `folder.name` to `folder`, each whole or not at all, in order.
+
+    Nothing else in the archive is looked at, so that no path in it leads elsewhere.
+
+    Raises:
+        KeyError: It lacks one of them.
+        tarfile.TarError: It is no tar file.
+        OSError: The disk is full.
+    """
+    with tarfile.open(archive) as tar:
+        for name in names:
+            source = tar.extractfile(f"{folder.name}/{name}")
+            if source is None:
+                raise KeyError(f"{folder.name}/{name} in {archive} is not a file")
+            with room_named(folder):
+                folder.mkdir(exist_ok=True)
+            with source, atomic_file(folder / name) as file:
+                shutil.copyfileobj(source, file)
+
+
+def _transfer(url: str, part: Path, target: Path) -> None:
+    """Fetch what `part` lacks of a file, then move it to `target`."""
+    import requests
+
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if not (answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{have}"):  # not complete
+            if answer.status_code == 416:
+                part.unlink()  # longer than the file: of another one
+            answer.raise_for_status()
+            goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            with room_named(part), part.open("ab" if goes_on else "wb") as file:
+                for block in answer.iter_content(BLOCK):
+                    file.write(block)
+    os.replace(part, target)
+
+
+def _md5(path: Path) -> str | None:
+    """The md5 of a file, None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def read_digits(resolution: int = 8) -> Images:
@@ -311,8 +426,8 @@ def cached(path: Path, build: Callable[[], _Arrays]) -> _Arrays:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return _Arrays(*(stored[name] for name in _Arrays._fields))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        arrays = build()
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        arrays = build()  # RuntimeError: a flipped bit says "encrypted" or names an unknown compression
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:

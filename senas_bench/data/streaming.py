@@ -284,29 +284,31 @@ def stored_batches(
     resolution: int,
     device: torch.device | str = "cpu",
     workers: int = 0,
+    drop_last: bool = True,
 ) -> StoredBatches:
-    """The images at `indices` `(n,)`, in that order, resized and cropped at the centre; a ragged tail is left out.
+    """The images at `indices` `(n,)`, in that order, resized and cropped at the centre.
 
     Args:
         images: Where they come from.
         batch_size: Images per batch, at most n.
         resolution, device, workers: As for `StreamingLoader`.
+        drop_last: Leave the ragged tail out, as `data.loader.fixed_batches`.
 
     Raises:
         ValueError: No batch would be left.
         DataError: An image is unusable.
     """
-    if not 1 <= batch_size <= len(indices):
+    if not 1 <= batch_size <= (len(indices) if drop_last else batch_size) or len(indices) == 0:
         raise ValueError(f"batch size {batch_size} must be between 1 and the {len(indices)} images to batch")
-    used = np.asarray(indices[: len(indices) // batch_size * batch_size], np.int64)
+    used = np.asarray(indices, np.int64)[: len(indices) // batch_size * batch_size if drop_last else None]
     side = round(resolution / EVALUATION_CROP)
     decoder = _Decoder(images, transforms.Compose([transforms.Resize(side), transforms.CenterCrop(resolution)]))
-    # Read in the order of the files, then put in the asked one: row groups are read once.
-    reading = np.argsort(used, kind="stable")
     pinned = torch.device(device).type == "cuda"
     pixels = torch.empty((len(used), resolution, resolution, 3), dtype=torch.uint8, pin_memory=pinned)
-    keys = np.stack([used[reading], np.zeros_like(used)], 1).reshape(-1, batch_size, 2)
-    for place, (part, _) in zip(reading.reshape(-1, batch_size), _read(decoder, keys, workers), strict=True):
+    # Read in the order of the files, then put in the asked one: row groups are read once.
+    places = np.split(np.argsort(used, kind="stable"), range(batch_size, len(used), batch_size))
+    keys = [np.stack([used[place], np.zeros_like(place)], 1) for place in places]
+    for place, (part, _) in zip(places, _read(decoder, keys, workers), strict=True):
         pixels[place] = part
     labels = torch.from_numpy(images.labels[used])
     return StoredBatches(pixels.split(batch_size), labels.split(batch_size), _Normalise(resolution, device))
@@ -433,9 +435,9 @@ class _Decoder:
 
 
 def _read(
-    decoder: _Decoder, keys: np.ndarray, workers: int, device: torch.device | None = None
+    decoder: _Decoder, keys: Sequence[np.ndarray], workers: int, device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Decoded batches in order, one per row of `keys` (steps, B, 2)."""
+    """Decoded batches in order, one for each of `keys` (B, 2)."""
     pin = device is not None and device.type == "cuda"
     loader = DataLoader(
         decoder,

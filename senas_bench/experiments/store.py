@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -17,8 +20,8 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from ..errors import DataError
-from ..files import atomic_write
-from .spec import RunRecord, RunSpec, canonical_json
+from ..files import atomic_write, room_named
+from .spec import SCHEMA, RunRecord, RunSpec, canonical_json
 
 SCORES = pa.schema(
     [
@@ -32,6 +35,14 @@ SCORES = pa.schema(
 )
 """One row per arch per evaluation. `set`: "full" space, fixed "sample" of it, or the "current" archs of the stage;
 `stage` from 1; `epoch`: trained so far; `tier` 0 ranks above 1 above 2; `score`: higher is better, never NaN."""
+
+SEAL = "record_sha256"
+"""Entry of a stored record's provenance: the sha256 of its text without the entry. It is the store's own, no record
+that was read has it; files from before it was introduced load without."""
+OUTPUTS = ("tables", "figures")
+"""Folders beside the runs that commands fill at their end, when all is computed."""
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError)
+"""What reading a damaged record can raise."""
 
 
 def scores_to_bytes(scores: pd.DataFrame) -> bytes:
@@ -55,22 +66,25 @@ class RunStore:
 
     The JSON file is written last, so a run is finished exactly when it is there. A damaged run counts as
     missing: it is moved aside to `<name>.corrupt` with a warning, so it is reported once and never deleted.
-    Reading creates nothing, and works in a read-only folder.
+    Both files are checked by sha256 whenever they are read. Reading creates nothing, and works in a read-only folder.
     """
 
     root: Path
 
     def prepare(self) -> None:
-        """Create the folders and prove that they can be written, before anything is computed.
+        """Create the folders and prove that they can be written, before anything is computed; so too for tables and
+        figures, which come last.
 
         Raises:
             ValueError: They cannot.
         """
         try:
             for folder in (self._runs, self._work):
-                folder.mkdir(parents=True, exist_ok=True)
-                probe = folder / "writable"
-                atomic_write(probe, b"")
+                self._make(folder)
+            outputs = (Path(self.root) / name for name in OUTPUTS)
+            for folder in (self.root, self._runs, self._work, *(folder for folder in outputs if folder.exists())):
+                probe = Path(folder) / f"writable-{os.getpid()}"
+                atomic_write(probe, b"room")
                 probe.unlink(missing_ok=True)
         except OSError as error:
             raise ValueError(
@@ -89,12 +103,13 @@ class RunStore:
 
         Raises:
             ValueError: The score table is malformed.
+            OSError: No room on the disk; the store holds the whole run from before or none.
         """
         run_id = record.spec.run_id
         scores = None if tables is None else scores_to_bytes(tables)
         record = replace(record, scores_sha256=None if scores is None else _sha256(scores))
-        text = record.to_json().encode()
-        self._runs.mkdir(parents=True, exist_ok=True)
+        text = _sealed(record.to_json()).encode()
+        self._make(self._runs)
         with self._lock("save"):
             for stale in self._runs.glob(f".{run_id}.*.tmp"):  # of a writer that was killed
                 stale.unlink()
@@ -113,6 +128,7 @@ class RunStore:
 
         Raises:
             FileNotFoundError: The run is missing.
+            DataError: A newer version wrote it.
         """
         record = self._find(spec.run_id, spec)
         if record is None:
@@ -141,9 +157,7 @@ class RunStore:
 
     def work_dir(self, spec: RunSpec) -> Path:
         """The folder for the checkpoints of an unfinished run, created; `save` removes it."""
-        folder = self._work / spec.run_id
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self._make(self._work / spec.run_id)
 
     def unfinished(self) -> list[str]:
         """Run ids with a work folder: begun and not finished."""
@@ -188,34 +202,55 @@ class RunStore:
     def _parquet(self, run_id: str) -> Path:
         return self._runs / f"{run_id}.parquet"
 
-    def _lock(self, name: str) -> FileLock:
+    @staticmethod
+    def _make(folder: Path) -> Path:
+        with room_named(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
         # The lock file stays, beside the work folder: removing one that others wait for would let two in.
-        self._work.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._work / f"{name}.lock")
+        lock = FileLock(self._make(self._work) / f"{name}.lock")
+        with room_named(Path(lock.lock_file)):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _find(self, run_id: str, spec: RunSpec | None = None) -> RunRecord | None:
-        """The checked record, or None when it is missing or was damaged and has been moved aside."""
+        """The checked record, or None when it is missing or was damaged and has been moved aside.
+
+        Raises:
+            DataError: A newer version wrote it: it stays where it is.
+        """
         try:
             return self._read(run_id, spec)
-        except (ValueError, TypeError, DataError) as error:
+        except _Newer:
+            raise
+        except DAMAGE as error:
             reason = error
         try:
             with self._lock("save"):
                 try:  # again: a writer may have been between the two files
                     return self._read(run_id, spec)
-                except (ValueError, TypeError, DataError):
+                except DAMAGE:
                     aside = [_move_aside(path) for path in (self._json(run_id), self._parquet(run_id)) if path.exists()]
             fate = f"moved to {', '.join(aside)}"
         except OSError as error:
             fate = f"left in place ({error.strerror})"
-        warnings.warn(f"run {run_id} is damaged and counts as missing: {reason}; {fate}", stacklevel=3)
+        why = " ".join(str(reason).split()) or type(reason).__name__
+        warnings.warn(f"run {run_id} is damaged and counts as missing: {why}; {fate}", stacklevel=3)
         return None
 
     def _read(self, run_id: str, spec: RunSpec | None) -> RunRecord | None:
+        path = self._json(run_id)
         try:
-            record = RunRecord.from_json(self._json(run_id).read_bytes().decode())
+            text = path.read_bytes().decode()
         except FileNotFoundError:
             return None
+        record = RunRecord.from_json(_unsealed(text, path))
         if record.spec.run_id != run_id or (spec is not None and _canonical(record.spec) != _canonical(spec)):
             raise ValueError("its spec is not the one that was asked")
         if record.scores_sha256 is not None:
@@ -224,11 +259,55 @@ class RunStore:
 
     def _score_bytes(self, record: RunRecord) -> bytes:
         path = self._parquet(record.spec.run_id)
-        data = path.read_bytes() if path.exists() else None
-        if data is None or _sha256(data) != record.scores_sha256:
-            state = "is missing" if data is None else "is not the file the record was saved with"
-            raise DataError(f"scores {path} {state}; run it again")
+        if not path.exists():
+            raise DataError(f"scores {path} is missing; run it again")
+        data = path.read_bytes()
+        _check(path, _sha256(data), record.scores_sha256)
         return data
+
+
+class _Newer(DataError):
+    """A record that a newer version wrote: no damage, and not to be touched."""
+
+
+def _sealed(text: str) -> str:
+    """The text of a record, with its seal: see `SEAL`."""
+    raw = json.loads(text)
+    return _to_text({**raw, "provenance": {**raw["provenance"], SEAL: _sha256(text.encode())}})
+
+
+def _unsealed(text: str, path: Path) -> str:
+    """The text of a record without its seal, which must fit.
+
+    Raises:
+        DataError: It does not, or the record is of a newer schema.
+    """
+    raw = json.loads(text)
+    provenance = raw["provenance"]
+    if SEAL not in provenance:
+        if any(re.fullmatch("[0-9a-f]{64}", str(value)) for value in provenance.values()):
+            raise DataError(f"{path} has its {SEAL} under another name")
+        return text
+    if _to_text(raw) != text:
+        raise DataError(f"{path} is not as it was written")
+    bare = _to_text({**raw, "provenance": {name: value for name, value in provenance.items() if name != SEAL}})
+    _check(path, _sha256(bare.encode()), provenance[SEAL])
+    if raw["schema"] > SCHEMA:
+        raise _Newer(
+            f"{path} has schema {raw['schema']}, this version reads {SCHEMA}; update senas-bench, or name another "
+            "folder with --results"
+        )
+    return bare
+
+
+def _to_text(raw: Any) -> str:
+    """As `RunRecord.to_json` writes."""
+    return json.dumps(raw, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _check(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise DataError(f"{path} has sha256 {found}, expected {expected}; run it again")
 
 
 def _sha256(data: bytes) -> str:

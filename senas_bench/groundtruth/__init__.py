@@ -1,7 +1,7 @@
 """Benchmark tables: the accuracy of archs trained from scratch. No method ever sees one."""
 
 from .importers import benchmark_verify, import_table, load_ground_truth
-from .table import GroundTruth, Query, benchmark_info, benchmark_query, load_parquet
+from .table import GroundTruth, Query, benchmark_info, benchmark_query, check_same_protocol, load_parquet
 
 __all__ = [
     "GroundTruth",
@@ -9,6 +9,7 @@ __all__ = [
     "benchmark_info",
     "benchmark_query",
     "benchmark_verify",
+    "check_same_protocol",
     "import_table",
     "load_ground_truth",
     "load_parquet",

@@ -1,4 +1,7 @@
-"""Bringing other people's tables into `GroundTruth`. No other module may touch a pickle."""
+"""Bringing other people's tables into `GroundTruth`.
+
+Pickles are touched here, for the default table, and by `unpickle`, for the files that `official` reads; nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import io
 import itertools
 import pickle
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ import numpy as np
 from ..errors import DataError
 from ..files import cache_home
 from ..spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, arch_to_str, official_archs, prune
+from .official import read_nats, read_pth
 from .table import GroundTruth, Query, from_arrow, load_parquet, official_index
 
 WHEEL = "analog-nasbench"
@@ -35,7 +41,7 @@ the runner-up of all 86,400, the mirror image with the same operator codes, has 
 """
 _WHEEL_FORMAT = 1  # part of the cache key; raise it when what this module makes of the same wheel changes
 
-_CHANCE = {"cifar10": 10.0, "cifar100": 1.0, "imagenet16-120": 100 / 120}
+_CHANCE = {"cifar10": 10.0, "cifar10-valid": 10.0, "cifar100": 1.0, "imagenet16-120": 100 / 120}
 _OFFICIAL = (
     (Query("cifar10", "val", 200, "mean"), 6111, 91.6067),
     (Query("cifar10", "test", 200, "mean"), 6111, 94.3733),
@@ -60,21 +66,41 @@ def load_ground_truth(path: Path | None = None) -> GroundTruth:
     return load_analog_nasbench() if path is None else load_parquet(Path(path))
 
 
-def import_table(path: Path, out: Path) -> GroundTruth:
-    """Check a Parquet or CSV table in the documented schema (see `table`) and write it to `out` in canonical form.
+def import_table(path: Path, out: Path, costs: Path | None = None) -> GroundTruth:
+    """Check a benchmark and write it to `out` in canonical form: all accuracies and costs that the schema knows.
+
+    Args:
+        path: A Parquet or CSV table in the documented schema (see `table`), a `NAS-Bench-201-v1_*.pth`, or the folder
+            of NATS-Bench's topology space, such as `NATS-tss-v1_0-3ffb9-simple` (see `official`).
+        out: Parquet file to write.
+        costs: Parquet file whose costs join by arch, such as HW-NAS-Bench's latencies.
 
     Raises:
-        ValueError: The name of `path` ends in neither `.parquet` nor `.csv`.
-        DataError: The file is missing, corrupt or breaks the schema.
+        ValueError: `path` is none of these, or `costs` has no costs or some that the table has.
+        DataError: A file is missing, corrupt, hostile or breaks the schema.
     """
     path = Path(path)
-    if path.suffix not in (".parquet", ".csv"):
-        raise ValueError(f"cannot import {path.name!r}: its name must end in .parquet or .csv")
-    truth = load_parquet(path) if path.suffix == ".parquet" else _load_csv(path)
-    source = dict(truth.source) or {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    truth = GroundTruth(truth.name, truth.arch_strs, truth.columns, source)
+    truth = _reader(path)(path)
+    if not truth.source:
+        source = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        truth = GroundTruth(truth.name, truth.arch_strs, truth.columns, source, truth.costs)
+    if costs is not None:
+        truth = truth.with_costs(Path(costs))
     truth.save(Path(out))
     return truth
+
+
+def _reader(path: Path) -> Callable[[Path], GroundTruth]:
+    if path.is_dir():
+        return read_nats
+    readers = {".parquet": load_parquet, ".csv": _load_csv, ".pth": read_pth}
+    if path.suffix in readers:
+        return readers[path.suffix]
+    hint = "; of NATS-Bench name the whole folder" if path.name.endswith(".pbz2") else ""
+    raise ValueError(
+        f"cannot import {path.name!r}: its name must end in .parquet or .csv, in .pth (NAS-Bench-201), or be a folder "
+        f"of NATS-Bench records{hint}"
+    )
 
 
 def load_analog_nasbench(data: Path | None = None, cache: Path | None = None) -> GroundTruth:
@@ -132,14 +158,15 @@ def read_wheel_pickle(content: bytes) -> dict[tuple[int, ...], Any]:
 def benchmark_verify(path: Path | None = None) -> list[str]:
     """What is wrong with a table, one line each; empty if nothing is.
 
-    Beyond what loading checks (schema, values, hash): disconnected archs sit at chance, and the best arch of each
-    200-epoch column is the known one (for the official numbers and for the default table).
+    Beyond what loading checks (schema, values, hashes): disconnected archs sit at chance, the best arch of each
+    200-epoch column is the known one (for the official numbers and for the default table), and where a table has
+    more than one of them, single seeds lie around their mean and `valtest` between `val` and `test`.
     """
     try:
         truth = load_ground_truth(path)
     except DataError as error:
         return [str(error)]
-    return [*_chance_problems(truth), *_optimum_problems(truth)]
+    return [*_chance_problems(truth), *_optimum_problems(truth), *_mean_problems(truth)]
 
 
 def _chance_problems(truth: GroundTruth) -> list[str]:
@@ -171,6 +198,25 @@ def _optimum_problems(truth: GroundTruth) -> list[str]:
             problems.append(f"{query}: index {index} has {found:.4f} where {accuracy} is known")
         elif truth.best(query)[1] > accuracy + 0.01:
             problems.append(f"{query}: best is {truth.best(query)[1]:.4f}, above the known {accuracy} of index {index}")
+    return problems
+
+
+def _mean_problems(truth: GroundTruth) -> list[str]:
+    problems = []
+    for query, values in truth.columns.items():
+        if query.split == "valtest":
+            parts = [replace(query, split=split) for split in ("val", "test")]
+        elif query.seeds == "mean":
+            parts = [one for one in truth.columns if one.seeds != "mean" and replace(one, seeds="mean") == query]
+        else:
+            continue
+        if not all(map(truth.has, parts)) or not parts:
+            continue
+        of_parts = np.stack([truth.columns[part] for part in parts])
+        low, high = np.fmin.reduce(of_parts), np.fmax.reduce(of_parts)  # neither minds NaN
+        off = int(((values < low - 0.01) | (values > high + 0.01)).sum())
+        if off:
+            problems.append(f"{query}: {off} archs are not between {' and '.join(map(str, parts))}")
     return problems
 
 

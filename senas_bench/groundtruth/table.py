@@ -8,13 +8,21 @@ The schema of a table, Parquet or CSV (other columns are ignored):
 | `arch_index` | integer, optional | official index of that string; checked against it |
 | `<dataset>_<split>_acc_<epochs>ep` | number | accuracy in percent, 0 to 100, mean over training seeds |
 | `<dataset>_<split>_acc_<epochs>ep_seed<seed>` | number | accuracy of one training seed; `ep` may be left out |
+| `<model>_train_s_per_epoch` | number | cost: seconds of a training epoch |
+| `<model>_val_s` | number | cost: seconds of one pass over the validation images |
+| `<model>_latency_s` | number | cost: seconds of a batch of 256 |
+| `<model>_flops_m`, `<model>_params` | number | cost: multiply-adds in millions, parameters |
+| `<model>_<device>_latency`, `..._energy` | number | cost: milliseconds, millijoules (HW-NAS-Bench) |
+| `<model>_<device>_arithmetic_intensity` | number | cost: as HW-NAS-Bench reports it |
 
 `dataset` is cifar10, cifar100 or imagenet16-120; `split` val, test, or valtest, the mean of both; `epochs` 12 or
-200. An empty cell or NaN was not measured. A column whose name has `_acc_` in it but breaks this form is an error:
-dropping it silently would lose data.
+200. `cifar10-valid` with `test` is the model that cifar10 `val` is of, on the test images: see `Query`. `model` is
+one of all four. An empty cell or NaN was not measured, nor was a cost of -1. A column whose name has `_acc_` in it
+but breaks this form is an error: dropping it silently would lose data.
 
 A canonical file (`GroundTruth.save`) has the official row order and, in the schema metadata under
-`senas_bench`, a JSON object: `schema`, `name`, `source`, `columns`, and the `sha256` of the values.
+`senas_bench`, a JSON object: `schema`, `name`, `source`, `columns`, and the `sha256` of the values; with costs also
+`costs`, their columns, and `costs_sha256`.
 """
 
 from __future__ import annotations
@@ -24,7 +32,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,10 +49,17 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 DATASETS = ("cifar10", "cifar100", "imagenet16-120")
+VALID_MODEL = "cifar10-valid"
+"""The model trained on half of CIFAR-10's training images, as far as it is asked on the test images."""
+MODELS = (VALID_MODEL, *DATASETS)
 SPLITS = ("val", "test", "valtest")
 EPOCHS = (12, 200)
 _COLUMN = re.compile(
-    rf"({'|'.join(DATASETS)})_({'|'.join(SPLITS)})_acc_(12|200)(?:ep|ep_seed(0|[1-9][0-9]*)|_seed(0|[1-9][0-9]*))"
+    rf"({'|'.join(MODELS)})_({'|'.join(SPLITS)})_acc_(12|200)(?:ep|ep_seed(0|[1-9][0-9]*)|_seed(0|[1-9][0-9]*))"
+)
+_COST = re.compile(
+    rf"({'|'.join(MODELS)})_(train_s_per_epoch|val_s|latency_s|flops_m|params"
+    r"|[a-z0-9]+_(latency|energy|arithmetic_intensity))"
 )
 _METADATA = b"senas_bench"
 
@@ -54,10 +69,11 @@ class Query:
     """What an accuracy is the accuracy of. Nothing has a default: mixing these is the classic mistake.
 
     Args:
-        dataset: `cifar10`, `cifar100` or `imagenet16-120`.
+        dataset: `cifar10`, `cifar100`, `imagenet16-120`, or `cifar10-valid` for what its `split` says.
         split: `val`, `test`, or `valtest`, the mean of both where no more is known. The first two may belong to
             different models: on cifar10, `val` is the `cifar10-valid` model, trained on 25,000 images, and `test` the
-            model trained on all 50,000.
+            model trained on all 50,000. So cifar10 has no `valtest`, and the accuracy of the former on the test images
+            is `cifar10-valid` with `test`.
         epochs: Length of the training from scratch, 12 or 200.
         seeds: `"mean"` over the training seeds, or one seed such as 777.
 
@@ -71,13 +87,24 @@ class Query:
     seeds: Literal["mean"] | int
 
     def __post_init__(self) -> None:
-        lookup("dataset", self.dataset, dict.fromkeys(DATASETS))
+        lookup("dataset", self.dataset, dict.fromkeys((*DATASETS, VALID_MODEL)))
         lookup("split", self.split, dict.fromkeys(SPLITS))
+        if self.dataset == VALID_MODEL and self.split != "test":
+            raise ValueError(
+                f"{VALID_MODEL} has only split test; its validation accuracy is dataset cifar10, split val"
+            )
+        if (self.dataset, self.split) == ("cifar10", "valtest"):
+            raise ValueError(f"cifar10 has no split valtest: {_WHY_MODEL}, so their mean is of no model; ask for one")
         if self.epochs not in EPOCHS or not isinstance(self.epochs, int):
             raise ValueError(f"epochs {self.epochs!r} is not benchmarked; one of: {', '.join(map(str, EPOCHS))}")
         is_seed = isinstance(self.seeds, int) and not isinstance(self.seeds, bool) and self.seeds >= 0
         if self.seeds != "mean" and not is_seed:
             raise ValueError(f"seeds {self.seeds!r} must be 'mean' or one training seed, an integer such as 777")
+
+    @property
+    def model(self) -> str:
+        """Whose accuracy it is, one of `MODELS`."""
+        return VALID_MODEL if (self.dataset, self.split) == ("cifar10", "val") else self.dataset
 
     def __str__(self) -> str:
         suffix = "" if self.seeds == "mean" else f"_seed{self.seeds}"
@@ -94,10 +121,41 @@ class Query:
         if match is None:
             raise ValueError(
                 f"column {name!r} is not <dataset>_<split>_acc_<epochs>ep or that with _seed<seed>: dataset one of "
-                f"{', '.join(DATASETS)}; split {', '.join(SPLITS)}; epochs 12, 200; rename or remove it"
+                f"{', '.join(MODELS)}; split {', '.join(SPLITS)}; epochs 12, 200; rename or remove it"
             )
         seed = match[4] or match[5]
         return Query(match[1], match[2], int(match[3]), "mean" if seed is None else int(seed))
+
+
+_WHY_MODEL = "val is the cifar10-valid model, trained on 25,000 images, and test the model trained on all 50,000"
+_WHY_EPOCHS = "12 and 200 epochs are two trainings, each with its own learning-rate schedule, not one curve"
+_WHY_SEEDS = "one seed has the noise of one training, which a mean over seeds does not"
+
+
+def check_same_protocol(*queries: Query) -> None:
+    """Refuse to compare, rank or average accuracies that are not of the same kind of training.
+
+    Different data sets and splits of one model may be compared. What may not be mixed: the two CIFAR-10 models,
+    12 and 200 epochs, and one seed and a mean over seeds. Two single seeds may.
+
+    Raises:
+        ValueError: Two of the queries differ in one of these; the message says in which, and why it matters.
+    """
+    for first, second in itertools.combinations(queries, 2):
+        if differences := _differences(first, second):
+            raise ValueError(f"{first} and {second} must not be mixed: {'; '.join(differences)}")
+
+
+def _differences(first: Query, second: Query) -> list[str]:
+    """Why two queries are of different kinds of training, one phrase each."""
+    differences = []
+    if {first.model, second.model} == {"cifar10", VALID_MODEL}:
+        differences.append(f"on cifar10, {_WHY_MODEL}")
+    if first.epochs != second.epochs:
+        differences.append(_WHY_EPOCHS)
+    if (first.seeds == "mean") != (second.seeds == "mean"):
+        differences.append(_WHY_SEEDS)
+    return differences
 
 
 @functools.cache
@@ -118,16 +176,18 @@ class GroundTruth:
         arch_strs: `(n,)` official arch strings.
         columns: Per query `(n,)` float64, percent; NaN where not measured. Copied and made read-only.
         source: Where it came from, as text: for an imported table `file` and `sha256` of that file.
+        costs: Per column of the schema above `(n,)` float64 in its unit; NaN or -1 where not measured. Copied too.
 
     Raises:
         ValueError: No rows or columns; an arch string is invalid or occurs twice; a column has another
-            length than `arch_strs` or a value outside 0 to 100.
+            length than `arch_strs`, or a value outside 0 to 100; a cost has another name, or is negative or infinite.
     """
 
     name: str
     arch_strs: tuple[str, ...]
     columns: Mapping[Query, np.ndarray]
     source: Mapping[str, str] = field(default_factory=dict)
+    costs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.columns or not self.arch_strs:
@@ -147,14 +207,23 @@ class GroundTruth:
             raise ValueError(f"{repeated.size} duplicate arch strings, first {first!r}; keep one row per arch")
         object.__setattr__(self, "arch_strs", tuple(self.arch_strs[row] for row in order.tolist()))
         object.__setattr__(self, "columns", {q: _checked(q, values, order) for q, values in self.columns.items()})
+        object.__setattr__(self, "costs", {name: _checked_cost(name, v, order) for name, v in self.costs.items()})
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hash of the archs and values alone: the same for the same table in any file, order or format."""
+        """Hash of the archs and accuracies alone: the same for the same table in any file, order or format."""
+        return self._hash({str(query): values for query, values in self.columns.items()})
+
+    @functools.cached_property
+    def costs_sha256(self) -> str:
+        """Hash of the archs and costs. Not part of `sha256`, which names a table in the specs of runs."""
+        return self._hash(self.costs)
+
+    def _hash(self, columns: Mapping[str, np.ndarray]) -> str:
         digest = hashlib.sha256("\n".join(self.arch_strs).encode())
-        for query in sorted(self.columns, key=str):
-            digest.update(f"\n{query}\n".encode())
-            digest.update(self.columns[query].astype("<f8").tobytes())
+        for name in sorted(columns):
+            digest.update(f"\n{name}\n".encode())
+            digest.update(np.ascontiguousarray(columns[name], "<f8"))
         return digest.hexdigest()
 
     @functools.cached_property
@@ -207,16 +276,40 @@ class GroundTruth:
     def joined(self, other: GroundTruth) -> GroundTruth:
         """This table with the columns of another beside its own, NaN for archs that the other lacks.
 
+        A cost that both have is that of this table.
+
         Raises:
-            ValueError: Both have a column.
+            ValueError: Both have a column of accuracies.
         """
         both = [str(query) for query in other.columns if query in self.columns]
         if both:
             raise ValueError(f"tables {self.name!r} and {other.name!r} both have {', '.join(both)}; give it in one")
         rows = np.array([other._row.get(arch, len(other.arch_strs)) for arch in self.arch_strs])
         columns = {query: np.append(values, np.nan)[rows] for query, values in other.columns.items()}
+        costs = {column: np.append(values, np.nan)[rows] for column, values in other.costs.items()}
         name, source = f"{self.name} and {other.name}", {"first": self.sha256, "second": other.sha256}
-        return GroundTruth(name, self.arch_strs, {**self.columns, **columns}, source)
+        return GroundTruth(name, self.arch_strs, {**self.columns, **columns}, source, {**costs, **self.costs})
+
+    def with_costs(self, path: Path) -> GroundTruth:
+        """This table with the costs of a Parquet file, such as HW-NAS-Bench's latencies, joined by arch.
+
+        NaN for archs that the file lacks. `source` gains the file's name and sha256.
+
+        Raises:
+            ValueError: The file has no cost columns, or one that this table has.
+            DataError: It is missing, corrupt, or breaks the schema.
+        """
+        arch_strs, costs = _read_costs(path)
+        both = sorted(self.costs.keys() & costs.keys())
+        if both or not costs:
+            why = f"costs that table {self.name!r} already has: {', '.join(both)}" if both else "no cost columns"
+            raise ValueError(f"{path} has {why}; name a file with columns such as cifar10_edgegpu_latency")
+        of_arch = {text: row for row, text in enumerate(arch_strs)}
+        rows = np.array([of_arch.get(arch, len(arch_strs)) for arch in self.arch_strs])
+        joined = {column: np.append(values, np.nan)[rows] for column, values in costs.items()}
+        of_file = {"costs_file": path.name, "costs_file_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        source = {**self.source, **of_file}
+        return GroundTruth(self.name, self.arch_strs, self.columns, source, {**self.costs, **joined})
 
     def save(self, path: Path) -> None:
         """Write the canonical Parquet file, all or nothing."""
@@ -226,6 +319,7 @@ class GroundTruth:
         columns = {"arch_index": pa.array([official_index()[text] for text in self.arch_strs], pa.int32())}
         columns["arch_str"] = pa.array(self.arch_strs, pa.string())
         columns |= {str(query): pa.array(values.tolist(), pa.float64()) for query, values in self.columns.items()}
+        columns |= {name: pa.array(values.tolist(), pa.float64()) for name, values in self.costs.items()}
         about = {
             "schema": SCHEMA,
             "name": self.name,
@@ -233,16 +327,28 @@ class GroundTruth:
             "columns": [str(query) for query in self.columns],
             "sha256": self.sha256,
         }
+        if self.costs:
+            about |= {"costs": list(self.costs), "costs_sha256": self.costs_sha256}
         metadata = {_METADATA: json.dumps(about, sort_keys=True)}
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns, metadata=metadata), sink, compression="zstd")
+        split = [*map(str, self.columns), *self.costs]  # reads in half the time of dictionaries
+        table = pa.table(columns, metadata=metadata)
+        pq.write_table(table, sink, compression="zstd", use_dictionary=False, use_byte_stream_split=split)
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, sink.getvalue())
 
     def _column(self, query: Query) -> np.ndarray:
         if query not in self.columns:
-            raise ValueError(f"table {self.name!r} has no {query}; it has: {', '.join(map(str, self.columns))}")
+            lacking = f"table {self.name!r} has no {query}; it has: {', '.join(map(str, self.columns))}"
+            raise ValueError("; ".join([lacking, *self._why_no_substitute(query)]))
         return self.columns[query]
+
+    def _why_no_substitute(self, query: Query) -> list[str]:
+        """Why columns that differ from a query in one thing do not stand for it."""
+        images = query.dataset.removesuffix("-valid")
+        near = [other for other in self.columns if other.dataset.removesuffix("-valid") == images]
+        single = [_differences(other, query) for other in near]
+        return sorted({reasons[0] for reasons in single if len(reasons) == 1})
 
     def _rows(self, arch_strs: Sequence[str]) -> np.ndarray:
         try:
@@ -254,25 +360,51 @@ class GroundTruth:
 
 
 def load_parquet(path: Path) -> GroundTruth:
-    """Read a table in the schema above; only its accuracy columns leave the disk.
+    """Read a table in the schema above; only the columns of the schema leave the disk.
 
     Raises:
         DataError: There is no such file, it is no Parquet file, or its content breaks the schema, or
             differs from the hash that a canonical file carries.
     """
+    return from_arrow(_read_parquet(path, lambda name: "_acc_" in name or _is_cost(name)), path)
+
+
+def _read_parquet(path: Path, wanted: Callable[[str], object]) -> pyarrow.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            names = [name for name in file.schema_arrow.names if name in ("arch_str", "arch_index") or "_acc_" in name]
-            table = file.read(columns=names, use_threads=False)
+            names = [name for name in file.schema_arrow.names if name in ("arch_str", "arch_index") or wanted(name)]
+            return file.read(columns=names, use_threads=False)
     except FileNotFoundError:
         raise DataError(f"no ground-truth table at {path}; give a Parquet file in the documented schema") from None
     except (pa.ArrowException, OSError) as error:
         why = str(error).partition("\n")[0]
         raise DataError(f"{path} is not a readable Parquet file ({why}); import CSV with `benchmark import`") from error
-    return from_arrow(table, path)
+
+
+def _read_costs(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Arch strings and cost columns of a Parquet file."""
+    table = _read_parquet(path, _is_cost)
+    try:
+        if "arch_str" not in table.column_names:
+            raise ValueError("no column 'arch_str'")
+        arch_strs = table["arch_str"].to_pylist()
+        if len(set(arch_strs)) < len(arch_strs):
+            raise ValueError("duplicate arch strings; keep one row per arch")
+        costs = {name: _numbers(table, name) for name in table.column_names if _is_cost(name)}
+        if "arch_index" in table.column_names:
+            _check_index(arch_strs, _numbers(table, "arch_index"))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    except KeyError as error:
+        raise DataError(f"{path}: {_why_unknown(error.args[0])}") from error
+    return arch_strs, costs
+
+
+def _is_cost(name: str) -> bool:
+    return _COST.fullmatch(name) is not None
 
 
 def from_arrow(table: pyarrow.Table, path: Path) -> GroundTruth:
@@ -295,19 +427,22 @@ def from_arrow(table: pyarrow.Table, path: Path) -> GroundTruth:
         arch_strs = tuple(table["arch_str"].to_pylist())
         queries = {name: Query.from_column(name) for name in names if "_acc_" in name}
         columns = {query: _numbers(table, name) for name, query in queries.items()}
-        truth = GroundTruth(about.get("name", path.stem), arch_strs, columns, about.get("source", {}))
+        costs = {name: _numbers(table, name) for name in names if _is_cost(name)}
+        truth = GroundTruth(about.get("name", path.stem), arch_strs, columns, about.get("source", {}), costs)
         if "arch_index" in names:
             _check_index(arch_strs, _numbers(table, "arch_index"))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    if "sha256" in about and about["sha256"] != truth.sha256:
+    found = truth.sha256, truth.costs_sha256 if truth.costs else None
+    if "sha256" in about and (about["sha256"], about.get("costs_sha256")) != found:
         raise DataError(f"{path}: its values differ from the hash in its metadata; import the table again")
     return truth
 
 
 def benchmark_info(truth: GroundTruth) -> dict[str, Any]:
     """What a table holds, as JSON values: `name`, `sha256`, `source`, `archs`, `full_space`, and per
-    column under `queries` its fields, how many archs are `measured` and the best of them."""
+    column under `queries` its fields, how many archs are `measured` and the best of them; under `costs` how many
+    archs have each."""
     queries = []
     for query, values in truth.columns.items():
         measured = int(np.isfinite(values).sum())
@@ -321,6 +456,7 @@ def benchmark_info(truth: GroundTruth) -> dict[str, Any]:
         "archs": len(truth.arch_strs),
         "full_space": len(truth.arch_strs) == NB201.size,
         "queries": queries,
+        "costs": {name: int(np.isfinite(values).sum()) for name, values in truth.costs.items()},
     }
 
 
@@ -341,7 +477,8 @@ def benchmark_query(
         dataset, split, epochs, seeds: Only the columns with these fields; None = any.
 
     Returns:
-        `arch_index`, `arch_str`, and `accuracy`: column name -> percent, None where not measured.
+        `arch_index`, `arch_str`, and `accuracy`: column name -> percent, None where not measured. If the table has
+        costs of the data set, also `costs`.
 
     Raises:
         ValueError: No such arch in the space or the table, a field is not benchmarked, or no column fits.
@@ -357,8 +494,19 @@ def benchmark_query(
         raise ValueError(
             f"table {truth.name!r} has no column with {asked}; it has: {', '.join(map(str, truth.columns))}"
         )
-    accuracy = {str(q): None if np.isnan(values[row]) else float(values[row]) for q, values in columns.items()}
-    return {"arch_index": official_index()[arch_str], "arch_str": arch_str, "accuracy": accuracy}
+    costs = {name: values for name, values in truth.costs.items() if dataset in (None, *_models_of(name))}
+    answer = {"arch_index": official_index()[arch_str], "arch_str": arch_str, "accuracy": _cells(columns, row)}
+    return answer | ({"costs": _cells(costs, row)} if costs else {})
+
+
+def _models_of(cost: str) -> tuple[str, str]:
+    """The model whose cost it is, and the data set whose images that sees."""
+    model = cost.partition("_")[0]
+    return model, model.removesuffix("-valid")
+
+
+def _cells(columns: Mapping[Any, np.ndarray], row: int) -> dict[str, float | None]:
+    return {str(name): None if np.isnan(values[row]) else float(values[row]) for name, values in columns.items()}
 
 
 def _named_arch(arch: str | int) -> str:
@@ -382,15 +530,32 @@ def _why_unknown(text: Any) -> str:
 
 def _checked(query: Query, values: np.ndarray, order: np.ndarray) -> np.ndarray:
     """A read-only float64 copy of one column in the row order `order` `(n,)`."""
-    if np.shape(values) != order.shape:
-        raise ValueError(f"column {query} has shape {np.shape(values)} for {len(order)} archs")
-    values = np.asarray(values, np.float64)[order]
-    values = np.where(np.isnan(values), np.nan, values)  # one NaN, so that equal tables hash equally
+    values = _ordered(str(query), values, order)
+    values[np.isnan(values)] = np.nan  # one NaN, so that equal tables hash equally
     outside = values[(values < 0) | (values > 100)]
     if outside.size:
         raise ValueError(f"column {query}: {outside.size} values outside 0 to 100 percent, first {outside[0]:g}")
     values.flags.writeable = False
     return values
+
+
+def _checked_cost(name: str, values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Likewise a column of costs; -1, which is how HW-NAS-Bench marks a device that refused an arch, becomes NaN."""
+    if not _is_cost(name):
+        raise ValueError(f"cost column {name!r} is not one of the schema, such as cifar10_train_s_per_epoch")
+    values = _ordered(name, values, order)
+    values[np.isnan(values) | (values == -1)] = np.nan
+    bad = values[(values < 0) | np.isinf(values)]
+    if bad.size:
+        raise ValueError(f"column {name}: {bad.size} values that are no cost, first {bad[0]:g}; leave them empty")
+    values.flags.writeable = False
+    return values
+
+
+def _ordered(name: str, values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    if np.shape(values) != order.shape:
+        raise ValueError(f"column {name} has shape {np.shape(values)} for {len(order)} archs")
+    return np.asarray(values, np.float64)[order]
 
 
 def _numbers(table: pyarrow.Table, name: str) -> np.ndarray:
@@ -403,7 +568,7 @@ def _numbers(table: pyarrow.Table, name: str) -> np.ndarray:
     if column.null_count or not len(column):
         return np.array(column.to_pylist(), np.float64)
     # Arrow's own to_numpy would import pandas: 0.3 s
-    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks]).astype(np.float64)
+    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks]).astype(np.float64, copy=False)
 
 
 def _check_index(arch_strs: Iterable[str], given: np.ndarray) -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..spaces import Arch
 from ..spaces.nasbench201 import NB201, arch_to_str
 from .importers import load_ground_truth
@@ -57,7 +55,7 @@ def load_trainer(path: Path | None, images: str) -> BenchmarkTrainer:
         raise _lacking(truth, str(query), query, column)
     if len(truth.arch_strs) < NB201.size:
         raise _lacking(truth, f"result of {NB201.size - len(truth.arch_strs)} archs", query, column)
-    per_epoch = None if path is None else _read_seconds(Path(path), column, truth)
+    per_epoch = truth.costs.get(column)
     if per_epoch is None:
         raise _lacking(truth, column, query, column)
     if not (per_epoch > 0).all():
@@ -76,18 +74,6 @@ def load_trainer(path: Path | None, images: str) -> BenchmarkTrainer:
 def seconds_column(dataset: str) -> str:
     """Column of the seconds that one training epoch takes."""
     return f"{'cifar10-valid' if dataset == 'cifar10' else dataset}_train_s_per_epoch"
-
-
-def _read_seconds(path: Path, column: str, truth: GroundTruth) -> np.ndarray | None:
-    """`(archs,)` seconds in the order of the truth; None without such a column. `benchmark import` does not keep it."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        if column not in file.schema_arrow.names:
-            return None
-        table = file.read(columns=["arch_str", column], use_threads=False)
-    seconds = dict(zip(table["arch_str"].to_pylist(), table[column].to_pylist(), strict=True))
-    return np.array([seconds[arch] for arch in truth.arch_strs], np.float64)  # null becomes NaN
 
 
 def _lacking(truth: GroundTruth, what: str, query: Query, column: str) -> ValueError:

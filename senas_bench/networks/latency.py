@@ -173,11 +173,11 @@ def build_table(
         batch: Images at a time.
         threads: torch's, while this runs.
         clock: A name in `CLOCKS`, or a clock; by default `cuda` on a GPU and `wall` on a CPU.
-        warmup, repeats: Rounds before and of measurement; in a round every operator of every edge runs at least once.
+        warmup, repeats: Measurements of each kind of operator that are dropped, and that are kept: at least so many.
         quantile: Of an operator's measurements, taken as its latency. By default the lower quartile, which other
             processes disturb less than the median.
         seed: Of the networks.
-        progress: Called with rounds done and rounds in all.
+        progress: Called with the measurements done, and in all, of each kind.
 
     Raises:
         ValueError: Unknown space, device or clock, a skeleton of another space, or a number out of its range.
@@ -193,8 +193,10 @@ def build_table(
         for done in range(warmup + repeats):
             if done == warmup:
                 watch.forget()
-            for arch in balanced_sample(whole, 1, rng).tolist():
-                watch.run(x, tuple(arch))
+            wanted = done + 1 if done < warmup else done + 1 - warmup
+            for arch in balanced_sample(whole, 1, rng).tolist():  # has every operator of every edge
+                if watch.fewest(arch) < wanted:
+                    watch.run(x, tuple(arch))
             progress(done + 1, warmup + repeats)
     latency = _add_up(whole, watch, lambda times: np.quantile(times, quantile))
     spread = _add_up(whole, watch, _spread)
@@ -340,6 +342,11 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         for hook in self._hooks:
             hook.remove()
+
+    def fewest(self, arch: Sequence[int]) -> int:
+        """Measurements so far of the kind of operator in `arch` that has the fewest."""
+        modules = (place.module for place in self.places if arch[place.edge] == place.operator)
+        return min((len(self.times.get(self.keys.get(module), ())) for module in modules), default=len(self.rest))
 
     def run(self, x: torch.Tensor, arch: tuple[int, ...]) -> None:
         """Run one arch, and keep what each operator took and what all else did."""

@@ -66,7 +66,7 @@ class Setting:
         threads: Of a CPU; a GPU's latency hardly depends on them.
         batch: Images at a time; the paper's latencies are a GPU's.
         clock: `wall`, `cpu` (time that the calling thread computed, whatever else ran) or `cuda` (events on the GPU).
-        repeats: Rounds of measurement, in each of which every operator of every edge ran at least once.
+        repeats: Measurements of each kind of operator, at least.
         quantile: Of an operator's measurements, taken as its latency: 0.5 is the median; on a busy machine a lower one
             is nearer to what the operator takes when nothing disturbs it.
     """

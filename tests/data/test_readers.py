@@ -1,11 +1,18 @@
 """Reading images: what is found, what is refused, and what is cached."""
 
+import errno
 import hashlib
 import io
+import os
 import pickle
 import socket
 import subprocess
 import sys
+import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from senas_bench.data import DATASETS, data_id
+from senas_bench.data import DATASETS, Cifar, data_id
 from senas_bench.data import readers as readers_module
-from senas_bench.data.readers import cached, fingerprint, read_digits, read_parquet, resize
+from senas_bench.data.readers import BLOCK, Archive, cached, fetch, fingerprint, read_digits, read_parquet, resize
 from senas_bench.errors import DataError
 
 
@@ -171,12 +178,19 @@ def test_official_batches_are_read_and_preferred(tmp_path, monkeypatch):
     assert images.data_id == data_id("cifar10", tmp_path)
 
 
-def test_official_batches_with_a_wrong_checksum_are_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "lost"), [("data_batch_3", False), ("batches.meta", False), ("batches.meta", True)])
+def test_an_official_file_that_is_not_the_official_one_is_named_and_not_unpickled(tmp_path, monkeypatch, name, lost):
     write_batches(tmp_path, monkeypatch)
-    with (tmp_path / "cifar-10-batches-py" / "data_batch_3").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(DataError, match="checksums"):
+    path = tmp_path / "cifar-10-batches-py" / name
+    expected = hashlib.md5(path.read_bytes()).hexdigest()
+    path.unlink() if lost else path.write_bytes(b"x")
+    monkeypatch.setattr(pickle, "load", lambda *_, **__: pytest.fail("unpickled"))
+    with pytest.raises(DataError) as error:
         DATASETS["cifar10"](tmp_path, False)
+    found = "is missing" if lost else f"has md5 {hashlib.md5(b'x').hexdigest()}"
+    assert str(error.value) == (
+        f"{path} {found}, the official file {expected}; delete {path.parent} and run: senas-bench data download cifar10"
+    )
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
@@ -215,15 +229,184 @@ def test_offline_reads_what_is_there(tmp_path, monkeypatch, no_network):
     assert len(DATASETS["cifar10"](tmp_path, True).train_x) == 6
 
 
+@dataclass
+class Web:
+    """A server of one file: `cuts` are how many bytes it sends of the body before it hangs up, one per answer."""
+
+    content: bytes
+    ranges: bool = True
+    cuts: list = field(default_factory=list)
+    asked: list = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def web(monkeypatch):
+    served = Web(b"")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            wanted = self.headers.get("Range")
+            served.asked.append(wanted)
+            start = int(wanted[len("bytes=") : -1]) if wanted and served.ranges else 0
+            body, whole = served.content[start:], len(served.content)
+            if start and start >= whole:
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{whole}")
+                body = b""
+            elif start:
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+            else:
+                self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: served.cuts.pop(0)] if served.cuts else body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served.url = f"http://127.0.0.1:{server.server_port}/some.tar.gz"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield served
+    server.shutdown()
+    server.server_close()
+
+
+def publish(web, content) -> Archive:
+    web.content = content
+    return Archive(web.url, hashlib.sha256(content).hexdigest())
+
+
+BODY = bytes(range(256)) * 4096  # a mebibyte
+
+
+@pytest.mark.parametrize("cuts", [[], [0], [43 * BLOCK], [43 * BLOCK + 9, 2 * BLOCK]])
+def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path, web, cuts):
+    archive = publish(web, BODY)
+    web.cuts = list(cuts)
+    assert fetch(archive, tmp_path).read_bytes() == BODY
+    have = [sum(cut // BLOCK * BLOCK for cut in cuts[:tries]) for tries in range(len(cuts) + 1)]
+    assert web.asked == [f"bytes={start}-" if start else None for start in have]
+    assert [path.name for path in tmp_path.iterdir()] == ["some.tar.gz"]
+    assert fetch(archive, tmp_path).read_bytes() == BODY and len(web.asked) == len(have)
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [
+        (BODY[:1000], ["bytes=1000-"]),
+        (BODY, [f"bytes={len(BODY)}-"]),
+        (BODY + b"x", [f"bytes={len(BODY) + 1}-", None]),  # of another file
+        (b"y" * 1000, ["bytes=1000-", None]),
+    ],
+)
+def test_a_killed_transfer_is_taken_up_or_begun_anew(tmp_path, web, left, asked):
+    (tmp_path / "some.tar.gz.part").write_bytes(left)
+    assert fetch(publish(web, BODY), tmp_path).read_bytes() == BODY
+    assert web.asked == asked
+
+
+def test_a_server_that_knows_no_ranges_sends_all_again(tmp_path, web):
+    archive = publish(web, BODY)
+    web.ranges, web.cuts = False, [50 * BLOCK]
+    assert fetch(archive, tmp_path).read_bytes() == BODY
+    assert web.asked == [None, f"bytes={50 * BLOCK}-"]
+
+
+def test_a_server_that_never_gets_through_leaves_what_came(tmp_path, web):
+    archive = publish(web, BODY)
+    web.cuts = [5 * BLOCK] * readers_module.ATTEMPTS
+    with pytest.raises(OSError):
+        fetch(archive, tmp_path)
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {
+        "some.tar.gz.part": 5 * BLOCK * readers_module.ATTEMPTS
+    }
+    assert fetch(archive, tmp_path).read_bytes() == BODY
+
+
+def pack_batches(folder, monkeypatch, web):
+    """The official archive, served: what it holds, its images, and its hash; it has more files than are wanted."""
+    images = write_batches(folder, monkeypatch)
+    batches = folder / "cifar-10-batches-py"
+    files = {path.name: path.read_bytes() for path in batches.iterdir()}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.add(batches, batches.name)
+        for escape in ("../escaped", "/tmp/escaped", "cifar-10-batches-py/../../escaped"):
+            tar.addfile(tarfile.TarInfo(escape))
+    archive = publish(web, buffer.getvalue())
+    monkeypatch.setitem(readers_module.ARCHIVES, "cifar10", archive)
+    return files, images, archive
+
+
+def test_official_batches_are_downloaded_once_by_many(tmp_path, monkeypatch, web):
+    files, expected, _ = pack_batches(tmp_path / "source", monkeypatch, web)
+    root = tmp_path / "new" / "root"
+    with ThreadPoolExecutor(4) as pool:
+        for images in pool.map(lambda _: DATASETS["cifar10"](root, True), range(4)):
+            assert np.array_equal(images.train_x, expected)
+    assert web.asked == [None]
+    assert {path.name: path.read_bytes() for path in (root / "cifar-10-batches-py").iterdir()} == files
+    names = {path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new").rglob("*")}
+    assert names - {f"root/cifar-10-batches-py/{name}" for name in files} == {
+        "root", "root/some.tar.gz", "root/cifar-10-batches-py", "root/.cifar10.lock",
+    }  # fmt: skip
+
+
+def test_a_lost_batch_is_unpacked_anew_without_the_network(tmp_path, monkeypatch, web):
+    pack_batches(tmp_path / "source", monkeypatch, web)
+    DATASETS["cifar10"](tmp_path, True)
+    (tmp_path / "cifar-10-batches-py" / "test_batch").unlink()
+    assert len(DATASETS["cifar10"](tmp_path, True).test_x) == 2
+    assert web.asked == [None]
+
+
+def test_a_download_that_is_not_the_official_one_is_refused_with_both_hashes(tmp_path, monkeypatch, web):
+    _, _, archive = pack_batches(tmp_path / "source", monkeypatch, web)
+    web.content = b"an error page"
+    with pytest.raises(DataError) as error:
+        DATASETS["cifar10"](tmp_path / "root", True)
+    line = str(error.value)
+    assert archive.sha256 in line and hashlib.sha256(b"an error page").hexdigest() in line and "\n" not in line
+    assert line.startswith(f"download of cifar10 into {tmp_path / 'root'} failed (") and "try again" in line
+    assert [path.name for path in (tmp_path / "root").iterdir()] == [".cifar10.lock"]
+
+
 def test_a_failed_download_is_a_data_error(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # closed before it is asked
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
+    monkeypatch.setitem(readers_module.ARCHIVES, "cifar10", Archive(f"http://127.0.0.1:{port}/a.tar.gz", "0" * 64))
+    with pytest.raises(DataError, match=r"download of cifar10 into .* failed \(") as error:
+        DATASETS["cifar10"](tmp_path, True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_stops_a_download_with_the_free_space(tmp_path, monkeypatch, web):
+    _, _, archive = pack_batches(tmp_path / "source", monkeypatch, web)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=r"No space left on device, [0-9.]+ MB free; make room") as error:
+        DATASETS["cifar10"](tmp_path / "root", True)
+    assert "batches.meta" in str(error.value)
+    monkeypatch.undo()
+    assert hashlib.sha256((tmp_path / "root" / "some.tar.gz").read_bytes()).hexdigest() == archive.sha256
+
+
+def test_the_archives_are_the_official_ones():
     import torchvision.datasets
 
-    def fail(*args, **kwargs):
-        raise OSError("no route")
-
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", fail)
-    with pytest.raises(DataError, match="no route"):
-        DATASETS["cifar10"](tmp_path, True)
+    assert readers_module.ARCHIVES.keys() == {name for name, images in DATASETS.items() if isinstance(images, Cifar)}
+    for name, archive in readers_module.ARCHIVES.items():
+        official = getattr(torchvision.datasets, DATASETS[name].torchvision_class)
+        assert archive.url == official.url and len(archive.sha256) == 64
 
 
 def test_download_is_not_tried_unless_asked(tmp_path, no_network):

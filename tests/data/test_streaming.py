@@ -172,6 +172,9 @@ def test_stored_batches_keep_the_asked_order(greys):
     assert [(pixels_of(x)[:, 0, 0, 0] // 8).tolist() for x, _ in batches] == [[21, 3], [17, 4], [29, 0]]
     assert [y.tolist() for _, y in batches] == [[2, 0], [1, 0], [2, 0]]
     assert (len(batches), len(batches[1:]), len(batches[::2])) == (3, 2, 2)
+    whole = stored_batches(greys, np.array([21, 3, 17, 4, 0]), 2, 8, drop_last=False)
+    assert [(pixels_of(x)[:, 0, 0, 0] // 8).tolist() for x, _ in whole] == [[21, 3], [17, 4], [0]]
+    assert [y.tolist() for _, y in whole] == [[2, 0], [1, 0], [0]]
     assert torch.equal(batches[1:][0][0], batches[1][0])
     assert batches[1:]._pixels[0].data_ptr() == batches._pixels[1].data_ptr()
     with pytest.raises(IndexError):

@@ -1,11 +1,16 @@
+import errno
+import hashlib
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +21,9 @@ from senas_bench.errors import DataError
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore, scores_to_bytes
 from senas_bench.files import atomic_write
+
+RESULTS = Path(__file__).parents[2] / "results"
+RECORDED = Path(__file__).parent / "recorded"
 
 
 def a_spec(seed: int = 0) -> RunSpec:
@@ -242,7 +250,12 @@ def test_atomic_write_keeps_the_old_file_on_failure(tmp_path, monkeypatch):
 
 
 def test_kill_in_the_middle_of_saving_leaves_a_whole_record_or_none(tmp_path):
-    code = "print('ready', flush=True)\nfor seed in range(100_000): store.save(a_record(seed), some_scores(5_000))"
+    code = """
+store.save(a_record(0), some_scores(5_000))
+print('ready', flush=True)
+for seed in range(1, 100_000):
+    store.save(a_record(seed), some_scores(5_000))
+"""
     rng = random.Random(0)
     processes = [start(code, tmp_path / str(i)) for i in range(4)]
     for process in processes:
@@ -312,3 +325,113 @@ def test_claims_of_different_runs_do_not_wait_and_a_failed_claim_is_free_again(t
 
     threading.Thread(target=claim_again, daemon=True).start()
     assert done.wait(5)
+
+
+def a_file(root) -> Path:
+    RunStore(root).save(a_record(), None)
+    return root / "runs" / f"{a_spec().run_id}.json"
+
+
+def test_a_stored_record_is_its_text_and_the_hash_of_it(tmp_path):
+    raw = json.loads(a_file(tmp_path).read_text())
+    assert raw["provenance"].pop("record_sha256") == hashlib.sha256(a_record().to_json().encode()).hexdigest()
+    assert json.dumps(raw, sort_keys=True, indent=1) + "\n" == a_record().to_json()
+    assert RunStore(tmp_path).load(a_spec()).provenance == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("|a~0|", "|b~0|", r"\.json has sha256 [0-9a-f]{64}, expected [0-9a-f]{64}; run it again"),
+        ('"train": 0.5', '"train": 0.6', "has sha256"),
+        ('"train": 0.5', '"train": 0.50', "not as it was written"),
+        ("record_sha256", "record_sha257", "under another name"),
+        ('"schema": 1', '"schema": 3', "has sha256"),
+        ("}\n", "}", "not as it was written"),
+    ],
+)
+def test_any_change_to_a_stored_record_is_seen(tmp_path, old, new, words):
+    path = a_file(tmp_path)
+    text = path.read_text()
+    head, found, tail = text.rpartition(old)
+    assert found
+    path.write_text(head + new + tail)
+    with pytest.warns(UserWarning, match=words):
+        assert not RunStore(tmp_path).has(a_spec())
+
+
+def test_a_record_from_before_records_were_sealed_loads(tmp_path):
+    """One of `results/embedded`, as version 0.1 wrote it."""
+    shutil.copytree(RECORDED, tmp_path / "runs")
+    (path,) = RECORDED.glob("*.json")
+    raw = json.loads(path.read_text())
+    assert "record_sha256" not in raw["provenance"] and raw["schema"] == 1
+    store = RunStore(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        record = store.load(RunSpec(**raw["spec"]))
+        assert [record] == store.records()
+        assert record == RunRecord.from_json(path.read_text()) and record.pick == raw["pick"]
+        scores = store.scores(record)
+        assert len(scores) == 500 and scores.score.is_monotonic_decreasing
+        saved = store.save(record, scores)
+        assert store.load(record.spec) == saved == replace(record, scores_sha256=saved.scores_sha256)
+    assert "record_sha256" in (tmp_path / "runs" / path.name).read_text()
+
+
+@pytest.mark.parametrize("study", sorted(RESULTS.glob("*/runs")), ids=lambda path: path.parent.name)
+def test_all_committed_records_load(tmp_path, study):
+    shutil.copytree(study, tmp_path / "runs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(RunStore(tmp_path).records()) == len(list(study.glob("*.json"))) > 0
+
+
+def test_a_record_of_a_newer_version_is_left_alone(tmp_path):
+    path = a_file(tmp_path)
+    raw = json.loads(path.read_text()) | {"schema": 2, "more": [1]}
+    del raw["provenance"]["record_sha256"]
+    text = json.dumps(raw, sort_keys=True, indent=1) + "\n"
+    raw["provenance"]["record_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(raw, sort_keys=True, indent=1) + "\n")
+    before = path.read_bytes()
+    for ask in (RunStore.has, RunStore.load, lambda store, spec: store.missing([spec])):
+        with pytest.raises(DataError, match="has schema 2, this version reads 1; update senas-bench, or name another"):
+            ask(RunStore(tmp_path), a_spec())
+    assert names(tmp_path / "runs") == [path.name] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "null", "1", '{"provenance": 1}', '{"provenance": {}}', "\x00"])
+def test_whatever_lies_in_place_of_a_record_is_reported_in_one_line(tmp_path, text):
+    a_file(tmp_path).write_text(text)
+    with pytest.warns(UserWarning, match="is damaged and counts as missing") as caught:
+        assert RunStore(tmp_path).records() == []
+    assert "\n" not in str(caught[0].message) and len(str(caught[0].message)) < 500
+
+
+@pytest.mark.parametrize("name", ["runs", "work", "tables", "figures"])
+def test_every_output_is_tried_before_any_work(tmp_path, name):
+    (tmp_path / name).write_text("")
+    with pytest.raises(ValueError, match=r"cannot write results in .*; name a writable folder"):
+        RunStore(tmp_path).prepare()
+
+
+@pytest.mark.parametrize("action", ["prepare", "save", "work_dir", "claim"])
+def test_a_full_disk_names_path_and_free_space(tmp_path, monkeypatch, action):
+    store = RunStore(tmp_path)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    if action in ("work_dir", "claim"):
+        monkeypatch.setattr(os, "mkdir", full)
+    calls = {
+        "prepare": store.prepare,
+        "save": lambda: store.save(a_record(), None),
+        "work_dir": lambda: store.work_dir(a_spec()),
+        "claim": lambda: store.claim(a_spec()).__enter__(),
+    }
+    with pytest.raises((OSError, ValueError), match=r"No space left on device, [0-9.]+ MB free") as error:
+        calls[action]()
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)

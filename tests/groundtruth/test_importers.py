@@ -3,6 +3,7 @@
 import itertools
 import os
 import pickle
+import re
 import shutil
 import sys
 import types
@@ -10,12 +11,23 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import kendalltau
 
 from senas_bench.errors import DataError
-from senas_bench.groundtruth import GroundTruth, Query, benchmark_verify, import_table, importers, load_ground_truth
+from senas_bench.groundtruth import (
+    GroundTruth,
+    Query,
+    benchmark_verify,
+    import_table,
+    importers,
+    load_ground_truth,
+    unpickle,
+)
 from senas_bench.groundtruth.table import official_index
+from senas_bench.groundtruth.trainer import load_trainer
 from senas_bench.spaces.nasbench201 import (
     CONV1,
     CONV3,
@@ -240,9 +252,12 @@ def test_without_the_wheel_the_message_says_what_to_do(monkeypatch):
     assert "pip install" in benchmark_verify()[0]
 
 
-def test_only_importers_touches_a_pickle():
+def test_only_importers_unpickles():
     folder = Path(importers.__file__).parent
-    assert [path.name for path in folder.glob("*.py") if "pickle" in path.read_text()] == ["importers.py"]
+    library = re.compile(r"^ *(import|from) pickle\b|torch\.load\(|allow_pickle=True|read_pickle\(", re.MULTILINE)
+    assert [path.name for path in folder.glob("*.py") if library.search(path.read_text())] == ["importers.py"]
+    # and what interprets pickles itself calls nothing but its own functions
+    assert {function.__module__ for function in unpickle.ALLOWED.values()} == {unpickle.__name__}
 
 
 def test_csv_and_parquet_import_to_the_same_table(tmp_path):
@@ -259,6 +274,57 @@ def test_csv_and_parquet_import_to_the_same_table(tmp_path):
     again = import_table(tmp_path / "out" / "a.parquet", tmp_path / "out" / "b.parquet")
     assert again.source == imported.source
     assert (tmp_path / "out" / "a.parquet").read_bytes() == (tmp_path / "out" / "b.parquet").read_bytes()
+
+
+def test_import_keeps_costs_and_joins_those_of_another_file(tmp_path, shared):
+    truth = import_table(shared / "nb201" / "nb201_accuracies.parquet", tmp_path / "a.parquet")
+    assert truth.sha256 == load_ground_truth(shared / "nb201" / "nb201_accuracies.parquet").sha256
+    trained = load_trainer(tmp_path / "a.parquet", "cifar100")
+    assert trained.identity == {
+        **load_trainer(shared / "nb201" / "nb201_accuracies.parquet", "cifar100").identity,
+        "name": truth.name,
+    }
+    joined = import_table(tmp_path / "a.parquet", tmp_path / "b.parquet", shared / "nb201" / "hw_nas_bench.parquet")
+    again = load_ground_truth(tmp_path / "b.parquet")
+    assert again.sha256 == truth.sha256 and again.costs_sha256 == joined.costs_sha256 != truth.costs_sha256
+    assert (len(truth.costs), len(again.costs)) == (9, 39)
+    assert again.costs["cifar10_edgegpu_latency"][0] == pytest.approx(5.807418537139893)
+    edge_tpu = again.costs["cifar10_edgetpu_latency"]
+    assert np.isnan(edge_tpu).sum() == 4699 and np.nanmin(edge_tpu) > 0
+    assert benchmark_verify(tmp_path / "b.parquet") == []
+
+
+@pytest.mark.parametrize(
+    "columns, error, message",
+    [
+        ({"arch_str": ARCHS[:2], "cifar10_test_acc_200ep": [1.0, 2]}, ValueError, "has no cost columns"),
+        ({"arch_str": ARCHS[:2], "cifar10_pixel3_latency": [1.0, -3]}, ValueError, "no cost, first -3"),
+        ({"arch_str": ARCHS[:2], "cifar10_pixel3_latency": ["a", "b"]}, DataError, "holds string, not numbers"),
+        ({"arch_str": [ARCHS[0]] * 2, "cifar10_pixel3_latency": [1.0, 2]}, DataError, "duplicate arch strings"),
+        ({"arch": ARCHS[:2], "cifar10_pixel3_latency": [1.0, 2]}, DataError, "no column 'arch_str'"),
+        (
+            {"arch_str": ["|x~0|"], "arch_index": [0], "cifar10_pixel3_latency": [1.0]},
+            DataError,
+            "bad arch string",
+        ),
+        ({"arch_str": ARCHS[:1], "arch_index": [5], "cifar10_pixel3_latency": [1.0]}, DataError, "is not official"),
+    ],
+)
+def test_costs_that_do_not_fit_are_refused(tmp_path, columns, error, message):
+    GroundTruth("mine", ARCHS, {TEST: [85.25, 93, 93, 10]}).save(tmp_path / "t.parquet")
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    with pytest.raises(error, match=message) as raised:
+        import_table(tmp_path / "t.parquet", tmp_path / "o.parquet", tmp_path / "c.parquet")
+    assert "\n" not in str(raised.value) and not (tmp_path / "o.parquet").exists()
+
+
+def test_costs_join_by_arch_and_only_once(tmp_path):
+    GroundTruth("mine", ARCHS, {TEST: [85.25, 93, 93, 10]}).save(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"arch_str": ARCHS[2:0:-1], "cifar10_pixel3_latency": [3.0, 2]}), tmp_path / "c.parquet")
+    found = import_table(tmp_path / "t.parquet", tmp_path / "o.parquet", tmp_path / "c.parquet").costs
+    np.testing.assert_array_equal(found["cifar10_pixel3_latency"], [np.nan, 2, 3, np.nan])
+    with pytest.raises(ValueError, match="costs that table 'mine' already has: cifar10_pixel3_latency"):
+        import_table(tmp_path / "o.parquet", tmp_path / "p.parquet", tmp_path / "c.parquet")
 
 
 @pytest.mark.parametrize(
@@ -285,6 +351,22 @@ def test_import_refuses_other_files(tmp_path):
         import_table(tmp_path / "t.xlsx", tmp_path / "out.parquet")
     with pytest.raises(DataError, match="no ground-truth table at"):
         import_table(tmp_path / "t.csv", tmp_path / "out.parquet")
+
+
+def test_verify_compares_seeds_and_halves(tmp_path):
+    def problems(**changes):
+        values = {"200ep": 50.0, "200ep_seed777": 49.0, "200ep_seed888": 51.0, **changes}
+        columns = {Query.from_column(f"cifar100_test_acc_{name}"): [value, 60.0] for name, value in values.items()}
+        columns[Query("cifar100", "val", 200, "mean")] = [52.0, np.nan]
+        columns[Query("cifar100", "valtest", 200, "mean")] = [51.0, 60.0]
+        GroundTruth("t", ARCHS[:2], columns).save(tmp_path / "t.parquet")
+        return benchmark_verify(tmp_path / "t.parquet")
+
+    assert problems() == []
+    (between,) = problems(**{"200ep_seed777": 50.5})
+    assert between.startswith("cifar100_test_acc_200ep: 1 archs are not between cifar100_test_acc_200ep_seed777 and")
+    (halves,) = problems(**{"200ep": 51.5, "200ep_seed888": 54.0})
+    assert halves.startswith("cifar100_valtest_acc_200ep: 1 archs are not between cifar100_val_acc_200ep and")
 
 
 def test_verify_finds_wrong_values(tmp_path, shared):

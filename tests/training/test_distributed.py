@@ -149,7 +149,7 @@ def exchanges(processes: Processes) -> dict:
 
 def hung(rank: int, folder: Path) -> list | None:
     """How long process 0 waits for one that does not answer, and what it says then."""
-    with join("cpu", timeout=4.0) as (processes, _):
+    with join("cpu", timeout=8.0) as (processes, _):
         processes.agree("nothing")
         started = time.monotonic()
         if rank == 1:
@@ -164,7 +164,7 @@ def hung(rank: int, folder: Path) -> list | None:
 def torchrun(task: str, folder: Path) -> subprocess.CompletedProcess:
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
-    return subprocess.run([*command, task, str(folder)], capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run([*command, task, str(folder)], capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +209,8 @@ def test_what_processes_give_each_other(uninterrupted):
 
 def test_a_process_that_does_not_answer_is_waited_for_in_vain(uninterrupted):
     seconds, message = uninterrupted[0]["hung"]
-    assert 3.5 < seconds < 30
-    assert message.startswith("process 0 of 2: another process died or did not answer within 4 s (")
+    assert 7 < seconds < 60
+    assert message.startswith("process 0 of 2: another process died or did not answer within 8 s (")
     assert message.endswith("start the same command again: it goes on from the last checkpoint")
     assert "\n" not in message
 
@@ -220,7 +220,7 @@ def test_a_killed_process_ends_all_and_the_training_is_resumed(uninterrupted, tm
     cut = torchrun("die", folder)
     assert cut.returncode != 0
     # the default wait of ten minutes is not needed
-    assert time.time() - float((folder / "killed").read_text()) < 60
+    assert time.time() - float((folder / "killed").read_text()) < 300
     assert "Signal 9 (SIGKILL)" in cut.stderr and "rank      : 1" in cut.stderr
     left = sorted(path.name for path in folder.iterdir())
     assert left == ["killed", "stage-1.safetensors", "stage-2.safetensors"]
