@@ -510,13 +510,16 @@ def doctor(
 
 @benchmark_app.command("import")
 def benchmark_import(
-    source: Annotated[Path, typer.Argument(help="Parquet or CSV table in the documented schema.")],
+    source: Annotated[
+        Path, typer.Argument(help="Parquet or CSV table, NAS-Bench-201-v1_*.pth, or a folder of NATS-Bench.")
+    ],
     out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    costs: Annotated[Path | None, typer.Option(help="Parquet file whose costs join by arch, as HW-NAS-Bench's.")] = None,
 ) -> None:
-    """Check a table of accuracies and write it in canonical form."""
+    """Check a benchmark and write it as one Parquet table."""
     from senas_bench.groundtruth import import_table
 
-    truth = import_table(source, out)
+    truth = import_table(source, out, costs)
     print(f"{len(truth.arch_strs)} archs, {', '.join(map(str, truth.queries()))}; written: {out}")
 
 
