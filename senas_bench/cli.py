@@ -514,7 +514,7 @@ def benchmark_import(
         Path, typer.Argument(help="Parquet or CSV table, NAS-Bench-201-v1_*.pth, or a folder of NATS-Bench.")
     ],
     out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
-    costs: Annotated[Path | None, typer.Option(help="Parquet file whose costs join by arch, as HW-NAS-Bench's.")] = None,
+    costs: Annotated[Path | None, typer.Option(help="Parquet file whose costs join by arch: HW-NAS-Bench.")] = None,
 ) -> None:
     """Check a benchmark and write it as one Parquet table."""
     from senas_bench.groundtruth import import_table
