@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: reproduce test lint bench clean-runs
+.PHONY: reproduce test faults lint bench
 
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; name another with make PYTHON=python3.12"; exit 2; }
@@ -16,6 +16,9 @@ reproduce: .venv/.installed  ## the main job: table 3 at the embedded preset, or
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+faults: .venv/.installed  ## the fault tests at full size: 20 kills, 20,000 inputs
+	SENAS_FAULTS=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -s $(ARGS)
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
