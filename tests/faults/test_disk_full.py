@@ -62,7 +62,8 @@ def test_a_real_disk_that_is_full(senas, hashes, earlier, whole, tmp_path):
         failed = senas(*STUDY, "--results", small / "results")
         assert failed["status"] == 1, failed["log"]
         assert "No space left on device, 0.0 MB free; make room" in failed["log"]
-        assert earlier[1].items() <= hashes(small / "results").items()
+        runs = {name: hash_ for name, hash_ in earlier[1].items() if name.startswith("runs/")}  # tables are made anew
+        assert runs and runs.items() <= hashes(small / "results").items()
         filler.unlink()
         again = senas(*STUDY, "--results", small / "results")
         assert again["status"] == 0 and hashes(small / "results") == whole[0]

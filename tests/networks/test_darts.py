@@ -38,8 +38,13 @@ ODD = DartsSkeleton(7, 3, in_channels=2, channels=5, layers=3, reductions=(0, 1)
 """7, 4 and 2 pixels, and a width that two convolutions cannot share evenly."""
 
 
+def rule_of(space: SearchSpace):
+    """That of a space of one cell or of two, also for spaces put together here."""
+    return (DARTS if len(space.edges) == len(DARTS.edges) else DARTS_SEPARATE).rule
+
+
 def some_archs(space: SearchSpace, n: int, seed: int = 0) -> list[tuple[int, ...]]:
-    rows = space.rule.sample_distinct(space, np.random.default_rng(seed), n)
+    rows = rule_of(space).sample_distinct(space, np.random.default_rng(seed), n)
     return [tuple(row) for row in rows.tolist()]
 
 
@@ -362,7 +367,7 @@ def copies_of(network, arch) -> list[torch.nn.Module]:
 @pytest.mark.parametrize(("space", "threshold"), [(DARTS, 8), (DARTS, 50), (DARTS_SEPARATE, 30)])
 def test_expanding_after_each_of_four_shrinks(space, threshold):
     """Groups only grow; a copy has one source; every arch that is left computes what it did, in all BN modes."""
-    rule, rng = space.rule, np.random.default_rng(threshold)
+    rule, rng = rule_of(space), np.random.default_rng(threshold)
     space = thin(space, seed=threshold)
     network = build(space, TINY)
     across = False
