@@ -433,10 +433,14 @@ def from_arrow(table: pyarrow.Table, path: Path) -> GroundTruth:
             _check_index(arch_strs, _numbers(table, "arch_index"))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    found = truth.sha256, truth.costs_sha256 if truth.costs else None
-    if "sha256" in about and (about["sha256"], about.get("costs_sha256")) != found:
+    if "sha256" in about and (about["sha256"], about.get("costs_sha256")) != _hashes(truth):
         raise DataError(f"{path}: its values differ from the hash in its metadata; import the table again")
     return truth
+
+
+def _hashes(truth: GroundTruth) -> tuple[str, str | None]:
+    """What a canonical file says of its values: of the accuracies, and of the costs if there are any."""
+    return truth.sha256, truth.costs_sha256 if truth.costs else None
 
 
 def benchmark_info(truth: GroundTruth) -> dict[str, Any]:
