@@ -16,13 +16,13 @@ from torch import nn
 
 from senas_bench.data.loader import Loaders, TrainLoader
 from senas_bench.experiments.progress import Progress
-from senas_bench.files import atomic_write
 from senas_bench.ranking.accuracy import estimate
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.search.constraints import CoveringPath, Limit, LimitedSampler, Region, within
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.training.bilevel import Alphas, Architecture
+from senas_bench.training.checkpoint import read_arrays, write_arrays
 from senas_bench.training.loop import Training, train
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
@@ -333,8 +333,8 @@ class Task:
             purpose: `search` or `report`.
             batches: Score on the first few validation batches only.
         """
-        path = self.work_dir / f"{trained.phase}-{label}.npz"
-        kept = _read_arrays(path)
+        path = self.work_dir / f"{trained.phase}-{label}.arrays"
+        kept = read_arrays(path)
         if kept is None:
             self.progress.stage(f"{trained.phase} {label}", len(archs))
             started = time.monotonic()
@@ -349,29 +349,10 @@ class Task:
             self.progress.step(len(archs))
             kept = {"scores": scores, "seconds": np.array(time.monotonic() - started)}
             kept |= {name: np.array(count) for name, count in work.items()}
-            _write_arrays(path, kept)
+            write_arrays(path, kept)
         counts = {name: int(kept[name]) for name in COUNTERS if name in kept}
         self.budget.add(purpose, float(kept["seconds"]), counts)
         return kept["scores"]
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    atomic_write(path, buffer.getvalue())
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays, or None when there are none or they cannot be read."""
-    import zipfile
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
-        return None
 
 
 def rows_of(archs: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -259,7 +259,7 @@ def test_an_interrupted_runner_leaves_its_work_and_goes_on(tmp_path, monkeypatch
             Runner(root)(spec)
     assert RunStore(root).missing([spec]) == [spec]
     assert {path.name for path in (root / "work" / spec.run_id).iterdir()} == {
-        "stage-1.safetensors", "stage-1-ranking.npz", "stage-1-criterion.npz",
+        "stage-1.safetensors", "stage-1-ranking.arrays", "stage-1-criterion.arrays",
     }  # fmt: skip
     assert lasting(Runner(root)(spec)) == lasting(expected)
 
@@ -311,7 +311,7 @@ def test_kill_9_costs_nothing_but_time(tmp_path, quick):
     killed(spec, root, ".safetensors", 2)
     work = {path.name for path in (root / "work" / spec.run_id).iterdir()}
     assert {name for name in work if not name.startswith(".")} == {
-        "stage-1.safetensors", "stage-1-ranking.npz", "stage-1-criterion.npz",
+        "stage-1.safetensors", "stage-1-ranking.arrays", "stage-1-criterion.arrays",
     }  # fmt: skip
     killed(spec, root, ".json", 1)
     store = RunStore(root)

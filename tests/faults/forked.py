@@ -84,6 +84,7 @@ def warm() -> None:
     from dataclasses import replace
 
     import matplotlib.figure  # noqa: F401
+    import torch._dynamo  # noqa: F401, the first step of an optimizer imports it
 
     import analysis.artefacts  # noqa: F401
     from analysis import figures  # noqa: F401

@@ -391,8 +391,8 @@ def test_edge_by_edge_the_supernet_is_asked_anew(tmp_path):
     output = method(task)
     scores = [event["scores"] for event in events_of(output)]
     assert [len(kept) for kept in scores] == [30, 20]
-    files = sorted(path.name for path in tmp_path.glob("*criterion.npz"))
-    assert files == sorted(f"stage-{stage}-edge-{edge}-criterion.npz" for stage in (1, 2) for edge in range(6))
+    files = sorted(path.name for path in tmp_path.glob("*criterion.arrays"))
+    assert files == sorted(f"stage-{stage}-edge-{edge}-criterion.arrays" for stage in (1, 2) for edge in range(6))
     again = a_task(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NB201Network, "forward", lambda *_: pytest.fail("nothing is left to run"))
