@@ -158,7 +158,8 @@ def _about(tables: Sequence[Table]) -> str:
     rows = []
     for table in tables:
         meta = table.meta
-        truth, seeds = f"{meta['ground_truth']} ({meta['ground_truth_sha256'][:12]})", meta["seeds"]
+        has_truth, seeds = "ground_truth" in meta, meta["seeds"]
+        truth = f"{meta['ground_truth']} ({meta['ground_truth_sha256'][:12]})" if has_truth else "none: trained here"
         rows.append([meta["title"], meta["preset"], meta["images"], truth, str(len(seeds)), listed(seeds)])
     frame = pd.DataFrame(rows, columns=["artefact", "preset", "images", "ground truth", "n", "seeds"])
     proxies = [name for name in dict.fromkeys(table.meta["preset"] for table in tables) if name != "paper"]

@@ -47,7 +47,7 @@ class Device(StrEnum):
 PresetOption = Annotated[str, typer.Option(help="Size of the study: embedded, cpu or paper.")]
 SeedsOption = Annotated[str, typer.Option(help="Seeds, such as 0-9 or 0,3,5.")]
 DatasetOption = Annotated[
-    str | None, typer.Option(help="Images: digits, cifar10 or cifar100; the preset's by default.")
+    str | None, typer.Option(help="Images: digits, cifar10, cifar100 or imagenet16-120; the preset's by default.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")]
 JobsOption = Annotated[int, typer.Option(min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU).")]
@@ -240,22 +240,8 @@ def search(
     where = _device(device)
     given = {"flops": max_flops, "params": max_params, "latency": max_latency}
     limit = _limit(given, at_least, space, sizes, dataset, where, threads, results, latency_table)
-    from senas_bench.experiments.run import make_spec
-
-    first = make_spec(
-        method,
-        0,
-        preset,
-        dataset=dataset,
-        data_dir=data_dir,
-        device=where,
-        threads=threads,
-        sizes=sizes,
-        space=space,
-        limit=limit,
-        retrain=retrain,
-    )
-    specs = [replace(first, seed=seed) for seed in numbers]
+    asked = {"space": space, "limit": limit, "retrain": retrain}
+    specs = _specs([method], numbers, preset, sizes, dataset, data_dir, where, threads, **asked)
     _finish_search(specs, results, data_dir, _jobs(jobs, where), out, as_json)
 
 
@@ -279,22 +265,8 @@ def retrain(
     _check_images(dataset or sizes.dataset, data_dir)
     text = _one_arch(arch, space)
     where = _device(device)
-    from senas_bench.experiments.run import make_spec
-
-    first = make_spec(
-        "fixed",
-        0,
-        preset,
-        dataset=dataset,
-        data_dir=data_dir,
-        device=where,
-        threads=threads,
-        sizes=sizes,
-        space=space,
-        arch=text,
-        retrain=True,
-    )
-    specs = [replace(first, seed=seed) for seed in numbers]
+    asked = {"space": space, "arch": text, "retrain": True}
+    specs = _specs(["fixed"], numbers, preset, sizes, dataset, data_dir, where, threads, **asked)
     _finish_search(specs, results, data_dir, _jobs(jobs, where), None, as_json)
 
 
@@ -520,7 +492,9 @@ def benchmark_import(
     from senas_bench.groundtruth import import_table
 
     truth = import_table(source, out, costs)
-    print(f"{len(truth.arch_strs)} archs, {', '.join(map(str, truth.queries()))}; written: {out}")
+    means = [query for query in truth.queries() if query.seeds == "mean"]
+    others = f", {len(truth.queries()) - len(means)} of single seeds, {len(truth.costs)} costs"
+    print(f"{len(truth.arch_strs)} archs, {', '.join(map(str, means))}{others}; written: {out}")
 
 
 @benchmark_app.command("info")
@@ -770,7 +744,7 @@ def _methods(artefacts: dict[str, Artefact], names: list[str] | None) -> dict[st
     """
     if names is None:
         return {name: artefact.methods for name, artefact in artefacts.items()}
-    if len(artefacts) == 1:
+    if len(artefacts) == 1 and not next(iter(artefacts.values())).searches:
         return dict.fromkeys(artefacts, names)
     known = {name: [method for method in names if method in artefact.methods] for name, artefact in artefacts.items()}
     unused = [method for method in names if not any(method in group for group in known.values())]
@@ -818,7 +792,9 @@ def _specs(
     device: str,
     threads: int,
     ground_truth: Path | None = None,
+    **asked: Any,
 ) -> list[RunSpec]:
+    """A spec per method and seed; `asked` as `make_spec` takes it: space, limit, arch, retrain."""
     from senas_bench.experiments.run import make_spec
 
     of_one_seed = [  # fingerprints the images: once per method, not once per run
@@ -832,6 +808,7 @@ def _specs(
             threads=threads,
             sizes=sizes,
             ground_truth=ground_truth,
+            **asked,
         )
         for method in methods
     ]

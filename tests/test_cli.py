@@ -358,13 +358,17 @@ def test_benchmark_verify():
 
 def test_benchmark_import(tmp_path):
     (tmp_path / "in.csv").write_text(f"arch_str,cifar10_test_acc_200ep\n{INDEX_11},91.5\n")
-    assert "1 archs, cifar10_test_acc_200ep" in done("benchmark", "import", "in.csv", "out.parquet").out
+    assert (
+        "1 archs, cifar10_test_acc_200ep, 0 of single seeds, 0 costs"
+        in done("benchmark", "import", "in.csv", "out.parquet").out
+    )
     found = as_json("benchmark", "query", "11", "--ground-truth", "out.parquet")
     assert found["accuracy"] == {"cifar10_test_acc_200ep": 91.5}
 
 
 def test_data_list_and_verify(tmp_path):
-    digits, cifar10, cifar100 = done("data", "list").out.splitlines()
+    digits, cifar10, cifar100, imagenet16 = done("data", "list").out.splitlines()
+    assert "imagenet16-120 missing: no imagenet16-120 images" in imagenet16
     assert digits.split() == ["digits", make_spec("params", 0, "embedded").data_id]
     assert "missing: no cifar10 images" in cifar10 and "missing: no cifar100 images" in cifar100
     assert "1797 training and 0 test images, 10 classes" in done("data", "verify", "digits").out
@@ -666,6 +670,7 @@ def test_cost_in_other_spaces(space, arch, dataset, flops, params):
         (["--space", "darts", "--max-flops", "1", "--max-params", "1"], "one limit at a time; give one of --max-flops"),
         (["--space", "darts", "--max-flops", "-1"], "--max-flops -1.0 must be positive"),
         (["--space", "darts", "--max-flops", "1", "--at-least", "1"], "--at-least 1.0 must be at least 0 and below 1"),
+        (["--space", "nasbench201", "--method", "fixd"], "unknown method 'fixd'"),
         (["--space", "darts", "--preset", "cpus"], "unknown preset 'cpus'; did you mean 'cpu'?"),
     ],
 )
@@ -691,6 +696,10 @@ def test_search_draw_and_retrain(tmp_path, monkeypatch):
     (line,) = as_json("retrain", found[1]["pick"], "--space", "darts", *where)
     assert line["tested_on"] == "digits valid" and 0 < line["top1"] <= line["top5"] <= 100
     assert (line["pick"], line["flops_m"]) == (found[1]["pick"], found[1]["flops_m"])
+
+
+def test_methods_that_a_search_artefact_does_not_show_are_refused():
+    assert "--methods gdas: none of table6 shows it" in refused(2, "reproduce", "table6", "--methods", "gdas")
 
 
 def test_draw_refuses_what_it_cannot_write(tmp_path):

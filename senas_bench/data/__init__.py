@@ -1,4 +1,4 @@
-"""Images, from files to batches on the device. Only `loader` imports torch, and this does not import it."""
+"""Images, from files to batches on the device. `loader` and `streaming` alone import torch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 from senas_bench.names import lookup
 
+from .imagenet16 import ImageNet16
 from .readers import Cifar, Digits, Images
 
-DATASETS: dict[str, Digits | Cifar] = {
+DATASETS: dict[str, Digits | Cifar | ImageNet16] = {
     "digits": Digits(),
     "cifar10": Cifar(
         name="cifar10",
@@ -28,10 +29,11 @@ DATASETS: dict[str, Digits | Cifar] = {
         batches=("train", "test"),
         hub_folder="cifar100",
     ),
+    "imagenet16-120": ImageNet16(),
 }
 """Each entry is called as `DATASETS[name](data_dir, download) -> Images`."""
 
-__all__ = ["DATASETS", "Cifar", "Digits", "Images", "data_id"]
+__all__ = ["DATASETS", "Cifar", "Digits", "ImageNet16", "Images", "data_id"]
 
 
 def data_id(dataset: str, data_dir: Path | None = None) -> str:

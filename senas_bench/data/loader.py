@@ -73,7 +73,7 @@ class TrainLoader:
         # A view, no copy: windows[i, top, left] is the (H, W, C) crop of image i at that corner.
         self._windows = store.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
         self._labels = torch.from_numpy(labels).to(device)
-        self._scale, self._shift = _row_affine(mean, std, width, channels, device)
+        self._scale, self._shift = row_affine(mean, std, width, channels, device)
         self.batch_size = batch_size
         self.pad = pad
         self.flip = flip
@@ -125,7 +125,7 @@ class TrainLoader:
             pixels = self._windows[draws.order[step], draws.top[step], draws.left[step]]
             if self.flip:
                 pixels = torch.where(draws.flip[step, None, None, None], pixels.flip(2), pixels)
-            yield _normalise(pixels, self._scale, self._shift), labels[step]
+            yield normalise(pixels, self._scale, self._shift), labels[step]
 
 
 @dataclass(frozen=True)
@@ -272,13 +272,13 @@ def fixed_batches(
     _check_images(images, labels)
     if not 1 <= batch_size <= (len(indices) if drop_last else batch_size) or len(indices) == 0:
         raise ValueError(f"batch size {batch_size} must be between 1 and the {len(indices)} images to batch")
-    scale, shift = _row_affine(mean, std, images.shape[2], images.shape[3], device)
+    scale, shift = row_affine(mean, std, images.shape[2], images.shape[3], device)
     used = len(indices) // batch_size * batch_size if drop_last else len(indices)
     batches = []
     for start in range(0, used, batch_size):
         chosen = indices[start : start + batch_size]
         pixels = torch.from_numpy(images[chosen]).to(device)
-        batches.append((_normalise(pixels, scale, shift), torch.from_numpy(labels[chosen]).to(device)))
+        batches.append((normalise(pixels, scale, shift), torch.from_numpy(labels[chosen]).to(device)))
     return batches
 
 
@@ -304,7 +304,7 @@ def _check_images(images: np.ndarray, labels: np.ndarray) -> None:
         raise ValueError(f"labels must be ({len(images)},) int64, got {labels.shape} {labels.dtype}")
 
 
-def _row_affine(
+def row_affine(
     mean: Sequence[float], std: Sequence[float], width: int, channels: int, device: torch.device | str
 ) -> tuple[Tensor, Tensor]:
     """`scale, shift`, (W * C,) float32 each: `byte * scale + shift` is the normalised value.
@@ -319,7 +319,7 @@ def _row_affine(
     return scale, shift
 
 
-def _normalise(pixels: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def normalise(pixels: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """(B, H, W, C) uint8 -> (B, C, H, W) float32; the memory stays as it is, which is channels-last."""
     rows = torch.addcmul(shift, pixels.flatten(2).float(), scale)
     return rows.view(pixels.shape).permute(0, 3, 1, 2)

@@ -369,7 +369,7 @@ def read_parquet(path: Path, label: str, num_classes: int) -> tuple[np.ndarray, 
                     row += 1
     except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{path}: no readable Parquet with columns 'img' and {label!r} ({_first_line(error)}); get the file again"
+            f"{path}: no readable Parquet with columns 'img' and {label!r} ({first_line(error)}); get the file again"
         ) from error
     if len(y) == 0 or y.min() < 0 or y.max() >= num_classes:
         raise DataError(f"{path}: labels must lie in 0 .. {num_classes - 1}, at least one; is it another data set?")
@@ -451,7 +451,7 @@ def _decode(encoded: bytes | None, path: Path, row: int) -> np.ndarray:
                 raise ValueError(f"{image.size[0]}x{image.size[1]} pixels, expected {CIFAR_SIZE}x{CIFAR_SIZE}")
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: image in row {row} is unusable ({_first_line(error)}); get the file again") from error
+        raise DataError(f"{path}: image in row {row} is unusable ({first_line(error)}); get the file again") from error
 
 
 def _block_mean(x: np.ndarray, factor: int) -> np.ndarray:
@@ -475,5 +475,5 @@ def _interpolate(x: np.ndarray, resolution: int) -> np.ndarray:
     return out
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

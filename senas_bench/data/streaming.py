@@ -23,8 +23,8 @@ from torchvision import datasets, transforms
 
 from senas_bench.errors import DataError
 
-from .loader import Batch, Loaders, _normalise, _row_affine
-from .readers import _first_line
+from .loader import Batch, Loaders, normalise, row_affine
+from .readers import first_line
 from .splits import SPLIT_SEED, train_valid_split
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -71,7 +71,7 @@ class FolderImages:
             samples = datasets.ImageFolder(str(folder)).samples
         except OSError as error:
             raise DataError(
-                f"no images in {folder} ({_first_line(error)}); it must hold a sub-folder of images per class"
+                f"no images in {folder} ({first_line(error)}); it must hold a sub-folder of images per class"
             ) from error
         self.folder = folder
         # Arrays, not lists: a worker that touches the objects of a list gets a copy of its memory.
@@ -394,11 +394,11 @@ class _Normalise:
 
     def __init__(self, resolution: int, device: torch.device | str) -> None:
         self.device = torch.device(device)
-        self._scale, self._shift = _row_affine(IMAGENET_MEAN, IMAGENET_STD, resolution, 3, device)
+        self._scale, self._shift = row_affine(IMAGENET_MEAN, IMAGENET_STD, resolution, 3, device)
 
     def __call__(self, batch: tuple[Tensor, Tensor]) -> Batch:
         pixels, labels = (part.to(self.device, non_blocking=True) for part in batch)
-        return _normalise(pixels, self._scale, self._shift), labels
+        return normalise(pixels, self._scale, self._shift), labels
 
 
 class _Decoder:
@@ -427,7 +427,7 @@ class _Decoder:
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 image = image.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{name}: unusable image ({_first_line(error)}); get the file again") from error
+            raise DataError(f"{name}: unusable image ({first_line(error)}); get the file again") from error
         # The transforms draw from the global generator.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

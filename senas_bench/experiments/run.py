@@ -330,7 +330,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         loaders=loaders,
         evaluation=evaluation,
         report_archs=archs,
-        report_set="sample" if sizes.rank_archs else "full",
+        report_set="sample" if sizes.rank_archs or limit else "full",
         network=network,
         cost=cost,
         candidates=sizes.candidates,

@@ -32,7 +32,8 @@ METHODS_EVERYWHERE = (
     "se-nas-shrink",
     "se-nas",
 )
-"""Methods that run in every space. The others pick as their papers do on NAS-Bench-201, and run there alone."""
+"""Methods that run in every space; where a study says so they search by evolution. The others pick as their papers do
+on NAS-Bench-201, and run there alone."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def _mobile_recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int
 def _darts_recipes(
     stages: tuple[int, ...], batch: int, retrain: int, retrain_batch: int, retrain_lr: float, amp: bool
 ) -> dict[str, Any]:
-    """METHOD section 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in length."""
+    """METHOD section 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in
+    length; its cutout, drop path and auxiliary head are left out."""
     supernet = TrainingRecipe(
         stages, batch_size=batch, lr=0.025, lr_min=0.001, lr_horizon=0, weight_decay=3e-4, nesterov=False, amp=amp
     )

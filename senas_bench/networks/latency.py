@@ -374,14 +374,9 @@ class _Watch:
 def _network(space: str, skeleton: AnySkeleton, device: str) -> nn.Module:
     """All stand-alone networks of a space in one, in evaluation mode: an arch runs exactly the modules it would have.
 
-    Convolutions are drawn so that they keep the variance of their input. As torch's layers start, signals shrink from
-    one to the next until they are denormal numbers, with which a CPU is slow; those of a trained network are not.
+    Weights are as they start: signals stay far from denormal numbers, with which a CPU is slow.
     """
-    network = NETWORKS[space](space_over(space, skeleton), skeleton, True)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-    return network.eval().to(device)
+    return NETWORKS[space](space_over(space, skeleton), skeleton, True).eval().to(device)
 
 
 def _images(skeleton: AnySkeleton, batch: int, device: str) -> torch.Tensor:

@@ -18,7 +18,7 @@ from senas_bench.errors import DataError
 from senas_bench.files import atomic_write
 from senas_bench.names import lookup
 
-from . import SPACES
+from . import KINDS, SPACES
 from .cost import Skeleton
 from .darts import DartsSkeleton
 from .mobilenet import MobileSkeleton, mobilenet_space
@@ -28,13 +28,9 @@ FORMAT = 1
 
 AnySkeleton = Skeleton | MobileSkeleton | DartsSkeleton
 SKELETON_TYPES: dict[str, type[AnySkeleton]] = {
-    "nasbench201": Skeleton,
-    "mobilenet": MobileSkeleton,
-    "mobilenet-g2": MobileSkeleton,
-    "darts": DartsSkeleton,
-    "darts-separate": DartsSkeleton,
+    name: type(next(iter(kind.skeletons.values()))) for name, kind in KINDS.items()
 }
-"""By name of the spaces that latency can be measured of."""
+"""By name of the space."""
 
 
 def check_skeleton(space: str, skeleton: AnySkeleton) -> None:
@@ -191,12 +187,7 @@ class LatencyTable:
             return cls._from_json(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
             raise DataError(f"no latency table at {path}; measure one first") from None
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-        ) as error:  # of JSON, or of what is in it
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # of JSON, or of what is in it
             why = f"{error} is missing" if isinstance(error, KeyError) else error
             raise DataError(f"{path} is no undamaged latency table: {why}; delete it and measure again") from None
 

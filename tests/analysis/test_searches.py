@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from analysis import paper, searches
-from analysis.artefacts import ARTEFACTS, GROUPS
-from analysis.figures import to_bytes
-from analysis.formats import to_text
+from analysis.artefacts import ARTEFACTS, GROUPS, render_all
+from analysis.figures import save, to_bytes
+from analysis.formats import to_text, write
+from analysis.report import make_report
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.studies import preset_of, skeleton_for
 from senas_bench.spaces import KINDS, SPACES
@@ -93,6 +94,23 @@ def test_runs_that_may_not_share_a_table_are_refused():
         )
     with pytest.raises(ValueError, match="no finished runs for table5; run `senas-bench reproduce table5` first"):
         render("table5", [one])
+
+
+@pytest.mark.parametrize("name", ["table4", "fig9", "fig12"])
+def test_equal_runs_in_any_order_give_equal_bytes(name, tmp_path):
+    files = []
+    for place, records in (("a", every(name)), ("b", every(name)[::-1])):
+        table = render(name, records)
+        paths = write(table, tmp_path / place) + save(ARTEFACTS[name].figure(table), tmp_path / place, name)
+        files.append({path.name: path.read_bytes() for path in paths})
+    assert files[0] == files[1] and len(files[0]) == 7
+
+
+def test_a_report_shows_searches_beside_what_the_truth_ranks():
+    """A folder of both, as `reproduce all` leaves it; searches were trained here and have no truth."""
+    records = every("table6")
+    page, _ = make_report(render_all(records, None, None, no_timing=True), records, no_timing=True)
+    assert "Table 6: what each part of SE-NAS adds" in page and "none: trained here" in page
 
 
 def test_figures_show_the_skeleton_of_the_search():

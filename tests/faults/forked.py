@@ -6,7 +6,7 @@ A script, not a test: it imports everything once and reads jobs from stdin, one 
     log         file for stdout and stderr
     after       seconds after which the process is killed; null for never
     point       number of the write point at which the fault strikes, from 1; null for never
-    fault       "kill", or "full": from that point on every write fails as on a full disk
+    fault       "kill"; "full": from that point on every write fails as on a full disk; "once": only that one does
 
 For each it prints `{"status": exit status, negative for a signal, "seconds": ..., "points": write points passed}`.
 A write point is one call on the way of `senas_bench.files.atomic_file`: open, write (of which half is done when the

@@ -42,10 +42,7 @@ def test_a_disk_that_is_full_at_any_write_loses_nothing(senas, hashes, earlier, 
         assert named and " MB free" in named[-1] and str(results) in named[-1], failed["log"]
         assert "Traceback" not in failed["log"] and "this is a bug" not in failed["log"]
         after = hashes(results)
-        kept = {name: sha256 for name, sha256 in before.items() if name.startswith("runs/")}
-        assert kept.items() <= after.items(), point
-        for name, sha256 in before.items():  # a table that was to be written anew is the old one or the new one
-            assert after[name] in (sha256, expected[name]), (point, name)
+        _check_nothing_is_lost(before, after, expected)
         assert not [path for path in results.rglob("*.tmp")], point
     again = senas(*STUDY, "--results", results)
     assert again["status"] == 0 and hashes(results) == expected
@@ -64,13 +61,23 @@ def test_a_real_disk_that_is_full(senas, hashes, earlier, whole, tmp_path, full)
         failed = senas(*STUDY, "--results", small / "results")
         assert failed["status"] == 1, failed["log"]
         assert "No space left on device, 0.0 MB free; make room" in failed["log"]
-        runs = {name: hash_ for name, hash_ in earlier[1].items() if name.startswith("runs/")}  # tables are made anew
-        assert runs and runs.items() <= hashes(small / "results").items()
+        half = tmp_path / "half"  # what the command renders of the finished run when the other fails
+        shutil.copytree(earlier[0], half)
+        other = senas(*STUDY, "--results", half, point=whole[1] // 2, fault="once")
+        assert other["status"] == 1 and "[1/1] spos" in other["log"] and "written: " in other["log"], other["log"]
+        _check_nothing_is_lost(earlier[1], hashes(small / "results"), whole[0], hashes(half))
         filler.unlink()
         again = senas(*STUDY, "--results", small / "results")
         assert again["status"] == 0 and hashes(small / "results") == whole[0]
     finally:
         _call("umount", str(small))
+
+
+def _check_nothing_is_lost(before, after, *new):
+    """Runs are what they were; a table that was to be written anew is the old one or one of the new ones."""
+    for name, sha256 in before.items():
+        renewed = () if name.startswith("runs/") else [files[name] for files in new]
+        assert after[name] in (sha256, *renewed), name
 
 
 def _small_disk(folder: Path) -> Path:
