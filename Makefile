@@ -17,8 +17,9 @@ reproduce: .venv/.installed  ## the main job: table 3 at the embedded preset, or
 test: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-faults: .venv/.installed  ## the fault tests at full size: 20 kills, 20,000 inputs
+faults: .venv/.installed  ## at full size: 20 kills, 20,000 inputs, files of 1.2 GB; half an hour
 	SENAS_FAULTS=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -s $(ARGS)
+	SENAS_IMPORT_ARCHS=1000,2000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/groundtruth/test_official.py -k memory -s
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -35,6 +35,8 @@ data_app = typer.Typer(no_args_is_help=True, help="Image data sets.", rich_marku
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(data_app, name="data")
 
+MAX_SEEDS = 10_000
+"""Of a range: as many runs would never end, and a slip of a key should not fill the memory."""
 OK, FAILED, USAGE, NO_DATA = 0, 1, 2, 3
 
 
@@ -67,6 +69,12 @@ CandidatesOption = Annotated[
 ]
 CurvePointsOption = Annotated[
     int | None, typer.Option(min=0, help="Rankings per stage while SPOS and SE-NAS train, for fig7; 0 = none.")
+]
+OfficialSplitOption = Annotated[
+    bool,
+    typer.Option(
+        "--official-split", help="Validate as NAS-Bench-201: by its cifar-split.txt and the like, in the data folder."
+    ),
 ]
 LatencyTableOption = Annotated[
     Path | None, typer.Option(help="Latency look-up table (JSON) for limits of latency; measured here if none.")
@@ -118,6 +126,7 @@ def reproduce(
     rank_archs: RankArchsOption = None,
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
+    official_split: OfficialSplitOption = False,
     latency_table: LatencyTableOption = None,
     results: ResultsOption = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
@@ -129,9 +138,9 @@ def reproduce(
     numbers, names = parse_seeds(seeds), _split(methods)
     _check_executor(executor)
     changes = {"stage_epochs": stage_epochs, "rank_archs": rank_archs}
-    changes |= {"candidates": candidates, "curve_points": curve_points}
+    changes |= {"candidates": candidates, "curve_points": curve_points, "official_split": official_split}
     sizes = _sizes(preset, **changes)
-    _check_images(dataset or sizes.dataset, data_dir)
+    _check_images(sizes, dataset, data_dir)
     truth = _truth(ground_truth, seed_truth)
     # seconds of imports, after all that can be refused without them
     from analysis.artefacts import ARTEFACTS, GROUPS, is_search
@@ -184,6 +193,7 @@ def rank(
     rank_archs: RankArchsOption = None,
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
+    official_split: OfficialSplitOption = False,
     results: ResultsOption = Path("runs"),
 ) -> None:
     """Run a method and write one score per arch of its widest final ranking."""
@@ -191,10 +201,16 @@ def rank(
 
     if out.suffix not in (".csv", ".parquet"):
         raise ValueError(f"--out {out}: the name must end in .csv or .parquet")
-    if not out.resolve().parent.is_dir():
-        raise ValueError(f"--out {out}: folder {out.resolve().parent} does not exist; create it first")
-    sizes = _sizes(preset, stage_epochs, rank_archs, candidates, curve_points)
-    _check_images(dataset or sizes.dataset, data_dir)
+    _check_output(out)
+    sizes = _sizes(
+        preset,
+        stage_epochs=stage_epochs,
+        rank_archs=rank_archs,
+        candidates=candidates,
+        curve_points=curve_points,
+        official_split=official_split,
+    )
+    _check_images(sizes, dataset, data_dir)
     _check_ranks(method)
     specs = _specs([method], [seed], preset, sizes, dataset, data_dir, _device(device), threads)
     store = RunStore(results)
@@ -202,12 +218,11 @@ def rank(
     if _compute(store, specs, results, data_dir, None, "serial", 1):
         raise typer.Exit(FAILED)
     from analysis.join import final_scores
+    from senas_bench.files import atomic_file
 
     scores = final_scores(store.scores(store.load(specs[0])))
-    if out.suffix == ".csv":
-        scores.to_csv(out, index=False)
-    else:
-        scores.to_parquet(out, index=False)
+    with atomic_file(out) as file:
+        scores.to_csv(file, index=False) if out.suffix == ".csv" else scores.to_parquet(file, index=False)
     print(f"{len(scores)} archs scored by {method}; best {scores['arch_str'].iloc[0]}; written: {out}")
 
 
@@ -235,8 +250,8 @@ def search(
 ) -> None:
     """Search any space, under a limit or none; write what was found, and draw it."""
     numbers = parse_seeds(seeds)
-    sizes = _sizes(preset, stage_epochs, None, None, None, space)
-    _check_images(dataset or sizes.dataset, data_dir)
+    sizes = _sizes(preset, space, stage_epochs=stage_epochs)
+    _check_images(sizes, dataset, data_dir)
     where = _device(device)
     given = {"flops": max_flops, "params": max_params, "latency": max_latency}
     limit = _limit(given, at_least, space, sizes, dataset, where, threads, results, latency_table)
@@ -261,8 +276,8 @@ def retrain(
 ) -> None:
     """Train one arch from scratch, and test it."""
     numbers = parse_seeds(seeds)
-    sizes = _sizes(preset, None, None, None, None, space)
-    _check_images(dataset or sizes.dataset, data_dir)
+    sizes = _sizes(preset, space)
+    _check_images(sizes, dataset, data_dir)
     text = _one_arch(arch, space)
     where = _device(device)
     asked = {"space": space, "arch": text, "retrain": True}
@@ -283,7 +298,7 @@ def latency(
     as_json: JsonOption = False,
 ) -> None:
     """Measure every operator of a space here, once; check that sums of them predict the latency of whole networks."""
-    sizes = _sizes(preset, None, None, None, None, space)
+    sizes = _sizes(preset, space)
     from senas_bench.experiments.studies import skeleton_for
 
     skeleton = skeleton_for(space, sizes, dataset or sizes.dataset)
@@ -815,31 +830,38 @@ def _specs(
     return [replace(spec, seed=seed) for seed in seeds for spec in of_one_seed]
 
 
-def _sizes(
-    preset: str,
-    stage_epochs: str | None,
-    rank_archs: int | None,
-    candidates: int | None,
-    curve_points: int | None,
-    space: str = "nasbench201",
-) -> Preset:
-    """The preset of a space as the options change it."""
+def _sizes(preset: str, space: str = "nasbench201", *, stage_epochs: str | None = None, **changes: Any) -> Preset:
+    """The preset of a space as the options change it; `changes` as `resized` takes them."""
     from senas_bench.experiments.run import resized
     from senas_bench.experiments.studies import preset_of
 
     own = preset_of(space, preset)
     epochs = None if stage_epochs is None else tuple(_whole(e, "--stage-epochs") for e in stage_epochs.split(","))
-    return resized(own, stage_epochs=epochs, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
+    return resized(own, stage_epochs=epochs, **changes)
 
 
-def _check_images(dataset: str, data_dir: Path | None) -> None:
+def _check_images(sizes: Preset, dataset: str | None, data_dir: Path | None) -> None:
     """Refuse missing images before anything slow is imported."""
     from senas_bench.data import data_id
     from senas_bench.errors import DataError
 
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"--data-dir {data_dir} is not a folder; name the folder with the image files")
-    data_id(dataset, data_dir)
+    data_id(dataset or sizes.dataset, data_dir, official_split=not sizes.held_out)
+
+
+def _check_output(out: Path) -> None:
+    """Prove that a file can be written before anything is computed for it."""
+    from senas_bench.files import atomic_write
+
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder; name a file")
+    probe = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        atomic_write(probe, b"room")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out {out}: cannot write in {out.absolute().parent}: {error.strerror}") from error
 
 
 def _check_executor(executor: str) -> None:
@@ -962,13 +984,15 @@ def parse_seeds(text: str) -> list[int]:
     """Seeds from `0-9`, `3` or `0,2,5-7`.
 
     Raises:
-        ValueError: Anything else.
+        ValueError: Anything else, or a range of more than `MAX_SEEDS`.
     """
     seeds: list[int] = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
         if not low.isdecimal() or (dash and (not high.isdecimal() or int(high) < int(low))):
             raise ValueError(f"bad seeds {text!r}; write 0-9, 3 or 0,2,5-7")
+        if int(high or low) - int(low) >= MAX_SEEDS:
+            raise ValueError(f"bad seeds {text!r}: more than {MAX_SEEDS:,} at once")
         seeds += range(int(low), int(high or low) + 1)
     return list(dict.fromkeys(seeds))
 

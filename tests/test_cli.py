@@ -186,6 +186,11 @@ def test_bad_seeds(text):
     assert "bad seeds" in refused(2, "reproduce", "table3", f"--seeds={text}")
 
 
+def test_a_slip_of_a_key_does_not_fill_the_memory():
+    assert "more than 10,000 at once" in refused(2, "reproduce", "table3", "--seeds", "0-99999999999999")
+    assert len(parse_seeds("5-10004")) == 10_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -209,7 +214,7 @@ def test_bad_seeds(text):
         (["reproduce", "table3", "--dataset", "cifar100"], 3, "no cifar100 images in"),
         (["reproduce", "table3", "--ground-truth", "none.parquet"], 3, "no ground-truth table at none.parquet"),
         (["rank", "--out", "scores.txt"], 2, "must end in .csv or .parquet"),
-        (["rank", "--out", "nowhere/scores.csv"], 2, "does not exist; create it first"),
+        (["rank", "--out", "nowhere/scores.csv"], 2, "--out nowhere/scores.csv: cannot write in "),
         (["rank", "--out", "scores.csv", "--method", "rand"], 2, "unknown method 'rand'; did you mean 'random'?"),
         (["rank", "--out", "scores.csv", "--seed", "-1"], 2, "'--seed'"),
         (["rank", "--out", "scores.csv", "--preset", "cpu"], 3, "no cifar10 images in"),
@@ -645,6 +650,13 @@ def test_rank_and_evaluate(tiny, tmp_path):
     assert scores.arch_str[0] == record.pick
     options = ["--dataset", "cifar10", "--split", "test", "--epochs", "200", "--resamples", "100"]
     assert as_json("evaluate-ranking", "scores.csv", *options)["n"] == 30
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "scores.csv", "scores.parquet"]
+
+
+def test_rank_tries_its_output_before_it_computes(tiny, tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    assert "is a folder; name a file" in refused(2, "rank", "--method", "params", "--out", "folder.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.csv"]
 
 
 @pytest.mark.parametrize(
@@ -696,6 +708,12 @@ def test_search_draw_and_retrain(tmp_path, monkeypatch):
     (line,) = as_json("retrain", found[1]["pick"], "--space", "darts", *where)
     assert line["tested_on"] == "digits valid" and 0 < line["top1"] <= line["top5"] <= 100
     assert (line["pick"], line["flops_m"]) == (found[1]["pick"], found[1]["flops_m"])
+
+
+def test_the_official_split(tmp_path):
+    options = ["table3", "--official-split", "--dry-run"]
+    line = refused(2, "reproduce", *options)
+    assert line == "error: unknown data set with an official split 'digits'; one of: cifar10, cifar100, imagenet16-120"
 
 
 def test_methods_that_a_search_artefact_does_not_show_are_refused():

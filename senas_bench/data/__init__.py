@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
+from senas_bench.errors import DataError
 from senas_bench.names import lookup
 
 from .imagenet16 import ImageNet16
-from .readers import Cifar, Digits, Images
+from .readers import Cifar, Digits, Images, data_folder
+from .splits import find_split_file, read_official_split
 
 DATASETS: dict[str, Digits | Cifar | ImageNet16] = {
     "digits": Digits(),
@@ -33,18 +37,39 @@ DATASETS: dict[str, Digits | Cifar | ImageNet16] = {
 }
 """Each entry is called as `DATASETS[name](data_dir, download) -> Images`."""
 
-__all__ = ["DATASETS", "Cifar", "Digits", "ImageNet16", "Images", "data_id"]
+__all__ = ["DATASETS", "Cifar", "Digits", "ImageNet16", "Images", "data_id", "read_images"]
 
 
-def data_id(dataset: str, data_dir: Path | None = None) -> str:
+def data_id(dataset: str, data_dir: Path | None = None, *, official_split: bool = False) -> str:
     """Fingerprint of a data set's files, 16 hex digits, without decoding an image.
 
     Args:
         dataset: Key of `DATASETS`.
         data_dir: Data folder; None is the cache folder's `images`.
+        official_split: Together with the split file of NAS-Bench-201, which must lie in the data folder.
 
     Raises:
-        ValueError: Unknown data set.
-        DataError: Its files are not there.
+        ValueError: Unknown data set, or one without an official split.
+        DataError: Its files are not there, or not in the order that the split counts in.
     """
-    return lookup("dataset", dataset, DATASETS).data_id(data_dir)
+    reader = lookup("dataset", dataset, DATASETS)
+    identity = reader.data_id(data_dir)
+    if not official_split:
+        return identity
+    folder = data_folder(data_dir)
+    split = find_split_file(dataset, folder)
+    if not reader.in_official_order(data_dir):
+        raise DataError(
+            f"the official split counts images as the official files of {dataset} do, those in {folder} are Parquet; "
+            f"put the official batches there (senas-bench data download {dataset}), or leave the split out"
+        )
+    return hashlib.sha256(identity.encode() + split.read_bytes()).hexdigest()[:16]
+
+
+def read_images(dataset: str, data_dir: Path | None = None, *, official_split: bool = False) -> Images:
+    """The images of a data set, and with `official_split` which of them validate. Arguments and errors as `data_id`."""
+    images = lookup("dataset", dataset, DATASETS)(data_dir, False)
+    if not official_split:
+        return images
+    identity = data_id(dataset, data_dir, official_split=True)
+    return replace(images, split=read_official_split(dataset, data_folder(data_dir)), data_id=identity)

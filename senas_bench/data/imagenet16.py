@@ -13,9 +13,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from senas_bench.errors import DataError
-from senas_bench.files import cache_home
 
-from .readers import Images, fingerprint
+from .readers import Images, data_folder, fingerprint
 
 SIZE = 16
 CLASSES = 120
@@ -78,8 +77,12 @@ class ImageNet16:
         """
         return fingerprint(self._files(data_dir, False))
 
+    def in_official_order(self, data_dir: Path | None = None) -> bool:
+        """Always: there are no other files."""
+        return True
+
     def _files(self, data_dir: Path | None, download: bool) -> list[Path]:
-        root = cache_home() / "images" if data_dir is None else Path(data_dir)
+        root = data_folder(data_dir)
         places = [root / "ImageNet16", root]
         missing = {place: [name for name in self.md5 if not (place / name).is_file()] for place in places}
         place = min(places, key=lambda place: len(missing[place]))

@@ -173,13 +173,14 @@ def prepare(
 ) -> Loaders:
     """Resize, split, normalise and place the images on the device.
 
-    The split is the fixed one of `splits.SPLIT_SEED`. Channel statistics come from the training
-    part only. The calibration images are the first of the training part, whose order is random.
+    The split is the fixed one of `splits.SPLIT_SEED`, or the official one where the images have it. Channel
+    statistics come from the training part only. The calibration images are the first of the training part, whose order
+    is random.
 
     Args:
-        images: The data set; its test images are not touched.
+        images: The data set; its test images are not touched, unless the official split takes them.
         resolution: Height and width in pixels.
-        valid: Validation images held out of the training images.
+        valid: Validation images held out of the training images; unused where the images have the official split.
         batch_size: Images per training batch.
         eval_batch: Images per validation and calibration batch. Batches are of equal size, so up to
             `eval_batch - 1` validation images are left out: see `Loaders.valid_images`.
@@ -191,16 +192,19 @@ def prepare(
     Raises:
         ValueError: A count is out of its range.
     """
-    train_index, valid_index = train_valid_split(len(images.train_x), valid, SPLIT_SEED)
+    train_index, valid_index = _split(images, valid)
     if not 1 <= calibration <= len(train_index):
         raise ValueError(f"calibration {calibration} must be between 1 and the {len(train_index)} training images")
     x, y = resize(images.train_x, resolution), images.train_y
+    valid_x, valid_y = x, y
+    if images.split is not None and images.split.of == "test":
+        valid_x, valid_y = resize(images.test_x, resolution), images.test_y
     train_x = x[train_index]
     mean, std = channel_statistics(train_x)
     calibration_batch = min(eval_batch, calibration)
     return Loaders(
         train=TrainLoader(train_x, y[train_index], batch_size, pad, flip, mean, std, device),
-        valid=fixed_batches(x, y, valid_index, eval_batch, mean, std, device),
+        valid=fixed_batches(valid_x, valid_y, valid_index, eval_batch, mean, std, device),
         calibration=fixed_batches(x, y, train_index[:calibration], calibration_batch, mean, std, device),
         num_classes=images.num_classes,
         in_channels=x.shape[3],
@@ -221,7 +225,7 @@ def prepare_retraining(
     """What trains a found network from scratch and tests it: all training images, and the test images.
 
     A data set without test images is split as `prepare` splits it: the validation images, which scored the search,
-    test the network too.
+    test the network too. Where the official split takes validation images from the test images, the others test it.
 
     Args:
         images, resolution, batch_size, pad, flip, device: As for `prepare`.
@@ -233,14 +237,24 @@ def prepare_retraining(
     """
     x, y = resize(images.train_x, resolution), images.train_y
     if images.test_x is None:
-        train_index, index = train_valid_split(len(x), valid, SPLIT_SEED)
+        train_index, index = _split(images, valid)
         train_x, train_y, test_x, test_y, split = x[train_index], y[train_index], x, y, "valid"
     else:
         train_x, train_y, test_x, test_y, split = x, y, resize(images.test_x, resolution), images.test_y, "test"
-        index = np.arange(len(test_x))
+        halved = images.split is not None and images.split.of == "test"
+        index = images.split.rest if halved else np.arange(len(test_x))
     mean, std = channel_statistics(train_x)
     train = TrainLoader(train_x, train_y, batch_size, pad, flip, mean, std, device)
     return train, fixed_batches(test_x, test_y, index, eval_batch, mean, std, device, drop_last=False), split
+
+
+def _split(images: Images, valid: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the training images, and of the validation images among the training or the test images."""
+    if images.split is None:
+        return train_valid_split(len(images.train_x), valid, SPLIT_SEED)
+    if images.split.of == "train":
+        return images.split.rest, images.split.valid
+    return np.random.RandomState(SPLIT_SEED).permutation(len(images.train_x)), images.split.valid
 
 
 def fixed_batches(

@@ -21,6 +21,8 @@ from filelock import FileLock
 from senas_bench.errors import DataError
 from senas_bench.files import atomic_file, cache_home, offline, room_named
 
+from .splits import OfficialSplit
+
 DIGITS_ID = "65e5b4619795efb4"
 """Fingerprint of scikit-learn's digits. Kept as a constant because importing scikit-learn takes a
 second; `read_digits` checks the installed digits against it."""
@@ -66,6 +68,7 @@ class Images:
         num_classes: Labels are 0 .. num_classes - 1.
         name: Key of `senas_bench.data.DATASETS`.
         data_id: Fingerprint of the source, 16 hex digits: see `data_id` of each reader.
+        split: The official split, where it was asked for; else validation images are held out of the training images.
     """
 
     train_x: np.ndarray
@@ -75,6 +78,7 @@ class Images:
     num_classes: int
     name: str
     data_id: str
+    split: OfficialSplit | None = None
 
 
 class _Arrays(NamedTuple):
@@ -148,7 +152,7 @@ class Cifar:
             DataError: Nothing found, a file is corrupt, or the download failed or is forbidden by
                 `SENAS_OFFLINE=1`.
         """
-        root = _data_folder(data_dir)
+        root = data_folder(data_dir)
         source = self._find(root)
         if source is None and download:
             self._download(root)
@@ -174,11 +178,16 @@ class Cifar:
         Raises:
             DataError: Nothing found.
         """
-        root = _data_folder(data_dir)
+        root = data_folder(data_dir)
         source = self._find(root)
         if source is None:
             raise self._missing(root)
         return fingerprint(source.files)
+
+    def in_official_order(self, data_dir: Path | None = None) -> bool:
+        """Whether the images lie in the order of the official batches, which Parquet files need not keep."""
+        source = self._find(data_folder(data_dir))
+        return source is not None and source.kind == "batches"
 
     def _find(self, root: Path) -> _Source | None:
         # Sub-folders first: a hub file name in the root does not say which data set it holds.
@@ -437,7 +446,8 @@ def cached(path: Path, build: Callable[[], _Arrays]) -> _Arrays:
     return arrays
 
 
-def _data_folder(data_dir: Path | None) -> Path:
+def data_folder(data_dir: Path | None) -> Path:
+    """`data_dir`, or where images lie when the user names no folder."""
     return cache_home() / "images" if data_dir is None else Path(data_dir)
 
 

@@ -26,7 +26,7 @@ class Preset:
         dataset: Images when the user names none.
         resolution: Height and width in pixels; 0 keeps the images as they are.
         channels, cells: Of the network: width of the first stage, cells per stage.
-        held_out: Validation images held out of the training images.
+        held_out: Validation images held out of the training images; 0 for the official split of NAS-Bench-201.
         score_images: How many of them score an arch.
         score_batch: Images per scoring batch, which is also what `bn_mode="batch"` normalizes over.
         bn_mode: One of `ranking.batchnorm.BN_MODES`.

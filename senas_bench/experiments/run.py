@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from senas_bench.data import DATASETS, data_id
+from senas_bench.data import Images, data_id, read_images
+from senas_bench.errors import DataError
 from senas_bench.names import lookup
 from senas_bench.search.constraints import Limit, within
 from senas_bench.spaces import KINDS, SPACES, Arch, SearchSpace
@@ -90,7 +91,7 @@ def make_spec(
         preset=preset,
         space=space,
         dataset=dataset,
-        data_id=data_id(dataset, data_dir),
+        data_id=data_id(dataset, data_dir, official_split=not sizes.held_out),
         device=device,
         threads=threads,
         settings=settings,
@@ -125,12 +126,14 @@ def resized(
     rank_archs: int | None = None,
     candidates: int | None = None,
     curve_points: int | None = None,
+    official_split: bool = False,
 ) -> Preset:
     """`preset` with other sizes; None leaves one as it is.
 
     Args:
         stage_epochs: Of every recipe but those of networks trained alone. One that has a single stage keeps it, and
             trains their sum.
+        official_split: Validate on the images that NAS-Bench-201 validates on.
     """
     recipes, alone = preset.recipes, (RETRAIN, STAND_ALONE)
     if stage_epochs is not None:
@@ -142,6 +145,7 @@ def resized(
     return replace(
         preset,
         recipes=recipes,
+        held_out=0 if official_split else preset.held_out,
         rank_archs=preset.rank_archs if rank_archs is None else rank_archs,
         candidates=preset.candidates if candidates is None else candidates,
         curve_points=preset.curve_points if curve_points is None else curve_points,
@@ -255,7 +259,7 @@ def _retrain(task: Any, pick: Arch, spec: RunSpec, data_dir: Path | None) -> dic
 
     sizes = Preset.from_settings({"preset": spec.settings["preset"], "recipe": spec.settings["retrain"]}, RETRAIN)
     recipe = sizes.recipes[RETRAIN]
-    images = lookup("dataset", spec.dataset, DATASETS)(data_dir, False)
+    images = _images(spec, sizes, data_dir)
     train, test, split = prepare_retraining(
         images,
         task.loaders.resolution,
@@ -295,7 +299,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     space = lookup("space", spec.space, SPACES)
     recipe = sizes.recipes[kind]
     device = torch.device(spec.device)
-    images = lookup("dataset", spec.dataset, DATASETS)(data_dir, False)
+    images = _images(spec, sizes, data_dir)
     resolution = sizes.resolution or images.train_x.shape[1]
     loaders = prepare(
         images,
@@ -343,6 +347,21 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         progress=progress,
         budget=Budget(),
     )
+
+
+def _images(spec: RunSpec, sizes: Preset, data_dir: Path | None) -> Images:
+    """The images of a spec.
+
+    Raises:
+        DataError: They are missing, or are others than the spec's.
+    """
+    images = read_images(spec.dataset, data_dir, official_split=not sizes.held_out)
+    if images.data_id != spec.data_id:
+        raise DataError(
+            f"the images of {spec.dataset} are {images.data_id}, those of {spec.run_id} were {spec.data_id}; name the "
+            "folder of those with --data-dir"
+        )
+    return images
 
 
 def _limit(space: str, settings: Mapping[str, Any] | None, skeleton: Any, cost: CostTable) -> Limit | None:

@@ -83,14 +83,14 @@ class RunRecord:
         """Read and check a record.
 
         Raises:
-            ValueError: Not JSON, a field is missing or unknown, or the schema is newer than this code.
+            ValueError: Not JSON, a field is missing, unknown or of another type, or the schema is newer than this code.
         """
         raw = json.loads(text)
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             found = raw.get("schema") if isinstance(raw, dict) else None
             raise ValueError(f"record schema {found!r}, this version reads {SCHEMA}")
-        _check_fields(raw, RunRecord)
-        _check_fields(raw["spec"], RunSpec)
+        _check_fields(raw, RunRecord, _RECORD_TYPES)
+        _check_fields(raw["spec"], RunSpec, _SPEC_TYPES)
         return RunRecord(**{**raw, "spec": RunSpec(**raw["spec"]), "history": tuple(raw["history"])})
 
 
@@ -116,10 +116,19 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _check_fields(raw: Any, cls: type) -> None:
+_SPEC_TYPES = {"seed": int, "threads": int, "settings": dict}
+_RECORD_TYPES = {"spec": dict, "history": list, "counters": dict, "scores_sha256": (str, type(None))}
+_RECORD_TYPES |= {"timing": dict, "provenance": dict, "schema": int}
+"""What JSON holds in the fields that are not text."""
+
+
+def _check_fields(raw: Any, cls: type, types: Mapping[str, Any]) -> None:
     expected = {f.name for f in fields(cls)}
     found = set(raw) if isinstance(raw, dict) else set()
     if found != expected:
         raise ValueError(
             f"{cls.__name__} fields differ: missing {sorted(expected - found)}, unknown {sorted(found - expected)}"
         )
+    for name, value in raw.items():
+        if not isinstance(value, types.get(name, str)) or isinstance(value, bool):
+            raise ValueError(f"{cls.__name__} field {name} is {value!r:.60}, of another type than in a record")

@@ -77,6 +77,23 @@ def test_unknown_fields_are_rejected():
             RunRecord.from_json(json.dumps({**record_json(), **change}))
 
 
+@pytest.mark.parametrize("field", sorted(record_json()))
+@pytest.mark.parametrize("value", [3.5, True, [[]]])
+def test_values_of_another_type_are_rejected(field, value):
+    if field == "history" and value == [[]]:
+        value = "[]"
+    with pytest.raises(ValueError, match=field):
+        RunRecord.from_json(json.dumps({**record_json(), field: value}))
+
+
+@pytest.mark.parametrize("field", sorted(asdict(SPEC)))
+def test_values_of_another_type_in_a_spec_are_rejected(field):
+    raw = record_json()
+    for raw["spec"][field] in (3.5, None, False, []):
+        with pytest.raises(ValueError, match=f"RunSpec field {field}"):
+            RunRecord.from_json(json.dumps(raw))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 2}'])
 def test_not_a_record_is_rejected(text):
     with pytest.raises(ValueError):

@@ -1,6 +1,12 @@
 """kill -9 at any moment of a study costs nothing but time."""
 
+import contextlib
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 import warnings
 
 import pytest
@@ -67,3 +73,52 @@ def test_a_study_may_be_killed_again_and_again(senas, hashes, whole, tmp_path, f
         assert deaths < 10
     assert outcome["status"] == 0 and deaths >= 2, outcome["log"]
     assert hashes(tmp_path / "results") == expected
+
+
+def with_two_workers(folder, after=None, group=True):
+    """The study in a process and two workers of its own; killed `after` seconds, with its workers or alone.
+
+    Returns:
+        Exit status, stderr, and seconds.
+    """
+    command = ["reproduce", "table3", "--no-timing", "--jobs", "2", "--curve-points", "0", "--device", "cpu"]
+    command += [*STUDY, "--stage-epochs", "1,1,1", "--results", str(folder)]
+    began = time.monotonic()
+    with open(folder.with_suffix(".log"), "w+") as log:
+        study = subprocess.Popen(
+            [sys.executable, "-c", "from senas_bench.cli import main; main()", *command],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "SENAS_OFFLINE": "1"},
+            start_new_session=True,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            study.wait(after)
+        if study.poll() is None:
+            os.killpg(study.pid, signal.SIGKILL) if group else study.kill()
+            study.wait()
+        log.seek(0)
+        return study.returncode, log.read(), time.monotonic() - began
+
+
+def test_after_a_kill_of_a_study_with_two_workers_all_artefacts_are_the_same(hashes, tmp_path, full):
+    """Every second kill leaves the workers alive: they hold what they compute while the command is run again."""
+    if not full:
+        pytest.skip("minutes; set SENAS_FAULTS=full")
+    status, log, seconds = with_two_workers(tmp_path / "whole")
+    assert status == 0, log
+    expected, draw = hashes(tmp_path / "whole"), random.Random(2021)
+    kills = same = 0
+    while kills < 10:
+        folder = tmp_path / f"{kills}"
+        status, log, _ = with_two_workers(folder, after=draw.uniform(2, seconds), group=kills % 2 == 0)
+        if status == 0:  # it was quicker than the first
+            folder.rename(tmp_path / f"{kills}-{time.monotonic_ns()}")
+            continue
+        assert status == -signal.SIGKILL, log
+        kills += 1
+        status, log, _ = with_two_workers(folder)
+        assert status == 0, log
+        same += hashes(folder) == expected
+        print(f"kill {kills}: same {same}")
+    assert same == kills
