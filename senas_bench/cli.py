@@ -52,7 +52,9 @@ DatasetOption = Annotated[
     str | None, typer.Option(help="Images: digits, cifar10, cifar100 or imagenet16-120; the preset's by default.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")]
-JobsOption = Annotated[int, typer.Option(min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU).")]
+JobsOption = Annotated[
+    int, typer.Option(min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU; with ray, what fits).")
+]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads per run; part of what makes results identical.")]
 DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the images.")]
 TruthOption = Annotated[
@@ -118,7 +120,11 @@ def reproduce(
     device: DeviceOption = Device.auto,
     jobs: JobsOption = 0,
     threads: ThreadsOption = 1,
-    executor: Annotated[str, typer.Option(help="serial or joblib.")] = "joblib",
+    executor: Annotated[str, typer.Option(help="serial, joblib or ray; see CLUSTER.md.")] = "joblib",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto, host:port or ray://host:port; without, Ray starts here.")
+    ] = None,
+    gpus_per_run: Annotated[float | None, typer.Option(help="Share of a GPU that a run takes with ray.")] = None,
     data_dir: DataDirOption = None,
     ground_truth: TruthOption = None,
     seed_truth: SeedTruthOption = None,
@@ -136,7 +142,7 @@ def reproduce(
 ) -> None:
     """Make tables and figures of the paper: run what is missing, then render."""
     numbers, names = parse_seeds(seeds), _split(methods)
-    _check_executor(executor)
+    options = _executor_options(executor, address, gpus_per_run)
     changes = {"stage_epochs": stage_epochs, "rank_archs": rank_archs}
     changes |= {"candidates": candidates, "curve_points": curve_points, "official_split": official_split}
     sizes = _sizes(preset, **changes)
@@ -150,7 +156,9 @@ def reproduce(
     wanted = [name for asked in artefacts for name in GROUPS.get(asked, [asked])]
     chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
     of_artefact = _methods(chosen, names)
-    where = _device(device)
+    where = _device(device, elsewhere=address is not None)
+    if gpus_per_run is not None and where != "cuda":
+        raise ValueError("--gpus-per-run is for runs on a GPU; add --device cuda")
     ranked = [group for name, group in of_artefact.items() if not chosen[name].searches]
     methods_in_order = list(dict.fromkeys(method for group in ranked for method in group))
     distinct = _specs(methods_in_order, numbers, preset, sizes, dataset, data_dir, where, threads, ground_truth)
@@ -165,7 +173,7 @@ def reproduce(
     if fresh:
         for spec in distinct:
             store.set_aside(spec)
-    failed = _compute(store, distinct, results, data_dir, ground_truth, executor, _jobs(jobs, where))
+    failed = _compute(store, distinct, results, data_dir, ground_truth, executor, _jobs(jobs, where, executor), options)
     finished = [store.load(spec) for spec in distinct if store.has(spec)]
     for name, methods_of_it in of_artefact.items():
         wanted_here = [record for record in finished if record.spec.method in methods_of_it]
@@ -864,11 +872,18 @@ def _check_output(out: Path) -> None:
         raise ValueError(f"--out {out}: cannot write in {out.absolute().parent}: {error.strerror}") from error
 
 
-def _check_executor(executor: str) -> None:
+def _executor_options(executor: str, address: str | None, gpus_per_run: float | None) -> dict[str, Any]:
+    """The options that only Ray has, where they are given; refuses bad ones before anything slow is imported."""
     from senas_bench.experiments.executors import EXECUTORS
     from senas_bench.names import lookup
 
-    lookup("executor", executor, EXECUTORS)
+    maker = lookup("executor", executor, EXECUTORS)
+    given = {"address": address, "gpus_per_run": gpus_per_run}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and executor != "ray":
+        raise ValueError(f"--{next(iter(options)).replace('_', '-')} is for --executor ray, not {executor}")
+    maker(1, **options)
+    return options
 
 
 def _check_ranks(method: str) -> None:
@@ -887,8 +902,9 @@ def _compute(
     ground_truth: Path | None,
     executor: str,
     jobs: int,
+    options: dict[str, Any] | None = None,
 ) -> list[RunSpec]:
-    """Run what is missing; the specs that failed."""
+    """Run what is missing; the specs that failed. `options` of the executor beside `jobs`."""
     from contextlib import closing
 
     from senas_bench.experiments.executors import EXECUTORS
@@ -899,10 +915,10 @@ def _compute(
     if not missing:
         return []
     jobs = min(jobs, len(missing))
-    live = jobs == 1 and sys.stderr.isatty()
+    live = jobs == 1 and executor != "ray" and sys.stderr.isatty()
     runner = Runner(results, data_dir, tuple(sys.argv[1:]), "rich" if live else "plain", ground_truth)
     failed = []
-    with closing(EXECUTORS[executor](jobs).map(runner, missing)) as outcomes:
+    with closing(EXECUTORS[executor](jobs, **(options or {})).map(runner, missing)) as outcomes:
         for done, (spec, outcome) in enumerate(outcomes, start=1):
             if isinstance(outcome, Exception):
                 failed.append(spec)
@@ -1007,9 +1023,10 @@ def _whole(text: str, option: str) -> int:
     return int(text)
 
 
-def _device(device: Device) -> str:
-    if device is Device.cpu:
-        return "cpu"
+def _device(device: Device, elsewhere: bool = False) -> str:
+    """`cpu` or `cuda`. Of machines `elsewhere` it believes what is asked; `auto` is as this one."""
+    if device is Device.cpu or (device is Device.cuda and elsewhere):
+        return device.value
     import torch
 
     if torch.cuda.is_available():
@@ -1019,9 +1036,11 @@ def _device(device: Device) -> str:
     return "cpu"
 
 
-def _jobs(jobs: int, device: str) -> int:
+def _jobs(jobs: int, device: str, executor: str = "joblib") -> int:
     from senas_bench.experiments.provenance import cpu_cores
 
+    if executor == "ray":  # which knows how much room there is
+        return jobs
     return jobs or (1 if device == "cuda" else cpu_cores() or 1)
 
 

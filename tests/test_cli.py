@@ -46,6 +46,7 @@ TINY = replace(
     },
 )
 DARTS_V2 = darts.arch_to_str(darts.arch_from_genotype(darts.GENOTYPES["DARTS_V2"]))
+RAY = ["reproduce", "table3", "--executor", "ray"]
 INDEX_11 = arch_to_str(official_archs()[11])
 
 
@@ -150,15 +151,16 @@ def test_help_imports_nothing_heavy():
         "data list",
     ]
     calls = [[*command.split(), "--help"] for command in commands] + [["--version"], ["nope"]]
-    assert in_a_fresh_process(CALLS, json.dumps(calls), "torch numpy pandas scipy pyarrow") == ""
+    assert in_a_fresh_process(CALLS, json.dumps(calls), "torch numpy pandas scipy pyarrow ray") == ""
 
 
 def test_what_is_wrong_is_said_before_anything_slow_is_imported(tmp_path):
     bad = {"--seeds": "x", "--preset": "x", "--executor": "x", "--stage-epochs": "x", "--data-dir": "x"}
     bad |= {"--dataset": "x", "--ground-truth": "x.parquet"}
     calls = [["reproduce", "table3", option, value] for option, value in bad.items()]
+    calls += [["reproduce", "table3", "--executor", "ray", option, "2"] for option in ("--address", "--gpus-per-run")]
     calls += [["rank", "--out", "x"], ["rank", "--out", "x.csv", "--preset", "x"]]
-    assert in_a_fresh_process(CALLS, json.dumps(calls), "torch scipy analysis.tables") == ""
+    assert in_a_fresh_process(CALLS, json.dumps(calls), "torch scipy analysis.tables ray") == ""
 
 
 def test_version_and_help():
@@ -200,7 +202,12 @@ def test_a_slip_of_a_key_does_not_fill_the_memory():
         (["reproduce", "table3", "--methods", "spo"], 2, "unknown method 'spo'; did you mean 'spos'? one of: "),
         (["reproduce", "table3", "--preset", "embeded"], 2, "unknown preset 'embeded'; did you mean 'embedded'?"),
         (["reproduce", "table3", "--dataset", "cifar"], 2, "unknown dataset 'cifar'; did you mean 'cifar10'?"),
-        (["reproduce", "table3", "--executor", "dask"], 2, "unknown executor 'dask'; one of: serial, joblib"),
+        (["reproduce", "table3", "--executor", "dask"], 2, "unknown executor 'dask'; one of: serial, joblib, ray"),
+        (["reproduce", "table3", "--address", "auto"], 2, "--address is for --executor ray, not joblib"),
+        (["reproduce", "table3", "--gpus-per-run", "1"], 2, "--gpus-per-run is for --executor ray, not joblib"),
+        ([*RAY, "--device", "cpu", "--gpus-per-run", "1"], 2, "--gpus-per-run is for runs on a GPU; add --device cuda"),
+        ([*RAY, "--gpus-per-run", "2"], 2, "--gpus-per-run 2.0 must be above 0 and at most 1"),
+        ([*RAY, "--address", "head"], 2, "bad --address 'head'; write auto, host:port or ray://host:port"),
         (["reproduce", "table3", "--jobs", "many"], 2, "'--jobs'"),
         (["reproduce", "table3", "--threads", "0"], 2, "'--threads'"),
         (["reproduce", "table3", "--device", "gpu"], 2, "'--device'"),

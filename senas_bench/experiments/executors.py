@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..errors import RunError
 from .spec import RunSpec
@@ -81,8 +81,18 @@ class JoblibExecutor:
                     yield spec, _run_alone(threads, function, index, spec)
 
 
-EXECUTORS: Mapping[str, Callable[[int], Executor]] = {"serial": lambda jobs: SerialExecutor(), "joblib": JoblibExecutor}
-"""Makers of executors, each given the number of jobs."""
+def _ray(jobs: int, **options: Any) -> Executor:
+    from .ray_executor import RayExecutor
+
+    return RayExecutor(jobs, **options)
+
+
+EXECUTORS: Mapping[str, Callable[..., Executor]] = {
+    "serial": lambda jobs: SerialExecutor(),
+    "joblib": JoblibExecutor,
+    "ray": _ray,
+}
+"""Makers of executors, each given the number of jobs; `ray` takes the other fields of `RayExecutor` too."""
 
 
 def _run_pool(

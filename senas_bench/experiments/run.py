@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -176,12 +177,55 @@ class Runner:
         with store.claim(spec) as finished:
             if finished is not None:
                 return finished
-            progress = _progress(self.progress, spec.run_id)
-            with contextlib.closing(progress):
-                record, tables = run(
-                    spec, store.work_dir(spec), self.data_dir, progress, list(self.command), self.ground_truth
-                )
-            return store.save(record, tables)
+            return store.save(*self.run_in(store.work_dir(spec), spec))
+
+    def run_in(self, work_dir: Path, spec: RunSpec) -> tuple[RunRecord, Any]:
+        """As `run`, kept nowhere."""
+        progress = _progress(self.progress, spec.run_id)
+        with contextlib.closing(progress):
+            return run(spec, work_dir, self.data_dir, progress, list(self.command), self.ground_truth)
+
+    def apart(self) -> tuple[DistantRunner, Callable[[tuple[RunRecord, Any]], RunRecord]]:
+        """The same in two parts, for workers that may not see this machine's files: theirs, and what is then done here.
+
+        Raises:
+            ValueError: The results folder cannot be written.
+        """
+        paths = {name: getattr(self, name) for name in ("root", "data_dir", "ground_truth")}
+        here = replace(self, **{name: path and Path(path).absolute() for name, path in paths.items()})
+        store = RunStore(here.root)
+        store.prepare()
+        return DistantRunner(here, store.identity()), here._keep
+
+    def _keep(self, finished: tuple[RunRecord, Any]) -> RunRecord:
+        record, tables = finished
+        store = RunStore(self.root)
+        return store.load(record.spec) if store.has(record.spec) else store.save(record, tables)
+
+
+@dataclass(frozen=True)
+class DistantRunner:
+    """The part of a `Runner` that is done on a machine which may or may not see its results folder.
+
+    Where it does, a run is claimed, resumed and saved as by the runner itself. Where not, it works in a temporary
+    folder. Either way the record and its scores travel back.
+
+    Args:
+        runner: With absolute paths.
+        identity: Of its results folder.
+    """
+
+    runner: Runner
+    identity: str
+
+    def __call__(self, spec: RunSpec) -> tuple[RunRecord, Any]:
+        """The record and its scores; see `run`."""
+        store = RunStore(self.runner.root)
+        if store.is_identical(self.identity):
+            record = self.runner(spec)
+            return record, None if record.scores_sha256 is None else store.scores(record)
+        with tempfile.TemporaryDirectory(prefix="senas-bench-") as folder:
+            return self.runner.run_in(Path(folder), spec)
 
 
 def run(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
@@ -167,6 +168,20 @@ class RunStore:
             else []
         )
 
+    def identity(self) -> str:
+        """A random name that the folder keeps: who reads the same one, on any machine, sees the same folder."""
+        with self._lock("identity"):
+            if not self._identity.exists():
+                atomic_write(self._identity, secrets.token_hex(16).encode())
+        return self._identity.read_text()
+
+    def is_identical(self, identity: str) -> bool:
+        """Whether the folder, as this machine sees it, has that `identity`; it does not where it cannot be read."""
+        try:
+            return self._identity.read_text() == identity
+        except (OSError, UnicodeDecodeError):
+            return False
+
     def set_aside(self, spec: RunSpec) -> None:
         """Rename a finished run to `<name>.old` and its work folder too, so that it is computed again."""
         with self._lock("save"):
@@ -195,6 +210,10 @@ class RunStore:
     @property
     def _work(self) -> Path:
         return Path(self.root) / "work"
+
+    @property
+    def _identity(self) -> Path:
+        return self._work / "identity"
 
     def _json(self, run_id: str) -> Path:
         return self._runs / f"{run_id}.json"

@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe
 
 ARCHS = 150
+INDEX_11 = arch_to_str(official_archs()[11])
 EMBEDDED = PRESETS["embedded"]
 TINY = replace(
     EMBEDDED,
@@ -243,6 +245,33 @@ def test_runner_keeps_the_record_and_cleans_up(tmp_path, monkeypatch):
     assert not (tmp_path / "work" / spec.run_id).exists()
     monkeypatch.setattr(run_module, "run", lambda *_: pytest.fail("it is finished"))
     assert Runner(tmp_path)(spec) == record
+
+
+@pytest.mark.parametrize("method", ["params", "fixed"])
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_runner_in_two_parts_keeps_the_same_once_whether_or_not_the_folder_is_seen(
+    tmp_path, monkeypatch, method, seen
+):
+    monkeypatch.chdir(tmp_path)
+    spec = tiny_spec("params") if method == "params" else make_spec("fixed", 0, "embedded", sizes=TINY, arch=INDEX_11)
+    expected = Runner(tmp_path / "whole")(spec)
+    away, home = Runner(Path("here")).apart()
+    monkeypatch.chdir("/")
+    if not seen:
+        away = replace(away, identity="of another folder")
+    saved, save = [], RunStore.save
+    monkeypatch.setattr(RunStore, "save", lambda *a: saved.append(a[0].root) or save(*a))
+    finished = pickle.loads(pickle.dumps(away(spec)))
+    store = RunStore(tmp_path / "here")
+    assert store.has(spec) == seen
+    assert lasting(home(finished)) == lasting(store.load(spec)) == lasting(expected)
+    assert home(finished) == store.load(spec)
+    assert saved == [store.root]
+    if expected.scores_sha256 is not None:
+        assert store.scores(store.load(spec)).equals(RunStore(tmp_path / "whole").scores(expected))
+    if seen:
+        monkeypatch.setattr(run_module, "run", lambda *_: pytest.fail("it is finished"))
+        assert away(spec)[0] == store.load(spec)
 
 
 def test_an_interrupted_runner_leaves_its_work_and_goes_on(tmp_path, monkeypatch, quick):

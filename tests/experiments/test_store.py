@@ -332,6 +332,17 @@ def a_file(root) -> Path:
     return root / "runs" / f"{a_spec().run_id}.json"
 
 
+def test_a_folder_keeps_its_identity_and_no_other_has_it(tmp_path):
+    a, b = RunStore(tmp_path / "a"), RunStore(tmp_path / "b")
+    identity = a.identity()
+    assert a.identity() == identity != b.identity()
+    assert a.is_identical(identity) and not b.is_identical(identity)
+    assert not RunStore(tmp_path / "nowhere").is_identical(identity) and not (tmp_path / "nowhere").exists()
+    (tmp_path / "a/work/identity").write_bytes(b"\xff")
+    (tmp_path / "file").write_text(identity)
+    assert not a.is_identical(identity) and not RunStore(tmp_path / "file").is_identical(identity)
+
+
 def test_a_stored_record_is_its_text_and_the_hash_of_it(tmp_path):
     raw = json.loads(a_file(tmp_path).read_text())
     assert raw["provenance"].pop("record_sha256") == hashlib.sha256(a_record().to_json().encode()).hexdigest()
