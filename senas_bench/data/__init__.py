@@ -9,11 +9,12 @@ from pathlib import Path
 from senas_bench.errors import DataError
 from senas_bench.names import lookup
 
+from .imagenet import ImageNet, StreamedImages
 from .imagenet16 import ImageNet16
 from .readers import Cifar, Digits, Images, data_folder
 from .splits import find_split_file, read_official_split
 
-DATASETS: dict[str, Digits | Cifar | ImageNet16] = {
+DATASETS: dict[str, Digits | Cifar | ImageNet16 | ImageNet] = {
     "digits": Digits(),
     "cifar10": Cifar(
         name="cifar10",
@@ -34,10 +35,21 @@ DATASETS: dict[str, Digits | Cifar | ImageNet16] = {
         hub_folder="cifar100",
     ),
     "imagenet16-120": ImageNet16(),
+    "imagenet": ImageNet(),
 }
-"""Each entry is called as `DATASETS[name](data_dir, download) -> Images`."""
+"""Each entry is called as `DATASETS[name](data_dir, download) -> Images`, or `StreamedImages`."""
 
-__all__ = ["DATASETS", "Cifar", "Digits", "ImageNet16", "Images", "data_id", "read_images"]
+__all__ = [
+    "DATASETS",
+    "Cifar",
+    "Digits",
+    "ImageNet",
+    "ImageNet16",
+    "Images",
+    "StreamedImages",
+    "data_id",
+    "read_images",
+]
 
 
 def data_id(dataset: str, data_dir: Path | None = None, *, official_split: bool = False) -> str:
@@ -66,7 +78,7 @@ def data_id(dataset: str, data_dir: Path | None = None, *, official_split: bool 
     return hashlib.sha256(identity.encode() + split.read_bytes()).hexdigest()[:16]
 
 
-def read_images(dataset: str, data_dir: Path | None = None, *, official_split: bool = False) -> Images:
+def read_images(dataset: str, data_dir: Path | None = None, *, official_split: bool = False) -> Images | StreamedImages:
     """The images of a data set, and with `official_split` which of them validate. Arguments and errors as `data_id`."""
     images = lookup("dataset", dataset, DATASETS)(data_dir, False)
     if not official_split:

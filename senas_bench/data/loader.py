@@ -29,6 +29,8 @@ class _Draws:
     top: Tensor
     left: Tensor
     flip: Tensor
+    holes: Tensor
+    """`(2, steps * batch_size)`: row and column of the centres; of no images without cutout."""
 
 
 class TrainLoader:
@@ -46,6 +48,8 @@ class TrainLoader:
         mean: (C,) channel means of the pixel values scaled to [0, 1].
         std: (C,) channel standard deviations on the same scale, positive.
         device: Where the images live and the batches appear.
+        cutout: Side in pixels of the square that is set to the mean, centred anywhere in the image and cut off at its
+            border [code: DARTS; DeVries and Taylor, 2017]; 0 for none.
 
     Raises:
         ValueError: An argument is out of its range, or shapes do not fit together.
@@ -61,6 +65,7 @@ class TrainLoader:
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
+        cutout: int = 0,
     ) -> None:
         _check_images(images, labels)
         n, height, width, channels = images.shape
@@ -77,6 +82,7 @@ class TrainLoader:
         self.batch_size = batch_size
         self.pad = pad
         self.flip = flip
+        self.cutout = cutout
 
     def __len__(self) -> int:
         """Steps per epoch."""
@@ -116,7 +122,9 @@ class TrainLoader:
         order = torch.randperm(len(self._labels), generator=generator, device=where)[:used]
         corners = torch.randint(0, 2 * self.pad + 1, (2, used), generator=generator, device=where)
         flip = torch.randint(0, 2, (used,), generator=generator, device=where).bool()
-        return _Draws(order.to(target), corners[0].to(target), corners[1].to(target), flip.to(target))
+        side = self._windows.shape[3]
+        holes = torch.randint(0, side, (2, used if self.cutout else 0), generator=generator, device=where)
+        return _Draws(*(part.to(target) for part in (order, corners[0], corners[1], flip, holes)))
 
     def _batches(self, draws: _Draws) -> Iterator[Batch]:
         labels = self._labels[draws.order]
@@ -125,7 +133,15 @@ class TrainLoader:
             pixels = self._windows[draws.order[step], draws.top[step], draws.left[step]]
             if self.flip:
                 pixels = torch.where(draws.flip[step, None, None, None], pixels.flip(2), pixels)
-            yield normalise(pixels, self._scale, self._shift), labels[step]
+            x = normalise(pixels, self._scale, self._shift)
+            yield self._cut(x, draws.holes[:, step]) if self.cutout else x, labels[step]
+
+    def _cut(self, x: Tensor, centres: Tensor) -> Tensor:
+        """`x` `(B, C, H, W)`, square, with a hole in each image."""
+        half = self.cutout // 2
+        place = torch.arange(x.shape[2], device=x.device)
+        inside = (place >= centres[..., None] - half) & (place < centres[..., None] + half)  # (2, B, side)
+        return x.masked_fill((inside[0, :, :, None] & inside[1, :, None, :])[:, None], 0.0)
 
 
 @dataclass(frozen=True)
@@ -170,6 +186,7 @@ def prepare(
     flip: bool,
     device: torch.device | str = "cpu",
     calibration: int = 1024,
+    cutout: int = 0,
 ) -> Loaders:
     """Resize, split, normalise and place the images on the device.
 
@@ -188,6 +205,7 @@ def prepare(
         flip: Whether training images are mirrored at random.
         device: Where the batches appear.
         calibration: Calibration images, in batches of `min(eval_batch, calibration)`.
+        cutout: As for `TrainLoader`.
 
     Raises:
         ValueError: A count is out of its range.
@@ -203,7 +221,7 @@ def prepare(
     mean, std = channel_statistics(train_x)
     calibration_batch = min(eval_batch, calibration)
     return Loaders(
-        train=TrainLoader(train_x, y[train_index], batch_size, pad, flip, mean, std, device),
+        train=TrainLoader(train_x, y[train_index], batch_size, pad, flip, mean, std, device, cutout),
         valid=fixed_batches(valid_x, valid_y, valid_index, eval_batch, mean, std, device),
         calibration=fixed_batches(x, y, train_index[:calibration], calibration_batch, mean, std, device),
         num_classes=images.num_classes,
@@ -221,6 +239,7 @@ def prepare_retraining(
     pad: int,
     flip: bool,
     device: torch.device | str = "cpu",
+    cutout: int = 0,
 ) -> tuple[TrainLoader, list[Batch], str]:
     """What trains a found network from scratch and tests it: all training images, and the test images.
 
@@ -228,7 +247,7 @@ def prepare_retraining(
     test the network too. Where the official split takes validation images from the test images, the others test it.
 
     Args:
-        images, resolution, batch_size, pad, flip, device: As for `prepare`.
+        images, resolution, batch_size, pad, flip, device, cutout: As for `prepare`.
         valid: Images held out where there are no test images.
         eval_batch: Images per test batch; the last may be smaller.
 
@@ -244,7 +263,7 @@ def prepare_retraining(
         halved = images.split is not None and images.split.of == "test"
         index = images.split.rest if halved else np.arange(len(test_x))
     mean, std = channel_statistics(train_x)
-    train = TrainLoader(train_x, train_y, batch_size, pad, flip, mean, std, device)
+    train = TrainLoader(train_x, train_y, batch_size, pad, flip, mean, std, device, cutout)
     return train, fixed_batches(test_x, test_y, index, eval_batch, mean, std, device, drop_last=False), split
 
 

@@ -80,6 +80,16 @@ class Images:
     data_id: str
     split: OfficialSplit | None = None
 
+    @property
+    def resolution(self) -> int:
+        """Height and width of an image in pixels."""
+        return self.train_x.shape[1]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Training and test images."""
+        return len(self.train_x), 0 if self.test_x is None else len(self.test_x)
+
 
 class _Arrays(NamedTuple):
     train_x: np.ndarray

@@ -6,7 +6,6 @@ its own augmentation, and the order is drawn in the main process. Workers send b
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections import OrderedDict
@@ -19,10 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision import datasets, transforms
+from torchvision import transforms
 
 from senas_bench.errors import DataError
 
+from .imagenet import find_part, identity, list_images
 from .loader import Batch, Loaders, normalise, row_affine
 from .readers import first_line
 from .splits import SPLIT_SEED, train_valid_split
@@ -67,19 +67,15 @@ class FolderImages:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            samples = datasets.ImageFolder(str(folder)).samples
-        except OSError as error:
-            raise DataError(
-                f"no images in {folder} ({first_line(error)}); it must hold a sub-folder of images per class"
-            ) from error
+        found = list(list_images(folder))
         self.folder = folder
+        self.classes = tuple(dict.fromkeys(name for name, _, _ in found))
+        self.num_classes = len(self.classes)
+        self.data_id = identity((name, size) for _, name, size in found)
         # Arrays, not lists: a worker that touches the objects of a list gets a copy of its memory.
-        self._names = np.array([os.fsencode(os.path.relpath(name, folder)) for name, _ in samples])
-        self.labels = np.array([label for _, label in samples], np.int64)
-        self.num_classes = int(self.labels.max()) + 1
-        names = map(os.fsdecode, self._names)
-        self.data_id = _identity((name, (folder / name).stat().st_size) for name in names)
+        self._names = np.array([os.fsencode(name) for _, name, _ in found])
+        label = {name: number for number, name in enumerate(self.classes)}
+        self.labels = np.array([label[name] for name, _, _ in found], np.int64)
 
     def encoded(self, index: int) -> tuple[bytes, str]:
         """See `Source`."""
@@ -129,7 +125,7 @@ class ParquetImages:
         if len(self.labels) == 0 or self.labels.min() < 0:
             raise DataError(f"{', '.join(map(str, files)) or 'no file'}: at least one label, and none below 0, needed")
         self.num_classes = int(self.labels.max()) + 1
-        self.data_id = _identity((path.name, path.stat().st_size) for path in files)
+        self.data_id = identity((path.name, path.stat().st_size) for path in files)
         self._groups = groups
         self._starts = np.cumsum([0, *(count for *_, count in groups)])
         self._kept: OrderedDict[int, Any] = OrderedDict()
@@ -206,17 +202,13 @@ class StreamingLoader:
     ) -> None:
         if not 1 <= batch_size <= len(indices):
             raise ValueError(f"batch_size {batch_size} must be between 1 and the {len(indices)} training images")
-        if not 0 <= rank < world or batch_size % world:
-            raise ValueError(
-                f"process {rank} of {world}: their number must divide the batch_size, which is {batch_size}"
-            )
         crop = transforms.RandomResizedCrop(resolution)
         mirror = [transforms.RandomHorizontalFlip()] if flip else []
         self._decoder = _Decoder(images, transforms.Compose([crop, *mirror]))
         self._indices = np.asarray(indices, np.int64)
         self._normalise = _Normalise(resolution, device)
         self._workers = workers
-        self._rows = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
+        self._rows = _rows(rank, world, batch_size)
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -237,6 +229,16 @@ class StreamingLoader:
         for half, start in zip(pair, (0, middle), strict=True):
             half._indices = self._indices[start : start + middle]
         return pair
+
+    def share(self, rank: int, world: int) -> StreamingLoader:
+        """This loader of whole batches as that of one of `world` processes, see `rank`.
+
+        Raises:
+            ValueError: Their number does not divide the batch.
+        """
+        shared = copy(self)
+        shared._rows = _rows(rank, world, self.batch_size)
+        return shared
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """One pass in a new order. No image occurs twice.
@@ -301,8 +303,7 @@ def stored_batches(
     if not 1 <= batch_size <= (len(indices) if drop_last else batch_size) or len(indices) == 0:
         raise ValueError(f"batch size {batch_size} must be between 1 and the {len(indices)} images to batch")
     used = np.asarray(indices, np.int64)[: len(indices) // batch_size * batch_size if drop_last else None]
-    side = round(resolution / EVALUATION_CROP)
-    decoder = _Decoder(images, transforms.Compose([transforms.Resize(side), transforms.CenterCrop(resolution)]))
+    decoder = _Decoder(images, _centre(resolution))
     pinned = torch.device(device).type == "cuda"
     pixels = torch.empty((len(used), resolution, resolution, 3), dtype=torch.uint8, pin_memory=pinned)
     # Read in the order of the files, then put in the asked one: row groups are read once.
@@ -314,30 +315,46 @@ def stored_batches(
     return StoredBatches(pixels.split(batch_size), labels.split(batch_size), _Normalise(resolution, device))
 
 
-def find_images(root: Path, part: str) -> Source:
-    """The images of a part of a data set in a folder.
+class PassingBatches:
+    """Fixed batches for evaluation as `stored_batches` makes them, ragged tail included, decoded anew at each pass.
 
-    Looked for, in this order: the folder `<part>` with a sub-folder per class; Parquet files `<part>-*.parquet`; both
-    also in `data/`, where the Hub has them. The validation part is called `val`, `valid` or `validation`.
+    For images that are seen once, such as the test images: nothing of them stays in memory.
 
     Args:
-        root: Folder of the data set.
-        part: `train` or `val`.
+        images: Where they come from; all of them, in their order.
+        batch_size, resolution, device, workers: As for `stored_batches`.
+    """
+
+    def __init__(
+        self, images: Source, batch_size: int, resolution: int, device: torch.device | str = "cpu", workers: int = 0
+    ) -> None:
+        self._decoder = _Decoder(images, _centre(resolution))
+        self._normalise = _Normalise(resolution, device)
+        self._batch_size, self._workers = batch_size, workers
+
+    def __iter__(self) -> Iterator[Batch]:
+        keys = _in_order(len(self._decoder), self._batch_size)
+        return map(self._normalise, _read(self._decoder, keys, self._workers, self._normalise.device))
+
+
+def decode_all(images: Source, workers: int = 0) -> None:
+    """Decode every image once, and keep none.
+
+    Raises:
+        DataError: One is unusable.
+    """
+    for _ in _read(_Decoder(images, transforms.Resize((1, 1))), _in_order(len(images.labels), 256), workers):
+        pass
+
+
+def find_images(root: Path, part: str) -> Source:
+    """The images of a part of a data set, where `imagenet.find_part` finds them.
 
     Raises:
         DataError: Nothing found, or a file is corrupt.
     """
-    names = ("val", "valid", "validation") if part == "val" else (part,)
-    for place in (root, root / "data"):
-        for name in names:
-            if (place / name).is_dir():
-                return FolderImages(place / name)
-            if files := sorted(place.glob(f"{name}-*.parquet")):
-                return ParquetImages(files)
-    raise DataError(
-        f"no {part} images in {root}: looked for {'/, '.join(names)}/ with a folder per class and for "
-        f"{'-*.parquet, '.join(names)}-*.parquet, there and in data/; name the folder with --data-dir"
-    )
+    found = find_part(root, part)
+    return ParquetImages(found) if isinstance(found, list) else FolderImages(found)
 
 
 def prepare_streaming(
@@ -387,6 +404,52 @@ def prepare_streaming(
         in_channels=3,
         resolution=resolution,
     )
+
+
+def prepare_streaming_retraining(
+    train: Source,
+    test: Source,
+    resolution: int,
+    batch_size: int,
+    eval_batch: int,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+    flip: bool = True,
+) -> tuple[StreamingLoader, PassingBatches, str]:
+    """`data.loader.prepare_retraining` for images that are not in memory: all of `train`, and all of `test`.
+
+    Args:
+        train, test: The two parts of the data set.
+        resolution, batch_size, device, workers, flip: As for `prepare_streaming`.
+        eval_batch: Images per test batch; the last may be smaller.
+
+    Returns:
+        The training loader, test batches, and what these are: `test`.
+
+    Raises:
+        ValueError: A count is out of its range.
+    """
+    loader = StreamingLoader(train, np.arange(len(train.labels)), batch_size, resolution, device, workers, flip=flip)
+    return loader, PassingBatches(test, eval_batch, resolution, device, workers), "test"
+
+
+def _rows(rank: int, world: int, batch_size: int) -> slice:
+    """The part of a batch that is one process's."""
+    if not 0 <= rank < world or batch_size % world:
+        raise ValueError(f"process {rank} of {world}: their number must divide the batch_size, which is {batch_size}")
+    return slice(rank * batch_size // world, (rank + 1) * batch_size // world)
+
+
+def _centre(resolution: int) -> Any:
+    """What is done to an image that evaluates."""
+    side = round(resolution / EVALUATION_CROP)
+    return transforms.Compose([transforms.Resize(side), transforms.CenterCrop(resolution)])
+
+
+def _in_order(count: int, batch_size: int) -> list[np.ndarray]:
+    """Keys of all images, see `_read`; nothing random is done to them."""
+    keys = np.stack([np.arange(count), np.zeros(count, np.int64)], 1)
+    return np.split(keys, range(batch_size, count, batch_size))
 
 
 class _Normalise:
@@ -456,10 +519,3 @@ def _read(
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _identity(files: Any) -> str:
-    digest = hashlib.sha256()
-    for name, size in sorted(files):
-        digest.update(f"{name} {size}\n".encode())
-    return digest.hexdigest()[:16]

@@ -252,3 +252,35 @@ def test_prepare_keeps_validation_images_out_of_training_and_calibration():
 def test_prepare_refuses_more_calibration_images_than_there_are():
     with pytest.raises(ValueError, match="calibration 81"):
         prepare(data_set(), 8, 20, 80, 20, 2, True, calibration=81)
+
+
+def test_cutout_is_a_hole_of_the_mean_cut_off_at_the_border():
+    white = np.full((2000, 8, 8, 1), 255, np.uint8)
+    make = lambda cutout: TrainLoader(white, np.zeros(2000, np.int64), 2000, 0, True, [0.5], [0.5], cutout=cutout)  # noqa: E731
+    ((x, _),) = make(4).epoch(generator(0))
+    hole = (x[:, 0] == 0).numpy()
+    assert (x[:, 0].numpy()[~hole] > 0.99).all()
+    sides = [hole.any(axis).sum(1) for axis in (1, 2)]
+    assert (hole.sum((1, 2)) == sides[0] * sides[1]).all()  # rectangles
+    # centres 0 to 7: two rows to each side, one less at the far end
+    for side in sides:
+        assert np.bincount(side, minlength=5)[2:] == pytest.approx([250, 500, 1250], rel=0.25) and side.max() == 4
+    corners = {(*np.argwhere(one)[0], *np.argwhere(one)[-1]) for one in hole}
+    assert len(corners) == 64
+
+
+def test_cutout_changes_no_other_random_choice():
+    x, y = make_images(size=8)
+    epochs = [
+        next(TrainLoader(x, y, N, 2, True, [0.4] * 3, [0.25] * 3, cutout=cutout).epoch(generator(1)))
+        for cutout in (0, 4)
+    ]
+    whole, cut = (images for images, _ in epochs)
+    assert torch.equal(epochs[0][1], epochs[1][1])
+    outside = cut != 0
+    assert torch.equal(cut[outside], whole[outside]) and 0.6 < outside.float().mean() < 0.95
+    one, other = generator(1), generator(1)
+    TrainLoader(x, y, N, 2, True, [0.4] * 3, [0.25] * 3).epoch(one)
+    expected = [torch.randperm(N, generator=other), torch.randint(0, 5, (2, N), generator=other)]
+    assert len(expected[0]) == len(torch.randint(0, 2, (N,), generator=other))
+    assert torch.equal(one.get_state(), other.get_state())  # without it, nothing more is drawn than before it existed

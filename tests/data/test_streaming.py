@@ -16,12 +16,16 @@ from senas_bench.data.streaming import (
     IMAGENET_STD,
     FolderImages,
     ParquetImages,
+    PassingBatches,
     StreamingLoader,
+    decode_all,
     find_images,
     prepare_streaming,
+    prepare_streaming_retraining,
     stored_batches,
 )
 from senas_bench.errors import DataError
+from senas_bench.training.distributed import Processes
 
 N = 30
 
@@ -288,3 +292,40 @@ def test_what_cannot_be_read_is_refused(tmp_path, greys):
         loader(greys, batch_size=31)
     with pytest.raises(ValueError, match="process 0 of 3: their number must divide the batch_size, which is 8"):
         loader(greys, world=3)
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_a_share_is_the_loader_of_one_process(ramps, world):
+    whole = loader(ramps, batch_size=30)
+    for rank in range(world):
+        ours, theirs = (
+            torch.cat([x for x, _ in one.epoch(generator())])
+            for one in (whole.share(rank, world), loader(ramps, batch_size=30, rank=rank, world=world))
+        )
+        assert torch.equal(ours, theirs)
+    with pytest.raises(ValueError, match="process 0 of 4: their number must divide the batch_size, which is 30"):
+        whole.share(0, 4)
+    assert Processes(1, 2).share(whole)._rows == slice(15, 30) and len(next(whole.epoch(generator()))[1]) == 30
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_passing_batches_are_the_stored_ones(greys, workers):
+    passing = PassingBatches(greys, 8, 8, workers=workers)
+    for _ in range(2):
+        for (x, y), (expected, labels) in zip(
+            passing, stored_batches(greys, np.arange(N), 8, 8, drop_last=False), strict=False
+        ):
+            assert torch.equal(x, expected) and torch.equal(y, labels)
+    assert [len(y) for _, y in passing] == [8, 8, 8, 6]
+
+
+def test_retraining_takes_all_images_of_both_parts(greys):
+    train, test, split = prepare_streaming_retraining(greys, greys, 8, 10, 7)
+    assert sorted(pixels_of(torch.cat([x for x, _ in train.epoch(generator())]))[:, 0, 0, 0] // 8) == list(range(N))
+    assert (sum(len(y) for _, y in test), split) == (N, "test")
+
+
+def test_decoding_all_finds_the_bad_one(greys, tmp_path):
+    decode_all(greys)
+    with pytest.raises(DataError, match=r"x/b\.png: unusable image"):
+        decode_all(FolderImages(folder_of(tmp_path, {"x/a.png": flat(1), "x/b.png": b"no image"})))

@@ -1,0 +1,176 @@
+"""ImageNet, and any other set of images in files that memory does not hold: where they lie and what names them.
+
+`streaming` decodes them. Nothing here imports torch until it must.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from senas_bench.errors import DataError
+from senas_bench.files import cache_home
+
+if TYPE_CHECKING:
+    from .streaming import Source
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Of what counts as an image, in small letters; torchvision's."""
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedImages:
+    """A data set that is decoded as it is needed.
+
+    Args:
+        train, test: The images and labels of its two parts.
+        num_classes: Labels are 0 .. num_classes - 1.
+        resolution: Height and width in pixels to which they are cropped where nobody asks for another.
+        name: Key of `senas_bench.data.DATASETS`.
+        data_id: See `ImageNet.data_id`.
+    """
+
+    train: Source
+    test: Source
+    num_classes: int
+    resolution: int
+    name: str
+    data_id: str
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Training and test images."""
+        return len(self.train.labels), len(self.test.labels)
+
+
+@dataclass(frozen=True)
+class ImageNet:
+    """ImageNet of 1,000 classes, or a part of its classes, in either of the layouts that `find_part` knows.
+
+    The official validation images are the test part; those that score archs are held out of the training images.
+    Looked for in the sub-folder `imagenet` of the data folder where there is one, else in the data folder.
+
+    Args:
+        name: Key of `senas_bench.data.DATASETS`.
+        num_classes: Of the whole data set, for what must be known without reading it.
+        resolution: See `StreamedImages`.
+    """
+
+    name: str = "imagenet"
+    num_classes: int = 1000
+    resolution: int = 224
+
+    def __call__(self, data_dir: Path | None = None, download: bool = False) -> StreamedImages:
+        """List the images; none is decoded.
+
+        Args:
+            data_dir: Data folder; None is `cache_home()/images`.
+            download: Refused where there are none, with what to do: ImageNet asks for an agreement.
+
+        Raises:
+            DataError: Images are missing, or the two parts have not the same classes.
+        """
+        from .streaming import find_images
+
+        root = self._root(data_dir)
+        try:
+            train, test = (find_images(root, part) for part in ("train", "val"))
+        except DataError as error:
+            advice = "; they cannot be downloaded without ImageNet's consent" if download else ""
+            raise DataError(f"{error}{advice}") from error
+        names = getattr(train, "classes", None), getattr(test, "classes", None)
+        if None not in names and names[0] != names[1]:
+            odd = sorted(set(names[0]) ^ set(names[1]))
+            raise DataError(f"{root}: class {odd[0]} is in one of train and val only; get the folder again")
+        if test.num_classes > train.num_classes:
+            raise DataError(f"{root}: val has label {test.num_classes - 1}, train none above {train.num_classes - 1}")
+        identity = _joined(train.data_id, test.data_id)
+        return StreamedImages(train, test, train.num_classes, self.resolution, self.name, identity)
+
+    def data_id(self, data_dir: Path | None = None) -> str:
+        """Fingerprint of names and sizes of all files, 16 hex digits: 150 GB of content are too much to read.
+
+        An image that was replaced by another of the same size goes unnoticed.
+
+        Raises:
+            DataError: Images are missing.
+        """
+        root = self._root(data_dir)
+        return _joined(*(_part_id(find_part(root, part)) for part in ("train", "val")))
+
+    def _root(self, data_dir: Path | None) -> Path:
+        root = cache_home() / "images" if data_dir is None else Path(data_dir)
+        return root / self.name if (root / self.name).is_dir() else root
+
+
+def find_part(root: Path, part: str) -> Path | list[Path]:
+    """Where a part of a data set lies: a folder with a sub-folder per class, or Parquet files.
+
+    Looked for, in this order: the folder `<part>`; files `<part>-*.parquet`; both also in `data/`, where the Hub has
+    them. The validation part is called `val`, `valid` or `validation`.
+
+    Args:
+        root: Folder of the data set.
+        part: `train` or `val`.
+
+    Raises:
+        DataError: Nothing found.
+    """
+    names = ("val", "valid", "validation") if part == "val" else (part,)
+    for place in (root, root / "data"):
+        for name in names:
+            if (place / name).is_dir():
+                return place / name
+            if files := sorted(place.glob(f"{name}-*.parquet")):
+                return files
+    raise DataError(
+        f"no {part} images in {root}: looked for {'/, '.join(names)}/ with a folder per class and for "
+        f"{'-*.parquet, '.join(names)}-*.parquet, there and in data/; name the folder with --data-dir"
+    )
+
+
+def list_images(folder: Path) -> Iterator[tuple[str, str, int]]:
+    """Class, name below `folder` and size of each image, in the order in which torchvision's `ImageFolder` has them.
+
+    Raises:
+        DataError: There is no such folder, it has no sub-folders, or one without an image.
+    """
+    try:
+        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        if not classes:
+            raise FileNotFoundError("no sub-folders")
+        for name in classes:
+            empty = True
+            for place, _, files in sorted(os.walk(folder / name, followlinks=True)):
+                for path in (os.path.join(place, file) for file in sorted(files) if file.lower().endswith(SUFFIXES)):
+                    empty = False
+                    yield name, os.path.relpath(path, folder), os.stat(path).st_size
+            if empty:
+                raise FileNotFoundError(f"{name}/ is empty")
+    except OSError as error:
+        raise DataError(
+            f"no images in {folder} ({error.strerror or error}); it must hold a sub-folder of images per class"
+        ) from error
+
+
+def identity(files: Iterable[tuple[str, int]]) -> str:
+    """First 16 hex digits of the sha256 over names and sizes, in order of name."""
+    digest = hashlib.sha256()
+    for name, size in sorted(files):
+        digest.update(f"{name} {size}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _part_id(found: Path | list[Path]) -> str:
+    """`data_id` of the `Source` that would be made of what was found."""
+    if isinstance(found, list):
+        return identity((path.name, path.stat().st_size) for path in found)
+    return identity((name, size) for _, name, size in list_images(found))
+
+
+def _joined(*identities: str) -> str:
+    return hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
