@@ -13,7 +13,7 @@ from .spec import settings_of
 OWN_FIELDS = ("recipes", "note", "curve_points", "curve_images")
 """Fields of a preset that not all methods share."""
 RETRAIN = "retrain"
-"""Recipe for the pick of a search, trained from scratch."""
+"""Recipe for the pick of a search, trained from scratch; `retrain-<dataset>` comes before it on that data set."""
 STAND_ALONE = "stand-alone"
 """Recipe for networks trained from scratch, whose length is not that of the supernets."""
 

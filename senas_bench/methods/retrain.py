@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from senas_bench.data.loader import Batch, TrainLoader
+from senas_bench.data.streaming import StreamingLoader
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces import Arch
 from senas_bench.training.recipe import TrainingRecipe
@@ -24,13 +25,13 @@ class Retraining:
     Args:
         recipe: Trains the sum of its stages.
         train: All training images, those that scored the search included where there is a test split.
-        test: Fixed batches of all images of `split`, the ragged tail included.
+        test: Fixed batches of all images of `split`, the ragged tail included; gone through once.
         split: `test`, or `valid` for a data set without test images: those that scored the search.
     """
 
     recipe: TrainingRecipe
-    train: TrainLoader
-    test: Sequence[Batch]
+    train: TrainLoader | StreamingLoader
+    test: Iterable[Batch]
     split: str
 
 
@@ -52,7 +53,7 @@ def retrain(task: Task, arch: Arch, how: Retraining) -> tuple[dict[str, Any], Bu
     return {**line, "images": images, "top1": top1, "top5": top5}, alone.budget
 
 
-def accuracy(network: nn.Module, arch: Arch, batches: Sequence[Batch]) -> tuple[float, float, int]:
+def accuracy(network: nn.Module, arch: Arch, batches: Iterable[Batch]) -> tuple[float, float, int]:
     """Top-1 and top-5 accuracy in percent with running statistics, and the number of images."""
     right = torch.zeros(2, dtype=torch.long, device=next(network.parameters()).device)
     images = 0

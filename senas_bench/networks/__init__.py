@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
@@ -19,11 +18,12 @@ def _nasbench201(space: SearchSpace, skeleton: Skeleton, affine: bool) -> NB201N
     return NB201Network(space, skeleton.channels, skeleton.cells, skeleton.in_channels, skeleton.num_classes, affine)
 
 
-NETWORKS: dict[str, Callable[[SearchSpace, Any, bool], nn.Module]] = {
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "nasbench201": _nasbench201,
     "mobilenet": MobileNetwork,
     "mobilenet-g2": MobileNetwork,
     "darts": DartsNetwork,
     "darts-separate": DartsNetwork,
 }
-"""By name of the space: `(space, skeleton, affine) -> network`, where affine is for batch norm inside the choices."""
+"""By name of the space: `(space, skeleton, affine) -> network`, where affine is for batch norm inside the choices.
+Those of DARTS take `auxiliary` too, for an auxiliary head."""

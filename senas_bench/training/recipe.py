@@ -35,7 +35,8 @@ class TrainingRecipe:
         accumulate: Equal parts of a batch, each with batch norm statistics of its own, whose gradients are
             averaged into one step. Processes share them out, so the result does not depend on their number.
         drop_path: Where `drop_path_prob` of the network is after the last epoch; it rises from 0, a step an epoch.
-        auxiliary_weight: Weight of the loss of the network's auxiliary head.
+        auxiliary_weight: Weight of the loss of the network's auxiliary head; above 0 networks are built with one.
+        cutout: Side of the square that is cut out of each training image, in pixels.
 
     Raises:
         ValueError: A value is not among those allowed.
@@ -63,6 +64,7 @@ class TrainingRecipe:
     accumulate: int = field(default=1, metadata={"added": True})
     drop_path: float = field(default=0.0, metadata={"added": True})
     auxiliary_weight: float = field(default=0.0, metadata={"added": True})
+    cutout: int = field(default=0, metadata={"added": True})
 
     def __post_init__(self) -> None:
         for name, allowed in (("sampling", ("tied", "per_cell")), ("schedule", ("cosine", "linear"))):
@@ -78,7 +80,7 @@ class TrainingRecipe:
         for name in ("label_smoothing", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 0 and below 1")
-        for name in ("warmup_epochs", "auxiliary_weight"):
+        for name in ("warmup_epochs", "auxiliary_weight", "cutout"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} {getattr(self, name)} must not be negative")
 

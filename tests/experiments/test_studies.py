@@ -3,8 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from senas_bench.data.loader import TrainLoader
 from senas_bench.experiments.presets import PRESETS, RETRAIN
 from senas_bench.experiments.run import limit_settings, make_spec, run
+from senas_bench.experiments.spec import settings_of
 from senas_bench.experiments.studies import (
     METHODS_EVERYWHERE,
     STUDIES,
@@ -18,10 +20,13 @@ from senas_bench.experiments.studies import (
 )
 from senas_bench.methods import METHODS
 from senas_bench.networks import NETWORKS
+from senas_bench.networks import darts as darts_module
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import KINDS, SPACES
 from senas_bench.spaces.darts import SKELETONS as DARTS_SKELETONS
 from senas_bench.spaces.mobilenet import TABLE2
+from senas_bench.training import loop
+from senas_bench.training.checkpoint import read_checkpoint
 
 SEARCHES = {"drop": 60, "per_operator": 1, "search": "evolution", "evolution": Evolution(4, 2, 2)}
 
@@ -145,6 +150,54 @@ def test_a_given_arch_is_trained_and_nothing_is_searched(quick, tmp_path):
     assert record.timing["retrain_seconds"] > 0
     with pytest.raises(ValueError, match="method 'fixed' needs an arch in its spec"):
         run(make_spec("fixed", 1, "embedded"), tmp_path)
+
+
+SKIPS = "+".join(f"|skip_connect~0|{other}|" for other in ("sep_conv_3x3~1",) * 2 + ("max_pool_3x3~1",) * 2)
+
+
+def test_the_paper_retrains_darts_with_all_that_regularizes_it():
+    """METHOD section 3, its row of DARTS retraining; other sizes and images as before."""
+    recipes = preset_of("darts", "paper").recipes
+    for dataset in ("cifar10", "cifar100"):
+        recipe = recipes[f"retrain-{dataset}"]
+        assert (recipe.drop_path, recipe.auxiliary_weight, recipe.cutout) == (0.2, 0.4, 16)
+        assert (recipe.stage_epochs, recipe.batch_size, recipe.lr, recipe.clip) == ((600,), 96, 0.025, 5.0)
+    imagenet = recipes["retrain-imagenet"]
+    assert (imagenet.auxiliary_weight, imagenet.label_smoothing, imagenet.cutout) == (0.4, 0.1, 0)
+    assert (imagenet.stage_epochs, imagenet.batch_size, imagenet.weight_decay) == ((250,), 1024, 3e-5)
+    assert (imagenet.lr, imagenet.lr_min, imagenet.warmup_epochs, imagenet.schedule) == (0.5, 0.0, 5, "linear")
+    plain = [recipes["retrain"], recipes["reference"]]
+    plain += [r for name in ("embedded", "cpu") for r in preset_of("darts", name).recipes.values()]
+    assert all((r.drop_path, r.auxiliary_weight, r.cutout) == (0, 0, 0) for r in plain)
+    settings = make_spec("fixed", 0, "paper", dataset="digits", space="darts", arch=SKIPS, retrain=True).settings
+    assert not {"drop_path", "auxiliary_weight", "cutout"} & settings["retrain"].keys()
+    assert skeleton_for("darts", preset_of("darts", "paper"), "imagenet") == DARTS_SKELETONS["imagenet"]
+
+
+def test_darts_is_retrained_with_auxiliary_head_drop_path_and_cutout(tmp_path, monkeypatch):
+    """The paper's recipe for CIFAR on a few digits of 32x32: each of the three is used, and the head is not tested."""
+    own = STUDIES["darts"]["paper"].sizes
+    recipe = replace(own["recipes"]["retrain-cifar10"], stage_epochs=(2,), amp=False)
+    sizes = {"channels": 4, "cells": 1, "resolution": 32, "held_out": 1700, "score_images": 50, "score_batch": 50}
+    sizes |= {"calibration_images": 50, "rank_archs": 1, "recipes": {**own["recipes"], "retrain-digits": recipe}}
+    monkeypatch.setitem(STUDIES["darts"], "paper", Study(sizes))
+    dropped, cut = [], []
+    drop_path, hole = darts_module.drop_path, TrainLoader._cut
+    monkeypatch.setattr(darts_module, "drop_path", lambda x, p: dropped.append(p) or drop_path(x, p))
+    monkeypatch.setattr(TrainLoader, "_cut", lambda self, x, at: cut.append(self.cutout) or hole(self, x, at))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    spec = make_spec("fixed", 0, "paper", dataset="digits", space="darts", arch=SKIPS, retrain=True)
+    record, _ = run(spec, tmp_path)
+    assert cut == [16, 16] and set(dropped) == {0.1}  # a step an epoch; none in the first, half of 0.2 in the second
+    weights, _ = read_checkpoint(tmp_path / "retrain.safetensors")
+    assert {"network.auxiliary.head.weight", "momentum.auxiliary.head.weight"} <= weights.keys()
+    assert record.history[-1]["loss"] > 1.3 * np.log(10)  # of two classifiers, the second weighing 0.4
+
+
+def test_nasbench201_retrains_as_it_trains_stand_alone_networks():
+    text = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
+    settings = make_spec("fixed", 0, "embedded", arch=text, retrain=True).settings
+    assert settings["retrain"] == settings_of(PRESETS["embedded"].recipes["stand-alone"])
 
 
 def test_a_limit_that_nothing_meets_is_one_clear_line(quick, tmp_path):

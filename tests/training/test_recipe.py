@@ -104,7 +104,7 @@ def test_fields_that_came_later_are_no_settings_of_older_recipes():
     assert settings_of(TrainingRecipe()).keys() == first
     later = {
         "schedule": "linear", "warmup_epochs": 5, "decay_norm_and_bias": False, "label_smoothing": 0.1,
-        "accumulate": 4, "drop_path": 0.2, "auxiliary_weight": 0.4,
+        "accumulate": 4, "drop_path": 0.2, "auxiliary_weight": 0.4, "cutout": 16,
     }  # fmt: skip
     settings = settings_of(TrainingRecipe(**later))
     assert settings.keys() == first | later.keys()
@@ -159,6 +159,7 @@ def test_bad_values_are_refused():
         ({"drop_path": -0.1}, "drop_path -0.1 must be at least 0 and below 1"),
         ({"warmup_epochs": -1}, "warmup_epochs -1 must not be negative"),
         ({"auxiliary_weight": -0.4}, "auxiliary_weight -0.4 must not be negative"),
+        ({"cutout": -1}, "cutout -1 must not be negative"),
     ],
 )
 def test_bad_values_of_later_fields_are_refused(change, message):
