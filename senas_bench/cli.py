@@ -49,7 +49,7 @@ class Device(StrEnum):
 PresetOption = Annotated[str, typer.Option(help="Size of the study: embedded, cpu or paper.")]
 SeedsOption = Annotated[str, typer.Option(help="Seeds, such as 0-9 or 0,3,5.")]
 DatasetOption = Annotated[
-    str | None, typer.Option(help="Images: digits, cifar10, cifar100 or imagenet16-120; the preset's by default.")
+    str | None, typer.Option(help="Images: digits, cifar10, cifar100, imagenet16-120, imagenet; the preset's if none.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")]
 JobsOption = Annotated[
@@ -78,12 +78,17 @@ OfficialSplitOption = Annotated[
         "--official-split", help="Validate as NAS-Bench-201: by its cifar-split.txt and the like, in the data folder."
     ),
 ]
+AccumulateOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Parts of a batch, each with its own batch norm; under torchrun its processes."),
+]
 LatencyTableOption = Annotated[
     Path | None, typer.Option(help="Latency look-up table (JSON) for limits of latency; measured here if none.")
 ]
 SeedTruthOption = Annotated[
     Path | None, typer.Option(help="Parquet table with the accuracy of single training seeds, for table1.")
 ]
+TensorboardOption = Annotated[Path | None, typer.Option(help="Folder for curves of the losses, for TensorBoard.")]
 ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -133,8 +138,10 @@ def reproduce(
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
     official_split: OfficialSplitOption = False,
+    accumulate: AccumulateOption = None,
     latency_table: LatencyTableOption = None,
     results: ResultsOption = Path("runs"),
+    tensorboard: TensorboardOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave machine-dependent columns out.")] = False,
@@ -143,7 +150,8 @@ def reproduce(
     """Make tables and figures of the paper: run what is missing, then render."""
     numbers, names = parse_seeds(seeds), _split(methods)
     options = _executor_options(executor, address, gpus_per_run)
-    changes = {"stage_epochs": stage_epochs, "rank_archs": rank_archs}
+    _check_tensorboard(tensorboard)
+    changes = {"stage_epochs": stage_epochs, "rank_archs": rank_archs, "accumulate": accumulate}
     changes |= {"candidates": candidates, "curve_points": curve_points, "official_split": official_split}
     sizes = _sizes(preset, **changes)
     _check_images(sizes, dataset, data_dir)
@@ -173,7 +181,8 @@ def reproduce(
     if fresh:
         for spec in distinct:
             store.set_aside(spec)
-    failed = _compute(store, distinct, results, data_dir, ground_truth, executor, _jobs(jobs, where, executor), options)
+    jobs_at_a_time = _jobs(jobs, where, executor)
+    failed = _compute(store, distinct, results, data_dir, ground_truth, executor, jobs_at_a_time, tensorboard, options)
     finished = [store.load(spec) for spec in distinct if store.has(spec)]
     for name, methods_of_it in of_artefact.items():
         wanted_here = [record for record in finished if record.spec.method in methods_of_it]
@@ -202,6 +211,7 @@ def rank(
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
     official_split: OfficialSplitOption = False,
+    accumulate: AccumulateOption = None,
     results: ResultsOption = Path("runs"),
 ) -> None:
     """Run a method and write one score per arch of its widest final ranking."""
@@ -213,6 +223,7 @@ def rank(
     sizes = _sizes(
         preset,
         stage_epochs=stage_epochs,
+        accumulate=accumulate,
         rank_archs=rank_archs,
         candidates=candidates,
         curve_points=curve_points,
@@ -248,24 +259,27 @@ def search(
     latency_table: LatencyTableOption = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train the picks from scratch, and test them.")] = False,
     stage_epochs: StageEpochsOption = None,
+    accumulate: AccumulateOption = None,
     device: DeviceOption = Device.auto,
     jobs: JobsOption = 0,
     threads: ThreadsOption = 1,
     data_dir: DataDirOption = None,
     results: ResultsOption = Path("runs"),
+    tensorboard: TensorboardOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the found archs and their picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search any space, under a limit or none; write what was found, and draw it."""
     numbers = parse_seeds(seeds)
-    sizes = _sizes(preset, space, stage_epochs=stage_epochs)
+    _check_tensorboard(tensorboard)
+    sizes = _sizes(preset, space, stage_epochs=stage_epochs, accumulate=accumulate)
     _check_images(sizes, dataset, data_dir)
     where = _device(device)
     given = {"flops": max_flops, "params": max_params, "latency": max_latency}
     limit = _limit(given, at_least, space, sizes, dataset, where, threads, results, latency_table)
     asked = {"space": space, "limit": limit, "retrain": retrain}
     specs = _specs([method], numbers, preset, sizes, dataset, data_dir, where, threads, **asked)
-    _finish_search(specs, results, data_dir, _jobs(jobs, where), out, as_json)
+    _finish_search(specs, results, data_dir, _jobs(jobs, where), out, as_json, tensorboard)
 
 
 @app.command()
@@ -275,22 +289,25 @@ def retrain(
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0",
     dataset: DatasetOption = None,
+    accumulate: AccumulateOption = None,
     device: DeviceOption = Device.auto,
     jobs: JobsOption = 0,
     threads: ThreadsOption = 1,
     data_dir: DataDirOption = None,
     results: ResultsOption = Path("runs"),
+    tensorboard: TensorboardOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one arch from scratch, and test it."""
     numbers = parse_seeds(seeds)
-    sizes = _sizes(preset, space)
+    _check_tensorboard(tensorboard)
+    sizes = _sizes(preset, space, accumulate=accumulate)
     _check_images(sizes, dataset, data_dir)
     text = _one_arch(arch, space)
     where = _device(device)
     asked = {"space": space, "arch": text, "retrain": True}
     specs = _specs(["fixed"], numbers, preset, sizes, dataset, data_dir, where, threads, **asked)
-    _finish_search(specs, results, data_dir, _jobs(jobs, where), None, as_json)
+    _finish_search(specs, results, data_dir, _jobs(jobs, where), None, as_json, tensorboard)
 
 
 @app.command()
@@ -580,20 +597,23 @@ def data_download(
     from senas_bench.names import lookup
 
     images = lookup("dataset", name, DATASETS)(data_dir, True)
-    print(f"{name}: {len(images.train_x)} training images, {images.data_id}")
+    print(f"{name}: {images.counts[0]} training images, {images.data_id}")
 
 
 @data_app.command("verify")
 def data_verify(name: Annotated[str, typer.Argument(help="Data set.")], data_dir: DataDirOption = None) -> None:
-    """Read a data set whole, with its checksums."""
-    from senas_bench.data import DATASETS
+    """Read a data set whole, with its checksums; of imagenet, which has none, decode every image."""
+    from senas_bench.data import DATASETS, StreamedImages
     from senas_bench.names import lookup
 
     images = lookup("dataset", name, DATASETS)(data_dir, False)
-    test = 0 if images.test_x is None else len(images.test_x)
-    print(
-        f"{name}: {len(images.train_x)} training and {test} test images, {images.num_classes} classes, {images.data_id}"
-    )
+    if isinstance(images, StreamedImages):
+        from senas_bench.data.streaming import decode_all
+
+        for part in (images.train, images.test):
+            decode_all(part, _workers(1))
+    train, test = images.counts
+    print(f"{name}: {train} training and {test} test images, {images.num_classes} classes, {images.data_id}")
 
 
 def _one_arch(text: str, space: str) -> str:
@@ -699,14 +719,20 @@ def _search_specs(
 
 
 def _finish_search(
-    specs: list[RunSpec], results: Path, data_dir: Path | None, jobs: int, out: Path | None, as_json: bool
+    specs: list[RunSpec],
+    results: Path,
+    data_dir: Path | None,
+    jobs: int,
+    out: Path | None,
+    as_json: bool,
+    tensorboard: Path | None,
 ) -> None:
     """Run what is missing, print what was found, and write it to a folder if one is named."""
     from senas_bench.experiments.store import RunStore
 
     store = RunStore(results)
     store.prepare()
-    failed = _compute(store, specs, results, data_dir, None, "joblib", jobs)
+    failed = _compute(store, specs, results, data_dir, None, "joblib", jobs, tensorboard)
     records = [store.load(spec) for spec in specs if store.has(spec)]
     found = [_found(record) for record in records]
     if as_json:
@@ -838,14 +864,25 @@ def _specs(
     return [replace(spec, seed=seed) for seed in seeds for spec in of_one_seed]
 
 
-def _sizes(preset: str, space: str = "nasbench201", *, stage_epochs: str | None = None, **changes: Any) -> Preset:
+def _sizes(
+    preset: str,
+    space: str = "nasbench201",
+    *,
+    stage_epochs: str | None = None,
+    accumulate: int | None = None,
+    **changes: Any,
+) -> Preset:
     """The preset of a space as the options change it; `changes` as `resized` takes them."""
     from senas_bench.experiments.run import resized
     from senas_bench.experiments.studies import preset_of
+    from senas_bench.experiments.torchrun import started
 
+    if started() > 1 and (accumulate or 0) % started():
+        raise ValueError(f"--accumulate {accumulate} must be a multiple of the {started()} processes of torchrun")
+    shares = accumulate or (started() if started() > 1 else None)
     own = preset_of(space, preset)
     epochs = None if stage_epochs is None else tuple(_whole(e, "--stage-epochs") for e in stage_epochs.split(","))
-    return resized(own, stage_epochs=epochs, **changes)
+    return resized(own, stage_epochs=epochs, accumulate=shares, **changes)
 
 
 def _check_images(sizes: Preset, dataset: str | None, data_dir: Path | None) -> None:
@@ -886,6 +923,15 @@ def _executor_options(executor: str, address: str | None, gpus_per_run: float | 
     return options
 
 
+def _check_tensorboard(folder: Path | None) -> None:
+    from importlib.util import find_spec
+
+    from senas_bench.experiments.progress import NO_TENSORBOARD
+
+    if folder is not None and find_spec("tensorboard") is None:
+        raise ValueError(NO_TENSORBOARD)
+
+
 def _check_ranks(method: str) -> None:
     from senas_bench.methods import METHODS
     from senas_bench.names import lookup
@@ -902,6 +948,7 @@ def _compute(
     ground_truth: Path | None,
     executor: str,
     jobs: int,
+    tensorboard: Path | None = None,
     options: dict[str, Any] | None = None,
 ) -> list[RunSpec]:
     """Run what is missing; the specs that failed. `options` of the executor beside `jobs`."""
@@ -909,16 +956,20 @@ def _compute(
 
     from senas_bench.experiments.executors import EXECUTORS
     from senas_bench.experiments.run import Runner
+    from senas_bench.experiments.torchrun import TorchrunExecutor, started
 
     missing = store.missing(specs)
     print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished, {len(missing)} to compute", file=sys.stderr)
     if not missing:
         return []
-    jobs = min(jobs, len(missing))
+    jobs = min(jobs, len(missing)) if started() == 1 else 1
+    pool = EXECUTORS[executor](jobs, **(options or {})) if started() == 1 else TorchrunExecutor()
     live = jobs == 1 and executor != "ray" and sys.stderr.isatty()
-    runner = Runner(results, data_dir, tuple(sys.argv[1:]), "rich" if live else "plain", ground_truth)
-    failed = []
-    with closing(EXECUTORS[executor](jobs, **(options or {})).map(runner, missing)) as outcomes:
+    said = "rich" if live else "plain"
+    workers = _workers(jobs) if executor != "ray" else max(spec.threads for spec in missing)
+    runner = Runner(results, data_dir, tuple(sys.argv[1:]), said, ground_truth, workers, tensorboard=tensorboard)
+    failed, done = [], 0
+    with closing(pool.map(runner, missing)) as outcomes:
         for done, (spec, outcome) in enumerate(outcomes, start=1):
             if isinstance(outcome, Exception):
                 failed.append(spec)
@@ -929,6 +980,8 @@ def _compute(
             else:
                 seconds = outcome.timing["wall_seconds"]
                 print(f"[{done}/{len(missing)}] {spec.run_id} done in {seconds:.1f} s", file=sys.stderr)
+    if done < len(missing):
+        print(f"{len(missing) - done} runs not begun: the processes of torchrun are out of step", file=sys.stderr)
     return failed
 
 
@@ -1044,9 +1097,20 @@ def _jobs(jobs: int, device: str, executor: str = "joblib") -> int:
     return jobs or (1 if device == "cuda" else cpu_cores() or 1)
 
 
+def _workers(jobs: int) -> int:
+    """Processes that decode images for each run: its share of the cores."""
+    from senas_bench.experiments.provenance import cpu_cores
+
+    return (cpu_cores() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def _resume_command() -> str:
     import shlex
 
+    from senas_bench.experiments.torchrun import started
+
+    if started() > 1:
+        return "the same torchrun command"
     return shlex.join(["senas-bench", *(a for a in sys.argv[1:] if a != "--fresh")])
 
 
@@ -1057,9 +1121,13 @@ def _interrupt(signum: int, frame: Any) -> None:
 def main() -> None:
     """Entry point: errors become one line and an exit code (0 ok, 1 a run failed, 2 usage, 3 data)."""
     from senas_bench.errors import DataError, RunError
+    from senas_bench.experiments.torchrun import dismiss, follow, helps, started
 
     signal.signal(signal.SIGTERM, _interrupt)
+    helping = helps()
     try:
+        if helping:
+            sys.exit(follow())
         returned = app(standalone_mode=False)  # the exit code of `typer.Exit`, else what the command returned: None
         code = returned if isinstance(returned, int) else OK
     except (KeyboardInterrupt, typer.Abort):
@@ -1070,8 +1138,13 @@ def main() -> None:
         if os.environ.get("SENAS_DEBUG"):
             raise
         code = _report(error, DataError, RunError)
-    if code in (130, 143):
-        print(f"interrupted; what is finished is kept. Go on with: {_resume_command()}", file=sys.stderr)
+    if code in (130, 143) and not helping:
+        why = "interrupted" if started() == 1 else "interrupted, or another process failed"
+        print(f"{why}; what is finished is kept. Go on with: {_resume_command()}", file=sys.stderr)
+    if started() > 1:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun may send another, while Python shuts down
+        if not helping:
+            dismiss()
     sys.exit(code)
 
 

@@ -8,17 +8,21 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
 
 from senas_bench import __version__
 from senas_bench.cli import main, parse_seeds
-from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.presets import PRESETS, RETRAIN
 from senas_bench.experiments.run import Runner, make_spec
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.store import RunStore
@@ -26,6 +30,7 @@ from senas_bench.experiments.studies import STUDIES, Study
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
+from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import KINDS, darts
 from senas_bench.spaces.cost import Skeleton, nasbench201_cost
 from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
@@ -379,7 +384,8 @@ def test_benchmark_import(tmp_path):
 
 
 def test_data_list_and_verify(tmp_path):
-    digits, cifar10, cifar100, imagenet16 = done("data", "list").out.splitlines()
+    digits, cifar10, cifar100, imagenet16, imagenet = done("data", "list").out.splitlines()
+    assert "imagenet     missing: no train images" in imagenet
     assert "imagenet16-120 missing: no imagenet16-120 images" in imagenet16
     assert digits.split() == ["digits", make_spec("params", 0, "embedded").data_id]
     assert "missing: no cifar10 images" in cifar10 and "missing: no cifar100 images" in cifar100
@@ -721,6 +727,96 @@ def test_the_official_split(tmp_path):
     options = ["table3", "--official-split", "--dry-run"]
     line = refused(2, "reproduce", *options)
     assert line == "error: unknown data set with an official split 'digits'; one of: cifar10, cifar100, imagenet16-120"
+
+
+@pytest.fixture
+def small_paper(monkeypatch):
+    """MobileNet at preset paper, at a size at which a few images do."""
+    own = STUDIES["mobilenet"]["paper"]
+    lengths = {"reference": (1, 1), "tuned": (1, 1), RETRAIN: (1,)}
+    recipes = {
+        name: replace(recipe, stage_epochs=lengths[name], batch_size=8, amp=False)
+        for name, recipe in own.sizes["recipes"].items()
+    }
+    sizes = {"resolution": 8, "width": 0.125, "held_out": 6, "score_images": 4, "score_batch": 2, "rank_archs": 2}
+    sizes |= {"calibration_images": 4, "recipes": recipes}
+    method = {"drop": 60, "per_operator": 1, "evolution": Evolution(4, 2, 2)}
+    monkeypatch.setitem(STUDIES["mobilenet"], "paper", Study({**own.sizes, **sizes}, {**own.method, **method}))
+
+
+def fake_imagenet(root, layout: str):
+    """Three classes of eight training and three test images, in either layout."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 24), ("val", 9)):
+        encoded = []
+        for _ in range(count):
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).save(buffer, "PNG")
+            encoded.append(buffer.getvalue())
+        labels = [3 * k // count for k in range(count)]
+        if layout == "folder":
+            for k, (data, label) in enumerate(zip(encoded, labels, strict=True)):
+                path = root / part / f"n0{label}" / f"{k}.JPEG"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+        else:
+            (root / "data").mkdir(exist_ok=True)
+            images = pa.array([{"bytes": data} for data in encoded], pa.struct({"bytes": pa.binary()}))
+            name = {"train": "train", "val": "validation"}[part]
+            pq.write_table(
+                pa.table({"image": images, "label": labels}), root / "data" / f"{name}-00000-of-00001.parquet"
+            )
+    return root
+
+
+MOBILE = "1 3 -1 2 4 0 -1 -1 5 1 1 -1 2 2 -1 -1 0 0 -1 -1 3"
+
+
+@pytest.mark.parametrize("layout", ["folder", "parquet"])
+def test_imagenet(tmp_path, small_paper, layout):
+    """A search in the one layout, a training in the other, both from scratch and tested on all of `val`."""
+    where = ["--data-dir", fake_imagenet(tmp_path, layout), "--device", "cpu"]
+    asked = ["search", "--method", "se-nas", "--retrain"] if layout == "folder" else ["retrain", MOBILE]
+    (line,) = as_json(*asked, "--space", "mobilenet", "--preset", "paper", "--dataset", "imagenet", *where)
+    assert line["tested_on"] == "imagenet test" and line["top5"] == 100
+    (record,) = RunStore(tmp_path / "runs").records()
+    retrained = record.history[-1]
+    assert (retrained["images"], record.counters["retrain"]["images_trained"]) == (9, 24)
+    assert record.counters["search"]["images_trained"] == (32 if layout == "folder" else 0)
+    assert record.history[-2]["skeleton"]["num_classes"] == 3
+    listed = [text for text in done("data", "list", *where[:2]).out.splitlines() if text.split()[0] == "imagenet"]
+    assert listed[0].split() == ["imagenet", record.spec.data_id]
+    said = done("data", "verify", "imagenet", *where[:2]).out
+    assert said == f"imagenet: 24 training and 9 test images, 3 classes, {record.spec.data_id}\n"
+
+
+def test_imagenet_that_is_not_there_or_not_whole(tmp_path):
+    where = ["--space", "mobilenet", "--preset", "paper", "--data-dir", tmp_path]
+    assert "no train images in" in refused(3, "search", *where)
+    assert "ImageNet's consent" in refused(3, "data", "download", "imagenet", "--data-dir", tmp_path)
+    fake_imagenet(tmp_path, "folder")
+    (tmp_path / "val" / "n01" / "3.JPEG").write_bytes(b"no image")
+    assert "3.JPEG: unusable image" in refused(3, "data", "verify", "imagenet", "--data-dir", tmp_path)
+
+
+def test_curves_for_tensorboard(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    for command in (["reproduce", "table3"], ["search", "--space", "darts"], ["retrain", "11"]):
+        assert "--tensorboard needs the package" in refused(2, *command, "--tensorboard", tmp_path / "curves")
+    folders = []
+
+    class Writer:
+        def __init__(self, folder):
+            folders.append(folder)
+            self.add_scalar = self.add_text = lambda *_: None
+            self.close = lambda: None
+
+    monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
+    sys.modules["tensorboard"].__spec__ = ModuleSpec("tensorboard", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    done("search", "--space", "nasbench201", "--method", "params", "--jobs", "1", "--tensorboard", tmp_path / "curves")
+    (record,) = RunStore(tmp_path / "runs").records()
+    assert folders == [str(tmp_path / "curves" / record.spec.run_id)]
 
 
 def test_methods_that_a_search_artefact_does_not_show_are_refused():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+NO_TENSORBOARD = "--tensorboard needs the package tensorboard; pip install tensorboard, or leave the option out"
 PLAIN_INTERVAL = 10.0
 """Least seconds between two progress lines of `PlainProgress`."""
 
@@ -140,6 +142,50 @@ class RichProgress:
     def close(self) -> None:
         """See `Progress`."""
         self._bars.stop()
+
+
+class TensorBoardProgress:
+    """Curves for TensorBoard, one per stage and number, beside what another progress says.
+
+    A run that is resumed adds to them; TensorBoard shows what came later where steps repeat.
+
+    Args:
+        folder: Where the event files of this run go.
+        beside: Told everything too.
+
+    Raises:
+        ValueError: The package tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path, beside: Progress) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ValueError(NO_TENSORBOARD) from error
+        self._writer = SummaryWriter(str(folder))
+        self._beside = beside
+        self._name = ""
+
+    def stage(self, name: str, total: int) -> None:
+        """See `Progress`."""
+        self._name = name
+        self._beside.stage(name, total)
+
+    def step(self, done: int, **numbers: float) -> None:
+        """See `Progress`. The epoch is the step itself, and no curve."""
+        for name in numbers.keys() - {"epoch"}:
+            self._writer.add_scalar(f"{self._name}/{name}", numbers[name], done)
+        self._beside.step(done, **numbers)
+
+    def message(self, text: str) -> None:
+        """See `Progress`."""
+        self._writer.add_text("messages", text)
+        self._beside.message(text)
+
+    def close(self) -> None:
+        """See `Progress`."""
+        self._writer.close()
+        self._beside.close()
 
 
 def _numbers(numbers: dict[str, float]) -> str:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senas_bench.data import Images, data_id, read_images
+from senas_bench.data import Images, StreamedImages, data_id, read_images
 from senas_bench.errors import DataError
 from senas_bench.names import lookup
 from senas_bench.search.constraints import Limit, within
@@ -21,11 +21,18 @@ from senas_bench.spaces import KINDS, SPACES, Arch, SearchSpace
 from senas_bench.spaces.cost import CostTable
 
 from .presets import RETRAIN, STAND_ALONE, Preset
-from .progress import PlainProgress, Progress, SilentProgress
+from .progress import PlainProgress, Progress, SilentProgress, TensorBoardProgress
 from .provenance import provenance
 from .spec import RunRecord, RunSpec, settings_of
 from .store import RunStore
 from .studies import level_limit, method_of, preset_of, skeleton_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from senas_bench.data.loader import Loaders
+    from senas_bench.training.distributed import Processes
+    from senas_bench.training.recipe import TrainingRecipe
 
 REPORT_SEED = 2021
 """Seed of the fixed sample of archs that a preset ranks when it does not rank them all."""
@@ -85,7 +92,8 @@ def make_spec(
     if arch is not None:
         settings["arch"] = KINDS[space].to_str(KINDS[space].from_str(arch))
     if retrain:
-        settings["retrain"] = sizes.to_settings(RETRAIN)["recipe"]
+        names = (f"{RETRAIN}-{dataset}", RETRAIN, STAND_ALONE)
+        settings["retrain"] = sizes.to_settings(next(name for name in names if name in sizes.recipes))["recipe"]
     return RunSpec(
         method=method,
         seed=seed,
@@ -128,6 +136,7 @@ def resized(
     candidates: int | None = None,
     curve_points: int | None = None,
     official_split: bool = False,
+    accumulate: int | None = None,
 ) -> Preset:
     """`preset` with other sizes; None leaves one as it is.
 
@@ -135,14 +144,21 @@ def resized(
         stage_epochs: Of every recipe but those of networks trained alone. One that has a single stage keeps it, and
             trains their sum.
         official_split: Validate on the images that NAS-Bench-201 validates on.
+        accumulate: Of every recipe.
+
+    Raises:
+        ValueError: `accumulate` does not divide the batch of a recipe.
     """
-    recipes, alone = preset.recipes, (RETRAIN, STAND_ALONE)
+    recipes = preset.recipes
+    alone = [name for name in recipes if name.startswith((RETRAIN, STAND_ALONE))]
     if stage_epochs is not None:
         recipes = {
             name: replace(recipe, stage_epochs=stage_epochs if len(recipe.stage_epochs) > 1 else (sum(stage_epochs),))
             for name, recipe in recipes.items()
             if name not in alone
         } | {name: recipe for name, recipe in recipes.items() if name in alone}
+    if accumulate is not None:
+        recipes = {name: replace(recipe, accumulate=accumulate) for name, recipe in recipes.items()}
     return replace(
         preset,
         recipes=recipes,
@@ -163,6 +179,10 @@ class Runner:
         command: For the provenance.
         progress: `silent`, `plain` or `rich`.
         ground_truth: For methods that train from scratch; see `make_spec`.
+        workers: Processes that decode the images of each run which memory does not hold; 0 for none beside its own.
+            They change no result.
+        processes: That compute each run together, see `Task`, each with a runner of its own; None for this one alone.
+        tensorboard: Folder for the curves of each run, in a folder of its id; None for none.
     """
 
     root: Path
@@ -170,20 +190,35 @@ class Runner:
     command: tuple[str, ...] = ()
     progress: str = "silent"
     ground_truth: Path | None = None
+    workers: int = 0
+    processes: Processes | None = None
+    tensorboard: Path | None = None
 
-    def __call__(self, spec: RunSpec) -> RunRecord:
-        """The record of `spec`: from the store, or computed, resuming what an earlier try left behind."""
+    def __call__(self, spec: RunSpec) -> RunRecord | None:
+        """The record of `spec`: from the store, or computed, resuming what an earlier try left behind.
+
+        None in a process that is not the first, which helps to compute it and leaves the store alone.
+        """
         store = RunStore(self.root)
+        if self.processes is not None and not self.processes.first:
+            if self._goes_on(True):
+                self._run(spec, store.work_dir(spec), SilentProgress())
+            return None
         with store.claim(spec) as finished:
             if finished is not None:
+                self._goes_on(False)
                 return finished
-            return store.save(*self.run_in(store.work_dir(spec), spec))
+            work_dir = store.work_dir(spec)
+            self._goes_on(True)
+            return store.save(*self.run_in(work_dir, spec))
 
     def run_in(self, work_dir: Path, spec: RunSpec) -> tuple[RunRecord, Any]:
         """As `run`, kept nowhere."""
         progress = _progress(self.progress, spec.run_id)
+        if self.tensorboard is not None:
+            progress = TensorBoardProgress(Path(self.tensorboard) / spec.run_id, progress)
         with contextlib.closing(progress):
-            return run(spec, work_dir, self.data_dir, progress, list(self.command), self.ground_truth)
+            return self._run(spec, work_dir, progress)
 
     def apart(self) -> tuple[DistantRunner, Callable[[tuple[RunRecord, Any]], RunRecord]]:
         """The same in two parts, for workers that may not see this machine's files: theirs, and what is then done here.
@@ -191,7 +226,7 @@ class Runner:
         Raises:
             ValueError: The results folder cannot be written.
         """
-        paths = {name: getattr(self, name) for name in ("root", "data_dir", "ground_truth")}
+        paths = {name: getattr(self, name) for name in ("root", "data_dir", "ground_truth", "tensorboard")}
         here = replace(self, **{name: path and Path(path).absolute() for name, path in paths.items()})
         store = RunStore(here.root)
         store.prepare()
@@ -201,6 +236,14 @@ class Runner:
         record, tables = finished
         store = RunStore(self.root)
         return store.load(record.spec) if store.has(record.spec) else store.save(record, tables)
+
+    def _goes_on(self, mine: bool) -> bool:
+        """Whether the run is to be computed, as the first process has it."""
+        return mine if self.processes is None else bool(self.processes.from_first(np.array([int(mine)]))[0])
+
+    def _run(self, spec: RunSpec, work_dir: Path, progress: Progress) -> tuple[RunRecord, Any]:
+        places = self.data_dir, progress, list(self.command), self.ground_truth
+        return run(spec, work_dir, *places, self.workers, self.processes)
 
 
 @dataclass(frozen=True)
@@ -235,12 +278,16 @@ def run(
     progress: Progress | None = None,
     command: list[str] | None = None,
     ground_truth: Path | None = None,
+    workers: int = 0,
+    processes: Processes | None = None,
 ) -> tuple[RunRecord, Any]:
     """Run a method.
 
     Args:
         work_dir: Checkpoints; a run that finds its own there goes on from them.
         ground_truth: For a method that trains from scratch; must be the table that its spec names.
+        workers: See `Runner`.
+        processes: That make this call together, see `Task`; None for this one alone.
 
     Returns:
         The record, and its scores as a data frame in the store's schema.
@@ -252,6 +299,9 @@ def run(
     """
     import torch
 
+    from senas_bench.training.distributed import ALONE
+
+    processes = processes or ALONE
     method = method_of(spec.method, spec.space, spec.preset)
     if settings_of(method) != spec.settings["method"]:
         raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
@@ -259,17 +309,22 @@ def run(
     if spec.settings.get("truth") != (None if trainer is None else trainer.identity):
         raise ValueError(f"the ground truth is not the one that {spec.run_id} names; give --ground-truth that table")
     started = provenance(command or [], spec.device)
+    if processes.world > 1:
+        started["processes"] = processes.world
     seed_everything(spec.seed)
     if spec.device == "cuda":
         torch.backends.cudnn.benchmark = True
-    task = replace(make_task(spec, work_dir, data_dir, progress or SilentProgress()), trainer=trainer)
+    task = make_task(spec, work_dir, data_dir, progress or SilentProgress(), workers)
+    task = replace(task, trainer=trainer, processes=processes)
     begin = time.monotonic()
     output = method(task)
     history = list(output.history)
     if spec.space != "nasbench201" or "retrain" in spec.settings:
         history.append(_describe_pick(task, output.pick))
     if "retrain" in spec.settings:
-        history.append(_retrain(task, output.pick, spec, data_dir))
+        history.append(_retrain(task, output.pick, spec, data_dir, workers))
+    # the first process removes the work folder next, from which others may still be reading
+    processes.agree("what they found", repr(output.pick).encode())
     wall = time.monotonic() - begin
     timing = {f"{purpose}_seconds": round(seconds, 3) for purpose, seconds in task.budget.seconds.items()}
     to_str = KINDS[spec.space].to_str
@@ -296,28 +351,74 @@ def _describe_pick(task: Any, pick: Arch) -> dict[str, Any]:
     return {**line, **limit, "limited_cost": float(task.limit.cost(archs)[0])}
 
 
-def _retrain(task: Any, pick: Arch, spec: RunSpec, data_dir: Path | None) -> dict[str, Any]:
+def _retrain(task: Any, pick: Arch, spec: RunSpec, data_dir: Path | None, workers: int) -> dict[str, Any]:
     """Train the pick from scratch and test it; the work is booked as `retrain`."""
-    from senas_bench.data.loader import prepare_retraining
     from senas_bench.methods.retrain import Retraining, retrain
 
     sizes = Preset.from_settings({"preset": spec.settings["preset"], "recipe": spec.settings["retrain"]}, RETRAIN)
     recipe = sizes.recipes[RETRAIN]
     images = _images(spec, sizes, data_dir)
-    train, test, split = prepare_retraining(
+    loaders = _retraining_loaders(images, sizes, recipe, task.loaders.resolution, task.device, workers)
+    line, work = retrain(task, pick, Retraining(recipe, *loaders))
+    task.budget.counts["retrain"] = work.counts["search"]
+    task.budget.seconds["retrain"] = work.seconds["search"]
+    return line
+
+
+def _loaders(images: Any, sizes: Preset, recipe: TrainingRecipe, device: torch.device, workers: int) -> Loaders:
+    """What a method trains and scores with, of images that are in memory or are not."""
+    resolution = sizes.resolution or images.resolution
+    if isinstance(images, StreamedImages):
+        from senas_bench.data.streaming import prepare_streaming
+
+        _check_streamed(images, recipe)
+        return prepare_streaming(
+            images.train,
+            resolution,
+            sizes.held_out,
+            recipe.batch_size,
+            sizes.score_batch,
+            device,
+            sizes.calibration_images,
+            sizes.score_images,
+            workers,
+            flip=sizes.flip,
+        )
+    from senas_bench.data.loader import prepare
+
+    return prepare(
         images,
-        task.loaders.resolution,
+        resolution,
         sizes.held_out,
         recipe.batch_size,
         sizes.score_batch,
         sizes.pad,
         sizes.flip,
-        task.device,
+        device,
+        sizes.calibration_images,
+        recipe.cutout,
     )
-    line, work = retrain(task, pick, Retraining(recipe, train, test, split))
-    task.budget.counts["retrain"] = work.counts["search"]
-    task.budget.seconds["retrain"] = work.seconds["search"]
-    return line
+
+
+def _retraining_loaders(
+    images: Any, sizes: Preset, recipe: TrainingRecipe, resolution: int, device: torch.device, workers: int
+) -> tuple[Any, Any, str]:
+    """What trains from scratch and tests: loader, batches, and the name of their split."""
+    sides = resolution, sizes.held_out, recipe.batch_size, sizes.score_batch, sizes.pad, sizes.flip
+    if not isinstance(images, StreamedImages):
+        from senas_bench.data.loader import prepare_retraining
+
+        return prepare_retraining(images, *sides, device, recipe.cutout)
+    from senas_bench.data.streaming import prepare_streaming_retraining
+
+    _check_streamed(images, recipe)
+    batches = recipe.batch_size, sizes.score_batch
+    return prepare_streaming_retraining(images.train, images.test, resolution, *batches, device, workers, sizes.flip)
+
+
+def _check_streamed(images: StreamedImages, recipe: TrainingRecipe) -> None:
+    if recipe.cutout:
+        raise ValueError(f"images of {images.name} are not cut out; set cutout of the recipe to 0")
 
 
 def _trainer(method: Any, ground_truth: Path | None, images: str) -> Any:
@@ -329,11 +430,10 @@ def _trainer(method: Any, ground_truth: Path | None, images: str) -> Any:
     return load_trainer(ground_truth, images)
 
 
-def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Progress) -> Any:
+def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Progress, workers: int = 0) -> Any:
     """The task of a spec: images on the device, network builder, evaluation, archs to rank."""
     import torch
 
-    from senas_bench.data.loader import prepare
     from senas_bench.methods.task import Budget, Task
     from senas_bench.networks import NETWORKS
     from senas_bench.ranking.score_archs import Evaluation
@@ -344,24 +444,13 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     recipe = sizes.recipes[kind]
     device = torch.device(spec.device)
     images = _images(spec, sizes, data_dir)
-    resolution = sizes.resolution or images.train_x.shape[1]
-    loaders = prepare(
-        images,
-        resolution,
-        sizes.held_out,
-        recipe.batch_size,
-        sizes.score_batch,
-        sizes.pad,
-        sizes.flip,
-        device,
-        sizes.calibration_images,
-    )
-    skeleton = skeleton_of(space.name, sizes, resolution, loaders.num_classes, loaders.in_channels)
+    loaders = _loaders(images, sizes, recipe, device, workers)
+    skeleton = skeleton_of(space.name, sizes, loaders.resolution, loaders.num_classes, loaders.in_channels)
     cost = KINDS[space.name].cost(skeleton)
     limit = _limit(space.name, spec.settings.get("limit"), skeleton, cost)
 
-    def network(over: SearchSpace, affine: bool) -> torch.nn.Module:
-        return NETWORKS[space.name](over, skeleton, affine).to(device, memory_format=torch.channels_last)
+    def network(over: SearchSpace, affine: bool, **head: bool) -> torch.nn.Module:
+        return NETWORKS[space.name](over, skeleton, affine, **head).to(device, memory_format=torch.channels_last)
 
     evaluation = Evaluation(
         loaders.valid[: sizes.score_images // sizes.score_batch],
@@ -393,7 +482,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     )
 
 
-def _images(spec: RunSpec, sizes: Preset, data_dir: Path | None) -> Images:
+def _images(spec: RunSpec, sizes: Preset, data_dir: Path | None) -> Images | StreamedImages:
     """The images of a spec.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,6 +16,9 @@ from senas_bench.spaces import Arch
 from senas_bench.training.recipe import TrainingRecipe
 
 from .task import Budget, MethodOutput, Task
+
+if TYPE_CHECKING:
+    from senas_bench.data.streaming import StreamingLoader
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.training.bilevel import Alphas, Architecture
 from senas_bench.training.checkpoint import read_arrays, write_arrays
+from senas_bench.training.distributed import ALONE, Processes
 from senas_bench.training.loop import Training, train
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
@@ -152,7 +153,8 @@ class Task:
         loaders: Images on the device.
         evaluation: How archs are scored.
         report_archs: `(n, edges)` that rankings cover, `report_set` their name in a `ScoreTable`.
-        network: Builds a network: `(space, affine) -> network` on the device.
+        network: Builds a network: `(space, affine) -> network` on the device; where the recipe weighs an auxiliary
+            head, it is asked for one with `auxiliary=True`.
         candidates: Archs that RSPS, SETN and ENAS score for a pick, on all scoring images; 0 leaves both to the method.
         cost: `(n, edges)` archs to `(n,)` named costs: `flops_m`, `params`.
         device: Where everything lives.
@@ -165,6 +167,8 @@ class Task:
         arch: The arch that the spec gives to the method `fixed`.
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
             None for every weight-sharing method; see `experiments.run` for those that declare `needs_truth`.
+        processes: That work on this task together. They train in step, and where one scores archs all do, but what the
+            first one found counts: so each takes the same decisions. It alone writes files.
     """
 
     space: SearchSpace
@@ -174,7 +178,7 @@ class Task:
     evaluation: Evaluation
     report_archs: np.ndarray
     report_set: str
-    network: Callable[[SearchSpace, bool], nn.Module]
+    network: Callable[..., nn.Module]
     cost: Callable[[np.ndarray], Mapping[str, np.ndarray]]
     device: torch.device
     work_dir: Path
@@ -186,6 +190,7 @@ class Task:
     skeleton: Any = None
     arch: Arch | None = None
     trainer: Callable[[Arch], tuple[float, float]] | None = None
+    processes: Processes = ALONE
 
     def rng(self, phase: str) -> np.random.Generator:
         """Random numbers of one phase, independent of what other phases drew: a resumed run that skips
@@ -200,7 +205,7 @@ class Task:
         """A network over `space` with fresh weights; the same ones at each call of a run."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng("weights").integers(2**62)))
-            return self.network(space, affine)
+            return self.network(space, affine, **({"auxiliary": True} if self.recipe.auxiliary_weight else {}))
 
     def within(self, space: SearchSpace) -> Region:
         """The archs of `space` that meet the task's limit; the space itself if it has none."""
@@ -258,9 +263,10 @@ class Task:
                 `(n, edges)`, and the estimator. The scores are in `training.observed`; the task must have a `curve`.
         """
         self.progress.stage(phase, epochs)
+        self.processes.agree("the space they train", repr((phase, space.candidates, space.groups)).encode())
         training = train(
             network,
-            loader or self.loaders.train,
+            self.processes.share(loader or self.loaders.train),
             self.recipe,
             sample,
             epochs=epochs,
@@ -272,6 +278,7 @@ class Task:
             checkpoint=self.work_dir / f"{phase}.safetensors",
             on_epoch=lambda epoch, loss: self.progress.step(epoch, epoch=epoch, loss=loss),
             observe=lambda epoch: self._look(network, watch, epoch),
+            processes=self.processes,
         )
         self.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
@@ -349,10 +356,11 @@ class Task:
             self.progress.step(len(archs))
             kept = {"scores": scores, "seconds": np.array(time.monotonic() - started)}
             kept |= {name: np.array(count) for name, count in work.items()}
-            write_arrays(path, kept)
+            if self.processes.first:
+                write_arrays(path, kept)
         counts = {name: int(kept[name]) for name in COUNTERS if name in kept}
         self.budget.add(purpose, float(kept["seconds"]), counts)
-        return kept["scores"]
+        return self.processes.from_first(kept["scores"])
 
 
 def rows_of(archs: np.ndarray, among: np.ndarray) -> np.ndarray:

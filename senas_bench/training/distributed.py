@@ -9,6 +9,7 @@ where no path ran, on which the loop relies.
 
 from __future__ import annotations
 
+import functools
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 import torch.distributed
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 
 from senas_bench.errors import RunError
 
@@ -28,6 +30,10 @@ TIMEOUT_SECONDS = 600.0
 """How long a process waits for the others before it gives up."""
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that torchrun sets."""
+
+
+class LostProcess(RunError):
+    """Another process died or does not answer: what went wrong did so there."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,14 @@ class Processes:
         return self.rank == 0
 
     def share(self, loader: Any) -> Any:
-        """A loader of this process's rows of each batch of `loader`; `loader` itself where there is no other."""
-        return loader if self.world == 1 else Share(loader, self.rank, self.world)
+        """A loader of this process's rows of each batch of `loader`; `loader` itself where there is no other.
+
+        A loader with a method `share(rank, world)` makes it, so that nobody decodes the rows of others.
+        """
+        if self.world == 1:
+            return loader
+        own = getattr(loader, "share", None)
+        return own(self.rank, self.world) if own else Share(loader, self.rank, self.world)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add up over the processes the gradients that are there, the same ones in each."""
@@ -92,7 +104,8 @@ class Processes:
         """Wait for the others, and see that all have the same `value`.
 
         Raises:
-            RunError: They have not, or one is gone.
+            RunError: They have not.
+            LostProcess: One is gone.
         """
         if self.world == 1:
             return
@@ -117,10 +130,11 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
-            raise RunError(
+            why = str(error).splitlines()[0].partition(". ")[0]  # what follows is advice, and of no use here
+            raise LostProcess(
                 f"process {self.rank} of {self.world}: another process died or did not answer within "
-                f"{self.timeout:g} s ({str(error).splitlines()[0]}); see what it said, then start the same command "
-                "again: it goes on from the last checkpoint"
+                f"{self.timeout:g} s ({why}); see what it said, then start the same command again: it goes on from the "
+                "last checkpoint"
             ) from error
 
 
@@ -155,6 +169,21 @@ class Share:
         return batch[self.rank * size : (self.rank + 1) * size]
 
 
+@functools.cache
+def meet() -> torch.distributed.Store:
+    """The key-value store at which the processes that torchrun started meet.
+
+    Made once in each process: where the first one serves it, a second would wait for the others to connect again.
+
+    Raises:
+        ValueError: Some of `VARIABLES` are missing.
+        LostProcess: It cannot be reached.
+    """
+    rank, world, _ = _place()
+    with Processes(rank, world)._together():
+        return next(rendezvous("env://", rank, world, timeout=timedelta(seconds=TIMEOUT_SECONDS)))[0]
+
+
 @contextmanager
 def join(device: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[tuple[Processes, torch.device]]:
     """Join the processes that torchrun started, by the variables it sets; alone where it did not.
@@ -170,7 +199,7 @@ def join(device: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[tuple[Proces
 
     Raises:
         ValueError: Some of `VARIABLES` are missing, or the machine has fewer GPUs than processes.
-        RunError: Another process did not come.
+        LostProcess: Another process did not come.
     """
     rank, world, local = _place()
     if device == "cuda" and world > 1:
@@ -185,8 +214,10 @@ def join(device: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[tuple[Proces
         return
     processes = Processes(rank, world, timeout)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    store = torch.distributed.PrefixStore("group", meet())
+    limit = timedelta(seconds=timeout)
     with processes._together():
-        torch.distributed.init_process_group(backend, rank=rank, world_size=world, timeout=timedelta(seconds=timeout))
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
     yield processes, torch.device(device, local) if device == "cuda" else torch.device(device)
     # Not after an error: it would wait for processes that are gone, and this one ends anyway.
     torch.distributed.destroy_process_group()

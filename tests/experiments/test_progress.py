@@ -1,11 +1,13 @@
 import io
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from rich.console import Console
 
-from senas_bench.experiments.progress import PlainProgress, RichProgress, SilentProgress
+from senas_bench.experiments.progress import PlainProgress, RichProgress, SilentProgress, TensorBoardProgress
 
 
 def plain():
@@ -61,6 +63,44 @@ def test_rich_shows_stage_numbers_and_messages_as_they_are():
     text = stream.getvalue()
     for part in ("spos-s0 train", "4/10", "epoch 4 loss 0.1235", "spos-s0 dropped [bold]none", "spos-s0 score", "2/2"):
         assert part in text
+
+
+class Writer:
+    """Stands in for TensorBoard's, which need not be installed."""
+
+    written: ClassVar[list] = []
+
+    def __init__(self, folder):
+        self.add_scalar = lambda name, value, step: self.written.append((folder, name, value, step))
+        self.add_text = lambda name, text: self.written.append((folder, name, text))
+        self.close = lambda: self.written.append("closed")
+
+
+@pytest.fixture
+def written(monkeypatch) -> list:
+    Writer.written.clear()
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    return Writer.written
+
+
+def test_tensorboard_gets_a_curve_per_stage_and_the_other_progress_all(written, tmp_path):
+    beside, _ = plain()
+    progress = TensorBoardProgress(tmp_path, beside)
+    progress.stage("train", 2)
+    progress.step(1, epoch=1, loss=2.5)
+    progress.message("dropped 0->3 none")
+    progress.stage("score", 3)
+    progress.step(3)
+    progress.close()
+    where = str(tmp_path)
+    assert written == [(where, "train/loss", 2.5, 1), (where, "messages", "dropped 0->3 none"), "closed"]
+    assert len(lines(beside)) == 5
+
+
+def test_without_tensorboard_one_line_says_so(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ValueError, match=r"^--tensorboard needs the package tensorboard; pip install tensorboard, or"):
+        TensorBoardProgress(tmp_path, SilentProgress())
 
 
 @pytest.mark.parametrize("progress", [SilentProgress(), plain()[0], RichProgress("x", Console(file=io.StringIO()))])
