@@ -125,7 +125,7 @@ _MOBILE = {
             "width": 0.125,
             "rank_archs": 50,
             "score_images": 500,
-            "recipes": _mobile_recipes((4, 1, 1), 128, 0.1, 6, False),
+            "recipes": _mobile_recipes((2, 1, 1), 128, 0.1, 3, False),
         },
         {"drop": 40, "per_operator": 10, "search": "evolution", "evolution": _SMALL_SEARCH},
     ),
