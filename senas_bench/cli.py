@@ -318,6 +318,9 @@ def latency(
     device: DeviceOption = Device.auto,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
     threads: ThreadsOption = 1,
+    clock: Annotated[
+        str | None, typer.Option(help="wall, cpu (computing time: other processes disturb it less) or cuda; by device.")
+    ] = None,
     validate: Annotated[int, typer.Option(min=0, help="Random archs to measure whole beside the table's sums.")] = 0,
     results: ResultsOption = Path("runs"),
     as_json: JsonOption = False,
@@ -333,8 +336,10 @@ def latency(
     from senas_bench.networks import latency as measuring
     from senas_bench.spaces.latency import sample_archs
 
-    table, path = measuring.saved_table(results / "latency", space, skeleton, where, batch=batch, threads=threads)
-    found = {"table": str(path), "device": table.setting.device, "batch": batch, "base_ms": round(table.base, 4)}
+    how = {"batch": batch, "threads": threads, "clock": clock}
+    table, path = measuring.saved_table(results / "latency", space, skeleton, where, **how)
+    found = {"table": str(path), "device": table.setting.device, "clock": table.setting.clock, "batch": batch}
+    found |= {"threads": threads, "base_ms": round(table.base, 4)}
     if validate:
         archs = sample_archs(space, skeleton, validate, np.random.default_rng(0))
         checked = measuring.validate(table, archs, where)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -817,6 +818,16 @@ def test_curves_for_tensorboard(tiny, tmp_path, monkeypatch):
     done("search", "--space", "nasbench201", "--method", "params", "--jobs", "1", "--tensorboard", tmp_path / "curves")
     (record,) = RunStore(tmp_path / "runs").records()
     assert folders == [str(tmp_path / "curves" / record.spec.run_id)]
+
+
+def test_latency_is_measured_once(tmp_path):
+    options = ["--space", "darts", "--clock", "cpu", "--device", "cpu", "--results", tmp_path]
+    first = as_json("latency", *options, "--validate", "2")
+    assert (first["clock"], first["archs"]) == ("cpu", 2) and 0 < first["fastest_ms"] <= first["slowest_ms"]
+    table = Path(first["table"]).read_bytes()
+    again = as_json("latency", *options)
+    assert Path(again["table"]).read_bytes() == table and "spearman" not in again
+    assert "clock 'sun'; one of: wall, cpu, cuda" in refused(2, "latency", *options[:2], "--clock", "sun")
 
 
 def test_methods_that_a_search_artefact_does_not_show_are_refused():
