@@ -144,11 +144,12 @@ def list_images(folder: Path) -> Iterator[tuple[str, str, int]]:
         if not classes:
             raise FileNotFoundError("no sub-folders")
         for name in classes:
-            empty = True
-            for place, _, files in sorted(os.walk(folder / name, followlinks=True)):
-                for path in (os.path.join(place, file) for file in sorted(files) if file.lower().endswith(SUFFIXES)):
+            empty, root = True, os.path.join(folder, "")
+            for place, _, files in sorted(os.walk(root + name, followlinks=True)):
+                below = place.removeprefix(root)
+                for file in sorted(file for file in files if file.lower().endswith(SUFFIXES)):
                     empty = False
-                    yield name, os.path.relpath(path, folder), os.stat(path).st_size
+                    yield name, f"{below}{os.sep}{file}", os.stat(f"{place}{os.sep}{file}").st_size
             if empty:
                 raise FileNotFoundError(f"{name}/ is empty")
     except OSError as error:
