@@ -79,8 +79,12 @@ def lasting(record: RunRecord) -> RunRecord:
     return replace(record, timing={}, provenance={})
 
 
-def watched(runner: Runner, folder: Path, shared: bool):
-    """`runner`, whose workers first leave a file with the name of the run and of their node."""
+def watched(runner: Runner, folder: Path, shared: bool, doomed: str):
+    """`runner`, whose workers first leave a file with the name of the run and of their node.
+
+    A worker on the node `doomed` stops in the middle of its first training, leaves a file and waits to be killed; those
+    on other nodes wait until it is there, so that they do not finish before.
+    """
 
     class Watched:
         def apart(self):
@@ -89,9 +93,24 @@ def watched(runner: Runner, folder: Path, shared: bool):
                 away = replace(away, identity="another folder's")
 
             def tell(spec):
+                import time
+
                 import ray
 
-                (folder / f"{spec.run_id}@{ray.get_runtime_context().get_node_id()}").touch()
+                from senas_bench.experiments import run as module
+                from senas_bench.experiments.progress import SilentProgress
+
+                class Held(SilentProgress):
+                    def step(self, done, **numbers):
+                        (folder / "held").touch()
+                        time.sleep(600)
+
+                node = ray.get_runtime_context().get_node_id()
+                (folder / f"{spec.run_id}@{node}").touch()
+                if node == doomed:
+                    module._progress = lambda kind, label: Held()
+                while node != doomed and not (folder / "held").exists():
+                    time.sleep(0.02)
                 return away(spec)
 
             return tell, home
@@ -100,12 +119,11 @@ def watched(runner: Runner, folder: Path, shared: bool):
 
 
 def kill_when_busy(cluster, node, folder: Path) -> threading.Thread:
-    """Kill a node half a second after a run has begun there."""
+    """Kill a node as soon as a run is held there."""
 
     def kill():
-        while not list(folder.glob(f"*@{node.node_id}")):
+        while not (folder / "held").exists():
             time.sleep(0.02)
-        time.sleep(0.5)
         cluster.remove_node(node, allow_graceful=False)
 
     thread = threading.Thread(target=kill, daemon=True)
@@ -123,7 +141,7 @@ def test_a_node_killed_mid_run_changes_no_record(cluster, serial, tmp_path, monk
     monkeypatch.setattr(RunStore, "save", lambda *a: saved_here.append(a[1].spec.run_id) or save(*a))
     node = cluster.add_node(num_cpus=1)
     killer = kill_when_busy(cluster, node, tmp_path / "begun")
-    runner = watched(Runner(store.root), tmp_path / "begun", shared)
+    runner = watched(Runner(store.root), tmp_path / "begun", shared, node.node_id)
     specs = [record.spec for record in expected]
     with pytest.warns(UserWarning, match=r"lost its worker \(\w+\) and is started again, 1 of 3"):
         outcomes = list(RayExecutor(address=cluster.address).map(runner, specs))
