@@ -22,7 +22,8 @@ from PIL import Image
 from scipy import stats
 
 from senas_bench import __version__
-from senas_bench.cli import main, parse_seeds
+from senas_bench.cli import main
+from senas_bench.cli.options import parse_seeds
 from senas_bench.experiments.presets import PRESETS, RETRAIN
 from senas_bench.experiments.run import Runner, make_spec
 from senas_bench.experiments.spec import RunRecord

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import signal
 import sys
 import warnings
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from analysis.evaluation import read_scores
 from senas_bench import cli, groundtruth
+from senas_bench.cli import searches, studies
 from senas_bench.errors import DataError
 from senas_bench.experiments.spec import RunRecord, RunSpec, canonical_json
 from senas_bench.experiments.store import RunStore
@@ -254,7 +256,7 @@ def call(arguments) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", ["senas-bench", *arguments])
-        patch.setattr(cli.signal, "signal", lambda *_: None)
+        patch.setattr(signal, "signal", lambda *_: None)
         with pytest.raises(SystemExit) as stop, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             cli.main()
@@ -273,7 +275,8 @@ def idle(tmp_path, monkeypatch):
     monkeypatch.delenv("SENAS_DEBUG", raising=False)
     table, load = groundtruth.load_ground_truth(), groundtruth.load_ground_truth
     monkeypatch.setattr(groundtruth, "load_ground_truth", lambda path=None: table if path is None else load(path))
-    monkeypatch.setattr(cli, "_compute", lambda *_: [])
+    for commands in (studies, searches):
+        monkeypatch.setattr(commands, "compute", lambda *_: [])
     return folder
 
 

@@ -1,0 +1,5 @@
+"""`python -m senas_bench.cli`."""
+
+from .app import main
+
+main()

@@ -1,0 +1,127 @@
+"""The command line: all commands, and how they end.
+
+Everything heavy is imported inside the commands, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from . import files, readers, searches, studies
+from .options import FAILED, NO_DATA, OK, USAGE, DebugOption
+
+app = typer.Typer(
+    name="senas-bench",
+    help="Train, shrink and expand weight-sharing supernets; reproduce the tables of the SE-NAS paper.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    studies.reproduce,
+    studies.rank,
+    searches.search,
+    searches.retrain,
+    searches.latency,
+    searches.draw,
+    readers.evaluate_ranking,
+    searches.cost,
+    readers.status,
+    readers.report,
+    readers.compare,
+    readers.doctor,
+):
+    app.command()(command)
+benchmark_app = typer.Typer(no_args_is_help=True, help="Benchmark tables: the ground truth.", rich_markup_mode=None)
+for command in (files.benchmark_import, files.benchmark_info, files.benchmark_query, files.benchmark_verify):
+    benchmark_app.command(command.__name__.removeprefix("benchmark_"))(command)
+data_app = typer.Typer(no_args_is_help=True, help="Image data sets.", rich_markup_mode=None)
+for command in (files.data_list, files.data_download, files.data_verify):
+    data_app.command(command.__name__.removeprefix("data_"))(command)
+app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from senas_bench import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: DebugOption = False,
+    version: Annotated[  # by a callback, which acts before the parser misses a command
+        bool, typer.Option("--version", callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["SENAS_DEBUG"] = "1"
+
+
+def _resume_command() -> str:
+    import shlex
+
+    from senas_bench.experiments.torchrun import started
+
+    if started() > 1:
+        return "the same torchrun command"
+    return shlex.join(["senas-bench", *(a for a in sys.argv[1:] if a != "--fresh")])
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise SystemExit(128 + signum)
+
+
+def main() -> None:
+    """Entry point: errors become one line and an exit code (0 ok, 1 a run failed, 2 usage, 3 data)."""
+    from senas_bench.errors import DataError, RunError
+    from senas_bench.experiments.torchrun import dismiss, follow, helps, started
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    helping = helps()
+    try:
+        if helping:
+            sys.exit(follow())
+        returned = app(standalone_mode=False)  # the exit code of `typer.Exit`, else what the command returned: None
+        code = returned if isinstance(returned, int) else OK
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else USAGE
+    except Exception as error:
+        if os.environ.get("SENAS_DEBUG"):
+            raise
+        code = _report(error, DataError, RunError)
+    if code in (130, 143) and not helping:
+        why = "interrupted" if started() == 1 else "interrupted, or another process failed"
+        print(f"{why}; what is finished is kept. Go on with: {_resume_command()}", file=sys.stderr)
+    if started() > 1:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun may send another, while Python shuts down
+        if not helping:
+            dismiss()
+    sys.exit(code)
+
+
+def _report(error: Exception, data_error: type[Exception], run_error: type[Exception]) -> int:
+    """Print one line about an error; the exit code."""
+    if hasattr(error, "format_message"):  # a usage error of the command line parser
+        text = error.format_message()
+        help_asked = text.startswith("Usage:")  # a group of commands that was given none
+        print(text if help_asked else f"error: {' '.join(text.split())}", file=sys.stderr)
+        return USAGE
+    known = isinstance(error, (data_error, run_error, ValueError, OSError))
+    prefix = "error" if known else f"error: {type(error).__name__}"
+    hint = "" if known else " (this is a bug; --debug shows where)"
+    print(f"{prefix}: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+    if isinstance(error, (data_error, FileNotFoundError)):
+        return NO_DATA
+    return USAGE if isinstance(error, ValueError) else FAILED

@@ -1,0 +1,138 @@
+"""Options that commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+MAX_SEEDS = 10_000
+"""Of a range: as many runs would never end, and a slip of a key should not fill the memory."""
+OK, FAILED, USAGE, NO_DATA = 0, 1, 2, 3
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+PresetOption = Annotated[str, typer.Option(help="Size of the study: embedded, cpu or paper.")]
+SeedsOption = Annotated[str, typer.Option(help="Seeds, such as 0-9 or 0,3,5.")]
+DatasetOption = Annotated[
+    str | None, typer.Option(help="Images: digits, cifar10, cifar100, imagenet16-120, imagenet; the preset's if none.")
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")]
+JobsOption = Annotated[
+    int, typer.Option(min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU; with ray, what fits).")
+]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads per run; part of what makes results identical.")]
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the images.")]
+TruthOption = Annotated[
+    Path | None, typer.Option(help="Benchmark table (Parquet); by default the CIFAR-10 table of analog-nasbench.")
+]
+StageEpochsOption = Annotated[
+    str | None, typer.Option(help="Epochs of the stages, such as 5,5,5; methods of one stage train their sum.")
+]
+RankArchsOption = Annotated[
+    int | None, typer.Option(min=0, help="Archs that rankings cover, a fixed random sample; 0 = the whole space.")
+]
+CandidatesOption = Annotated[
+    int | None, typer.Option(min=0, help="Archs that RSPS, SETN, ENAS score for a pick; 0 = as their papers.")
+]
+CurvePointsOption = Annotated[
+    int | None, typer.Option(min=0, help="Rankings per stage while SPOS and SE-NAS train, for fig7; 0 = none.")
+]
+OfficialSplitOption = Annotated[
+    bool,
+    typer.Option(
+        "--official-split", help="Validate as NAS-Bench-201: by its cifar-split.txt and the like, in the data folder."
+    ),
+]
+AccumulateOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Parts of a batch, each with its own batch norm; under torchrun its processes."),
+]
+LatencyTableOption = Annotated[
+    Path | None, typer.Option(help="Latency look-up table (JSON) for limits of latency; measured here if none.")
+]
+SeedTruthOption = Annotated[
+    Path | None, typer.Option(help="Parquet table with the accuracy of single training seeds, for table1.")
+]
+TensorboardOption = Annotated[Path | None, typer.Option(help="Folder for curves of the losses, for TensorBoard.")]
+ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from `0-9`, `3` or `0,2,5-7`.
+
+    Raises:
+        ValueError: Anything else, or a range of more than `MAX_SEEDS`.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and (not high.isdecimal() or int(high) < int(low))):
+            raise ValueError(f"bad seeds {text!r}; write 0-9, 3 or 0,2,5-7")
+        if int(high or low) - int(low) >= MAX_SEEDS:
+            raise ValueError(f"bad seeds {text!r}: more than {MAX_SEEDS:,} at once")
+        seeds += range(int(low), int(high or low) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def split_names(text: str | None) -> list[str] | None:
+    return list(dict.fromkeys(name.strip() for name in text.split(","))) if text else None
+
+
+def whole_number(text: str, option: str) -> int:
+    if not text.strip().isdecimal() or not int(text):
+        raise ValueError(f"{option} {text!r} must be a positive whole number")
+    return int(text)
+
+
+def device_of(device: Device, elsewhere: bool = False) -> str:
+    """`cpu` or `cuda`. Of machines `elsewhere` it believes what is asked; `auto` is as this one."""
+    if device is Device.cpu or (device is Device.cuda and elsewhere):
+        return device.value
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device is Device.cuda:
+        raise ValueError("--device cuda: this machine has no usable CUDA GPU; use --device cpu or auto")
+    return "cpu"
+
+
+def jobs_of(jobs: int, device: str, executor: str = "joblib") -> int:
+    from senas_bench.experiments.provenance import cpu_cores
+
+    if executor == "ray":  # which knows how much room there is
+        return jobs
+    return jobs or (1 if device == "cuda" else cpu_cores() or 1)
+
+
+def workers_of(jobs: int) -> int:
+    """Processes that decode images for each run: its share of the cores."""
+    from senas_bench.experiments.provenance import cpu_cores
+
+    return (cpu_cores() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    for key, value in result.items():
+        rows = value if isinstance(value, list) and value and isinstance(value[0], dict) else None
+        if rows is None:
+            print(f"{key}: {value}")
+        else:
+            print(f"{key}:")
+            for row in rows:
+                print("  " + ", ".join(f"{name} {item}" for name, item in row.items()))

@@ -1,0 +1,138 @@
+"""Commands that compute no runs: `evaluate-ranking`, `status`, `report`, `compare`, `doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import FAILED, DataDirOption, JsonOption, ResultsOption, SeedTruthOption, TruthOption, show, whole_number
+from .studies import load_truth, save_figure
+
+
+def evaluate_ranking(
+    scores: Annotated[Path, typer.Argument(help="CSV or Parquet with columns arch_str and score.")],
+    dataset: Annotated[str, typer.Option(help="cifar10, cifar100 or imagenet16-120.")],
+    split: Annotated[str, typer.Option(help="val or test.")],
+    epochs: Annotated[int, typer.Option(help="12 or 200.")],
+    ground_truth: TruthOption = None,
+    k: Annotated[str, typer.Option(help="Sizes of the top for P@k and best-rank@k.")] = "10,100",
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare scores of archs with their ground-truth accuracy."""
+    from analysis.evaluation import evaluate_ranking as evaluate
+    from analysis.evaluation import read_scores
+    from senas_bench.groundtruth import Query, load_ground_truth
+
+    query = Query(dataset, split, epochs, "mean")
+    table = read_scores(scores)
+    truth = load_ground_truth(ground_truth)
+    ks = [whole_number(text, "--k") for text in k.split(",")]
+    result = evaluate(table["arch_str"].tolist(), table["score"].to_numpy(), truth, query, ks=ks, n_resamples=resamples)
+    show(result, as_json)
+
+
+def status(results: ResultsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """What a results folder holds: finished and unfinished runs."""
+    from senas_bench.experiments.store import RunStore
+
+    store = RunStore(results)
+    records = store.records()
+    done = [{"run": r.spec.run_id, "pick": r.pick, "wall_seconds": r.timing.get("wall_seconds")} for r in records]
+    unfinished = store.unfinished()
+    if as_json:
+        print(json.dumps({"finished": done, "unfinished": unfinished}, indent=1))
+        return
+    for line in done:
+        print(f"done        {line['run']:58} {line['wall_seconds'] or 0:9.1f} s  {line['pick']}")
+    for run_id in unfinished:
+        print(f"unfinished  {run_id}")
+    print(f"{len(done)} finished, {len(unfinished)} unfinished in {results}")
+
+
+def report(
+    results: ResultsOption = Path("runs"),
+    ground_truth: TruthOption = None,
+    seed_truth: SeedTruthOption = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; report.html in the results folder if none.")] = None,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave out what depends on the machine.")] = False,
+) -> None:
+    """All that finished runs allow: tables, figures, and one HTML page that judges the paper's claims."""
+    from senas_bench.experiments.store import RunStore
+
+    truth = load_truth(ground_truth, seed_truth)
+    store = RunStore(results)
+    records = store.records()
+    if not records:
+        raise ValueError(f"no finished runs in {results}; run `senas-bench reproduce all` first")
+    from analysis.artefacts import ARTEFACTS, render_all
+    from analysis.formats import write
+    from analysis.report import make_report
+    from senas_bench.files import atomic_write
+
+    tables = render_all(records, store.scores, truth, no_timing=no_timing)
+    page, judged = make_report(tables, records, no_timing=no_timing)
+    path = out or results / "report.html"
+    atomic_write(path, page.encode())
+    for table in (*tables.values(), judged):
+        write(table, results)
+    for name, table in tables.items():
+        save_figure(ARTEFACTS[name], table, results)
+    counts = ", ".join(f"{count} {word}" for word, count in judged.meta["counts"].items() if count)
+    print(f"claims of the paper: {counts}; written: {path}")
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="Results folder.")],
+    b: Annotated[Path, typer.Argument(help="Results folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Two results folders, method by method: B minus A, with a test."""
+    from analysis.compare import compare as compared
+    from analysis.formats import to_json, to_text
+
+    table = compared(a, b)
+    print(to_json(table) if as_json else to_text(table), end="")
+
+
+def doctor(
+    data_dir: DataDirOption = None, ground_truth: TruthOption = None, results: ResultsOption = Path("runs")
+) -> None:
+    """Check that this machine can run senas-bench, one line per thing."""
+    import platform
+
+    import torch
+
+    from senas_bench import __version__
+    from senas_bench.data import DATASETS, data_id
+    from senas_bench.errors import DataError
+    from senas_bench.experiments.provenance import cpu_cores
+    from senas_bench.groundtruth import load_ground_truth
+
+    problems = 0
+    print(f"ok       senas-bench {__version__}, Python {platform.python_version()}, torch {torch.__version__}")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print(f"ok       {cpu_cores()} CPU cores, GPU: {gpu}")
+    for name in DATASETS:
+        try:
+            print(f"ok       images {name}: {data_id(name, data_dir)}")
+        except DataError as error:
+            print(f"missing  images {name}: {error}")
+    try:
+        truth = load_ground_truth(ground_truth)
+        print(f"ok       ground truth {truth.name}: {', '.join(map(str, truth.queries()))}")
+    except (DataError, ValueError) as error:
+        problems += 1
+        print(f"problem  ground truth: {error}")
+    place = results if results.exists() else results.resolve().parent
+    if os.access(place, os.W_OK):
+        print(f"ok       results go to {results}")
+    else:
+        problems += 1
+        print(f"problem  results folder {results} cannot be written; name another with --results")
+    if problems:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,269 @@
+"""`reproduce` and `rank`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    FAILED,
+    AccumulateOption,
+    CandidatesOption,
+    CurvePointsOption,
+    DataDirOption,
+    DatasetOption,
+    Device,
+    DeviceOption,
+    JobsOption,
+    JsonOption,
+    LatencyTableOption,
+    OfficialSplitOption,
+    PresetOption,
+    RankArchsOption,
+    ResultsOption,
+    SeedsOption,
+    SeedTruthOption,
+    StageEpochsOption,
+    TensorboardOption,
+    ThreadsOption,
+    TruthOption,
+    device_of,
+    jobs_of,
+    parse_seeds,
+    split_names,
+)
+from .plan import print_plan
+from .runs import (
+    check_images,
+    check_output,
+    check_ranks,
+    check_tensorboard,
+    compute,
+    executor_options,
+    make_specs,
+    sizes_of,
+)
+from .searches import latency_table_for
+
+if TYPE_CHECKING:
+    from analysis.artefacts import Artefact
+    from analysis.formats import Table
+    from senas_bench.experiments.spec import RunRecord, RunSpec
+    from senas_bench.experiments.store import RunStore
+    from senas_bench.groundtruth import GroundTruth
+
+
+def reproduce(
+    artefacts: Annotated[
+        list[str], typer.Argument(help="table1, table3 to table6, fig1, fig6 to fig12; nasbench201, searches, or all.")
+    ],
+    preset: PresetOption = "embedded",
+    seeds: SeedsOption = "0-2",
+    methods: Annotated[str | None, typer.Option(help="Comma-separated methods; by default the artefact's.")] = None,
+    dataset: DatasetOption = None,
+    device: DeviceOption = Device.auto,
+    jobs: JobsOption = 0,
+    threads: ThreadsOption = 1,
+    executor: Annotated[str, typer.Option(help="serial, joblib or ray; see CLUSTER.md.")] = "joblib",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto, host:port or ray://host:port; without, Ray starts here.")
+    ] = None,
+    gpus_per_run: Annotated[float | None, typer.Option(help="Share of a GPU that a run takes with ray.")] = None,
+    data_dir: DataDirOption = None,
+    ground_truth: TruthOption = None,
+    seed_truth: SeedTruthOption = None,
+    stage_epochs: StageEpochsOption = None,
+    rank_archs: RankArchsOption = None,
+    candidates: CandidatesOption = None,
+    curve_points: CurvePointsOption = None,
+    official_split: OfficialSplitOption = False,
+    accumulate: AccumulateOption = None,
+    latency_table: LatencyTableOption = None,
+    results: ResultsOption = Path("runs"),
+    tensorboard: TensorboardOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave machine-dependent columns out.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make tables and figures of the paper: run what is missing, then render."""
+    numbers, names = parse_seeds(seeds), split_names(methods)
+    options = executor_options(executor, address, gpus_per_run)
+    check_tensorboard(tensorboard)
+    changes = {"stage_epochs": stage_epochs, "rank_archs": rank_archs, "accumulate": accumulate}
+    changes |= {"candidates": candidates, "curve_points": curve_points, "official_split": official_split}
+    sizes = sizes_of(preset, **changes)
+    check_images(sizes, dataset, data_dir)
+    truth = load_truth(ground_truth, seed_truth)
+    # seconds of imports, after all that can be refused without them
+    from analysis.artefacts import ARTEFACTS, GROUPS, is_search
+    from senas_bench.experiments.store import RunStore
+    from senas_bench.names import lookup
+
+    wanted = [name for asked in artefacts for name in GROUPS.get(asked, [asked])]
+    chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
+    of_artefact = _methods(chosen, names)
+    where = device_of(device, elsewhere=address is not None)
+    if gpus_per_run is not None and where != "cuda":
+        raise ValueError("--gpus-per-run is for runs on a GPU; add --device cuda")
+    ranked = [group for name, group in of_artefact.items() if not chosen[name].searches]
+    methods_in_order = list(dict.fromkeys(method for group in ranked for method in group))
+    distinct = make_specs(methods_in_order, numbers, preset, sizes, dataset, data_dir, where, threads, ground_truth)
+    searching = {name: artefact for name, artefact in chosen.items() if artefact.searches and name in of_artefact}
+    common = {"preset": preset, "dataset": dataset, "data_dir": data_dir, "device": where, "threads": threads}
+    distinct += _search_specs(searching, of_artefact, numbers, changes, common, results, latency_table)
+    store = RunStore(results)
+    if dry_run:
+        print_plan(store, distinct)
+        return
+    store.prepare()
+    if fresh:
+        for spec in distinct:
+            store.set_aside(spec)
+    jobs_at_a_time = jobs_of(jobs, where, executor)
+    failed = compute(store, distinct, results, data_dir, ground_truth, executor, jobs_at_a_time, tensorboard, options)
+    finished = [store.load(spec) for spec in distinct if store.has(spec)]
+    for name, methods_of_it in of_artefact.items():
+        wanted_here = [record for record in finished if record.spec.method in methods_of_it]
+        records = [r for r in wanted_here if bool(chosen[name].searches) == is_search(r)]
+        essential = chosen[name].essential
+        if essential not in (None, *(record.spec.method for record in records)):
+            print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
+        elif records:
+            _make(chosen[name], records, store, truth, results, no_timing, names and methods_of_it, as_json)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def rank(
+    out: Annotated[Path, typer.Option(help="Scores to write: .csv or .parquet with arch_str, score.")],
+    method: Annotated[str, typer.Option(help="Method whose ranking is wanted.")] = "spos+",
+    preset: PresetOption = "embedded",
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
+    dataset: DatasetOption = None,
+    device: DeviceOption = Device.auto,
+    threads: ThreadsOption = 1,
+    data_dir: DataDirOption = None,
+    stage_epochs: StageEpochsOption = None,
+    rank_archs: RankArchsOption = None,
+    candidates: CandidatesOption = None,
+    curve_points: CurvePointsOption = None,
+    official_split: OfficialSplitOption = False,
+    accumulate: AccumulateOption = None,
+    results: ResultsOption = Path("runs"),
+) -> None:
+    """Run a method and write one score per arch of its widest final ranking."""
+    from senas_bench.experiments.store import RunStore
+
+    if out.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"--out {out}: the name must end in .csv or .parquet")
+    check_output(out)
+    sizes = sizes_of(
+        preset,
+        stage_epochs=stage_epochs,
+        accumulate=accumulate,
+        rank_archs=rank_archs,
+        candidates=candidates,
+        curve_points=curve_points,
+        official_split=official_split,
+    )
+    check_images(sizes, dataset, data_dir)
+    check_ranks(method)
+    specs = make_specs([method], [seed], preset, sizes, dataset, data_dir, device_of(device), threads)
+    store = RunStore(results)
+    store.prepare()
+    if compute(store, specs, results, data_dir, None, "serial", 1):
+        raise typer.Exit(FAILED)
+    from analysis.join import final_scores
+    from senas_bench.files import atomic_file
+
+    scores = final_scores(store.scores(store.load(specs[0])))
+    with atomic_file(out) as file:
+        scores.to_csv(file, index=False) if out.suffix == ".csv" else scores.to_parquet(file, index=False)
+    print(f"{len(scores)} archs scored by {method}; best {scores['arch_str'].iloc[0]}; written: {out}")
+
+
+def _search_specs(
+    artefacts: dict[str, Artefact],
+    methods: dict[str, Sequence[str]],
+    seeds: Sequence[int],
+    changes: dict[str, Any],
+    common: dict[str, Any],
+    results: Path,
+    latency_table: Path | None,
+) -> list[RunSpec]:
+    """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained."""
+    from senas_bench.experiments.run import limit_settings, make_spec
+
+    firsts: dict[str, RunSpec] = {}
+    for name, artefact in artefacts.items():
+        for row in artefact.searches:
+            if row.method not in methods[name]:
+                continue
+            sizes = sizes_of(common["preset"], **changes, space=row.space)
+            table = None
+            if row.cost == "latency":
+                where = common["dataset"], common["device"], common["threads"]
+                table = latency_table_for(row.space, sizes, *where, results, latency_table)
+            limit = limit_settings(row.cost, level=row.level, table=table)
+            spec = make_spec(row.method, 0, sizes=sizes, space=row.space, limit=limit, retrain=True, **common)
+            firsts[spec.run_id] = spec
+    return [replace(spec, seed=seed) for seed in seeds for spec in firsts.values()]
+
+
+def load_truth(ground_truth: Path | None, seed_truth: Path | None) -> GroundTruth:
+    from senas_bench.groundtruth import load_ground_truth
+
+    truth = load_ground_truth(ground_truth)
+    return truth.joined(load_ground_truth(seed_truth)) if seed_truth else truth
+
+
+def _methods(artefacts: dict[str, Artefact], names: list[str] | None) -> dict[str, Sequence[str]]:
+    """The methods of each artefact: its own, or those asked for. Of several artefacts, each takes those it knows.
+
+    Raises:
+        ValueError: A method that was asked for is of none of the artefacts.
+    """
+    if names is None:
+        return {name: artefact.methods for name, artefact in artefacts.items()}
+    if len(artefacts) == 1 and not next(iter(artefacts.values())).searches:
+        return dict.fromkeys(artefacts, names)
+    known = {name: [method for method in names if method in artefact.methods] for name, artefact in artefacts.items()}
+    unused = [method for method in names if not any(method in group for group in known.values())]
+    if unused:
+        raise ValueError(f"--methods {', '.join(unused)}: none of {', '.join(artefacts)} shows it; leave it out")
+    return {name: group for name, group in known.items() if group}
+
+
+def _make(
+    artefact: Artefact,
+    records: list[RunRecord],
+    store: RunStore,
+    truth: GroundTruth,
+    results: Path,
+    no_timing: bool,
+    methods: Sequence[str] | None,
+    as_json: bool,
+) -> None:
+    """Render one artefact, write its files and print it."""
+    from analysis.formats import to_json, to_text, write
+
+    table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=methods)
+    paths = write(table, results) + save_figure(artefact, table, results)
+    if as_json:
+        print(to_json(table), end="")
+    else:
+        print(to_text(table))
+        print(f"written: {', '.join(str(path) for path in paths)}")
+
+
+def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
+    from analysis.figures import save
+
+    figure = artefact.figure(table)
+    return save(figure, results, artefact.name) if figure else []
