@@ -7,6 +7,12 @@ import pytest
 
 
 @pytest.fixture(scope="session")
+def full() -> bool:
+    """Whether tests of faults run at full size, as `make faults` has them."""
+    return os.environ.get("SENAS_FAULTS") == "full"
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with the real images and benchmark tables of the development data."""
     folder = Path(os.environ.get("SENAS_SHARED", Path(__file__).parents[2] / "shared")) / "data"
@@ -43,15 +49,16 @@ def benchmark_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def through_interruptions():
     """Call something with a progress that fails at the first event which no earlier call has seen, again and
-    again until a call comes through: its result, and the number of events."""
+    again until a call comes through: its result, and the number of events. With `every` it fails at each such number
+    of new events only."""
     from senas_bench.experiments.progress import SilentProgress
 
     class Interrupted(Exception):
         pass
 
     class Interrupting(SilentProgress):
-        def __init__(self, seen: set) -> None:
-            self.seen = seen
+        def __init__(self, seen: set, every: int) -> None:
+            self.seen, self.every = seen, every
             self.now = None
 
         def stage(self, name, total):
@@ -67,13 +74,14 @@ def through_interruptions():
         def _event(self, what):
             if (self.now, what) not in self.seen:
                 self.seen.add((self.now, what))
-                raise Interrupted
+                if len(self.seen) % self.every == 0:
+                    raise Interrupted
 
-    def through(call, most: int):
+    def through(call, most: int, every: int = 1):
         seen: set = set()
         while True:
             try:
-                return call(Interrupting(seen)), len(seen)
+                return call(Interrupting(seen, every)), len(seen)
             except Interrupted:
                 assert len(seen) < most
 

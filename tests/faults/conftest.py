@@ -14,12 +14,6 @@ TABLE3 = ["reproduce", "table3", "--no-timing", "--jobs", "1", "--curve-points",
 
 
 @pytest.fixture(scope="session")
-def full() -> bool:
-    """Whether the tests run at full size."""
-    return os.environ.get("SENAS_FAULTS") == "full"
-
-
-@pytest.fixture(scope="session")
 def senas(tmp_path_factory):
     """Call with arguments of `senas-bench reproduce table3`; see `forked.py` for the rest and for what comes back.
 

@@ -255,9 +255,11 @@ def test_work_is_counted_exactly(repeated, name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_resumed_run_gives_the_same_record(perform, finished, through_interruptions, name, tmp_path):
-    """Interrupted at every event of a run, one after the other, always in the same work folder."""
-    (record, scores), events = through_interruptions(lambda progress: perform(name, 0, tmp_path, progress), most=100)
+def test_resumed_run_gives_the_same_record(perform, finished, through_interruptions, name, tmp_path, full):
+    """Interrupted at every third event of a run, in full at every one, always in the same work folder."""
+    (record, scores), events = through_interruptions(
+        lambda progress: perform(name, 0, tmp_path, progress), most=100, every=1 if full else 3
+    )
     assert events >= EVENTS.get(name, 5)
     assert lasting(record) == lasting(finished(name)[0])
     pd.testing.assert_frame_equal(scores, finished(name)[1], check_exact=True)

@@ -218,7 +218,9 @@ def test_a_process_that_does_not_answer_is_waited_for_in_vain(uninterrupted):
     assert "\n" not in message
 
 
-def test_a_killed_process_ends_all_and_the_training_is_resumed(uninterrupted, tmp_path):
+def test_a_killed_process_ends_all_and_the_training_is_resumed(uninterrupted, tmp_path, full):
+    if not full:
+        pytest.skip("the same through a command is in tests/experiments/test_torchrun.py; set SENAS_FAULTS=full")
     folder = tmp_path / "cut"
     cut = torchrun("die", folder)
     assert cut.returncode != 0
