@@ -299,8 +299,10 @@ def run(
     """
     import torch
 
+    from senas_bench.memory import keep_freed_memory
     from senas_bench.training.distributed import ALONE
 
+    keep_freed_memory()
     processes = processes or ALONE
     method = method_of(spec.method, spec.space, spec.preset)
     if settings_of(method) != spec.settings["method"]:

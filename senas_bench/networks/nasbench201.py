@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from numbers import Integral
 from typing import Any
 
 import torch
 from torch import nn
 
-from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, NODES, NONE, SKIP, prune_arch
+from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, INTO, NODES, NONE, SKIP, prune_arch, shared_function
 from senas_bench.spaces.space import Arch, SearchSpace
 
+from . import fused
 from .choice import ChoiceEdge, partial_key
 from .operations import AveragePool3x3, ConvBN, ReductionBlock
 
 KERNELS = {CONV1: 1, CONV3: 3}
-_INTO = [[(e, source) for e, (source, target) in enumerate(EDGES) if target == node] for node in range(NODES)]
 
 
 class Cell(nn.Module):
@@ -42,11 +42,13 @@ class Cell(nn.Module):
         """
         nodes: list[torch.Tensor | None] = [x]
         rectified: list[torch.Tensor | None] = [None] * NODES
+        pooled: list[torch.Tensor | None] = [None] * NODES
         histories: list[Any] = [()] * NODES
         for node in range(1, NODES):
             total = None
+            ours = False  # whether the sum may be written to: nobody else reads it
             history = []
-            for edge, source in _INTO[node]:
+            for edge, source in INTO[node]:
                 op, value = live[edge], nodes[source]
                 if op == NONE:
                     continue
@@ -67,10 +69,17 @@ class Cell(nn.Module):
                             rectified[source] = torch.relu(value)
                         output = self.choices[edge].copies[key](rectified[source])
                     else:
-                        output = self.pool(value)
+                        # shared where no gradients are: with them it would add up what comes back in another order
+                        output = pooled[source] if pooled[source] is not None else self.pool(value)
+                        pooled[source] = None if torch.is_grad_enabled() else output
                     if cache is not None:
                         cache[edge][1][key] = output
-                total = output if total is None else total + output
+                if total is None:
+                    total, ours = output, op in KERNELS and cache is None
+                elif ours and total.dtype == output.dtype:
+                    total += output
+                else:
+                    total, ours = total + output, True
             nodes.append(total)
             histories[node] = tuple(history)
         return torch.zeros_like(x) if nodes[-1] is None else nodes[-1]
@@ -86,7 +95,7 @@ class Cell(nn.Module):
         rectified: list[torch.Tensor | None] = [None] * NODES
         for node in range(1, NODES):
             total = None
-            for edge, source in _INTO[node]:
+            for edge, source in INTO[node]:
                 value = nodes[source]
                 for op, on in enumerate(active[edge]):
                     if not on or op == NONE:
@@ -160,7 +169,9 @@ class NB201Network(nn.Module):
         choices = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(choices) != self.choice_cells:
             raise ValueError(f"{len(choices)} archs for {self.choice_cells} cells; give one for all or one per cell")
-        archs = iter(choices)
+        archs = ((arch, prune_arch(arch) if self.skip_dead_edges else arch) for arch in choices)
+        if fused.possible(self, x):
+            return fused.forward(self, x, archs, cache)
         if cache is None:
             x = self.stem(x)
         else:
@@ -170,9 +181,7 @@ class NB201Network(nn.Module):
         first = True
         for block in self.body:
             if isinstance(block, Cell):
-                arch = next(archs)
-                live = prune_arch(arch) if self.skip_dead_edges else arch
-                x = block(x, arch, live, cache if first else None)
+                x = block(x, *next(archs), cache if first else None)
                 first = False
             else:
                 x = block(x)
@@ -204,11 +213,10 @@ class NB201Network(nn.Module):
         """Cells that can each take their own arch."""
         return 3 * self.cells
 
-    def signature(self, arch: Arch) -> tuple[Any, ...]:
-        """Equal for archs that compute the same function with the same weights: the pruned arch (where
-        dead edges are skipped) and the copy that each live edge with weights uses."""
-        live = prune_arch(arch) if self.skip_dead_edges else arch
-        choices = self._first_cell.choices
-        return tuple(
-            partial_key(arch, choice.group) if op in KERNELS else op for op, choice in zip(live, choices, strict=True)
-        )
+    def signature(self, arch: Arch) -> Hashable:
+        """Equal for archs that compute the same function with the same weights: `shared_function` of the pruned arch
+        and the copies that its edges use; where dead edges are computed, only operators and copies."""
+        copies = tuple(partial_key(arch, choice.group) for choice in self._first_cell.choices)
+        if self.skip_dead_edges:
+            return shared_function(prune_arch(arch), copies)
+        return tuple(copy if op in KERNELS else op for op, copy in zip(arch, copies, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 
 class ConvBN(nn.Sequential):
@@ -38,8 +39,8 @@ class ReductionBlock(nn.Module):
         self.shortcut = nn.Conv2d(c_in, c_out, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        body = self.second(torch.relu(self.first(torch.relu(x))))
-        return body + self.shortcut(nn.functional.avg_pool2d(x, 2))
+        body = self.second(torch.relu_(self.first(torch.relu(x))))
+        return body.add_(self.shortcut(nn.functional.avg_pool2d(x, 2)))
 
 
 class AveragePool3x3(nn.Module):
@@ -63,4 +64,35 @@ class AveragePool3x3(nn.Module):
             with torch.inference_mode(False):  # it is kept, and training must be able to use it later
                 ones = torch.ones(1, 1, height, width, dtype=x.dtype)
                 self.border = 1 / nn.functional.avg_pool2d(ones, 3, stride=1, padding=1)  # 9 over the pixels there
-        return nn.functional.conv2d(x, self.ninth, padding=1, groups=x.shape[1]) * self.border
+        return _DepthwiseAverage.apply(x, self.ninth, self.border)
+
+
+class _DepthwiseAverage(torch.autograd.Function):
+    """`conv2d(x, ninth) * border`, which is 1 inside: only the four sides are touched, and no activation is kept."""
+
+    @staticmethod
+    def forward(context, x: torch.Tensor, ninth: torch.Tensor, border: torch.Tensor) -> torch.Tensor:
+        context.save_for_backward(ninth, border)
+        return _scale_sides(nn.functional.conv2d(x, ninth, padding=1, groups=x.shape[1]), border)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        ninth, border = context.saved_tensors
+        scaled = _scale_sides(gradient.clone(), border)
+        # of the input only the shape is read, which is that of the gradient
+        return (
+            torch.ops.aten.convolution_backward(
+                scaled, scaled, ninth, None, [1, 1], [1, 1], [1, 1], False, [0, 0], len(ninth), [True, False, False]
+            )[0],
+            None,
+            None,
+        )
+
+
+def _scale_sides(x: torch.Tensor, border: torch.Tensor) -> torch.Tensor:
+    """`x * border` in place, where `border` differs from 1."""
+    for row in (0, -1):
+        x[:, :, row] *= border[:, :, row]
+        x[:, :, 1:-1, row] *= border[:, :, 1:-1, row]
+    return x

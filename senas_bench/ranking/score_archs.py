@@ -59,13 +59,7 @@ def score_archs(
     """
     if not evaluation.images:
         raise ValueError("no validation images to score on")
-    signatures = [network.signature(tuple(row)) for row in archs.tolist()]
-    representative: dict[Any, Arch] = {}
-    for signature, row in zip(signatures, archs.tolist(), strict=True):
-        representative.setdefault(signature, tuple(row))
-    order = sorted(representative, key=representative.__getitem__)
-    position = {signature: index for index, signature in enumerate(order)}
-    distinct = [representative[signature] for signature in order]
+    distinct, rows = distinct_functions(network, archs)
     device = next(network.parameters()).device
     correct = torch.zeros(len(distinct), dtype=torch.float64, device=device)
     loglik = torch.zeros_like(correct)
@@ -88,13 +82,23 @@ def score_archs(
                     _add(network(x, arch, cache), y, index, correct, loglik)
                     if index % 100 == 99:
                         tick((b + (index + 1) / len(distinct)) / len(evaluation.batches))
-    rows = torch.tensor([position[signature] for signature in signatures], device=device)
     images = evaluation.images
-    return (
-        (100 * correct / images)[rows].cpu().numpy(),
-        (loglik / images)[rows].cpu().numpy(),
-        len(distinct),
-    )
+    return (100 * correct / images).cpu().numpy()[rows], (loglik / images).cpu().numpy()[rows], len(distinct)
+
+
+def distinct_functions(network: nn.Module, archs: np.ndarray) -> tuple[list[Arch], np.ndarray]:
+    """The archs to evaluate, in lexicographic order, and `(n,)` which of them stands for each of `archs`.
+
+    Of those that compute the same the first in that order stands for all.
+    """
+    rows = [tuple(row) for row in archs.tolist()]
+    signatures = [network.signature(row) for row in rows]
+    first: dict[Any, Arch] = {}
+    for signature, row in zip(signatures, rows, strict=True):
+        first[signature] = min(row, first.get(signature, row))
+    order = sorted(first, key=first.__getitem__)
+    position = {signature: index for index, signature in enumerate(order)}
+    return [first[signature] for signature in order], np.array([position[signature] for signature in signatures], int)
 
 
 def _add(logits: torch.Tensor, y: torch.Tensor, index: int, correct: torch.Tensor, loglik: torch.Tensor) -> None:

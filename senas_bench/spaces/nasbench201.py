@@ -9,6 +9,8 @@ import functools
 import itertools
 import random
 import re
+from collections import Counter
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -19,6 +21,8 @@ NONE, SKIP, CONV1, CONV3, POOL = range(5)
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(source node, target node) of each edge, in the order of the arch string."""
 NODES = 4
+INTO = tuple(tuple((e, source) for e, (source, target) in enumerate(EDGES) if target == node) for node in range(NODES))
+"""Per node its incoming edges and their sources."""
 
 NB201 = SearchSpace(
     name="nasbench201",
@@ -140,3 +144,28 @@ def prune(archs: np.ndarray) -> np.ndarray:
 def prune_arch(arch: Arch) -> Arch:
     """`prune` for one arch."""
     return tuple(prune(np.array([arch], np.int8))[0].tolist())
+
+
+def shared_function(live: Arch, weights: Sequence[Hashable]) -> Hashable:
+    """What a pruned arch computes where weights are shared: equal for archs that are equal in exact arithmetic.
+
+    A node is a sum of terms, each pooled some number of times: a skip hands its source on, and pooling is linear, so
+    it counts one up in every term. Terms are the input and the convolutions, each known by its edge, its weights and
+    what it reads. 7,548 of the 9,445 pruned archs of the whole space remain.
+
+    Args:
+        live: A pruned arch.
+        weights: Per edge a name of the weights that a convolution there uses.
+    """
+    nodes: list[frozenset] = [frozenset({(0, "input", 1)})]
+    for target in range(1, NODES):
+        terms: Counter = Counter()
+        for edge, source in INTO[target]:
+            op = live[edge]
+            if op in (SKIP, POOL):
+                for pools, term, times in nodes[source]:
+                    terms[pools + (op == POOL), term] += times
+            elif op != NONE:
+                terms[0, (edge, weights[edge], nodes[source])] += 1
+        nodes.append(frozenset((*term, times) for term, times in terms.items()))
+    return nodes[-1]
