@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: reproduce test faults lint bench
+.PHONY: reproduce test faults lint bench curves gpu-check
 
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; name another with make PYTHON=python3.12"; exit 2; }
@@ -26,5 +26,12 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-group-by=group $(ARGS)
+bench: .venv/.installed  ## shortcuts one by one, then ratios to the plain way: 10 minutes; make bench ARGS="training" for one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-group-by=group
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ratios $(ARGS)
+
+curves: .venv/.installed  ## how time grows: benchmarks/curves.csv and .png
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.curves
+
+gpu-check:  ## tests, speed and two runs of preset paper on a GPU, in ten minutes; DATA_DIR=folder with CIFAR-10
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check $(ARGS)

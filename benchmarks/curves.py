@@ -3,8 +3,8 @@
     python -m benchmarks.curves
 
 CPU seconds of one thread, the least of three, of whole runs the first; nothing is larger than it must be to show the
-growth. A slope is that of log time over log size: 1 is linear. Width is linear in the channels of a tensor and quadratic in the work of a
-convolution, so there the size is channels squared.
+growth. A slope is that of log time over log size: 1 is linear. Channels count once in a tensor and twice in the work of
+a convolution, so for the width the size is channels squared.
 """
 
 from __future__ import annotations
