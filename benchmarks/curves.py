@@ -77,6 +77,7 @@ def draw(rows: list[tuple[str, str, int, float]], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     growth = slopes(rows)
     figure, axes = plt.subplots(2, -(-len(growth) // 2), figsize=(11, 5.5), layout="constrained")
@@ -85,6 +86,11 @@ def draw(rows: list[tuple[str, str, int, float]], path: Path) -> None:
         axis.loglog(sizes, seconds, "o-")
         axis.loglog(sizes, seconds[0] * sizes / sizes[0], "--", color="gray")
         axis.set(title=f"{key[0]}: slope {slope:.2f}", xlabel=key[1], ylabel="CPU seconds")
+        axis.set_xticks(sizes, [f"{int(size):,}" for size in sizes])  # minor ticks of a decade would overlap
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_minor_formatter(NullFormatter())
     for axis in axes.flat[len(growth) :]:
         axis.remove()
     figure.savefig(path, dpi=110)
