@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 
 class ConvBN(nn.Sequential):
@@ -76,7 +75,6 @@ class _DepthwiseAverage(torch.autograd.Function):
         return _scale_sides(nn.functional.conv2d(x, ninth, padding=1, groups=x.shape[1]), border)
 
     @staticmethod
-    @once_differentiable
     def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         ninth, border = context.saved_tensors
         scaled = _scale_sides(gradient.clone(), border)
