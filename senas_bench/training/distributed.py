@@ -10,6 +10,7 @@ where no path ran, on which the loop relies.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,10 @@ TIMEOUT_SECONDS = 600.0
 """How long a process waits for the others before it gives up."""
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that torchrun sets."""
+
+
+_GROUPS = itertools.count()
+"""Numbers of the groups that this process has joined: a second one must not find the addresses of the first."""
 
 
 class LostProcess(RunError):
@@ -214,7 +219,7 @@ def join(device: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[tuple[Proces
         return
     processes = Processes(rank, world, timeout)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    store = torch.distributed.PrefixStore("group", meet())
+    store = torch.distributed.PrefixStore(f"group {next(_GROUPS)}", meet())
     limit = timedelta(seconds=timeout)
     with processes._together():
         torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
