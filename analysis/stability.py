@@ -11,7 +11,6 @@ import pandas as pd
 from scipy import stats
 
 from senas_bench.experiments.spec import RunRecord
-from senas_bench.groundtruth import check_same_protocol
 
 from . import correlation, paper
 from .convergence import panel_width, tau_summary
@@ -127,9 +126,7 @@ def _benchmark_rows(truth: GroundTruth) -> list[dict[str, Any]]:
     for column, seeds in by_dataset.items():
         pairs = []
         for one, other in combinations(sorted(seeds, key=lambda query: query.seeds), 2):
-            check_same_protocol(one, other)
-            both = np.stack([truth.columns[one], truth.columns[other]])
-            both = both[:, ~np.isnan(both).any(axis=0)]
+            both = truth.comparable(one, other)
             tau = defined(correlation.kendall_tau(*both)) if both.shape[1] > 1 else None
             pairs.append({"seed": f"{one.seeds}-{other.seeds}", "archs": both.shape[1], "tau": tau})
         if pairs:

@@ -261,6 +261,19 @@ class GroundTruth:
             )
         return values
 
+    def comparable(self, *queries: Query) -> np.ndarray:
+        """Accuracies to compare with each other, of the archs that were measured in all of them.
+
+        Returns:
+            `(queries, n)` float64, percent, never NaN, archs in the order of the table.
+
+        Raises:
+            ValueError: The table lacks a column, or they are not of the same kind of training: `check_same_protocol`.
+        """
+        check_same_protocol(*queries)
+        values = np.stack([self._column(query) for query in queries])
+        return values[:, ~np.isnan(values).any(axis=0)]
+
     def best(self, query: Query) -> tuple[str, float]:
         """The best measured arch and its accuracy in percent; of equals, the lowest official index.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from senas_bench.files import cache_home
+from senas_bench.files import atomic_write, cache_home
 
 CHANNELS_LAST = torch.channels_last
 
@@ -174,7 +174,7 @@ def _compiled(compiler: str) -> Path:
         source.write_text(SOURCE)
         command = [compiler, *FLAGS, str(source), "-o", str(target), "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
-        os.replace(target, path)  # whole or not at all, whoever else compiles it now
+        atomic_write(path, target.read_bytes())
     return path
 
 
@@ -190,7 +190,7 @@ Normalised = tuple[torch.Tensor, torch.Tensor]
 
 
 def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
-    """`z` with what batch norm on its own statistics would do to it."""
+    """`z` `(B, C, H, W)` float32 with what batch norm on its own statistics would do to it."""
     z = z.contiguous(memory_format=CHANNELS_LAST)
     factors = torch.empty((2, z.shape[1]))
     weights = [0 if weight is None else weight.data_ptr() for weight in (norm.weight, norm.bias)]
@@ -204,7 +204,7 @@ def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
 def combine(
     normalised: Sequence[Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """The sum of all, and the sum rectified; each if asked for."""
+    """The sum of all, which have one shape `(B, C, H, W)`, and the sum rectified; each if asked for, else None."""
     plain = [tensor.contiguous(memory_format=CHANNELS_LAST) for tensor in plain]
     like = normalised[0][0] if normalised else plain[0]
     channels = like.shape[1]
@@ -229,7 +229,7 @@ def _pointers(addresses: list[int]) -> ctypes.Array:
 
 
 def pool(x: torch.Tensor) -> torch.Tensor:
-    """3x3 average at stride 1 that leaves padding out of the count."""
+    """3x3 average of `(B, C, H, W)` float32 at stride 1 that leaves padding out of the count."""
     batch, channels, height, width = x.shape
     x = x.contiguous(memory_format=CHANNELS_LAST)
     out, line = torch.empty_like(x), torch.empty(width * channels)

@@ -184,6 +184,18 @@ def test_protocols_are_not_mixed(first, second, message):
         assert str(first) in str(error.value) and "must not be mixed" in str(error.value)
 
 
+def test_columns_that_are_compared_keep_to_one_protocol():
+    one, other, mean = (Query("cifar100", "val", 200, seeds) for seeds in (777, 888, "mean"))
+    archs = [arch_to_str(arch) for arch in official_archs()[:4]]
+    columns = {one: [1.0, np.nan, 3.0, 4.0], other: [5.0, 6.0, np.nan, 8.0], mean: [9.0] * 4}
+    truth = GroundTruth("made up", tuple(archs), {query: np.array(values) for query, values in columns.items()})
+    assert truth.comparable(one, other).tolist() == [[1.0, 4.0], [5.0, 8.0]]
+    with pytest.raises(ValueError, match="one seed has the noise of one training"):
+        truth.comparable(one, mean)
+    with pytest.raises(ValueError, match=r"made up.* has no cifar100_val_acc_200ep_seed999"):
+        truth.comparable(one, Query("cifar100", "val", 200, 999))
+
+
 def test_what_may_be_compared():
     check_same_protocol()
     check_same_protocol(TEST, TEST)
