@@ -17,7 +17,7 @@ reproduce: .venv/.installed  ## the main job: table 3 at the embedded preset, or
 test: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-faults: .venv/.installed  ## at full size: 20 kills, 20,000 inputs, files of 1.2 GB; half an hour
+faults: .venv/.installed  ## at full size: 20 kills, 20,000 inputs, files of 1.2 GB; an hour or more
 	SENAS_FAULTS=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults tests/methods/test_conformance.py \
 		tests/training/test_distributed.py -k 'faults or resumed' -s $(ARGS)
 	SENAS_IMPORT_ARCHS=1000,2000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/groundtruth/test_official.py -k memory -s
