@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from senas_bench.errors import DataError
-from senas_bench.files import cache_home
+
+from .readers import data_folder
 
 if TYPE_CHECKING:
     from .streaming import Source
@@ -103,7 +104,7 @@ class ImageNet:
         return _joined(*(_part_id(find_part(root, part)) for part in ("train", "val")))
 
     def _root(self, data_dir: Path | None) -> Path:
-        root = cache_home() / "images" if data_dir is None else Path(data_dir)
+        root = data_folder(data_dir)
         return root / self.name if (root / self.name).is_dir() else root
 
 
