@@ -300,6 +300,7 @@ def run(
     import torch
 
     from senas_bench.memory import keep_freed_memory
+    from senas_bench.networks.kernels import library
     from senas_bench.training.distributed import ALONE
 
     keep_freed_memory()
@@ -313,6 +314,7 @@ def run(
     started = provenance(command or [], spec.device)
     if processes.world > 1:
         started["processes"] = processes.world
+    started["kernels"] = "compiled" if spec.device == "cpu" and spec.threads == 1 and library() else "torch"
     seed_everything(spec.seed)
     if spec.device == "cuda":
         torch.backends.cudnn.benchmark = True

@@ -1,4 +1,4 @@
-"""A NAS-Bench-201 network as `ranking` needs it: batch statistics, no gradients, sums and ReLUs in one pass.
+"""A NAS-Bench-201 network on batch statistics, in training or ranking: norms, sums and ReLUs in one pass.
 
 The same function as `NB201Network.forward` to rounding, with the loops of `kernels`.
 """
@@ -19,10 +19,13 @@ from . import kernels
 from .choice import partial_key
 from .operations import ConvBN, ReductionBlock
 
+BOTH = (True, True)
+"""What is made of a node: its value, and its value rectified."""
+
 
 @dataclass
 class Node:
-    """A sum, as it is and rectified: what is not there yet is made when it is asked for."""
+    """A sum, as it is and rectified; what was rectified or pooled of it is made once."""
 
     value: torch.Tensor | None
     rect: torch.Tensor | None = None
@@ -40,10 +43,9 @@ class Node:
 
 
 def possible(network: nn.Module, x: torch.Tensor) -> bool:
-    """Whether `forward` computes what `network(x, ...)` does: its batch norms are in mode `batch`."""
+    """Whether `forward` computes what `network(x, ...)` does: its batch norms use the statistics of the batch."""
     last = network.last
-    by_batch = last.training and not last.track_running_stats
-    return by_batch and last.num_features <= kernels.WIDEST and min(x.shape[2:]) >= 8 and kernels.usable(x)
+    return last.training and last.num_features <= kernels.WIDEST and min(x.shape[2:]) >= 8 and kernels.usable(x)
 
 
 def forward(
@@ -103,6 +105,14 @@ def _cell(cell: nn.Module, x: Node, arch: Arch, live: Arch, cache: dict | None) 
         nodes.append(_sum(normalised, plain, x, node, live))
         histories[node] = tuple(history)
     return nodes[-1]
+
+
+def _output(cell: nn.Module, edge: int, key: Any, op: int, source: Node) -> Any:
+    if op == SKIP:
+        return source.value
+    if op == POOL:
+        return source.pool()
+    return _convolved(cell.choices[edge].copies[key], source.rectified())
 
 
 def _output(cell: nn.Module, edge: int, key: Any, op: int, source: Node) -> Any:

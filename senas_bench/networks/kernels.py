@@ -1,7 +1,8 @@
-"""Three loops in C, for ranking on one CPU thread: batch norm, sums and pools of channels-last tensors.
+"""Loops in C for one CPU thread: batch norm, sums, ReLU and pools of channels-last tensors, with their gradients.
 
-`torch` reads a tensor four times to normalise it, and again for each sum and each ReLU. These read it twice in all.
-They are compiled once per machine where a C compiler is found; without one nothing changes but the speed.
+`torch` reads a tensor four times to normalise it, and again for each sum and each ReLU. These read it twice in all, and
+twice on the way back. `kernels.c` is compiled once per machine where a C compiler is found; without one torch does
+it, more slowly and with other roundings.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import math
 import os
 import platform
 import shutil
@@ -16,6 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -24,123 +27,29 @@ from senas_bench.files import atomic_write, cache_home
 
 CHANNELS_LAST = torch.channels_last
 
-SOURCE = r"""
-#include <math.h>
-#include <stddef.h>
-#define BLOCK 4096
-#define WIDEST 1024
-
-/* Narrow rows are taken several at a time: how many make a row of 64 floats. */
-static long together(long rows, long c) {
-    return c < 64 && 64 % c == 0 && rows % (64 / c) == 0 ? 64 / c : 1;
-}
-
-/* Batch norm of z (rows, c) as z * scale + shift. Sums are taken of differences to the first row, which lies near the
-   mean, in float over 64 wide rows and in double beyond. gamma and beta may be null. */
-void statistics(const float *z, long rows, long c, double eps, const float *gamma, const float *beta,
-                float *scale, float *shift) {
-    long fold = together(rows, c), width = c * fold, wide = rows / fold;
-    double sums[WIDEST] = {0}, squares[WIDEST] = {0};
-    float s[WIDEST], q[WIDEST], first[WIDEST];
-    for (long i = 0; i < width; i++) first[i] = z[i % c];
-    for (long start = 0; start < wide; start += 64) {
-        long end = start + 64 < wide ? start + 64 : wide;
-        for (long i = 0; i < width; i++) s[i] = q[i] = 0;
-        for (long r = start; r < end; r++) {
-            const float *row = z + r * width;
-            for (long i = 0; i < width; i++) {
-                float d = row[i] - first[i];
-                s[i] += d;
-                q[i] += d * d;
-            }
-        }
-        for (long i = 0; i < width; i++) {
-            sums[i % c] += s[i];
-            squares[i % c] += q[i];
-        }
-    }
-    for (long i = 0; i < c; i++) {
-        double mean = sums[i] / rows, variance = squares[i] / rows - mean * mean;
-        double factor = (gamma ? gamma[i] : 1.0) / sqrt((variance > 0 ? variance : 0) + eps);
-        scale[i] = (float)factor;
-        shift[i] = (float)((beta ? beta[i] : 0.0) - (mean + first[i]) * factor);
-    }
-}
-
-/* Sum of n tensors z * scale + shift, at most 3, and of m plain ones, all (rows, c); to value, and rectified to rect,
-   where these are not null. */
-void combine(long n, const float **z, const float **scale, const float **shift, long m, const float **plain,
-             long rows, long c, float *value, float *rect) {
-    float block[BLOCK], a[3][WIDEST], b[3][WIDEST];
-    long fold = together(rows, c), width = c * fold, wide = rows / fold, step = BLOCK / width;
-    for (long k = 0; k < n; k++)
-        for (long i = 0; i < width; i++) {
-            a[k][i] = scale[k][i % c];
-            b[k][i] = shift[k][i % c];
-        }
-    for (long start = 0; start < wide; start += step) {
-        long count = start + step < wide ? step : wide - start, size = count * width;
-        for (long k = 0; k < n; k++) {
-            const float *in = z[k] + start * width;
-            if (k == 0)
-                for (long r = 0; r < count; r++)
-                    for (long i = 0; i < width; i++) block[r * width + i] = in[r * width + i] * a[0][i] + b[0][i];
-            else
-                for (long r = 0; r < count; r++)
-                    for (long i = 0; i < width; i++) block[r * width + i] += in[r * width + i] * a[k][i] + b[k][i];
-        }
-        for (long k = 0; k < m; k++) {
-            const float *in = plain[k] + start * width;
-            if (n + k == 0)
-                for (long i = 0; i < size; i++) block[i] = in[i];
-            else
-                for (long i = 0; i < size; i++) block[i] += in[i];
-        }
-        if (value)
-            for (long i = 0; i < size; i++) value[start * width + i] = block[i];
-        if (rect)
-            for (long i = 0; i < size; i++) rect[start * width + i] = block[i] > 0 ? block[i] : 0;
-    }
-}
-
-/* 3x3 average at stride 1 over the pixels that are there; x and out (b, h, w, c), line (w * c). */
-void pool(const float *x, long b, long h, long w, long c, float *line, float *out) {
-    long width = w * c;
-    for (long image = 0; image < b; image++)
-        for (long y = 0; y < h; y++) {
-            const float *row = x + (image * h + y) * width;
-            float *to = out + (image * h + y) * width;
-            long rows = 1 + (y > 0) + (y + 1 < h);
-            for (long i = 0; i < width; i++) line[i] = row[i];
-            if (y > 0)
-                for (long i = 0; i < width; i++) line[i] += row[i - width];
-            if (y + 1 < h)
-                for (long i = 0; i < width; i++) line[i] += row[i + width];
-            float inside = 1.0f / (3 * rows), side = 1.0f / (2 * rows);
-            for (long i = c; i < width - c; i++) to[i] = (line[i - c] + line[i] + line[i + c]) * inside;
-            for (long i = 0; i < c; i++) {
-                to[i] = (line[i] + line[i + c]) * side;
-                to[width - c + i] = (line[width - c + i] + line[width - 2 * c + i]) * side;
-            }
-        }
-}
-"""
-WIDEST = 1024
-"""Channels that the C code has room for."""
+WIDEST = 2048
+"""Channels that the C code has room for, as there."""
+FACTORS = 5
+"""Rows of what it keeps of a batch norm: scale, shift, mean, inverse deviation, variance."""
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 
 
 def usable(x: torch.Tensor) -> bool:
-    """Whether the kernels can take over from `x` on: one thread, no gradients, float32 in channels-last on a CPU."""
+    """Whether the kernels can take over from `x` on: one thread, float32 in channels-last on a CPU."""
     return (
-        not torch.is_grad_enabled()
-        and x.device.type == "cpu"
+        x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and torch.get_num_threads() == 1
         and x.is_contiguous(memory_format=CHANNELS_LAST)
         and library() is not None
     )
+
+
+def can_normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
+    """Whether `normalise` and `combine` do to `z` `(B, C, H, W)` what `norm` does: by the statistics of the batch."""
+    several = z.shape[0] * z.shape[2] * z.shape[3] > 1  # torch refuses a single value
+    return norm.training and several and norm.num_features <= WIDEST and usable(z)
 
 
 @functools.cache
@@ -154,24 +63,28 @@ def library() -> ctypes.CDLL | None:
         loaded = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
-    long, double, pointer = ctypes.c_long, ctypes.c_double, ctypes.c_void_p
-    loaded.statistics.argtypes = [pointer, long, long, double, *[pointer] * 4]
-    loaded.combine.argtypes = [long, pointer, pointer, pointer, long, pointer, long, long, pointer, pointer]
-    loaded.pool.argtypes = [pointer, *[long] * 4, pointer, pointer]
+    long, double, real, pointer = ctypes.c_long, ctypes.c_double, ctypes.c_float, ctypes.c_void_p
+    loaded.statistics.argtypes = [pointer, long, long, double, *[pointer] * 3]
+    loaded.combine.argtypes = [long, pointer, pointer, long, pointer, long, long, real, pointer, pointer]
+    loaded.combine_backward.argtypes = [long, *[pointer] * 5, long, long, real, *[pointer] * 3]
+    loaded.pool.argtypes = loaded.pool_backward.argtypes = [pointer, *[long] * 4, pointer, pointer]
+    loaded.depthwise_backward.argtypes = [pointer, pointer, *[long] * 10, *[pointer] * 3]
     return loaded
 
 
 def _compiled(compiler: str) -> Path:
-    """The shared library of this source for this processor, from the cache or compiled into it."""
+    """The shared library of `kernels.c` for this processor, from the cache or compiled into it."""
+    source = Path(__file__).with_name("kernels.c")
     processor = [line for line in _read("/proc/cpuinfo").splitlines() if line.startswith(("flags", "Features"))][:1]
-    key = hashlib.sha256(repr((SOURCE, FLAGS, compiler, platform.machine(), processor)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        repr((source.read_text(), FLAGS, compiler, platform.machine(), processor)).encode()
+    ).hexdigest()[:16]
     path = cache_home() / "kernels" / f"{key}.so"
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        source, target = Path(folder, "kernels.c"), Path(folder, "kernels.so")
-        source.write_text(SOURCE)
+        target = Path(folder, "kernels.so")
         command = [compiler, *FLAGS, str(source), "-o", str(target), "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         atomic_write(path, target.read_bytes())
@@ -185,53 +98,219 @@ def _read(path: str) -> str:
         return ""
 
 
-Normalised = tuple[torch.Tensor, torch.Tensor]
-"""A tensor `(B, C, H, W)` and the `(2, C)` scale and shift that normalise it."""
+class Normalised(NamedTuple):
+    """A tensor `(B, C, H, W)` and what its batch norm would do to it.
+
+    Args:
+        factors: `(FACTORS, C)`.
+        weight, bias: `(C,)` of the batch norm, or None; already part of the factors, here for their gradients.
+    """
+
+    z: torch.Tensor
+    factors: torch.Tensor
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
 
 
 def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
-    """`z` `(B, C, H, W)` float32 with what batch norm on its own statistics would do to it."""
+    """`z` `(B, C, H, W)` float32 by its own statistics, which the running ones of `norm` take in if it keeps such."""
     z = z.contiguous(memory_format=CHANNELS_LAST)
-    factors = torch.empty((2, z.shape[1]))
-    weights = [0 if weight is None else weight.data_ptr() for weight in (norm.weight, norm.bias)]
-    scale = factors.data_ptr()
-    library().statistics(
-        z.data_ptr(), z.numel() // z.shape[1], z.shape[1], norm.eps, *weights, scale, scale + 4 * z.shape[1]
-    )
-    return z, factors
+    channels = z.shape[1]
+    rows = z.numel() // channels
+    factors = torch.empty((FACTORS, channels))
+    weights = [None if weight is None else weight.data_ptr() for weight in (norm.weight, norm.bias)]
+    library().statistics(z.data_ptr(), rows, channels, norm.eps, *weights, factors.data_ptr())
+    if norm.track_running_stats:
+        with torch.no_grad():
+            norm.num_batches_tracked += 1
+            share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+            norm.running_mean.lerp_(factors[2], share)
+            norm.running_var.lerp_(factors[4] * (rows / max(rows - 1, 1)), share)
+    return Normalised(z, factors, norm.weight, norm.bias)
+
+
+Outputs = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
 def combine(
-    normalised: Sequence[Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """The sum of all, which have one shape `(B, C, H, W)`, and the sum rectified; each if asked for, else None."""
+    normalised: Sequence[Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool, cap: float = math.inf
+) -> Outputs:
+    """The sum of all, which have one shape `(B, C, H, W)`, and the sum rectified; each if asked for, else None.
+
+    Args:
+        normalised: At most three.
+        cap: Where the rectified sum ends: 6 for ReLU6.
+    """
+    columns = list(zip(*normalised, strict=True)) or [()] * 4
+    zs, factors, weights, biases = columns
+    if torch.is_grad_enabled():
+        return _Combine.apply(factors, value, rect, cap, *zs, *weights, *biases, *plain)
+    return _combine(zs, factors, plain, value, rect, cap)
+
+
+def _combine(
+    zs: Sequence[torch.Tensor],
+    factors: Sequence[torch.Tensor],
+    plain: Sequence[torch.Tensor],
+    value: bool,
+    rect: bool,
+    cap: float,
+) -> Outputs:
     plain = [tensor.contiguous(memory_format=CHANNELS_LAST) for tensor in plain]
-    like = normalised[0][0] if normalised else plain[0]
+    like = (*zs, *plain)[0]
     channels = like.shape[1]
     outputs = [torch.empty_like(like) if wanted else None for wanted in (value, rect)]
-    scales = [factors.data_ptr() for _, factors in normalised]
     library().combine(
-        len(normalised),
-        _pointers([z.data_ptr() for z, _ in normalised]),
-        _pointers(scales),
-        _pointers([scale + 4 * channels for scale in scales]),
+        len(zs),
+        _pointers(zs),
+        _pointers(factors),
         len(plain),
-        _pointers([tensor.data_ptr() for tensor in plain]),
+        _pointers(plain),
         like.numel() // channels,
         channels,
-        *[None if tensor is None else tensor.data_ptr() for tensor in outputs],
+        cap,
+        *map(_pointer, outputs),
     )
     return outputs[0], outputs[1]
 
 
-def _pointers(addresses: list[int]) -> ctypes.Array:
-    return (ctypes.c_void_p * len(addresses))(*addresses)
+class _Combine(torch.autograd.Function):
+    """`combine` with gradients: for the tensors before batch norm, its weights and biases, and the plain tensors."""
+
+    @staticmethod
+    def forward(context, factors, value: bool, rect: bool, cap: float, *tensors: torch.Tensor | None) -> Outputs:
+        count = len(factors)
+        zs, plain = tensors[:count], tensors[3 * count :]
+        outputs = _combine(zs, factors, plain, value, rect, cap)
+        context.set_materialize_grads(False)
+        context.save_for_backward(outputs[1], *zs)
+        context.factors, context.cap, context.plain = factors, cap, len(plain)
+        return outputs
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, dvalue: torch.Tensor | None, drect: torch.Tensor | None) -> tuple[Any, ...]:
+        rect, *zs = context.saved_tensors
+        count = len(zs)
+        if dvalue is None and drect is None:
+            return (None,) * (4 + 3 * count + context.plain)
+        given = [None if back is None else back.contiguous(memory_format=CHANNELS_LAST) for back in (dvalue, drect)]
+        total = given[0] if given[1] is None else given[1]
+        elements, channels = total.numel(), total.shape[1]
+        kept = drect is not None and (context.plain > 0 or count > 1)
+        if kept:
+            total = torch.empty_like(total)
+        back = [torch.empty_like(z) for z in zs]
+        sums = torch.empty((count, 2, channels))
+        library().combine_backward(
+            count,
+            _pointers(zs),
+            _pointers(context.factors),
+            *map(_pointer, given),
+            _pointer(rect),
+            elements // channels,
+            channels,
+            context.cap,
+            _pointer(total if kept else None),
+            _pointers(back),
+            _pointer(sums),
+        )
+        wanted = context.needs_input_grad[4 + count : 4 + 3 * count]
+        weights = [sums[i % count, i // count] if needed else None for i, needed in enumerate(wanted)]
+        return None, None, None, None, *back, *weights, *[total] * context.plain
+
+
+def _pointer(tensor: torch.Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _pointers(tensors: Sequence[torch.Tensor]) -> ctypes.Array:
+    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
 
 def pool(x: torch.Tensor) -> torch.Tensor:
-    """3x3 average of `(B, C, H, W)` float32 at stride 1 that leaves padding out of the count."""
+    """3x3 average of `(B, C, H, W)` float32 at stride 1 that leaves padding out of the count; H and W from 2 up."""
+    return _Pool.apply(x) if torch.is_grad_enabled() else _pool(x, "pool")
+
+
+def _pool(x: torch.Tensor, name: str) -> torch.Tensor:
     batch, channels, height, width = x.shape
     x = x.contiguous(memory_format=CHANNELS_LAST)
     out, line = torch.empty_like(x), torch.empty(width * channels)
-    library().pool(x.data_ptr(), batch, height, width, channels, line.data_ptr(), out.data_ptr())
+    getattr(library(), name)(x.data_ptr(), batch, height, width, channels, line.data_ptr(), out.data_ptr())
     return out
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x: torch.Tensor) -> torch.Tensor:
+        return _pool(x, "pool")
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient: torch.Tensor) -> torch.Tensor:
+        return _pool(gradient, "pool_backward")
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise `nn.Conv2d` without bias, whose weights' gradient is a loop of ours where `usable` says so.
+
+    On a CPU torch takes up to thirty times as long for a 7x7 kernel on a few pixels, longer than all else in the layer.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> None:
+        super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kernel_size[0] in (3, 5, 7) and torch.is_grad_enabled() and usable(x):
+            return _Depthwise.apply(x, self.weight, self.stride[0], self.padding[0], self.dilation[0])
+        return super().forward(x)
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context, x: torch.Tensor, weight: torch.Tensor, stride: int, padding: int, dilation: int
+    ) -> torch.Tensor:
+        context.save_for_backward(x, weight)
+        context.settings = stride, padding, dilation
+        return nn.functional.conv2d(x, weight, None, stride, padding, dilation, len(weight))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        stride, padding, dilation = context.settings
+        gradient = gradient.contiguous(memory_format=CHANNELS_LAST)
+        dx = dw = None
+        if context.needs_input_grad[0]:
+            sides = ([stride] * 2, [padding] * 2, [dilation] * 2, False, [0, 0], len(weight), [True, False, False])
+            dx = torch.ops.aten.convolution_backward(gradient, x, weight, None, *sides)[0]
+        if context.needs_input_grad[1]:
+            dw = _depthwise_backward(x, gradient, weight.shape[2], stride, padding, dilation)
+        return dx, dw, None, None, None
+
+
+def _depthwise_backward(
+    x: torch.Tensor, gradient: torch.Tensor, kernel: int, stride: int, padding: int, dilation: int
+) -> torch.Tensor:
+    batch, channels, height, width = x.shape
+    line = torch.zeros((width + 2 * padding) * channels)
+    part, dw = torch.empty(kernel * kernel * channels), torch.zeros(kernel, kernel, channels)
+    library().depthwise_backward(
+        x.data_ptr(),
+        gradient.data_ptr(),
+        batch,
+        height,
+        width,
+        channels,
+        *gradient.shape[2:],
+        kernel,
+        stride,
+        padding,
+        dilation,
+        line.data_ptr(),
+        part.data_ptr(),
+        dw.data_ptr(),
+    )
+    return dw.permute(2, 0, 1).unsqueeze(1).contiguous()

@@ -13,6 +13,7 @@ from torch.nn.functional import relu6
 from senas_bench.spaces.mobilenet import BLOCKS, FIRST, IDENTITY, TABLE2, Block, MobileSkeleton
 from senas_bench.spaces.space import Arch, SearchSpace
 
+from . import kernels
 from .choice import ChoiceEdge, partial_key
 
 
@@ -27,10 +28,21 @@ class GroupConvBN(nn.Sequential):
     def __init__(
         self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, affine: bool = True
     ) -> None:
-        super().__init__(
-            nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(c_out, affine=affine),
-        )
+        if groups == c_in == c_out:
+            convolution = kernels.DepthwiseConv2d(c_in, kernel, stride, kernel // 2)
+        else:
+            convolution = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(c_out, affine=affine))
+
+    def forward(self, x: torch.Tensor, activate: bool = False, shortcut: torch.Tensor | None = None) -> torch.Tensor:
+        """Its output `(B, c_out, H, W)`, with a shortcut of that shape added, and held between 0 and 6 if asked for."""
+        z, norm = self[0](x), self[1]
+        if kernels.can_normalise(z, norm):
+            plain = [] if shortcut is None else [shortcut]
+            value, rect = kernels.combine([kernels.normalise(z, norm)], plain, not activate, activate, cap=6.0)
+            return rect if activate else value
+        out = norm(z) if shortcut is None else shortcut + norm(z)
+        return relu6(out, inplace=True) if activate else out
 
 
 class MBConv(nn.Module):
@@ -57,9 +69,8 @@ class MBConv(nn.Module):
         self.residual = stride == 1 and c_in == c_out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = x if self.expand is None else relu6(self.expand(x), inplace=True)
-        out = self.project(relu6(self.depthwise(hidden), inplace=True))
-        return x + out if self.residual else out
+        hidden = x if self.expand is None else self.expand(x, activate=True)
+        return self.project(self.depthwise(hidden, activate=True), shortcut=x if self.residual else None)
 
 
 class MobileNetwork(nn.Module):
@@ -175,7 +186,7 @@ class MobileNetwork(nn.Module):
         return x
 
     def _begin(self, x: torch.Tensor) -> torch.Tensor:
-        return self.first(relu6(self.stem(x), inplace=True))
+        return self.first(self.stem(x, activate=True))
 
     def _run(self, depth: int, key: str | None, x: torch.Tensor) -> torch.Tensor:
         """One layer with the copy named `key`, None for identity."""
@@ -188,7 +199,7 @@ class MobileNetwork(nn.Module):
         return copies[key](x)
 
     def _classify(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.dropout(relu6(self.last(x), inplace=True).mean((2, 3))))
+        return self.head(self.dropout(self.last(x, activate=True).mean((2, 3))))
 
     @property
     def expanded(self) -> bool:

@@ -1,11 +1,15 @@
+import copy
 import subprocess
 
+import numpy as np
 import pytest
 import torch
 
 from senas_bench.networks import NB201Network, fused, kernels
+from senas_bench.networks.mobilenet import MobileNetwork
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces import NB201
+from senas_bench.spaces.mobilenet import MOBILENET, small_image
 
 
 @pytest.fixture(scope="module")
@@ -72,22 +76,164 @@ def test_pool(compiled, shape):
     torch.testing.assert_close(kernels.pool(x), expected)
 
 
+def test_what_is_not_a_number_stays_so(compiled):
+    """Or training would not see that it diverged."""
+    need(compiled)
+    norm = torch.nn.BatchNorm2d(2, affine=False)
+    z = channels_last(2, 2, 3, 3)
+    z[0, 1, 0, 0] = float("nan")
+    with torch.no_grad():
+        value, rect = kernels.combine([kernels.normalise(z, norm)], [], True, True, cap=6.0)
+    for tensor in (value, rect):
+        assert tensor[:, 1].isnan().all() and not tensor[:, 0].isnan().any()
+
+
+@pytest.mark.parametrize("channels", [1, 5, 8, 24, 64, 96])
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(
+    ("normalised", "plain"), [(1, 0), (2, 0), (3, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 1)]
+)
+@pytest.mark.parametrize(("value", "rect"), [(True, True), (True, False), (False, True)])
+def test_gradients_of_sums(compiled, channels, affine, normalised, plain, value, rect):
+    """All gradients and running statistics, beside torch's in double precision."""
+    need(compiled)
+    torch.manual_seed(0)
+    norms = [torch.nn.BatchNorm2d(channels, affine=affine) for _ in range(normalised)]
+    for norm in norms if affine else []:
+        torch.nn.init.uniform_(norm.weight)
+        torch.nn.init.uniform_(norm.bias)
+    copies = [copy.deepcopy(norm).double() for norm in norms]
+    tensors = [channels_last(4, channels, 5, 6, seed=seed).requires_grad_() for seed in range(normalised + plain)]
+    doubles = [tensor.detach().double().requires_grad_() for tensor in tensors]
+    back = [channels_last(4, channels, 5, 6, seed=seed) for seed in (10, 11)]
+
+    made = [kernels.normalise(z, norm) for z, norm in zip(tensors, norms, strict=False)]
+    outputs = kernels.combine(made, tensors[normalised:], value, rect, cap=2.0)
+    total = sum([norm(z) for z, norm in zip(doubles, copies, strict=False)] + doubles[normalised:])
+    expected = [total if value else None, total.clamp(0, 2) if rect else None]
+    back[1] *= ((total.abs() > 1e-4) & ((total - 2).abs() > 1e-4)).float()  # at a kink rounding decides
+    for results, gradients in ((outputs, back), (expected, [gradient.double() for gradient in back])):
+        sum(
+            (out * gradient).sum() for out, gradient in zip(results, gradients, strict=True) if out is not None
+        ).backward()
+
+    for ours, theirs in zip(tensors, doubles, strict=True):
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-4)
+    weights = [[weight for norm in each for weight in norm.parameters()] for each in (norms, copies)]
+    for ours, theirs in zip(*weights, strict=True):
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-3)
+    for ours, theirs in zip(norms, copies, strict=True):
+        for name, buffer in theirs.named_buffers():
+            torch.testing.assert_close(ours.get_buffer(name).double(), buffer.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 16, 2, 2), (3, 5, 4, 9)])
+def test_gradient_of_the_pool(compiled, shape):
+    need(compiled)
+    x, back = channels_last(*shape).requires_grad_(), channels_last(*shape, seed=1)
+    expected = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    torch.testing.assert_close(
+        torch.autograd.grad(kernels.pool(x), x, back), torch.autograd.grad(expected, x, back), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 4, 8, 13, 24])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (4, 5), (9, 8)])
+def test_gradients_of_a_depthwise_convolution(compiled, channels, kernel, stride, dilation, height, width):
+    need(compiled)
+    padding = dilation * (kernel // 2)
+    layer = kernels.DepthwiseConv2d(channels, kernel, stride, padding, dilation)
+    x = channels_last(3, channels, height, width).requires_grad_()
+    output = layer(x)
+    back = channels_last(*output.shape, seed=1)
+    plain = torch.nn.functional.conv2d(x.double(), layer.weight.double(), None, stride, padding, dilation, channels)
+    torch.testing.assert_close(output.double(), plain, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        torch.autograd.grad(output, [x, layer.weight], back),
+        torch.autograd.grad(plain, [x, layer.weight], back.double()),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_network_is_the_same_function(compiled, affine, shared):
-    """Every 61st arch, beside a pass with gradients, which the kernels do not take."""
+def test_a_network_is_the_same_function(compiled, monkeypatch, affine, shared):
+    """Every 61st arch, beside torch."""
     need(compiled)
     torch.manual_seed(0)
     network = NB201Network(NB201, channels=4, cells=2, affine=affine).to(memory_format=torch.channels_last)
     x = channels_last(16, 3, 8, 8)
     archs = [tuple(row) for row in NB201.archs()[::61].tolist()]
-    with evaluation_mode(network, "batch"):
-        expected = torch.stack([network(x, arch).detach() for arch in archs])
-        with torch.no_grad():
-            assert fused.possible(network, x)
-            cache = {} if shared else None
-            got = torch.stack([network(x, arch, cache) for arch in archs])
+    with evaluation_mode(network, "batch"), torch.no_grad():
+        assert fused.possible(network, x)
+        cache = {} if shared else None
+        got = torch.stack([network(x, arch, cache) for arch in archs])
+        monkeypatch.setattr(kernels, "usable", lambda x: False)
+        expected = torch.stack([network(x, arch) for arch in archs])
     torch.testing.assert_close(got, expected, rtol=0, atol=5e-5)
+
+
+def trained(network, x: torch.Tensor, archs, lr: float) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Losses of a step on each arch, and what the network holds then."""
+    optimizer = torch.optim.SGD(network.parameters(), lr, momentum=0.9)
+    losses = []
+    for arch in archs:
+        loss = torch.nn.functional.cross_entropy(network(x, arch), torch.arange(len(x)) % 10)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, network.state_dict()
+
+
+def archs_of(space, count: int) -> list[tuple[int, ...]]:
+    return [space.sample(np.random.default_rng(seed)) for seed in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("make", "archs", "lr"),
+    [
+        (lambda: NB201Network(NB201, channels=8, cells=1), archs_of(NB201, 12), 0.01),
+        (lambda: NB201Network(NB201, channels=8, cells=1, affine=True), archs_of(NB201, 12), 0.01),
+        (lambda: MobileNetwork(MOBILENET, small_image(8, 10, 3, factor=0.1)), archs_of(MOBILENET, 1), 0.001),
+    ],
+    ids=["nasbench201", "nasbench201-affine", "mobilenet"],
+)
+def test_it_trains_as_torch_does(compiled, monkeypatch, make, archs, lr):
+    """Losses, and what the steps changed of weights and running statistics, beside torch in double precision."""
+    need(compiled)
+    torch.manual_seed(0)
+    network = make().to(memory_format=torch.channels_last)
+    x = channels_last(32, 3, 8, 8)
+    before = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    twin = copy.deepcopy(network).double()
+    losses, state = trained(network, x, archs, lr)
+    monkeypatch.setattr(kernels, "usable", lambda x: False)
+    expected, theirs = trained(twin, x.double(), archs, lr)
+    assert losses == pytest.approx(expected, abs=1e-3)
+    ours, theirs = (
+        torch.cat([(after[name].double() - before[name]).flatten() for name in before]) for after in (state, theirs)
+    )
+    assert (ours - theirs).norm() < 0.01 * theirs.norm()
+
+
+def test_weights_out_of_the_path_stay_as_they_are(compiled):
+    """Neither gradient nor decay: a dead edge's operator is not part of the path."""
+    need(compiled)
+    network = NB201Network(NB201, channels=4, cells=1).to(memory_format=torch.channels_last)
+    network(channels_last(8, 3, 8, 8), (3, 3, 0, 0, 0, 0)).sum().backward()
+    inside = {name for name, weight in network.named_parameters() if ".choices." in name and weight.grad is not None}
+    assert inside == set()  # node 3 has no inputs, so nothing that leads to nodes 1 and 2 counts
+    network(channels_last(8, 3, 8, 8), (3, 3, 0, 2, 0, 0)).sum().backward()
+    assert {
+        name.split(".")[3]
+        for name, weight in network.named_parameters()
+        if ".choices." in name and weight.grad is not None
+    } == {"3"}
 
 
 def test_other_modes_and_tensors_are_left_to_torch(compiled):
