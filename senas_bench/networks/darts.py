@@ -27,6 +27,7 @@ from senas_bench.spaces.darts import (
 )
 from senas_bench.spaces.space import Arch, SearchSpace
 
+from . import kernels
 from .choice import ChoiceEdge, partial_key
 from .operations import ConvBN
 
@@ -59,7 +60,7 @@ class FactorizedReduce(nn.Module):
         x = torch.relu(x)
         height, width = x.shape[2:]
         shifted = nn.functional.pad(x[:, :, 1:, 1:], (0, width % 2, 0, height % 2))
-        return self.norm(torch.cat([self.even(x), self.odd(shifted)], 1))
+        return kernels.batch_norm(torch.cat([self.even(x), self.odd(shifted)], 1), self.norm)
 
 
 class DepthwiseConvBN(nn.Sequential):
@@ -72,7 +73,7 @@ class DepthwiseConvBN(nn.Sequential):
         padding = dilation * (kernel // 2)
         super().__init__(
             nn.ReLU(),
-            nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+            kernels.DepthwiseConv2d(channels, kernel, stride, padding, dilation),
             ConvBN(channels, channels, 1, affine=affine),
         )
 

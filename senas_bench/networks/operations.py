@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from . import kernels
+
 
 class ConvBN(nn.Sequential):
     """Convolution and batch norm; the ReLU before them is the caller's.
@@ -23,6 +25,9 @@ class ConvBN(nn.Sequential):
             nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(c_out, affine=affine),
         )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return kernels.batch_norm(self[0](x), self[1])
 
 
 class ReductionBlock(nn.Module):
