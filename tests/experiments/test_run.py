@@ -21,6 +21,7 @@ from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.methods import CURVES, METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
+from senas_bench.networks.kernels import library
 from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
@@ -241,6 +242,7 @@ def test_runner_keeps_the_record_and_cleans_up(tmp_path, monkeypatch):
     assert store.scores(record).arch_str[0] in {arch_to_str(tuple(row)) for row in report_archs(NB201, ARCHS).tolist()}
     assert arch_from_str(record.pick) in NB201
     assert record.provenance["command"] == ["reproduce", "table3"]
+    assert record.provenance["kernels"] == ("compiled" if library() else "torch")
     assert set(record.timing) == {"search_seconds", "report_seconds", "wall_seconds"}
     assert not (tmp_path / "work" / spec.run_id).exists()
     monkeypatch.setattr(run_module, "run", lambda *_: pytest.fail("it is finished"))
