@@ -43,9 +43,13 @@ class Node:
 
 
 def possible(network: nn.Module, x: torch.Tensor) -> bool:
-    """Whether `forward` computes what `network(x, ...)` does: its batch norms use the statistics of the batch."""
+    """Whether `forward` computes what `network(x, ...)` does: its batch norms use the statistics of the batch.
+
+    Sides that cannot be halved twice are left to torch, which says so.
+    """
     last = network.last
-    return last.training and last.num_features <= kernels.WIDEST and min(x.shape[2:]) >= 8 and kernels.usable(x)
+    halved = len(x) > 0 and all(side >= 8 and side % 4 == 0 for side in x.shape[2:])
+    return last.training and last.num_features <= kernels.WIDEST and halved and kernels.usable(x)
 
 
 def forward(
@@ -57,40 +61,57 @@ def forward(
         archs: Per cell the arch, which names the copies of the weights, and its live form.
         cache: As for `NB201Network.forward`.
     """
+    choices = list(archs)
+    lives = iter(live for _, live in choices)
+    reads = [BOTH if isinstance(block, ReductionBlock) else _reads(next(lives), 0) for block in network.body]
+    reads.append((True, False))  # batch norm before the head
     node = cache.get("stem") if cache is not None else None
     if node is None:
-        node = Node(*kernels.combine([_convolved(network.stem, x)], [], True, True))
+        wanted = reads[0] if cache is None else BOTH
+        node = Node(*kernels.combine([_convolved(network.stem, x)], [], *wanted))
         if cache is not None:
             cache["stem"] = node
-    for block in network.body:
+    paths = iter(choices)
+    for block, wanted in zip(network.body, reads[1:], strict=True):
         if isinstance(block, ReductionBlock):
-            node = _reduction(block, node)
+            node = _reduction(block, node, wanted)
         else:
-            node, cache = _cell(block, node, *next(archs), cache), None
+            node, cache = _cell(block, node, *next(paths), wanted, cache), None
     _, rect = kernels.combine([kernels.normalise(node.value, network.last)], [], False, True)
     return network.head(rect.mean((2, 3)))
+
+
+def _reads(live: Arch, node: int) -> tuple[bool, bool]:
+    """Whether the edges that leave a node read its value, and its value rectified; one of the two is always made."""
+    ops = {live[edge] for edge, (source, _) in enumerate(EDGES) if source == node}
+    rect = bool(ops & {CONV1, CONV3})
+    return not rect or bool(ops & {SKIP, POOL}), rect
 
 
 def _convolved(module: ConvBN, x: torch.Tensor) -> kernels.Normalised:
     return kernels.normalise(module[0](x), module[1])
 
 
-def _reduction(block: ReductionBlock, node: Node) -> Node:
+def _reduction(block: ReductionBlock, node: Node, wanted: tuple[bool, bool]) -> Node:
     _, inner = kernels.combine([_convolved(block.first, node.rectified())], [], False, True)
     shortcut = block.shortcut(nn.functional.avg_pool2d(node.value, 2))
-    return Node(*kernels.combine([_convolved(block.second, inner)], [shortcut], True, True))
+    return Node(*kernels.combine([_convolved(block.second, inner)], [shortcut], *wanted))
 
 
-def _cell(cell: nn.Module, x: Node, arch: Arch, live: Arch, cache: dict | None) -> Node:
+def _cell(
+    cell: nn.Module, x: Node, arch: Arch, live: Arch, wanted: tuple[bool, bool], cache: dict[Any, Any] | None
+) -> Node:
     """As `Cell.forward`; what is cached of an edge is its output before batch norm, and how to normalise it."""
     nodes = [x]
     histories: list[Any] = [()] * NODES
     for node in range(1, NODES):
-        normalised, plain, history = [], [], []
+        normalised, plain, history, skipped = [], [], [], None
         for edge, source in INTO[node]:
             op = live[edge]
             if op == NONE:
                 continue
+            if op == SKIP:
+                skipped = nodes[source]
             convolution = op in (CONV1, CONV3)
             key = partial_key(arch, cell.choices[edge].group) if convolution else op
             kept: dict[Any, Any] = {}
@@ -102,7 +123,13 @@ def _cell(cell: nn.Module, x: Node, arch: Arch, live: Arch, cache: dict | None) 
             if key not in kept:
                 kept[key] = _output(cell, edge, key, op, nodes[source])
             (normalised if convolution else plain).append(kept[key])
-        nodes.append(_sum(normalised, plain, x, node, live))
+        made = wanted if node == NODES - 1 else _reads(live, node)
+        if skipped is not None and len(normalised) + len(plain) == 1:
+            nodes.append(skipped)  # the same tensor: what was rectified or pooled of it stays so
+        elif normalised or len(plain) > 1:
+            nodes.append(Node(*kernels.combine(normalised, plain, *made)))
+        else:
+            nodes.append(Node(plain[0] if plain else torch.zeros_like(x.rect if x.value is None else x.value)))
         histories[node] = tuple(history)
     return nodes[-1]
 
@@ -113,24 +140,3 @@ def _output(cell: nn.Module, edge: int, key: Any, op: int, source: Node) -> Any:
     if op == POOL:
         return source.pool()
     return _convolved(cell.choices[edge].copies[key], source.rectified())
-
-
-def _output(cell: nn.Module, edge: int, key: Any, op: int, source: Node) -> Any:
-    if op == SKIP:
-        return source.value
-    if op == POOL:
-        return source.pool()
-    return _convolved(cell.choices[edge].copies[key], source.rectified())
-
-
-def _sum(normalised: list, plain: list, x: Node, node: int, live: Arch) -> Node:
-    """A node from its edges; inside a cell only what its own edges read is made."""
-    if not normalised and not plain:
-        return Node(torch.zeros_like(x.value))
-    if not normalised and len(plain) == 1:
-        return Node(plain[0])
-    out = {live[edge] for edge, (source, _) in enumerate(EDGES) if source == node}
-    last = node == NODES - 1
-    return Node(
-        *kernels.combine(normalised, plain, last or bool(out & {SKIP, POOL}), last or bool(out & {CONV1, CONV3}))
-    )

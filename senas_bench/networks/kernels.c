@@ -19,18 +19,18 @@ static long together(long rows, long c) {
     return fold;
 }
 
-/* Batch norm of z (rows, c) as z * scale + shift. Sums are taken of differences to the first row, which lies near the
-   mean, in float over CHUNK wide rows and in double beyond. gamma and beta may be null. */
+/* Batch norm of z (rows, c) as z * scale + shift. Sums over CHUNK wide rows are in float, of differences to the first
+   row of the chunk, which lies near the mean; chunks are merged in double. gamma and beta may be null. */
 void statistics(const float *z, long rows, long c, double eps, const float *gamma, const float *beta, float *factors) {
     long fold = together(rows, c), width = c * fold, wide = rows / fold;
-    double sums[WIDEST] = {0}, squares[WIDEST] = {0};
-    float s[WIDEST], q[WIDEST], first[WIDEST];
-    for (long i = 0; i < width; i++) first[i] = z[i % c];
+    double means[WIDEST], squares[WIDEST] = {0}; /* of the rows so far, in each of the folds: mean, squared deviations */
+    float s[WIDEST], q[WIDEST];
     for (long start = 0; start < wide; start += CHUNK) {
-        long end = start + CHUNK < wide ? start + CHUNK : wide;
+        long count = start + CHUNK < wide ? CHUNK : wide - start;
+        const float *first = z + start * width;
         for (long i = 0; i < width; i++) s[i] = q[i] = 0;
-        for (long r = start; r < end; r++) {
-            const float *row = z + r * width;
+        for (long r = 0; r < count; r++) {
+            const float *row = first + r * width;
             for (long i = 0; i < width; i++) {
                 float d = row[i] - first[i];
                 s[i] += d;
@@ -38,17 +38,24 @@ void statistics(const float *z, long rows, long c, double eps, const float *gamm
             }
         }
         for (long i = 0; i < width; i++) {
-            sums[i % c] += s[i];
-            squares[i % c] += q[i];
+            double mean = (double)s[i] / count, gap = first[i] + mean - (start ? means[i] : 0);
+            squares[i] += q[i] - count * mean * mean;
+            if (start) squares[i] += gap * gap * start * count / (start + count);
+            means[i] = start ? means[i] + gap * count / (start + count) : gap;
         }
     }
     for (long i = 0; i < c; i++) {
-        double offset = sums[i] / rows, variance = squares[i] / rows - offset * offset;
+        double mean = 0, variance = 0;
+        for (long k = 0; k < fold; k++) mean += means[k * c + i] / fold;
+        for (long k = 0; k < fold; k++) {
+            double gap = means[k * c + i] - mean;
+            variance += (squares[k * c + i] + wide * gap * gap) / rows;
+        }
         variance = variance < 0 ? 0 : variance;
         double inverse = 1 / sqrt(variance + eps), factor = (gamma ? gamma[i] : 1.0) * inverse;
         factors[SCALE * c + i] = (float)factor;
-        factors[SHIFT * c + i] = (float)((beta ? beta[i] : 0.0) - (offset + first[i]) * factor);
-        factors[MEAN * c + i] = (float)(offset + first[i]);
+        factors[SHIFT * c + i] = (float)((beta ? beta[i] : 0.0) - mean * factor);
+        factors[MEAN * c + i] = (float)mean;
         factors[INVERSE * c + i] = (float)inverse;
         factors[VARIANCE * c + i] = (float)variance;
     }
@@ -110,7 +117,7 @@ void combine(long n, const float **z, const float **factors, long m, const float
 /* What comes back for an element of a sum, through its value and through the rectified one. */
 INLINE float back(const int from_value, const int from_rect, float dvalue, float drect, float rect, float cap) {
     float sum = from_value ? dvalue : 0;
-    return from_rect && (rect > 0) & (rect < cap) ? sum + drect : sum;
+    return from_rect && !((rect <= 0) | (rect >= cap)) ? sum + drect : sum;
 }
 
 /* Of a chunk of rows of what comes back: s, its sum over rows; p, that of its products with n tensors less their means;
@@ -163,9 +170,10 @@ void combine_backward(long n, const float **z, const float **factors, const floa
         for (long i = 0; i < width; i++) s[i] = 0;
         for (long k = 0; k < n; k++)
             for (long i = 0; i < width; i++) p[k * WIDEST + i] = 0;
+#define AT(tensor) ((tensor) ? (tensor) + from : 0)
 #define ROWS(n, v, r, keep, width)                                                                                     \
-    gather_rows(n, v, r, keep, width, count, dvalue + from, drect + from, rect + from, cap, in[0] + from,              \
-                in[1] + from, in[2] + from, mean, g + from, s, p)
+    gather_rows(n, v, r, keep, width, count, AT(dvalue), AT(drect), AT(rect), cap, AT(in[0]), AT(in[1]), AT(in[2]),    \
+                mean, AT(g), s, p)
 #define GIVEN(n, keep, width)                                                                                          \
     if (dvalue && drect) ROWS(n, 1, 1, keep, width);                                                                   \
     else if (drect) ROWS(n, 0, 1, keep, width);                                                                        \
@@ -180,6 +188,7 @@ void combine_backward(long n, const float **z, const float **factors, const floa
 #undef INPUTS
 #undef GIVEN
 #undef ROWS
+#undef AT
         for (long i = 0; i < width; i++) total[i % c] += s[i];
         for (long k = 0; k < n; k++)
             for (long i = 0; i < width; i++) product[k * WIDEST + i % c] += p[k * WIDEST + i];

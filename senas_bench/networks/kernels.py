@@ -29,6 +29,8 @@ CHANNELS_LAST = torch.channels_last
 
 WIDEST = 2048
 """Channels that the C code has room for, as there."""
+MOST = 3
+"""Tensors that it adds."""
 FACTORS = 5
 """Rows of what it keeps of a batch norm: scale, shift, mean, inverse deviation, variance."""
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
@@ -86,7 +88,7 @@ def _compiled(compiler: str) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         target = Path(folder, "kernels.so")
         command = [compiler, *FLAGS, str(source), "-o", str(target), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
         atomic_write(path, target.read_bytes())
     return path
 
@@ -117,7 +119,7 @@ def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
     z = z.contiguous(memory_format=CHANNELS_LAST)
     channels = z.shape[1]
     rows = z.numel() // channels
-    factors = torch.empty((FACTORS, channels))
+    factors = torch.empty((FACTORS, channels), dtype=torch.float32)
     weights = [None if weight is None else weight.data_ptr() for weight in (norm.weight, norm.bias)]
     library().statistics(z.data_ptr(), rows, channels, norm.eps, *weights, factors.data_ptr())
     if norm.track_running_stats:
@@ -143,8 +145,10 @@ def combine(
     """The sum of all, which have one shape `(B, C, H, W)`, and the sum rectified; each if asked for, else None.
 
     Args:
-        normalised: At most three.
         cap: Where the rectified sum ends: 6 for ReLU6.
+
+    Raises:
+        ValueError: More than `MOST` tensors, or of different shapes.
     """
     columns = list(zip(*normalised, strict=True)) or [()] * 4
     zs, factors, weights, biases = columns
@@ -162,8 +166,12 @@ def _combine(
     cap: float,
 ) -> Outputs:
     plain = [tensor.contiguous(memory_format=CHANNELS_LAST) for tensor in plain]
-    like = (*zs, *plain)[0]
+    tensors = (*zs, *plain)
+    like = tensors[0]
     channels = like.shape[1]
+    if not len(tensors) <= MOST or channels > WIDEST or any(tensor.shape != like.shape for tensor in tensors):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise ValueError(f"cannot add tensors of shapes {shapes}: at most {MOST} of one shape, of {WIDEST} channels")
     outputs = [torch.empty_like(like) if wanted else None for wanted in (value, rect)]
     library().combine(
         len(zs),
@@ -206,7 +214,7 @@ class _Combine(torch.autograd.Function):
         if kept:
             total = torch.empty_like(total)
         back = [torch.empty_like(z) for z in zs]
-        sums = torch.empty((count, 2, channels))
+        sums = torch.empty((count, 2, channels), dtype=torch.float32)
         library().combine_backward(
             count,
             _pointers(zs),
@@ -241,7 +249,7 @@ def pool(x: torch.Tensor) -> torch.Tensor:
 def _pool(x: torch.Tensor, name: str) -> torch.Tensor:
     batch, channels, height, width = x.shape
     x = x.contiguous(memory_format=CHANNELS_LAST)
-    out, line = torch.empty_like(x), torch.empty(width * channels)
+    out, line = torch.empty_like(x), x.new_empty(width * channels)
     getattr(library(), name)(x.data_ptr(), batch, height, width, channels, line.data_ptr(), out.data_ptr())
     return out
 
@@ -300,8 +308,8 @@ def _depthwise_backward(
     x: torch.Tensor, gradient: torch.Tensor, kernel: int, stride: int, padding: int, dilation: int
 ) -> torch.Tensor:
     batch, channels, height, width = x.shape
-    line = torch.zeros((width + 2 * padding) * channels)
-    part, dw = torch.empty(kernel * kernel * channels), torch.zeros(kernel, kernel, channels)
+    line, part = x.new_zeros((width + 2 * padding) * channels), x.new_empty(kernel * kernel * channels)
+    dw = x.new_zeros((kernel, kernel, channels))
     library().depthwise_backward(
         x.data_ptr(),
         gradient.data_ptr(),

@@ -55,6 +55,31 @@ def test_batch_norm(compiled, channels, affine):
     assert torch.equal(rect, torch.relu(value))
 
 
+def test_an_outlier_in_the_first_pixel_does_not_spoil_the_variance(compiled):
+    need(compiled)
+    z = torch.zeros(64, 8, 32, 32).contiguous(memory_format=torch.channels_last)
+    z[:, :, 5, 5] = 0.01
+    z[0, :, 0, 0] = 1.0
+    _, factors, _, _ = kernels.normalise(z, torch.nn.BatchNorm2d(8, affine=False))
+    variance, mean = torch.var_mean(z.double(), (0, 2, 3), correction=0)
+    torch.testing.assert_close(factors[4].double(), variance, rtol=1e-5, atol=0)
+    torch.testing.assert_close(factors[2].double(), mean, rtol=1e-5, atol=0)
+
+
+def test_sums_of_other_shapes_are_refused(compiled):
+    need(compiled)
+    for shapes in ([(2, 4, 5, 5), (2, 4, 4, 4)], [(2, 4, 5, 5)] * 4, [(1, 2049, 1, 1)]):
+        with pytest.raises(ValueError, match="cannot add tensors"):
+            kernels.combine([], [channels_last(*shape) for shape in shapes], True, False)
+
+
+@pytest.mark.parametrize("side", [9, 10])
+def test_sides_that_cannot_be_halved_twice_are_refused_as_by_torch(compiled, side):
+    network = NB201Network(NB201, channels=4, cells=1).to(memory_format=torch.channels_last)
+    with pytest.raises(RuntimeError, match="must match the size"):
+        network(channels_last(4, 3, side, side), (3,) * 6)
+
+
 @pytest.mark.parametrize(("normalised", "plain"), [(3, 0), (0, 3), (1, 2), (2, 1), (0, 1)])
 def test_sums(compiled, normalised, plain):
     need(compiled)
@@ -246,6 +271,8 @@ def test_other_modes_and_tensors_are_left_to_torch(compiled):
             assert fused.possible(network, x)
             assert not fused.possible(network, x.contiguous())
             assert not fused.possible(network, x.double())
+            assert not fused.possible(network, x[:0])
+            assert not fused.possible(network, channels_last(4, 3, 10, 8))
             torch.set_num_threads(2)
             assert not fused.possible(network, x)
 
