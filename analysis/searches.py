@@ -255,7 +255,7 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
 def draw_table(table: Table) -> Figure:
     """Top-1 accuracy of the retrained picks: means over seeds, bars one standard deviation, and the seeds."""
     rows = table.meta["rows"]
-    figure, (ax,) = grid(1, 1, width=4.4, height=0.8 + 0.24 * len(rows))
+    figure, (ax,) = grid(1, 1, width=4.4, height=0.9 + 0.36 * len(rows))
     for place, row in enumerate(rows):
         if row["top1_mean"] is None:
             continue
@@ -263,10 +263,10 @@ def draw_table(table: Table) -> Figure:
         ax.errorbar(row["top1_mean"], place, xerr=row["top1_std"] or 0.0, color=tint, marker="o", capsize=2)
         ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
     unit = {"flops": "M", "latency": "ms"}
-    names = [f"{row['search']}, {row['level']:g} {unit[row['cost']]} ({row['n']})" for row in rows]
+    names = [f"{row['search']},\n{row['level']:g} {unit[row['cost']]} (n = {row['n']})" for row in rows]
     ax.set_yticks(range(len(rows)), names)
     split = next((row["split"] for row in rows if row["split"]), "")
-    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"top-1 accuracy on {table.meta['images']} {split}, percent")
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"top-1 accuracy, percent\n({table.meta['images']} {split})")
     return figure
 
 
