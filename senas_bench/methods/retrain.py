@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from senas_bench.data.loader import Batch, TrainLoader
-from senas_bench.data.streaming import StreamingLoader
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces import Arch
 from senas_bench.training.recipe import TrainingRecipe

@@ -45,11 +45,14 @@ class Node:
 def possible(network: nn.Module, x: torch.Tensor) -> bool:
     """Whether `forward` computes what `network(x, ...)` does: its batch norms use the statistics of the batch.
 
-    Sides that cannot be halved twice are left to torch, which says so.
+    Training on small batches of small images is left to torch, which is faster there, and so are sides that cannot be
+    halved twice, which it refuses.
     """
     last = network.last
-    halved = len(x) > 0 and all(side >= 8 and side % 4 == 0 for side in x.shape[2:])
-    return last.training and last.num_features <= kernels.WIDEST and halved and kernels.usable(x)
+    halved = all(side >= 8 and side % 4 == 0 for side in x.shape[2:])
+    elements = x.numel() // x.shape[1] * network.stem[0].out_channels
+    large = elements > 0 and kernels.worth_it(elements)
+    return last.training and last.num_features <= kernels.WIDEST and halved and large and kernels.usable(x)
 
 
 def forward(

@@ -33,6 +33,8 @@ MOST = 3
 """Tensors that it adds."""
 FACTORS = 5
 """Rows of what it keeps of a batch norm: scale, shift, mean, inverse deviation, variance."""
+SMALLEST = 100_000
+"""Elements of a tensor from which on training gains: below, torch's own functions cost less to call."""
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 
 
@@ -51,7 +53,12 @@ def usable(x: torch.Tensor) -> bool:
 def can_normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
     """Whether `normalise` and `combine` do to `z` `(B, C, H, W)` what `norm` does: by the statistics of the batch."""
     several = z.shape[0] * z.shape[2] * z.shape[3] > 1  # torch refuses a single value
-    return norm.training and several and norm.num_features <= WIDEST and usable(z)
+    return norm.training and several and norm.num_features <= WIDEST and worth_it(z.numel()) and usable(z)
+
+
+def worth_it(elements: int) -> bool:
+    """Whether tensors of so many elements are faster here: all without gradients, large ones with them."""
+    return elements >= SMALLEST or not torch.is_grad_enabled()
 
 
 @functools.cache

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -33,3 +36,9 @@ def test_top_1_and_top_5_by_hand():
 def test_fewer_than_five_classes_have_all_in_the_top_5():
     top1, top5, _ = accuracy(Logits(3), (0,), [(torch.eye(3), torch.tensor([1, 1, 1]))])
     assert (top1, top5) == (pytest.approx(100 / 3), 100)
+
+
+def test_torchvision_is_imported_where_images_are_streamed_and_nowhere_else():
+    """It takes seconds, which `reproduce` without a run to compute does not have."""
+    code = "import sys, senas_bench.methods, senas_bench.experiments.run; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

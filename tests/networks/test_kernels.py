@@ -74,7 +74,8 @@ def test_sums_of_other_shapes_are_refused(compiled):
 
 
 @pytest.mark.parametrize("side", [9, 10])
-def test_sides_that_cannot_be_halved_twice_are_refused_as_by_torch(compiled, side):
+def test_sides_that_cannot_be_halved_twice_are_refused_as_by_torch(compiled, monkeypatch, side):
+    monkeypatch.setattr(kernels, "SMALLEST", 0)
     network = NB201Network(NB201, channels=4, cells=1).to(memory_format=torch.channels_last)
     with pytest.raises(RuntimeError, match="must match the size"):
         network(channels_last(4, 3, side, side), (3,) * 6)
@@ -231,6 +232,7 @@ def archs_of(space, count: int) -> list[tuple[int, ...]]:
 def test_it_trains_as_torch_does(compiled, monkeypatch, make, archs, lr):
     """Losses, and what the steps changed of weights and running statistics, beside torch in double precision."""
     need(compiled)
+    monkeypatch.setattr(kernels, "SMALLEST", 0)
     torch.manual_seed(0)
     network = make().to(memory_format=torch.channels_last)
     x = channels_last(32, 3, 8, 8)
@@ -246,9 +248,10 @@ def test_it_trains_as_torch_does(compiled, monkeypatch, make, archs, lr):
     assert (ours - theirs).norm() < 0.01 * theirs.norm()
 
 
-def test_weights_out_of_the_path_stay_as_they_are(compiled):
+def test_weights_out_of_the_path_stay_as_they_are(compiled, monkeypatch):
     """Neither gradient nor decay: a dead edge's operator is not part of the path."""
     need(compiled)
+    monkeypatch.setattr(kernels, "SMALLEST", 0)
     network = NB201Network(NB201, channels=4, cells=1).to(memory_format=torch.channels_last)
     network(channels_last(8, 3, 8, 8), (3, 3, 0, 0, 0, 0)).sum().backward()
     inside = {name for name, weight in network.named_parameters() if ".choices." in name and weight.grad is not None}
@@ -275,6 +278,17 @@ def test_other_modes_and_tensors_are_left_to_torch(compiled):
             assert not fused.possible(network, channels_last(4, 3, 10, 8))
             torch.set_num_threads(2)
             assert not fused.possible(network, x)
+
+
+def test_small_batches_train_by_torch(compiled):
+    need(compiled)
+    network = NB201Network(NB201, channels=8, cells=1).to(memory_format=torch.channels_last)
+    small, large = channels_last(64, 3, 8, 8), channels_last(64, 3, 16, 16)
+    assert not fused.possible(network, small) and fused.possible(network, large)
+    with torch.no_grad():
+        assert fused.possible(network, small)
+    norm = torch.nn.BatchNorm2d(3)
+    assert not kernels.can_normalise(small, norm)
 
 
 @pytest.mark.parametrize("compiler", ["false", "/nowhere/cc"])
