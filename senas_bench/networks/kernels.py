@@ -144,6 +144,7 @@ def batch_norm(z: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
 
 
 Outputs = tuple[torch.Tensor | None, torch.Tensor | None]
+"""A sum, and the sum rectified."""
 
 
 def combine(
@@ -176,7 +177,7 @@ def _combine(
     tensors = (*zs, *plain)
     like = tensors[0]
     channels = like.shape[1]
-    if not len(tensors) <= MOST or channels > WIDEST or any(tensor.shape != like.shape for tensor in tensors):
+    if len(tensors) > MOST or channels > WIDEST or any(tensor.shape != like.shape for tensor in tensors):
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         raise ValueError(f"cannot add tensors of shapes {shapes}: at most {MOST} of one shape, of {WIDEST} channels")
     outputs = [torch.empty_like(like) if wanted else None for wanted in (value, rect)]
