@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,18 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def prove_room(folder: Path) -> None:
+    """Write a few bytes in `folder`, in a file that has no name: a process killed meanwhile leaves nothing behind.
+
+    Raises:
+        OSError: The folder is missing or unwritable, or the disk is full (see `room_named`).
+    """
+    with room_named(folder / "probe"), tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(b"room")
+        probe.flush()
+        os.fsync(probe.fileno())
 
 
 def atomic_write(path: Path, data: bytes) -> None:

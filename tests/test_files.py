@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from senas_bench.files import atomic_file, atomic_write, cache_home, offline, room_named
+from senas_bench.files import atomic_file, atomic_write, cache_home, offline, prove_room, room_named
 
 
 def test_cache_home_follows_the_environment(tmp_path, monkeypatch):
@@ -35,6 +35,16 @@ def test_atomic_file_keeps_the_old_content_when_the_block_fails(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_proof_of_room_has_no_name_while_it_is_written(tmp_path, monkeypatch):
+    """So a process that is killed meanwhile leaves nothing."""
+    seen = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: seen.append((os.fstat(descriptor).st_size, os.listdir(tmp_path)))
+    )
+    prove_room(tmp_path)
+    assert seen == [(4, [])]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from ..errors import DataError
-from ..files import atomic_write, room_named
+from ..files import atomic_write, prove_room, room_named
 from .spec import SCHEMA, RunRecord, RunSpec, canonical_json
 
 SCORES = pa.schema(
@@ -84,9 +84,7 @@ class RunStore:
                 self._make(folder)
             outputs = (Path(self.root) / name for name in OUTPUTS)
             for folder in (self.root, self._runs, self._work, *(folder for folder in outputs if folder.exists())):
-                probe = Path(folder) / f"writable-{os.getpid()}"
-                atomic_write(probe, b"room")
-                probe.unlink(missing_ok=True)
+                prove_room(Path(folder))
         except OSError as error:
             raise ValueError(
                 f"cannot write results in {self.root}: {error.strerror}; name a writable folder with --results"

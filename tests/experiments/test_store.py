@@ -177,10 +177,10 @@ def test_unwritable_root_fails_before_any_work_in_one_line(tmp_path, method):
 
 
 def test_read_only_folder_is_seen_by_prepare(tmp_path, monkeypatch):
-    def refuse(*arguments):
+    def refuse(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("senas_bench.files.open", refuse, raising=False)
+    monkeypatch.setattr("senas_bench.files.tempfile.TemporaryFile", refuse)
     with pytest.raises(ValueError, match="Permission denied"):
         RunStore(tmp_path).prepare()
 
