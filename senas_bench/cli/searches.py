@@ -271,7 +271,7 @@ def _finish_search(
     store = RunStore(results)
     store.prepare()
     failed = compute(store, specs, results, data_dir, None, "joblib", jobs, tensorboard)
-    records = [store.load(spec) for spec in specs if store.has(spec)]
+    records = store.finished(specs)
     found = [_found(record) for record in records]
     if as_json:
         print(json.dumps(found, indent=1))

@@ -127,7 +127,7 @@ def reproduce(
             store.set_aside(spec)
     jobs_at_a_time = jobs_of(jobs, where, executor)
     failed = compute(store, distinct, results, data_dir, ground_truth, executor, jobs_at_a_time, tensorboard, options)
-    finished = [store.load(spec) for spec in distinct if store.has(spec)]
+    finished = store.finished(distinct)
     for name, methods_of_it in of_artefact.items():
         wanted_here = [record for record in finished if record.spec.method in methods_of_it]
         records = [r for r in wanted_here if bool(chosen[name].searches) == is_search(r)]
