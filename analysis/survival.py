@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FIG6_METHODS = ("se-nas", "se-nas+", "si-shrink", "magnitude-shrink", "angle-shrink", "random-shrink")
 DROPPED_BY = {
     "se-nas": "SI / SC",
-    "se-nas+": "SI of log-likelihood",
+    "se-nas+": "SI of log-likelihood and size",
     "si-shrink": "SI, accuracy-based",
     "magnitude-shrink": "magnitude",
     "angle-shrink": "angle",

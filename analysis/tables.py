@@ -248,7 +248,10 @@ def _cost_notes(runs: Mapping[str, list[dict]], no_timing: bool) -> list[str]:
     seconds = "" if no_timing else " Seconds depend on the machine and compare only at equal batch size."
     counts = "Images trained and scored and paths evaluated forward are exact counts per search, the cost to compare"
     notes = [f"{counts}; a mixture of all operators counts as their paths.{seconds}"]
-    return notes + ([f"Tuned with CIFAR-10 truth in view: {', '.join(tuned)}."] if tuned else [])
+    if tuned:
+        notes.append(f"Tuned with CIFAR-10 truth in view: {', '.join(tuned)}.")
+        notes.append("Their scores contain the parameters of an arch: compare them with the row of params.")
+    return notes
 
 
 def _verdicts(runs: Mapping[str, list[dict]], join: _Join) -> list[str]:

@@ -134,7 +134,7 @@ PRESETS = {
             **_baseline_recipes(48, 15, 1),
             STAND_ALONE: _stand_alone_recipe(12, 64),
         },
-        curve_points=2,
+        curve_points=1,
         curve_images=200,
         note="a proxy: 8x8 digits are the images, CIFAR-10 accuracies the truth",
     ),

@@ -37,7 +37,7 @@ METHODS = {
     "fairnas": FairNas(),
     "spos": Spos(),
     "spos-evolution": Spos(search="evolution"),
-    "spos+": Spos(recipe="tuned", estimator="snapshot-loglik"),
+    "spos+": Spos(recipe="tuned", estimator="snapshot-loglik-size"),
     # no weights are shared
     "stand-alone": StandAlone(),
     # the space shrinks
@@ -51,10 +51,13 @@ METHODS = {
     "se-nas": SeNas(),
     "fairnas+se-nas": SeNas(removal="per-edge", sampler="fair"),
     "se-nas+": SeNas(
-        recipe="tuned", estimator="snapshot-loglik", criterion=SelectionImportance(estimator="snapshot-loglik")
+        recipe="tuned",
+        estimator="snapshot-loglik-size",
+        criterion=SelectionImportance(estimator="snapshot-loglik-size"),
     ),
 }
-"""Methods keep their papers' settings; those that end in a plus are ours, tuned with CIFAR-10 truth in view."""
+"""Methods keep their papers' settings. Those that end in a plus are ours, tuned with CIFAR-10 truth in view; they know
+the size of an arch, so `params` is their control beside `untrained`, which has random weights and no more."""
 GIVEN = {"fixed": Fixed()}
 """No methods, but they run like one: the arch is given."""
 CURVES = frozenset({"spos", "spos+", "se-nas", "se-nas+"})

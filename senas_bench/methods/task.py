@@ -294,7 +294,13 @@ class Task:
         _, archs, estimator = watch
         now = Snapshots()
         now.add(network)
-        return estimate(network, now, archs, self.curve.evaluation, estimator)
+        return estimate(
+            network, now, archs, self.curve.evaluation, estimator, parameters=self._parameters(archs, estimator)
+        )
+
+    def _parameters(self, archs: np.ndarray, estimator: str) -> np.ndarray | None:
+        """What `estimate` needs to know of the archs beside their weights."""
+        return self.cost(archs)["params"] if estimator == "snapshot-loglik-size" else None
 
     def evolve(
         self, trained: Trained, evolution: Evolution, estimator: str, stage: int, epoch: int
@@ -352,6 +358,7 @@ class Task:
                 replace(self.evaluation, batches=self.evaluation.batches[:batches]),
                 estimator,
                 lambda share: self.progress.step(int(share * len(archs))),
+                self._parameters(archs, estimator),
             )
             self.progress.step(len(archs))
             kept = {"scores": scores, "seconds": np.array(time.monotonic() - started)}

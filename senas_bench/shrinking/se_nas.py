@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from senas_bench.ranking.accuracy import LOGLIK
+
 from .criterion import CriterionOutput
 from .si import SelectionImportance
 
@@ -90,7 +92,7 @@ class SeNasCriterion:
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         importance = SelectionImportance(self.estimator, self.per_operator)(trained, task).scores
-        if self.estimator == "snapshot-loglik":
+        if self.estimator in LOGLIK:
             importance = {
                 pair: value if value == -np.inf else float(np.exp(value)) for pair, value in importance.items()
             }

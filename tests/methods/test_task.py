@@ -62,6 +62,20 @@ def test_all_take_the_scores_of_the_first_which_alone_keeps_them(task, tmp_path)
     assert np.array_equal(replace(task, processes=Second()).estimate(*arguments, purpose="search"), theirs)
 
 
+def test_the_size_that_an_estimate_knows_is_that_of_the_network_trained_here(task):
+    """Of 4 channels and 1 cell a stage here, not the benchmark's 16 and 5."""
+    network = task.build(NB201)
+    trained = Trained("train", NB201, network, Training(make_optimizer(network, task.recipe), Snapshots()))
+    trained.snapshots.add(network)
+    plain, sized = (
+        task.estimate(trained, task.report_archs, name, name, purpose="search")
+        for name in ("snapshot-loglik", "snapshot-loglik-size")
+    )
+    alone = [task.network(NB201.only(arch), True) for arch in task.report_archs.tolist()]
+    expected = [0.2 * np.log(sum(weight.numel() for weight in net.parameters())) for net in alone]
+    np.testing.assert_allclose(sized - plain, expected, rtol=1e-6)
+
+
 def test_they_must_train_the_same_space(task):
     smaller = NB201.without(0, 1)
     with pytest.raises(RunError, match=r"the space they train: \('train', \(\(0, 2, 3, 4\)"):

@@ -62,6 +62,16 @@ def test_snapshot_loglik():
     np.testing.assert_allclose(got, [arch_0, arch_1], rtol=1e-6)
 
 
+def test_size_adds_a_fifth_of_the_logarithm_of_the_parameters():
+    arguments = Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH
+    plain, work = estimate(*arguments, "snapshot-loglik")
+    sized, same_work = estimate(*arguments, "snapshot-loglik-size", parameters=np.array([1000, 2000]))
+    np.testing.assert_allclose(sized - plain, [0.2 * log(1000), 0.2 * log(2000)], rtol=1e-12)
+    assert same_work == work
+    with pytest.raises(ValueError, match="snapshot-loglik-size needs the parameters of the archs"):
+        estimate(*arguments, "snapshot-loglik-size")
+
+
 def test_snapshots_share_the_batches_out():
     """Two batches: the first snapshot scores labels 0 0 0 1, the second 1 1 1 1."""
     batches = [*ONE_BATCH.batches, (torch.zeros(4, 1), torch.ones(4, dtype=int))]
@@ -107,7 +117,7 @@ def test_the_networks_own_weights_are_untouched(estimator, mode):
     kept = [{name: value.clone() for name, value in state.items()} for state in [snapshots.mean, *snapshots.states]]
     weights = list(network.parameters())
     archs = NB201.sample_distinct(np.random.default_rng(0), 5)
-    estimate(network, snapshots, archs, real_evaluation(mode), estimator)
+    estimate(network, snapshots, archs, real_evaluation(mode), estimator, parameters=np.ones(5))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(one is other for one, other in zip(network.parameters(), weights, strict=True))
     for state, was in zip([snapshots.mean, *snapshots.states], kept, strict=True):
@@ -141,11 +151,12 @@ def test_unknown_estimator():
         estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "loglik")
 
 
-@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik"])
+@pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik", "snapshot-loglik-size"])
 def test_snapshots_that_were_not_kept_are_an_error(estimator):
     """Not a mean over nothing, which is NaN."""
     with pytest.raises(ValueError):
-        estimate(FIRST, snapshots_of(FIRST, SECOND, keep=False), ARCHS, ONE_BATCH, estimator)
+        kept = snapshots_of(FIRST, SECOND, keep=False)
+        estimate(FIRST, kept, ARCHS, ONE_BATCH, estimator, parameters=np.array([1, 1]))
 
 
 def test_weight_average_needs_no_kept_snapshots():
