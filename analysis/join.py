@@ -161,9 +161,19 @@ def final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
         if last["arch_str"].duplicated().any():
             raise ValueError(f"the last `{name}` ranking of a run holds an arch twice; remove that run and repeat it")
         if len(last) > 1:
-            ranks = correlation.tiered(last["tier"].to_numpy(), last["score"].to_numpy())
-            rankings[str(name)] = pd.Series(ranks, index=last["arch_str"].to_numpy())
+            rankings[str(name)] = _ranks(last)
     return rankings
+
+
+def first_stage_ranking(table: pd.DataFrame, whole: str) -> pd.Series | None:
+    """As `final_rankings` has it, the ranking of set `whole` before the first shrink; None of a run without one."""
+    first = table[(table["set"] == whole) & (table["stage"] == 1)]
+    return _ranks(first) if len(first) > 1 and table["stage"].max() > 1 else None
+
+
+def _ranks(rows: pd.DataFrame) -> pd.Series:
+    ranks = correlation.tiered(rows["tier"].to_numpy(), rows["score"].to_numpy())
+    return pd.Series(ranks, index=rows["arch_str"].to_numpy())
 
 
 def final_scores(table: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from .join import (
     accuracy_queries,
     by_method,
     final_rankings,
+    first_stage_ranking,
     one_setting,
     primary_column,
     run_key,
@@ -54,7 +55,15 @@ TABLE3_METHODS = (
 BASELINES = {"se-nas": "spos", "se-nas+": "spos+"}
 """The same training without shrinking and expanding, which each method is compared with seed by seed."""
 TUNED = ("spos+", "se-nas+")
-RANKINGS = ("tau_full", "spearman_full", "precision_at_10", "best_rank_at_10", "tau_current", "tau_spos_same_set")
+RANKINGS = (
+    "tau_full",
+    "stage_1_tau",
+    "spearman_full",
+    "precision_at_10",
+    "best_rank_at_10",
+    "tau_current",
+    "tau_spos_same_set",
+)
 ALPHA = 0.05
 SAMPLE_RESAMPLES = 500
 
@@ -88,7 +97,11 @@ def render_table3(
     setting = one_setting(records)
     groups = by_method(records, methods, TABLE3_METHODS)
     scored = [record for group in groups.values() for record in group if record.scores_sha256]
-    join = _Join(truth, accuracy_queries(truth), {run_key(record): final_rankings(scores(record)) for record in scored})
+    tables = {run_key(record): scores(record) for record in scored}
+    rankings = {key: final_rankings(table) for key, table in tables.items()}
+    whole = "full" if any("full" in sets for sets in rankings.values()) else "sample"
+    firsts = {key: first_stage_ranking(table, whole) for key, table in tables.items()}
+    join = _Join(truth, accuracy_queries(truth), whole, rankings, firsts)
     runs = {method: [_facts(record, join, no_timing) for record in group] for method, group in groups.items()}
     rows = [_row(method, facts, join) for method, facts in runs.items()]
     meta = {
@@ -107,21 +120,21 @@ def render_table3(
 
 @dataclass(frozen=True)
 class _Join:
-    """The truth, its 200-epoch queries by column, and the final rankings of each (method, seed) by set."""
+    """The truth, its 200-epoch queries by column, and the final rankings of each (method, seed) by set.
+
+    `whole` is the set of the whole-space ranking, one for all rows; `firsts` its rankings before the first shrink.
+    """
 
     truth: GroundTruth
     queries: Mapping[str, Query]
+    whole: str
     rankings: Mapping[tuple[str, int], Mapping[str, pd.Series]]
+    firsts: Mapping[tuple[str, int], pd.Series | None]
 
     @property
     def primary(self) -> str:
         """The column that regret and correlations refer to."""
         return primary_column(self.queries)
-
-    @property
-    def whole(self) -> str:
-        """The set of the whole-space ranking, one for all rows."""
-        return "full" if any("full" in sets for sets in self.rankings.values()) else "sample"
 
     def accuracy(self, archs: Iterable[str]) -> np.ndarray:
         return np.asarray(self.truth.accuracy(self.queries[self.primary], list(archs)))
@@ -147,6 +160,8 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
         if len(ranks) >= 10:
             facts["precision_at_10"] = correlation.precision_at_k(ranks, accuracy, 10)
             facts["best_rank_at_10"] = correlation.best_rank_at_k(ranks, accuracy, 10)[0]
+    if (ranking := join.firsts.get(run_key(record))) is not None:
+        facts["stage_1_tau"] = correlation.kendall_tau(ranking.to_numpy(), join.accuracy(ranking.index))
     if (ranking := rankings.get("current")) is not None:
         accuracy = join.accuracy(ranking.index)
         facts |= {"n_current": len(ranking), "tau_current": correlation.kendall_tau(ranking.to_numpy(), accuracy)}
@@ -213,6 +228,8 @@ def _ranking_notes(rows: list[dict[str, Any]], join: _Join) -> list[str]:
         over = "seeds" if join.whole == "full" else "archs"
         how = f"tau-b over n = {span(sizes)} archs, ranked hierarchically after a shrink; 95% interval over {over}"
         notes.append(f"tau {join.whole}: Kendall's {how}.")
+    if any(row["stage_1_tau_mean"] is not None for row in rows):
+        notes.append("After stage 1: the same tau before anything was dropped.")
     if any(row["tau_current_n_min"] for row in rows):
         notes.append(
             f"tau current: the (n) archs alive at the end, not comparable with tau {join.whole}; "
@@ -300,6 +317,7 @@ def _display(rows: list[dict[str, Any]], join: _Join, no_timing: bool) -> pd.Dat
     columns["regret"] = [fixed(row["regret_mean"], 2) for row in rows]
     columns[tau] = [plus_minus(row, "tau_full", 3) for row in rows]
     columns["95% interval"] = [interval_cell(row, "tau_full") for row in rows]
+    columns["after stage 1"] = [plus_minus(row, "stage_1_tau", 3) for row in rows]
     columns["P@10"] = [fixed(row["precision_at_10_mean"], 2) for row in rows]
     columns["tau current"] = [_current(row) for row in rows]
     columns["spos, same set"] = [plus_minus(row, "tau_spos_same_set", 3) for row in rows]

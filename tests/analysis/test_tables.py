@@ -81,6 +81,19 @@ def test_full_ranking_of_a_shrunk_space_is_hierarchical(runs, table, toy):
     assert rows_of(table)["se-nas"]["tau_full_low"] is None  # two seeds
 
 
+def test_tau_before_anything_was_dropped_stands_beside_that_at_the_end(runs, table, toy):
+    """The first `full` ranking of a run with later stages; SPOS has one stage, and its earlier ranking is no other."""
+    records = [record for record in runs.records if record.spec.method == "se-nas"]
+    frames = [frame[(frame["epoch"] == 20) & (frame["set"] == "full")] for frame in map(runs.scores, records)]
+    expected = [tau(frame.set_index("arch_str").loc[toy.archs, "score"], np.arange(40)) for frame in frames]
+    rows = rows_of(table)
+    assert [run["stage_1_tau"] for run in rows["se-nas"]["per_seed"]] == pytest.approx(expected)
+    assert rows["se-nas"]["stage_1_tau_mean"] == pytest.approx(np.mean(expected))
+    assert rows["spos"]["stage_1_tau_mean"] is None
+    assert table.frame.set_index("method")["after stage 1"].tolist()[:2] == ["–", "–"]
+    assert "After stage 1: the same tau before anything was dropped." in table.notes
+
+
 def test_tau_over_the_archs_alive_and_the_baseline_on_them(runs, table, toy):
     row, alive = rows_of(table)["se-nas"], [toy.archs[0], *toy.archs[35:]]
     assert (row["tau_current_n_min"], row["tau_current_n_max"]) == (6, 6)
@@ -194,6 +207,7 @@ def test_tuned_rows_say_so_and_meet_the_tuned_baseline(toy, truth):
         made.add(method, 0, toy.archs[3], toy.score_rows("full", toy.archs, np.arange(40)))
     notes = render_table3(made.records, made.scores, truth, no_timing=True).notes
     assert "Tuned with CIFAR-10 truth in view: spos+, se-nas+." in notes
+    assert "Their scores contain the parameters of an arch: compare them with the row of params." in notes
     assert any(note.startswith("SE-NAS+ vs SPOS+, tau full: undecided") for note in notes)
     assert any("those alive at the end: undecided, no seed has both" in note for note in notes)
 
