@@ -141,7 +141,7 @@ class SeedSummary:
         n: Number of seeds.
         mean: Their mean.
         std: Standard deviation with ddof = 1; None for one seed.
-        interval: t-interval of the mean; None below 3 seeds.
+        interval: t-interval of the mean; None below 3 seeds, and where all seeds agree, which does not make it certain.
     """
 
     n: int
@@ -162,7 +162,8 @@ def over_seeds(values: ArrayLike, level: float = 0.95) -> SeedSummary:
         return SeedSummary(1, mean, None, None)
     std = float(x.std(ddof=1))
     half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
-    return SeedSummary(n, mean, std, (mean - half, mean + half) if n >= MIN_SEEDS else None)
+    enough = n >= MIN_SEEDS and np.ptp(x) > 0
+    return SeedSummary(n, mean, std, (mean - half, mean + half) if enough else None)
 
 
 @dataclass(frozen=True)

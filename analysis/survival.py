@@ -266,8 +266,7 @@ def _row(method: str, stage: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
     for key, limits in LIMITS.items():
         summary = over_seeds([run[key] for run in runs])
         row[f"{key}_mean"], row[f"{key}_std"] = summary.mean, summary.std
-        # Seeds that agree on one of few possible values do not make it certain, as Student's interval would say.
-        interval = np.clip(summary.interval, *limits).tolist() if summary.std and summary.interval else (None, None)
+        interval = np.clip(summary.interval, *limits).tolist() if summary.interval else (None, None)
         row[f"{key}_low"], row[f"{key}_high"] = interval
     row["holds_best_n"] = sum(run["holds_best"] for run in runs)
     counts = np.bincount([rank - 1 for run in runs for rank in run["alive"]], minlength=len(NB201.alive()))

@@ -239,7 +239,7 @@ def _difference(measured: Measured, first: np.ndarray, second: np.ndarray) -> tu
     facts = {"n": len(first), "first": float(first.mean()), "second": float(second.mean()), "effect": effect}
     facts |= {"difference": summary.mean, "improvement": improvement}
     text = f"{measured.sides(facts['first'], facts['second'])}; difference {signed(summary.mean, measured.digits)}"
-    if summary.interval and effect is not None:  # seeds that all agree do not make it certain
+    if summary.interval:
         facts["low"], facts["high"] = summary.interval
         text += f", 95% interval [{', '.join(fixed(bound, measured.digits) for bound in summary.interval)}]"
     text += "" if effect is None else f", effect d_z {effect:.2f}"

@@ -193,6 +193,13 @@ def test_few_seeds():
     assert over_seeds([1.0, 2.0, 3.0]).interval is not None
 
 
+def test_seeds_that_agree_have_no_interval():
+    """Of what no seed changes, such as the number of parameters: an interval of no width would call it certain."""
+    summary = over_seeds([0.1] * 7)
+    assert (summary.mean, summary.std) == (pytest.approx(0.1), pytest.approx(0))
+    assert summary.interval is None
+
+
 def test_sign_flip_counts_all_patterns():
     for values, _ in samples(1000, 1, 8):
         sums = [
