@@ -148,7 +148,7 @@ def compute(
     print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished, {len(missing)} to compute", file=sys.stderr)
     if not missing:
         return []
-    jobs = min(jobs, len(missing)) if started() == 1 else 1
+    jobs = min(jobs, len(missing)) if started() == 1 and executor != "serial" else 1
     pool = EXECUTORS[executor](jobs, **(options or {})) if started() == 1 else TorchrunExecutor()
     live = jobs == 1 and executor != "ray" and sys.stderr.isatty()
     said = "rich" if live else "plain"
