@@ -630,6 +630,29 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(tiny, tmp_path, monkey
     assert outcome.code == 1 and outcome.out == "" and not (tmp_path / "scores.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--jobs", "2"], ["spos", "random", "spos", "random"]),
+        (["--jobs", "1"], ["random", "spos", "random", "spos"]),
+        (["--jobs", "2", "--executor", "serial"], ["random", "spos", "random", "spos"]),
+    ],
+)
+def test_several_jobs_begin_with_the_costly_runs_of_a_seed(tiny, monkeypatch, options, expected):
+    """Which come last in the order of tables; or one worker computes the last of them while the others wait."""
+    begun = []
+
+    def one_by_one(runner, specs):
+        for spec in specs:
+            begun.append(spec)
+            yield spec, runner(spec)
+
+    executors = dict.fromkeys(("joblib", "serial"), lambda *settings: SimpleNamespace(map=one_by_one))
+    monkeypatch.setattr("senas_bench.experiments.executors.EXECUTORS", executors)
+    done("reproduce", "table3", "--methods", "random,spos", "--seeds", "0-1", *options)
+    assert [(spec.method, spec.seed) for spec in begun] == list(zip(expected, (0, 0, 1, 1), strict=True))
+
+
 def test_searches_from_scratch(tiny, from_scratch, benchmark_table, tmp_path):
     options = ["reproduce", "table3", "--methods", "regularized-evolution,random-search,params", "--seeds", "0-1"]
     options += ["--ground-truth", benchmark_table, "--jobs", "1"]
