@@ -556,6 +556,16 @@ def test_dry_run_computes_and_writes_nothing(tiny, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_finished_is_rendered_without_running_the_rest(tiny, tmp_path, monkeypatch):
+    assert "none of the 4 runs is finished in runs; run them without" in refused(3, *RUN, "--finished")
+    done("reproduce", "table3", "--methods", "params", "--seeds", "1", "--no-timing")
+    monkeypatch.setattr(Runner, "__call__", lambda *_: pytest.fail("computed"))
+    table = as_json(*RUN, "--finished")
+    assert [(row["method"], row["n"]) for row in table["rows"]] == [("params", 1), ("optimal", 0)]
+    assert table["seeds"] == [1]
+    assert "--finished runs nothing and --fresh runs everything anew" in refused(2, *RUN, "--finished", "--fresh")
+
+
 def test_dry_run_scales_finished_runs_by_epochs_and_threads(tiny, tmp_path):
     """Three runs of 3 epochs at 1, 2 and 9 core-hours: the median is 2, so 12 epochs cost 8."""
     store = RunStore(tmp_path / "runs")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from senas_bench.errors import DataError
+
 from .options import (
     FAILED,
     AccumulateOption,
@@ -87,6 +89,9 @@ def reproduce(
     results: ResultsOption = Path("runs"),
     tensorboard: TensorboardOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
+    only_finished: Annotated[
+        bool, typer.Option("--finished", help="Run nothing: tables and figures of the runs that are finished.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave machine-dependent columns out.")] = False,
     as_json: JsonOption = False,
@@ -95,6 +100,8 @@ def reproduce(
     numbers, names = parse_seeds(seeds), split_names(methods)
     options = executor_options(executor, address, gpus_per_run)
     check_tensorboard(tensorboard)
+    if only_finished and fresh:
+        raise ValueError("--finished runs nothing and --fresh runs everything anew; give one of them")
     changes = {"stage_epochs": stage_epochs, "rank_archs": rank_archs, "accumulate": accumulate}
     changes |= {"candidates": candidates, "curve_points": curve_points, "official_split": official_split}
     sizes = sizes_of(preset, **changes)
@@ -125,9 +132,13 @@ def reproduce(
     if fresh:
         for spec in distinct:
             store.set_aside(spec)
-    jobs_at_a_time = jobs_of(jobs, where, executor)
-    failed = compute(store, distinct, results, data_dir, ground_truth, executor, jobs_at_a_time, tensorboard, options)
+    failed: list[RunSpec] = []
+    if not only_finished:
+        at_a_time = jobs_of(jobs, where, executor)
+        failed = compute(store, distinct, results, data_dir, ground_truth, executor, at_a_time, tensorboard, options)
     finished = store.finished(distinct)
+    if only_finished and not finished:
+        raise DataError(f"none of the {len(distinct)} runs is finished in {results}; run them without --finished")
     for name, methods_of_it in of_artefact.items():
         wanted_here = [record for record in finished if record.spec.method in methods_of_it]
         records = [r for r in wanted_here if bool(chosen[name].searches) == is_search(r)]
