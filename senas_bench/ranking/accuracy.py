@@ -18,7 +18,7 @@ ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "snapsho
 LOGLIK = ("snapshot-loglik", "snapshot-loglik-size")
 """Those in nats."""
 SIZE_NATS = 0.2
-"""What `snapshot-loglik-size` adds per unit of ln(parameters); how it was chosen: `results/README.md`. Another value
+"""What `snapshot-loglik-size` adds per unit of ln(parameters); what supports it: `results/README.md`. Another value
 needs another name of estimator, because a spec holds the name alone."""
 
 
