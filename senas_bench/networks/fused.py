@@ -5,7 +5,7 @@ The same function as `NB201Network.forward` to rounding, with the loops of `kern
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ from torch import nn
 from senas_bench.spaces import Arch
 from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, INTO, NODES, NONE, POOL, SKIP
 
-from . import kernels
+from . import kernels, tape
 from .choice import partial_key
 from .operations import ConvBN, ReductionBlock
+from .tape import Loops
 
 BOTH = (True, True)
 """What is made of a node: its value, and its value rectified."""
@@ -31,28 +32,27 @@ class Node:
     rect: torch.Tensor | None = None
     pooled: torch.Tensor | None = None
 
-    def rectified(self) -> torch.Tensor:
+    def rectified(self, loops: Loops) -> torch.Tensor:
         if self.rect is None:
-            self.rect = torch.relu(self.value)
+            _, self.rect = loops.combine([], [self.value], False, True)
         return self.rect
 
-    def pool(self) -> torch.Tensor:
+    def pool(self, loops: Loops) -> torch.Tensor:
         if self.pooled is None:
-            self.pooled = kernels.pool(self.value)
+            self.pooled = loops.pool(self.value)
         return self.pooled
 
 
 def possible(network: nn.Module, x: torch.Tensor) -> bool:
     """Whether `forward` computes what `network(x, ...)` does: its batch norms use the statistics of the batch.
 
-    Training on small batches of small images is left to torch, which is faster there, and so are sides that cannot be
-    halved twice, which it refuses.
+    Images that want a gradient are left to torch, and so are sides that cannot be halved twice, which it refuses.
     """
     last = network.last
-    halved = all(side >= 8 and side % 4 == 0 for side in x.shape[2:])
-    elements = x.numel() // x.shape[1] * network.stem[0].out_channels
-    large = elements > 0 and kernels.worth_it(elements)
-    return last.training and last.num_features <= kernels.WIDEST and halved and large and kernels.usable(x)
+    halved = x.numel() > 0 and all(side >= 8 and side % 4 == 0 for side in x.shape[2:])
+    differentiated = x.requires_grad and torch.is_grad_enabled()
+    normal = last.training and last.num_features <= kernels.WIDEST
+    return normal and halved and not differentiated and kernels.usable(x)
 
 
 def forward(
@@ -62,26 +62,34 @@ def forward(
 
     Args:
         archs: Per cell the arch, which names the copies of the weights, and its live form.
-        cache: As for `NB201Network.forward`.
+        cache: As for `NB201Network.forward`; not used where gradients are on.
     """
     choices = list(archs)
+    kept = None if torch.is_grad_enabled() else cache
+    return network.head(tape.run(lambda loops: _body(loops, network, x, choices, kept)))
+
+
+def _body(
+    loops: Loops, network: nn.Module, x: torch.Tensor, choices: Sequence[tuple[Arch, Arch]], cache: dict | None
+) -> torch.Tensor:
+    """All but the head and the average before it."""
     lives = iter(live for _, live in choices)
     reads = [BOTH if isinstance(block, ReductionBlock) else _reads(next(lives), 0) for block in network.body]
     reads.append((True, False))  # batch norm before the head
     node = cache.get("stem") if cache is not None else None
     if node is None:
         wanted = reads[0] if cache is None else BOTH
-        node = Node(*kernels.combine([_convolved(network.stem, x)], [], *wanted))
+        node = Node(*loops.combine([_convolved(loops, network.stem, x)], [], *wanted))
         if cache is not None:
             cache["stem"] = node
     paths = iter(choices)
     for block, wanted in zip(network.body, reads[1:], strict=True):
         if isinstance(block, ReductionBlock):
-            node = _reduction(block, node, wanted)
+            node = _reduction(loops, block, node, wanted)
         else:
-            node, cache = _cell(block, node, *next(paths), wanted, cache), None
-    _, rect = kernels.combine([kernels.normalise(node.value, network.last)], [], False, True)
-    return network.head(rect.mean((2, 3)))
+            node, cache = _cell(loops, block, node, *next(paths), wanted, cache), None
+    _, rect = loops.combine([loops.normalise(node.value, network.last)], [], False, True)
+    return rect
 
 
 def _reads(live: Arch, node: int) -> tuple[bool, bool]:
@@ -91,18 +99,24 @@ def _reads(live: Arch, node: int) -> tuple[bool, bool]:
     return not rect or bool(ops & {SKIP, POOL}), rect
 
 
-def _convolved(module: ConvBN, x: torch.Tensor) -> kernels.Normalised:
-    return kernels.normalise(module[0](x), module[1])
+def _convolved(loops: Loops, module: ConvBN, x: torch.Tensor) -> kernels.Normalised:
+    return loops.normalise(loops.convolve(module[0], x), module[1])
 
 
-def _reduction(block: ReductionBlock, node: Node, wanted: tuple[bool, bool]) -> Node:
-    _, inner = kernels.combine([_convolved(block.first, node.rectified())], [], False, True)
-    shortcut = block.shortcut(nn.functional.avg_pool2d(node.value, 2))
-    return Node(*kernels.combine([_convolved(block.second, inner)], [shortcut], *wanted))
+def _reduction(loops: Loops, block: ReductionBlock, node: Node, wanted: tuple[bool, bool]) -> Node:
+    _, inner = loops.combine([_convolved(loops, block.first, node.rectified(loops))], [], False, True)
+    shortcut = loops.convolve(block.shortcut, loops.halve(node.value))
+    return Node(*loops.combine([_convolved(loops, block.second, inner)], [shortcut], *wanted))
 
 
 def _cell(
-    cell: nn.Module, x: Node, arch: Arch, live: Arch, wanted: tuple[bool, bool], cache: dict[Any, Any] | None
+    loops: Loops,
+    cell: nn.Module,
+    x: Node,
+    arch: Arch,
+    live: Arch,
+    wanted: tuple[bool, bool],
+    cache: dict[Any, Any] | None,
 ) -> Node:
     """As `Cell.forward`; what is cached of an edge is its output before batch norm, and how to normalise it."""
     nodes = [x]
@@ -124,22 +138,22 @@ def _cell(
                     cache[edge] = (histories[source], {})
                 kept = cache[edge][1]
             if key not in kept:
-                kept[key] = _output(cell, edge, key, op, nodes[source])
+                kept[key] = _output(loops, cell, edge, key, op, nodes[source])
             (normalised if convolution else plain).append(kept[key])
         made = wanted if node == NODES - 1 else _reads(live, node)
         if skipped is not None and len(normalised) + len(plain) == 1:
             nodes.append(skipped)  # the same tensor: what was rectified or pooled of it stays so
         elif normalised or len(plain) > 1:
-            nodes.append(Node(*kernels.combine(normalised, plain, *made)))
+            nodes.append(Node(*loops.combine(normalised, plain, *made)))
         else:
             nodes.append(Node(plain[0] if plain else torch.zeros_like(x.rect if x.value is None else x.value)))
         histories[node] = tuple(history)
     return nodes[-1]
 
 
-def _output(cell: nn.Module, edge: int, key: Any, op: int, source: Node) -> Any:
+def _output(loops: Loops, cell: nn.Module, edge: int, key: Any, op: int, source: Node) -> Any:
     if op == SKIP:
         return source.value
     if op == POOL:
-        return source.pool()
-    return _convolved(cell.choices[edge].copies[key], source.rectified())
+        return source.pool(loops)
+    return _convolved(loops, cell.choices[edge].copies[key], source.rectified(loops))

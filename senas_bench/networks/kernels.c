@@ -1,4 +1,5 @@
-/* Batch norm, sums, ReLU and 3x3 pools of channels-last float tensors, forward and backward, on one thread. See kernels.py.
+/* Batch norm, sums, ReLU, 3x3 pools and narrow convolutions of channels-last float tensors, forward and backward, on one
+   thread. See kernels.py.
 
    A tensor (batch, channels, height, width) in this layout is a matrix of batch * height * width rows of c floats. */
 #include <math.h>
@@ -7,6 +8,8 @@
 #define MOST_TAPS 7
 #define CHUNK 64
 #define FOLDED 64
+#define MOST_PIXELS 1024
+#define GROUP 256
 #define INLINE static inline __attribute__((always_inline))
 
 /* What `statistics` writes for batch norm, each of c floats. */
@@ -20,8 +23,10 @@ static long together(long rows, long c) {
 }
 
 /* Batch norm of z (rows, c) as z * scale + shift. Sums over CHUNK wide rows are in float, of differences to the first
-   row of the chunk, which lies near the mean; chunks are merged in double. gamma and beta may be null. */
-void statistics(const float *z, long rows, long c, double eps, const float *gamma, const float *beta, float *factors) {
+   row of the chunk, which lies near the mean; chunks are merged in double. gamma and beta may be null.
+   The running mean and variance, if there are, take in their `share`, the variance as an estimate of that of all images. */
+void statistics(const float *z, long rows, long c, double eps, const float *gamma, const float *beta, double share,
+                float *running_mean, float *running_variance, float *factors) {
     long fold = together(rows, c), width = c * fold, wide = rows / fold;
     double means[WIDEST], squares[WIDEST] = {0}; /* of the rows so far, in each of the folds: mean, squared deviations */
     float s[WIDEST], q[WIDEST];
@@ -58,6 +63,11 @@ void statistics(const float *z, long rows, long c, double eps, const float *gamm
         factors[MEAN * c + i] = (float)mean;
         factors[INVERSE * c + i] = (float)inverse;
         factors[VARIANCE * c + i] = (float)variance;
+        if (running_mean) {
+            double all = variance * rows / (rows > 1 ? rows - 1 : 1);
+            running_mean[i] += (float)(share * (mean - running_mean[i]));
+            running_variance[i] += (float)(share * (all - running_variance[i]));
+        }
     }
 }
 
@@ -257,6 +267,28 @@ void pool_backward(const float *g, long b, long h, long w, long c, float *line, 
         }
 }
 
+/* 2x2 average at stride 2 of x (b, 2 h, 2 w, c), to out (b, h, w, c). */
+void halve(const float *x, long b, long h, long w, long c, float *out) {
+    long line = 2 * w * c;
+    for (long row = 0; row < b * h; row++)
+        for (long p = 0; p < w; p++) {
+            const float *from = x + 2 * row * line + 2 * p * c;
+            float *to = out + (row * w + p) * c;
+            for (long i = 0; i < c; i++) to[i] = (from[i] + from[c + i] + (from[line + i] + from[line + c + i])) * .25f;
+        }
+}
+
+/* Gradient of `halve`: a quarter to each of four pixels; g (b, h, w, c), out (b, 2 h, 2 w, c). */
+void halve_backward(const float *g, long b, long h, long w, long c, float *out) {
+    long line = 2 * w * c;
+    for (long row = 0; row < b * h; row++)
+        for (long p = 0; p < w; p++) {
+            const float *from = g + (row * w + p) * c;
+            float *to = out + 2 * row * line + 2 * p * c;
+            for (long i = 0; i < c; i++) to[i] = to[c + i] = to[line + i] = to[line + c + i] = from[i] * .25f;
+        }
+}
+
 typedef float eight __attribute__((vector_size(32), aligned(4)));
 typedef float four __attribute__((vector_size(16), aligned(4)));
 
@@ -304,4 +336,157 @@ void depthwise_backward(const float *x, const float *g, long b, long h, long w, 
         }
         for (long i = 0; i < k * k * c; i++) dw[i] += part[i];
     }
+}
+
+/* A convolution k x k, k odd, padded by k / 2, of images (h, w, ci). Once an image has its padding, an output needs of
+   each of k lines a run of k * ci floats. Images go through in groups of about GROUP outputs, which stay in the cache.
+   `spread` puts that many pixels, all but the first 0, where the input has one: a stride on the way back. */
+struct layout {
+    long images, pixels, run, line, area; /* images in a group, outputs of each; floats in a run, a line, an image */
+    int plain;                            /* 1x1 at stride 1: nothing to pad, a pixel counts as an image */
+};
+
+static struct layout lay_out(long *b, long h, long w, long ci, long k, long stride, long spread, int *at) {
+    long wide = (w * spread - 1) / stride + 1;
+    struct layout it = {1, ((h * spread - 1) / stride + 1) * wide, k * ci, (w * spread + k - 1) * ci, 0,
+                        k == 1 && stride == 1 && spread == 1};
+    it.area = (h * spread + k - 1) * it.line;
+    if (it.plain) {
+        *b *= it.pixels;
+        it.pixels = 1;
+        it.area = ci;
+    }
+    if (it.pixels < GROUP) it.images = GROUP / it.pixels;
+    if (it.images > *b) it.images = *b;
+    for (long q = 0; q < it.images * it.pixels; q++)
+        at[q] = q / it.pixels * it.area + (it.plain ? 0 : (q % it.pixels / wide * it.line + q % wide * ci) * stride);
+    return it;
+}
+
+/* Where a weight (co, ci, k, k) lies: channels last, or as it is written. */
+static long place(long last, long ci, long k, long o, long i, long t) {
+    return last ? (o * k * k + t) * ci + i : (o * ci + i) * k * k + t;
+}
+
+/* Some images (h, w, ci) to `padded`, whose other pixels are 0 and stay so. */
+static void pad(const float *x, long images, long h, long w, long ci, long k, long spread, const struct layout *it,
+                float *padded) {
+    for (long row = 0; row < images * h; row++) {
+        const float *from = x + row * w * ci;
+        float *to = padded + row / h * it->area + (row % h * spread + k / 2) * it->line + k / 2 * ci;
+        if (spread == 1)
+            for (long i = 0; i < w * ci; i++) to[i] = from[i];
+        else
+            for (long p = 0; p < w; p++)
+                for (long i = 0; i < ci; i++) to[p * spread * ci + i] = from[p * ci + i];
+    }
+}
+
+/* 8 * v channels of p outputs, whose runs begin `at` floats from x; w (k, run, 8 * v). p and v are constants where this
+   is used, so that the sums stay in registers. */
+INLINE void outputs(const int p, const int v, long k, long run, long line, const float *restrict x, const int *at,
+                    const float *restrict w, long co, long add, float *restrict out) {
+    eight sums[8][2];
+    for (int j = 0; j < p; j++)
+        for (int u = 0; u < v; u++) sums[j][u] = add ? *(const eight *)(out + j * co + 8 * u) : (eight){0};
+    for (long t = 0; t < k; t++) {
+        const float *in[8];
+        for (int j = 0; j < p; j++) in[j] = x + at[j] + t * line;
+        for (long i = 0; i < run; i++, w += 8 * v) {
+            eight weight[2];
+            for (int u = 0; u < v; u++) weight[u] = *(const eight *)(w + 8 * u);
+            for (int j = 0; j < p; j++) {
+                float value = in[j][i];
+                for (int u = 0; u < v; u++) sums[j][u] += weight[u] * value;
+            }
+        }
+    }
+    for (int j = 0; j < p; j++)
+        for (int u = 0; u < v; u++) *(eight *)(out + j * co + 8 * u) = sums[j][u];
+}
+
+/* Convolution of x (b, h, w, ci) to out (b, ..., co), co a multiple of 8. The weights (co, ci, k, k) are channels-last or
+   not. `turned` convolves with weights (ci, co, k, k) turned round: with `spread` the way back of a
+   convolution with this stride. `add` adds to out. room holds k * k * ci * co floats and a group of images. */
+void convolve(const float *x, long b, long h, long w, long ci, const float *weight, long last, long co, long k,
+              long stride, long spread, long turned, long add, float *room, float *out) {
+    int at[MOST_PIXELS];
+    struct layout it = lay_out(&b, h, w, ci, k, stride, spread, at);
+    float *packed = room, *padded = room + k * it.run * co;
+    for (long from = 0, width; from < co; from += width) {
+        float *to = packed + from * k * it.run;
+        width = co - from >= 16 ? 16 : 8;
+        for (long t = 0; t < k * k; t++) {
+            for (long i = 0; i < ci; i++)
+                for (long o = from; o < from + width; o++)
+                    *to++ = weight[turned ? place(last, co, k, i, o, k * k - 1 - t) : place(last, ci, k, o, i, t)];
+        }
+    }
+    if (!it.plain)
+        for (long i = 0; i < it.images * it.area; i++) padded[i] = 0;
+    for (long start = 0, count; start < b; start += count) {
+        const float *in = it.plain ? x + start * ci : padded;
+        float *to = out + start * it.pixels * co;
+        count = start + it.images < b ? it.images : b - start;
+        if (!it.plain) pad(x + start * h * w * ci, count, h, w, ci, k, spread, &it, padded);
+        for (long from = 0, width; from < co; from += width) {
+            const float *filters = packed + from * k * it.run;
+            long q = 0, n = count * it.pixels;
+            width = co - from >= 16 ? 16 : 8;
+#define OUTPUTS(p, v)                                                                                                  \
+    for (; q + p <= n; q += p) outputs(p, v, k, it.run, it.line, in, at + q, filters, co, add, to + q * co + from)
+            if (width == 16) { OUTPUTS(6, 2); OUTPUTS(4, 2); OUTPUTS(1, 2); }
+            else { OUTPUTS(8, 1); OUTPUTS(4, 1); OUTPUTS(1, 1); }
+#undef OUTPUTS
+        }
+    }
+}
+
+/* Products of p floats of n runs with 8 * v channels of what comes back, g (n, co), added to dw (p, co). */
+INLINE void products(const int p, const int v, long n, const float *restrict x, const int *restrict at,
+                     const float *restrict g, long co, float *restrict dw) {
+    eight sums[12][2];
+    for (int j = 0; j < p; j++)
+        for (int u = 0; u < v; u++) sums[j][u] = (eight){0};
+    for (long q = 0; q < n; q++) {
+        const float *in = x + at[q];
+        eight back[2];
+        for (int u = 0; u < v; u++) back[u] = *(const eight *)(g + q * co + 8 * u);
+        for (int j = 0; j < p; j++)
+            for (int u = 0; u < v; u++) sums[j][u] += back[u] * in[j];
+    }
+    for (int j = 0; j < p; j++)
+        for (int u = 0; u < v; u++) *(eight *)(dw + j * co + 8 * u) += sums[j][u];
+}
+
+/* Gradient of the weights of a convolution, dw (co, ci, k, k), channels-last or not, from its input x
+   (b, h, w, ci) and what comes back, g (b, ..., co). room as for `convolve`. */
+void convolve_weights(const float *x, const float *g, long b, long h, long w, long ci, long last, long co,
+                      long k, long stride, float *room, float *dw) {
+    int at[MOST_PIXELS];
+    struct layout it = lay_out(&b, h, w, ci, k, stride, 1, at);
+    float *part = room, *padded = room + k * it.run * co;
+    for (long i = 0; i < k * it.run * co; i++) part[i] = 0;
+    if (!it.plain)
+        for (long i = 0; i < it.images * it.area; i++) padded[i] = 0;
+    for (long start = 0, count; start < b; start += count) {
+        const float *in = it.plain ? x + start * ci : padded, *back = g + start * it.pixels * co;
+        count = start + it.images < b ? it.images : b - start;
+        if (!it.plain) pad(x + start * h * w * ci, count, h, w, ci, k, 1, &it, padded);
+        for (long t = 0; t < k; t++)
+            for (long from = 0, width; from < co; from += width) {
+                const float *row = in + t * it.line;
+                float *to = part + t * it.run * co + from;
+                long i = 0, n = count * it.pixels;
+                width = co - from >= 16 ? 16 : 8;
+#define PRODUCTS(p, v)                                                                                                 \
+    for (; i + p <= it.run; i += p) products(p, v, n, row + i, at, back + from, co, to + i * co)
+                if (width == 16) { PRODUCTS(6, 2); PRODUCTS(4, 2); PRODUCTS(1, 2); }
+                else { PRODUCTS(12, 1); PRODUCTS(8, 1); PRODUCTS(4, 1); PRODUCTS(1, 1); }
+#undef PRODUCTS
+            }
+    }
+    for (long t = 0; t < k * k; t++)
+        for (long i = 0; i < ci; i++)
+            for (long o = 0; o < co; o++) dw[place(last, ci, k, o, i, t)] = part[(t * ci + i) * co + o];
 }

@@ -34,18 +34,30 @@ MOST = 3
 FACTORS = 5
 """Rows of what it keeps of a batch norm: scale, shift, mean, inverse deviation, variance."""
 SMALLEST = 100_000
-"""Elements of a tensor from which on training gains: below, torch's own functions cost less to call."""
+"""Elements from which on single norms gain in training: below, torch's own functions cost less to call."""
+VECTOR = 8
+"""Channels that the convolutions go through at once."""
+NARROW = 64
+"""Channels up to which they take over from torch."""
+MOST_PIXELS = 1024
+"""Pixels of an image that they have room for, as there."""
+GROUP = 256
+"""Outputs of the images that they take at once, as there."""
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 
 
 def usable(x: torch.Tensor) -> bool:
-    """Whether the kernels can take over from `x` on: one thread, float32 in channels-last on a CPU."""
+    """Whether the kernels can take over from `x` on: one thread, float32 in channels-last on a CPU.
+
+    Not where a mode of torch looks on, which counts FLOPs, say: it would not see them.
+    """
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and torch.get_num_threads() == 1
         and x.is_contiguous(memory_format=CHANNELS_LAST)
+        and not torch._C._len_torch_dispatch_stack()
         and library() is not None
     )
 
@@ -73,11 +85,14 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError):
         return None
     long, double, real, pointer = ctypes.c_long, ctypes.c_double, ctypes.c_float, ctypes.c_void_p
-    loaded.statistics.argtypes = [pointer, long, long, double, *[pointer] * 3]
+    loaded.statistics.argtypes = [pointer, long, long, double, pointer, pointer, double, *[pointer] * 3]
     loaded.combine.argtypes = [long, pointer, pointer, long, pointer, long, long, real, pointer, pointer]
     loaded.combine_backward.argtypes = [long, *[pointer] * 5, long, long, real, *[pointer] * 3]
     loaded.pool.argtypes = loaded.pool_backward.argtypes = [pointer, *[long] * 4, pointer, pointer]
+    loaded.halve.argtypes = loaded.halve_backward.argtypes = [pointer, *[long] * 4, pointer]
     loaded.depthwise_backward.argtypes = [pointer, pointer, *[long] * 10, *[pointer] * 3]
+    loaded.convolve.argtypes = [pointer, *[long] * 4, pointer, *[long] * 7, pointer, pointer]
+    loaded.convolve_weights.argtypes = [pointer, pointer, *[long] * 8, pointer, pointer]
     return loaded
 
 
@@ -125,17 +140,17 @@ def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
     """`z` `(B, C, H, W)` float32 by its own statistics, which the running ones of `norm` take in if it keeps such."""
     z = z.contiguous(memory_format=CHANNELS_LAST)
     channels = z.shape[1]
-    rows = z.numel() // channels
-    factors = torch.empty((FACTORS, channels), dtype=torch.float32)
-    weights = [None if weight is None else weight.data_ptr() for weight in (norm.weight, norm.bias)]
-    library().statistics(z.data_ptr(), rows, channels, norm.eps, *weights, factors.data_ptr())
+    weight, bias, share, mean, variance = norm.weight, norm.bias, norm.momentum, None, None
     if norm.track_running_stats:
-        with torch.no_grad():
-            norm.num_batches_tracked += 1
-            share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-            norm.running_mean.lerp_(factors[2], share)
-            norm.running_var.lerp_(factors[4] * (rows / max(rows - 1, 1)), share)
-    return Normalised(z, factors, norm.weight, norm.bias)
+        mean, variance = norm.running_mean, norm.running_var
+        norm.num_batches_tracked.add_(1)
+        if share is None:
+            share = 1 / float(norm.num_batches_tracked)
+    factors = torch.empty((FACTORS, channels), dtype=torch.float32)
+    rows = z.numel() // channels
+    tensors = *map(_pointer, (weight, bias)), share or 0.0, *map(_pointer, (mean, variance)), factors.data_ptr()
+    library().statistics(z.data_ptr(), rows, channels, norm.eps, *tensors)
+    return Normalised(z, factors, weight, bias)
 
 
 def batch_norm(z: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
@@ -215,30 +230,53 @@ class _Combine(torch.autograd.Function):
         count = len(zs)
         if dvalue is None and drect is None:
             return (None,) * (4 + 3 * count + context.plain)
-        given = [None if back is None else back.contiguous(memory_format=CHANNELS_LAST) for back in (dvalue, drect)]
-        total = given[0] if given[1] is None else given[1]
-        elements, channels = total.numel(), total.shape[1]
-        kept = drect is not None and (context.plain > 0 or count > 1)
-        if kept:
-            total = torch.empty_like(total)
-        back = [torch.empty_like(z) for z in zs]
-        sums = torch.empty((count, 2, channels), dtype=torch.float32)
-        library().combine_backward(
-            count,
-            _pointers(zs),
-            _pointers(context.factors),
-            *map(_pointer, given),
-            _pointer(rect),
-            elements // channels,
-            channels,
-            context.cap,
-            _pointer(total if kept else None),
-            _pointers(back),
-            _pointer(sums),
-        )
+        back, sums, total = combine_backward(zs, context.factors, rect, dvalue, drect, context.cap, context.plain > 0)
         wanted = context.needs_input_grad[4 + count : 4 + 3 * count]
         weights = [sums[i % count, i // count] if needed else None for i, needed in enumerate(wanted)]
         return None, None, None, None, *back, *weights, *[total] * context.plain
+
+
+def combine_backward(
+    zs: Sequence[torch.Tensor],
+    factors: Sequence[torch.Tensor],
+    rect: torch.Tensor | None,
+    dvalue: torch.Tensor | None,
+    drect: torch.Tensor | None,
+    cap: float,
+    plain: bool,
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor | None]:
+    """Gradients of `combine`, from what comes back for the sum, for the sum rectified, or for both.
+
+    Args:
+        rect: What `combine` made.
+        plain: Whether plain tensors are part of the sum.
+
+    Returns:
+        Those of the tensors before batch norm; `(n, 2, C)` of their batch norms' weight and bias; and of each plain
+        tensor. The last may be what came back itself.
+    """
+    given = [None if back is None else back.contiguous(memory_format=CHANNELS_LAST) for back in (dvalue, drect)]
+    total = given[0] if given[1] is None else given[1]
+    elements, channels = total.numel(), total.shape[1]
+    kept = drect is not None and (plain or len(zs) > 1)
+    if kept:
+        total = torch.empty_like(total)
+    back = [torch.empty_like(z) for z in zs]
+    sums = torch.empty((len(zs), 2, channels), dtype=torch.float32)
+    library().combine_backward(
+        len(zs),
+        _pointers(zs),
+        _pointers(factors),
+        *map(_pointer, given),
+        _pointer(rect),
+        elements // channels,
+        channels,
+        cap,
+        _pointer(total if kept else None),
+        _pointers(back),
+        _pointer(sums),
+    )
+    return back, sums, total
 
 
 def _pointer(tensor: torch.Tensor | None) -> int | None:
@@ -270,7 +308,30 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient: torch.Tensor) -> torch.Tensor:
-        return _pool(gradient, "pool_backward")
+        return pool_backward(gradient)
+
+
+def pool_backward(gradient: torch.Tensor) -> torch.Tensor:
+    """Gradient of the input of `pool`, `(B, C, H, W)`."""
+    return _pool(gradient, "pool_backward")
+
+
+def halve(x: torch.Tensor) -> torch.Tensor:
+    """2x2 average of `(B, C, H, W)` float32 at stride 2, H and W even; without gradients."""
+    batch, channels, height, width = x.shape
+    out = torch.empty((batch, channels, height // 2, width // 2), dtype=x.dtype, memory_format=CHANNELS_LAST)
+    x = x.contiguous(memory_format=CHANNELS_LAST)
+    library().halve(x.data_ptr(), *out.shape[:1], *out.shape[2:], channels, out.data_ptr())
+    return out
+
+
+def halve_backward(gradient: torch.Tensor) -> torch.Tensor:
+    """Gradient of the input of `halve`."""
+    batch, channels, height, width = gradient.shape
+    out = torch.empty((batch, channels, 2 * height, 2 * width), dtype=gradient.dtype, memory_format=CHANNELS_LAST)
+    gradient = gradient.contiguous(memory_format=CHANNELS_LAST)
+    library().halve_backward(gradient.data_ptr(), batch, height, width, channels, out.data_ptr())
+    return out
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -335,3 +396,151 @@ def _depthwise_backward(
         dw.data_ptr(),
     )
     return dw.permute(2, 0, 1).unsqueeze(1).contiguous()
+
+
+class Conv2d(nn.Conv2d):
+    """A square `nn.Conv2d` with padding `kernel // 2` and without bias.
+
+    A loop of ours where `usable` says so, the layer is narrow and its images are small: torch then spends more on a
+    convolution than its arithmetic takes, up to four times as much on images of 8x8.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
+
+    def by_loops(self, x: torch.Tensor) -> bool:
+        """Whether the loops take it, if they are `usable` for `x` `(B, C, H, W)`."""
+        height, width = x.shape[2:]
+        return (
+            self.out_channels % VECTOR == 0
+            and max(self.in_channels, self.out_channels) <= NARROW
+            and self.kernel_size[0] % 2 == 1
+            and 0 < height * width <= MOST_PIXELS
+            and height % self.stride[0] == width % self.stride[0] == 0
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.by_loops(x) or not usable(x):
+            return super().forward(x)
+        if torch.is_grad_enabled():
+            return _Convolution.apply(x, self.weight, self.stride[0])
+        return _convolve(x, self.weight, self.stride[0])
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
+        context.save_for_backward(x, weight)
+        context.stride = stride
+        return _convolve(x, weight, stride)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        dx, dw = convolution_backward(gradient, x, weight, context.stride, True, *context.needs_input_grad[:2])
+        return dx, dw, None
+
+
+def convolution_backward(
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: int,
+    by_loops: bool,
+    for_x: bool,
+    for_weight: bool,
+    dx: torch.Tensor | None = None,
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Gradients of the input and the weights of a `Conv2d`, from that of its output.
+
+    Args:
+        dx: Something to add the gradient of the input to, in place; it is the first that is returned then.
+    """
+    gradient = gradient.contiguous(memory_format=CHANNELS_LAST)
+    ours = by_loops and x.shape[1] % VECTOR == 0, by_loops
+    rest = [wanted and not mine for wanted, mine in zip((for_x, for_weight), ours, strict=True)]
+    more = dw = None
+    if any(rest):
+        sides = ([stride] * 2, [weight.shape[2] // 2] * 2, [1, 1], False, [0, 0], 1, [*rest, False])
+        more, dw, _ = torch.ops.aten.convolution_backward(gradient, x, weight, None, *sides)
+    if for_x and ours[0]:
+        dx = _convolve(gradient, weight, 1, stride, True, dx)
+    elif for_x:
+        dx = more if dx is None else dx.add_(more)
+    if for_weight and ours[1]:
+        dw = _convolve_weights(x, gradient, weight, stride)
+    return dx, dw
+
+
+def _convolve(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: int,
+    spread: int = 1,
+    turned: bool = False,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`turned`: the gradient of the input of a convolution of stride `spread`, from that of its output; added to `out`
+    where that is given."""
+    batch, channels, height, width = x.shape
+    c_out, kernel = weight.shape[1 if turned else 0], weight.shape[2]
+    weight, last = _dense(weight)
+    add = out is not None
+    if out is None:
+        shape = (batch, c_out, height * spread // stride, width * spread // stride)
+        out = torch.empty(shape, dtype=x.dtype, memory_format=CHANNELS_LAST)
+    room = _room(x, weight, stride, spread)
+    library().convolve(
+        x.data_ptr(),
+        batch,
+        height,
+        width,
+        channels,
+        weight.data_ptr(),
+        last,
+        c_out,
+        kernel,
+        stride,
+        spread,
+        turned,
+        add,
+        room.data_ptr(),
+        out.data_ptr(),
+    )
+    return out
+
+
+def _convolve_weights(x: torch.Tensor, gradient: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
+    batch, channels, height, width = x.shape
+    weight, last = _dense(weight)
+    dw, room = torch.empty_like(weight), _room(x, weight, stride)
+    library().convolve_weights(
+        x.data_ptr(),
+        gradient.data_ptr(),
+        batch,
+        height,
+        width,
+        channels,
+        last,
+        *weight.shape[::2],
+        stride,
+        room.data_ptr(),
+        dw.data_ptr(),
+    )
+    return dw
+
+
+def _dense(weight: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """A weight without gaps, and whether it is channels-last."""
+    if weight.is_contiguous():
+        return weight, False
+    return weight.contiguous(memory_format=CHANNELS_LAST), True
+
+
+def _room(x: torch.Tensor, weight: torch.Tensor, stride: int, spread: int = 1) -> torch.Tensor:
+    """For the weights and a group of padded images."""
+    _, channels, height, width = x.shape
+    high, wide, border = height * spread, width * spread, weight.shape[2] - 1
+    images = max(GROUP // (high // stride * (wide // stride)), 1)
+    return x.new_empty(weight.numel() + images * (high + border) * (wide + border) * channels)

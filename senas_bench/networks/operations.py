@@ -22,7 +22,7 @@ class ConvBN(nn.Sequential):
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, affine: bool = True) -> None:
         super().__init__(
-            nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False),
+            kernels.Conv2d(c_in, c_out, kernel, stride),
             nn.BatchNorm2d(c_out, affine=affine),
         )
 
@@ -40,7 +40,7 @@ class ReductionBlock(nn.Module):
         super().__init__()
         self.first = ConvBN(c_in, c_out, 3, stride=2)
         self.second = ConvBN(c_out, c_out, 3)
-        self.shortcut = nn.Conv2d(c_in, c_out, 1, bias=False)
+        self.shortcut = kernels.Conv2d(c_in, c_out, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         body = self.second(torch.relu_(self.first(torch.relu(x))))

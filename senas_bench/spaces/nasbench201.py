@@ -140,10 +140,15 @@ def prune(archs: np.ndarray) -> np.ndarray:
     return np.where(live, archs, NONE).astype(archs.dtype)
 
 
-@functools.cache
 def prune_arch(arch: Arch) -> Arch:
     """`prune` for one arch."""
-    return tuple(prune(np.array([arch], np.int8))[0].tolist())
+    return _all_pruned()[arch]
+
+
+@functools.cache
+def _all_pruned() -> dict[Arch, Arch]:
+    archs = NB201.archs()
+    return dict(zip(map(tuple, archs.tolist()), map(tuple, prune(archs).tolist()), strict=True))
 
 
 def shared_function(live: Arch, weights: Sequence[Hashable]) -> Hashable:

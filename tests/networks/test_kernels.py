@@ -4,6 +4,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from senas_bench.networks import NB201Network, fused, kernels
 from senas_bench.networks.mobilenet import MobileNetwork
@@ -280,15 +281,103 @@ def test_other_modes_and_tensors_are_left_to_torch(compiled):
             assert not fused.possible(network, x)
 
 
-def test_small_batches_train_by_torch(compiled):
+def test_single_norms_of_small_batches_train_by_torch(compiled):
     need(compiled)
-    network = NB201Network(NB201, channels=8, cells=1).to(memory_format=torch.channels_last)
-    small, large = channels_last(64, 3, 8, 8), channels_last(64, 3, 16, 16)
-    assert not fused.possible(network, small) and fused.possible(network, large)
-    with torch.no_grad():
-        assert fused.possible(network, small)
-    norm = torch.nn.BatchNorm2d(3)
+    small, norm = channels_last(64, 3, 8, 8), torch.nn.BatchNorm2d(3)
     assert not kernels.can_normalise(small, norm)
+    with torch.no_grad():
+        assert kernels.can_normalise(small, norm)
+
+
+def test_a_counter_of_flops_sees_everything(compiled):
+    need(compiled)
+    network, x = NB201Network(NB201, channels=8, cells=1), channels_last(4, 3, 8, 8)
+    with FlopCounterMode(display=False) as counter:
+        network(x, (3,) * 6).sum().backward()
+    with FlopCounterMode(display=False) as expected:
+        torch.nn.functional.conv2d(x, network.stem[0].weight, padding=1)
+    assert counter.get_total_flops() > 20 * expected.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "c_in", "c_out", "kernel", "stride"),
+    [
+        (5, 8, 8, 1, 8, 3, 1),
+        (5, 9, 7, 3, 8, 3, 1),
+        (64, 8, 8, 8, 16, 3, 2),
+        (3, 4, 6, 16, 32, 3, 2),
+        (70, 2, 2, 32, 32, 3, 1),  # more than one group of images
+        (2, 32, 32, 8, 24, 3, 1),
+        (300, 1, 1, 16, 8, 1, 1),
+        (7, 8, 8, 16, 8, 1, 2),
+        (3, 8, 8, 5, 40, 3, 2),
+        (2, 6, 6, 8, 64, 5, 1),
+    ],
+)
+@pytest.mark.parametrize("weights_last", [False, True])
+def test_a_convolution_and_its_gradients(compiled, batch, height, width, c_in, c_out, kernel, stride, weights_last):
+    """Beside torch's in double precision."""
+    need(compiled)
+    layer = kernels.Conv2d(c_in, c_out, kernel, stride)
+    if weights_last:
+        layer = layer.to(memory_format=torch.channels_last)
+    x = channels_last(batch, c_in, height, width).requires_grad_()
+    assert layer.by_loops(x) and kernels.usable(x)
+    output = layer(x)
+    back = channels_last(*output.shape, seed=1) - 3.0
+    doubles = [x.detach().double().requires_grad_(), layer.weight.detach().double().requires_grad_()]
+    plain = torch.nn.functional.conv2d(doubles[0], doubles[1], None, stride, kernel // 2)
+    torch.testing.assert_close(output.double(), plain, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        assert torch.equal(layer(x), output)
+    gradients = torch.autograd.grad(output, [x, layer.weight], back)
+    torch.testing.assert_close(
+        [gradient.double() for gradient in gradients],
+        list(torch.autograd.grad(plain, doubles, back.double())),
+        rtol=1e-4,
+        atol=1e-3,
+    )
+    assert gradients[1].stride() == layer.weight.stride()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (kernels.Conv2d(8, 12, 3), (2, 8, 8, 8)),
+        (kernels.Conv2d(8, 72, 3), (2, 8, 8, 8)),
+        (kernels.Conv2d(8, 8, 3, 2), (2, 8, 7, 8)),
+        (kernels.Conv2d(8, 8, 3), (2, 8, 33, 32)),
+    ],
+    ids=["odd channels", "wide", "odd side", "large image"],
+)
+def test_other_convolutions_are_left_to_torch(compiled, layer, shape):
+    need(compiled)
+    x = channels_last(*shape)
+    assert not layer.by_loops(x)
+    expected = torch.nn.functional.conv2d(x, layer.weight, None, layer.stride, layer.padding)
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
+
+
+def test_the_gradient_of_an_input_is_added_to_what_is_there(compiled):
+    need(compiled)
+    layer, x = kernels.Conv2d(8, 16, 3), channels_last(3, 8, 4, 4)
+    back, sum_ = channels_last(3, 16, 4, 4, seed=1), channels_last(3, 8, 4, 4, seed=2)
+    for by_loops in (True, False):
+        alone, _ = kernels.convolution_backward(back, x, layer.weight, 1, by_loops, True, False)
+        added = sum_.clone(memory_format=torch.preserve_format)
+        result, _ = kernels.convolution_backward(back, x, layer.weight, 1, by_loops, True, False, added)
+        assert result is added
+        torch.testing.assert_close(added, sum_ + alone, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 16, 2, 2), (3, 5, 4, 10)])
+def test_halving(compiled, shape):
+    need(compiled)
+    x = channels_last(*shape).requires_grad_()
+    expected = torch.nn.functional.avg_pool2d(x, 2)
+    back = channels_last(*expected.shape, seed=1)
+    torch.testing.assert_close(kernels.halve(x), expected)
+    torch.testing.assert_close(kernels.halve_backward(back), torch.autograd.grad(expected, x, back)[0])
 
 
 @pytest.mark.parametrize("compiler", ["false", "/nowhere/cc"])

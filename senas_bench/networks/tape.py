@@ -1,0 +1,190 @@
+"""What a forward pass through the loops of `kernels` did, and the way back over it.
+
+Autograd keeps a node for each operation, which for convolutions of a few channels costs as much as they do. Here a
+whole pass is one node, and what comes back is added up in place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import kernels
+
+
+class Loops:
+    """The operations of a network, on channels-last float32 tensors `(B, C, H, W)` for which `kernels.usable` holds.
+
+    Without gradients, whether they are on or off.
+    """
+
+    def convolve(self, layer: kernels.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        """`layer(x)`."""
+        return layer(x).contiguous(memory_format=kernels.CHANNELS_LAST)
+
+    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> kernels.Normalised:
+        """`kernels.normalise`."""
+        return kernels.normalise(z, norm)
+
+    def combine(
+        self, normalised: Sequence[kernels.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
+    ) -> kernels.Outputs:
+        """`kernels.combine`, of at least one tensor."""
+        return kernels.combine(normalised, plain, value, rect)
+
+    def pool(self, x: torch.Tensor) -> torch.Tensor:
+        """`kernels.pool`."""
+        return kernels.pool(x)
+
+    def halve(self, x: torch.Tensor) -> torch.Tensor:
+        """`kernels.halve`."""
+        return kernels.halve(x)
+
+
+class Tape(Loops):
+    """Does the same and remembers it, for one way back. What enters from outside has no gradient."""
+
+    def __init__(self) -> None:
+        self._weights: dict[int, nn.Parameter] = {}
+        self._steps: list[Callable[[], None]] = []
+        self._inside: set[int] = set()  # tensors made here, by their id; a step keeps each alive
+        self._gradients: dict[int, torch.Tensor] = {}
+        self._ours: set[int] = set()  # those of them whose gradient nothing else reads: it may be written to
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The parameters that were used, each once."""
+        return list(self._weights.values())
+
+    def convolve(self, layer: kernels.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        z = super().convolve(layer, x)
+        weight, stride, by_loops = layer.weight, layer.stride[0], layer.by_loops(x)
+        for_x = id(x) in self._inside
+
+        def back() -> None:
+            gradient = self._take(z)
+            if gradient is None:
+                return
+            sum_ = self._gradients[id(x)] if id(x) in self._ours else None
+            dx, dw = kernels.convolution_backward(gradient, x, weight, stride, by_loops, for_x, True, sum_)
+            self._add(weight, dw)
+            if for_x and sum_ is None:
+                self._add(x, dx, ours=True)
+
+        return self._remember(back, [weight], z)[0]
+
+    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> kernels.Normalised:
+        self._use(norm.parameters())
+        return super().normalise(z, norm)
+
+    def combine(
+        self, normalised: Sequence[kernels.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
+    ) -> kernels.Outputs:
+        outputs = super().combine(normalised, plain, value, rect)
+        zs, factors = [each.z for each in normalised], [each.factors for each in normalised]
+
+        def back() -> None:
+            given = [None if output is None else self._take(output) for output in outputs]
+            if given[0] is None and given[1] is None:
+                return
+            dzs, sums, total = kernels.combine_backward(zs, factors, outputs[1], *given, math.inf, bool(plain))
+            for each, dz, (weight, bias) in zip(normalised, dzs, sums, strict=True):
+                self._add(each.z, dz, ours=True)
+                self._add(each.weight, weight)
+                self._add(each.bias, bias)
+            for each in plain:
+                self._add(each, total)
+
+        self._remember(back, [], *outputs)
+        return outputs
+
+    def pool(self, x: torch.Tensor) -> torch.Tensor:
+        return self._linear(x, super().pool(x), kernels.pool_backward)
+
+    def halve(self, x: torch.Tensor) -> torch.Tensor:
+        return self._linear(x, super().halve(x), kernels.halve_backward)
+
+    def backward(self, output: torch.Tensor, gradient: torch.Tensor) -> list[torch.Tensor | None]:
+        """Gradients of `weights`, from that of an output of the tape; None where the output does not depend on one.
+
+        Raises:
+            RuntimeError: It went back before.
+        """
+        if not self._steps:
+            raise RuntimeError("a tape goes back only once; run the network again")
+        self._add(output, gradient)
+        while self._steps:
+            self._steps.pop()()
+        gradients = [self._gradients.get(key) for key in self._weights]
+        self._gradients.clear()
+        return gradients
+
+    def _linear(
+        self, x: torch.Tensor, out: torch.Tensor, backward: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        def back() -> None:
+            gradient = self._take(out)
+            if gradient is not None:
+                self._add(x, backward(gradient), ours=True)
+
+        return self._remember(back, [], out)[0]
+
+    def _remember(
+        self, back: Callable[[], None], weights: Iterable[nn.Parameter], *made: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, ...]:
+        self._use(weights)
+        self._inside.update(id(tensor) for tensor in made if tensor is not None)
+        self._steps.append(back)
+        return made
+
+    def _use(self, weights: Iterable[nn.Parameter]) -> None:
+        self._weights.update((id(weight), weight) for weight in weights)
+
+    def _take(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """What came back for a tensor, all of it: what reads the tensor was done after it, and so is gone back over."""
+        self._ours.discard(id(tensor))
+        return self._gradients.pop(id(tensor), None)
+
+    def _add(self, tensor: torch.Tensor | None, gradient: torch.Tensor | None, ours: bool = False) -> None:
+        """`ours`: whether nothing else holds `gradient`."""
+        if tensor is None or gradient is None:
+            return
+        key = id(tensor)
+        earlier = self._gradients.get(key)
+        if earlier is None:
+            self._gradients[key] = gradient
+        else:
+            self._gradients[key] = earlier.add_(gradient) if key in self._ours else earlier + gradient
+        if ours or earlier is not None:
+            self._ours.add(key)
+
+
+def run(body: Callable[[Loops], torch.Tensor]) -> torch.Tensor:
+    """What `body` makes of the loops it is given, `(B, C, H, W)`, averaged over the image: `(B, C)`.
+
+    With gradients for the weights it uses, where they are on; a tensor from outside has none.
+    """
+    if not torch.is_grad_enabled():
+        return body(Loops()).mean((2, 3))
+    tape = Tape()
+    with torch.no_grad():
+        output = body(tape)
+    return _Recorded.apply(tape, output, *tape.weights)
+
+
+class _Recorded(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, tape: Tape, output: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        context.tape, context.output = tape, output
+        return output.mean((2, 3))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        shape = context.output.shape
+        spread = (gradient / (shape[2] * shape[3]))[:, :, None, None].expand(shape)
+        return None, None, *context.tape.backward(context.output, spread)

@@ -1,0 +1,134 @@
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from senas_bench.networks import NB201Network, fused, kernels, tape
+from senas_bench.spaces import NB201
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    if kernels.library() is None:
+        pytest.skip("no C compiler here")
+    yield
+    torch.set_num_threads(threads)
+
+
+def images(seed: int = 0) -> torch.Tensor:
+    x = torch.randn((32, 3, 8, 8), generator=torch.Generator().manual_seed(seed))
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def a_network(channels: int, affine: bool, channels_last: bool = True) -> NB201Network:
+    torch.manual_seed(0)
+    network = NB201Network(NB201, channels=channels, cells=2, affine=affine)
+    for norm in network.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d) and norm.affine:
+            torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(norm.bias)
+    return network.to(memory_format=torch.channels_last) if channels_last else network
+
+
+def gradients(network, x, paths) -> dict[str, torch.Tensor]:
+    network.zero_grad(set_to_none=True)
+    for path in paths:
+        F.cross_entropy(network(x, path), torch.arange(len(x)) % 10).backward()
+    return {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
+
+
+def drawn(count: int, seed: int) -> list[tuple]:
+    """Paths of one arch for each of six cells."""
+    rng = np.random.default_rng(seed)
+    return [tuple(NB201.sample(rng) for _ in range(6)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("channels", [8, 4], ids=["loops", "torch's convolutions"])
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gradients_are_those_of_autograd(monkeypatch, channels, affine, channels_last):
+    """Beside torch in double precision, for each path alone and for the sum of all."""
+    network = a_network(channels, affine, channels_last)
+    twin = a_network(channels, affine).double()
+    paths = [(3,) * 6, (1, 1, 1, 1, 1, 1), (4, 2, 1, 3, 0, 4), (0, 0, 0, 2, 0, 0), *drawn(6, seed=1)]
+    x = images()
+    errors = []
+    for chosen in [*[[path] for path in paths], paths[:4]]:
+        ours = gradients(network, x, chosen)
+        with monkeypatch.context() as patch:
+            patch.setattr(kernels, "usable", lambda x: False)
+            theirs = gradients(twin, x.double(), chosen)
+        assert ours.keys() == theirs.keys()
+        size = max(float(gradient.norm()) for gradient in theirs.values())
+        errors.append(max(float((ours[name] - theirs[name]).norm()) / size for name in theirs))
+    errors.sort()
+    assert errors[-2] < 1e-5 and errors[-1] < 0.05  # at the kink of a ReLU rounding may decide
+
+
+def test_a_pass_is_one_node():
+    logits = a_network(8, False)(images(), (3,) * 6)
+    node = logits.grad_fn.next_functions[1][0]
+    assert type(node).__name__ == "_RecordedBackward"
+    assert {type(before).__name__ for before, _ in node.next_functions if before} == {"AccumulateGrad"}
+
+
+def test_it_goes_back_once():
+    loss = a_network(8, False)(images(), (3,) * 6).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="only once"):
+        loss.backward()
+
+
+def test_a_pass_that_nobody_goes_back_over_is_freed():
+    network = a_network(8, False)
+    recorded = tape.Tape()
+    with torch.no_grad():
+        z = recorded.convolve(network.stem[0], images())
+    gone = weakref.ref(z)
+    del z, recorded
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_tensor_that_is_read_twice_gets_the_sum_of_both():
+    """Also where the first share is of a tensor that something else holds."""
+    recorded = tape.Tape()
+    layer = kernels.Conv2d(8, 8, 1)
+    with torch.no_grad():
+        z = recorded.convolve(
+            layer, images()[:, :1].expand(-1, 8, -1, -1).contiguous(memory_format=torch.channels_last)
+        )
+        first, _ = recorded.combine([], [z], True, False)
+        second, _ = recorded.combine([], [z, first, first], True, False)
+    back = torch.ones_like(second)
+    (dw,) = recorded.backward(second, back)
+    once = tape.Tape()
+    with torch.no_grad():
+        z = once.convolve(layer, images()[:, :1].expand(-1, 8, -1, -1).contiguous(memory_format=torch.channels_last))
+    (expected,) = once.backward(z, 3 * back)
+    torch.testing.assert_close(dw, expected)
+    assert torch.equal(back, torch.ones_like(back))
+
+
+def test_frozen_weights_and_images_with_gradients():
+    network = a_network(8, False)
+    for weight in network.parameters():
+        weight.requires_grad_(weight is network.stem[0].weight)
+    assert list(gradients(network, images(), [(3,) * 6])) == ["stem.0.weight"]
+    x = images().requires_grad_()
+    assert not fused.possible(network, x)
+    network(x, (3,) * 6).sum().backward()
+    assert x.grad is not None and x.grad.abs().sum() > 0
+
+
+def test_a_cache_from_another_pass_is_not_used_with_gradients():
+    network, cache = a_network(8, False), {}
+    with torch.no_grad():
+        network(images(), (3,) * 6, cache)
+    network(images(), (3,) * 6, cache).sum().backward()
+    assert network.stem[0].weight.grad is not None
