@@ -78,8 +78,9 @@ class Tape(Loops):
         return self._remember(back, [weight], z)[0]
 
     def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> kernels.Normalised:
-        self._use(norm.parameters())
-        return super().normalise(z, norm)
+        made = super().normalise(z, norm)
+        self._use(weight for weight in (made.weight, made.bias) if weight is not None)
+        return made
 
     def combine(
         self, normalised: Sequence[kernels.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
@@ -92,10 +93,11 @@ class Tape(Loops):
             if given[0] is None and given[1] is None:
                 return
             dzs, sums, total = kernels.combine_backward(zs, factors, outputs[1], *given, math.inf, bool(plain))
-            for each, dz, (weight, bias) in zip(normalised, dzs, sums, strict=True):
+            for i, (each, dz) in enumerate(zip(normalised, dzs, strict=True)):
                 self._add(each.z, dz, ours=True)
-                self._add(each.weight, weight)
-                self._add(each.bias, bias)
+                if each.weight is not None:
+                    self._add(each.weight, sums[i, 0])
+                    self._add(each.bias, sums[i, 1])
             for each in plain:
                 self._add(each, total)
 
@@ -149,10 +151,8 @@ class Tape(Loops):
         self._ours.discard(id(tensor))
         return self._gradients.pop(id(tensor), None)
 
-    def _add(self, tensor: torch.Tensor | None, gradient: torch.Tensor | None, ours: bool = False) -> None:
+    def _add(self, tensor: torch.Tensor, gradient: torch.Tensor, ours: bool = False) -> None:
         """`ours`: whether nothing else holds `gradient`."""
-        if tensor is None or gradient is None:
-            return
         key = id(tensor)
         earlier = self._gradients.get(key)
         if earlier is None:
