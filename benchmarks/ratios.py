@@ -1,6 +1,6 @@
 """Our training step, ranking, parallel runs and ground truth beside the plain way, as ratios of one run.
 
-    python -m benchmarks.ratios [training ranking-small ranking-large jobs table] [--quick]
+    python -m benchmarks.ratios [training-small training ranking-small ranking-large jobs table] [--quick]
 
 Prints a line for each and keeps all figures in `benchmarks/ratios.json`. What runs on one thread is measured in
 CPU seconds, both ways by turns, so that other work on the machine weighs on both alike; the rest in wall seconds.
@@ -160,10 +160,14 @@ def _timed(name: str, archs: list[tuple[int, ...]]) -> tuple[float, Any]:
     return seconds, results[0]
 
 
-def training(quick: bool) -> dict[str, Any]:
-    """A step at batch 128, over random paths; and the most memory of a process that trains the heaviest."""
-    rounds, steps = (2, 1) if quick else (10, 4)
-    sides = Sides(Steps, batch=128, steps=steps, **LARGE)
+def training(quick: bool, what: str, batch: int, rounds: int, steps: int, **skeleton: int) -> dict[str, Any]:
+    """A step over random paths.
+
+    Args:
+        rounds: Turns of each way. steps: In a turn. `quick` takes 2 and 1 instead.
+    """
+    rounds, steps = (2, 1) if quick else (rounds, steps)
+    sides = Sides(Steps, batch=batch, steps=steps, **skeleton)
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     for turn in range(rounds + 1):
         archs = some_archs(steps, seed=turn)
@@ -173,13 +177,23 @@ def training(quick: bool) -> dict[str, Any]:
                 seconds[name].append(spent / steps)
     sides.close()
     return {
-        "what": "training step, C=16 N=5, 32x32, batch 128",
+        "what": what,
         "seconds": {name: median(values) for name, values in seconds.items()},
         "ratio": sum(seconds["plain"]) / sum(seconds["ours"]),
         "ratio_of_rounds": sorted(p / o for p, o in zip(seconds["plain"], seconds["ours"], strict=True)),
-        "peak_mb": {name: peak_memory(name) for name in seconds},
         "n": rounds * steps,
     }
+
+
+def training_small(quick: bool) -> dict[str, Any]:
+    """Preset `cpu`'s network."""
+    return training(quick, "training step, C=8 N=1, 16x16, batch 64", batch=64, rounds=10, steps=100, **SMALL)
+
+
+def training_large(quick: bool) -> dict[str, Any]:
+    """And the most memory of a process that trains the heaviest path."""
+    result = training(quick, "training step, C=16 N=5, 32x32, batch 128", batch=128, rounds=10, steps=4, **LARGE)
+    return {**result, "peak_mb": {name: peak_memory(name) for name in result["seconds"]}}
 
 
 def peak_memory(side: str) -> float:
@@ -322,7 +336,8 @@ def _official(folder: Path, archs: int) -> float:
 
 
 MEASURES: dict[str, Callable[[bool], dict[str, Any]]] = {
-    "training": training,
+    "training-small": training_small,
+    "training": training_large,
     "ranking-small": ranking_small,
     "ranking-large": ranking_large,
     "jobs": jobs,
