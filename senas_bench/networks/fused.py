@@ -43,30 +43,46 @@ class Node:
         return self.pooled
 
 
-def possible(network: nn.Module, x: torch.Tensor) -> bool:
+def possible(network: nn.Module, x: torch.Tensor, choices: Sequence[tuple[Arch, Arch]] = ()) -> bool:
     """Whether `forward` computes what `network(x, ...)` does: its batch norms use the statistics of the batch.
 
-    Images that want a gradient are left to torch, and so are sides that cannot be halved twice, which it refuses.
+    What the loops have no gradients for is left to torch, images among it, and so is what it refuses: sides that cannot
+    be halved twice, other channels, other types.
     """
     last = network.last
+    channels = x.dim() == 4 and x.shape[1] == network.stem[0].in_channels
+    single = last.weight.dtype == torch.float32
     halved = x.numel() > 0 and all(side >= 8 and side % 4 == 0 for side in x.shape[2:])
-    differentiated = x.requires_grad and torch.is_grad_enabled()
     normal = last.training and last.num_features <= kernels.WIDEST
-    return normal and halved and not differentiated and kernels.usable(x)
+    if not (channels and single and halved and normal and kernels.usable(x)):
+        return False
+    return not torch.is_grad_enabled() or (not x.requires_grad and all(map(tape.recordable, _layers(network, choices))))
+
+
+def _layers(network: nn.Module, choices: Sequence[tuple[Arch, Arch]]) -> Iterator[nn.Module]:
+    """The convolutions on a path."""
+    yield network.stem[0]
+    paths = iter(choices)
+    for block in network.body:
+        if isinstance(block, ReductionBlock):
+            yield from (block.first[0], block.second[0], block.shortcut)
+        elif choices:
+            arch, live = next(paths)
+            for choice, op in zip(block.choices, live, strict=True):
+                if op in (CONV1, CONV3):
+                    yield choice.copies[partial_key(arch, choice.group)][0]
 
 
 def forward(
-    network: nn.Module, x: torch.Tensor, archs: Iterator[tuple[Arch, Arch]], cache: dict | None
+    network: nn.Module, x: torch.Tensor, choices: Sequence[tuple[Arch, Arch]], cache: dict | None
 ) -> torch.Tensor:
     """Logits `(B, classes)`.
 
     Args:
-        archs: Per cell the arch, which names the copies of the weights, and its live form.
-        cache: As for `NB201Network.forward`; not used where gradients are on.
+        choices: Per cell the arch, which names the copies of the weights, and its live form.
+        cache: As for `NB201Network.forward`.
     """
-    choices = list(archs)
-    kept = None if torch.is_grad_enabled() else cache
-    return network.head(tape.run(lambda loops: _body(loops, network, x, choices, kept)))
+    return network.head(tape.run(lambda loops, x: _body(loops, network, x, choices, cache), x))
 
 
 def _body(

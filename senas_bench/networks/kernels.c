@@ -364,8 +364,8 @@ static struct layout lay_out(long *b, long h, long w, long ci, long k, long stri
 }
 
 /* Where a weight (co, ci, k, k) lies: channels last, or as it is written. */
-static long place(long last, long ci, long k, long o, long i, long t) {
-    return last ? (o * k * k + t) * ci + i : (o * ci + i) * k * k + t;
+static long place(long channels_last, long ci, long k, long o, long i, long t) {
+    return channels_last ? (o * k * k + t) * ci + i : (o * ci + i) * k * k + t;
 }
 
 /* Some images (h, w, ci) to `padded`, whose other pixels are 0 and stay so. */
@@ -406,9 +406,9 @@ INLINE void outputs(const int p, const int v, long k, long run, long line, const
 }
 
 /* Convolution of x (b, h, w, ci) to out (b, ..., co), co a multiple of 8. The weights (co, ci, k, k) are channels-last or
-   not. `turned` convolves with weights (ci, co, k, k) turned round: with `spread` the way back of a
-   convolution with this stride. `add` adds to out. room holds k * k * ci * co floats and a group of images. */
-void convolve(const float *x, long b, long h, long w, long ci, const float *weight, long last, long co, long k,
+   not. `turned` convolves with weights (ci, co, k, k) turned round: at stride 1 and with the stride of a convolution as
+   `spread` it is the way back of that. `add` adds to out. room holds k * k * ci * co floats and a group of images. */
+void convolve(const float *x, long b, long h, long w, long ci, const float *weight, long channels_last, long co, long k,
               long stride, long spread, long turned, long add, float *room, float *out) {
     int at[MOST_PIXELS];
     struct layout it = lay_out(&b, h, w, ci, k, stride, spread, at);
@@ -419,7 +419,7 @@ void convolve(const float *x, long b, long h, long w, long ci, const float *weig
         for (long t = 0; t < k * k; t++) {
             for (long i = 0; i < ci; i++)
                 for (long o = from; o < from + width; o++)
-                    *to++ = weight[turned ? place(last, co, k, i, o, k * k - 1 - t) : place(last, ci, k, o, i, t)];
+                    *to++ = weight[turned ? place(channels_last, co, k, i, o, k * k - 1 - t) : place(channels_last, ci, k, o, i, t)];
         }
     }
     if (!it.plain)
@@ -461,7 +461,7 @@ INLINE void products(const int p, const int v, long n, const float *restrict x, 
 
 /* Gradient of the weights of a convolution, dw (co, ci, k, k), channels-last or not, from its input x
    (b, h, w, ci) and what comes back, g (b, ..., co). room as for `convolve`. */
-void convolve_weights(const float *x, const float *g, long b, long h, long w, long ci, long last, long co,
+void convolve_weights(const float *x, const float *g, long b, long h, long w, long ci, long channels_last, long co,
                       long k, long stride, float *room, float *dw) {
     int at[MOST_PIXELS];
     struct layout it = lay_out(&b, h, w, ci, k, stride, 1, at);
@@ -488,5 +488,5 @@ void convolve_weights(const float *x, const float *g, long b, long h, long w, lo
     }
     for (long t = 0; t < k * k; t++)
         for (long i = 0; i < ci; i++)
-            for (long o = 0; o < co; o++) dw[place(last, ci, k, o, i, t)] = part[(t * ci + i) * co + o];
+            for (long o = 0; o < co; o++) dw[place(channels_last, ci, k, o, i, t)] = part[(t * ci + i) * co + o];
 }

@@ -49,7 +49,7 @@ FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-tr
 def usable(x: torch.Tensor) -> bool:
     """Whether the kernels can take over from `x` on: one thread, float32 in channels-last on a CPU.
 
-    Not where a mode of torch looks on, which counts FLOPs, say: it would not see them.
+    Not where torch looks on, to count FLOPs, trace or transform, say: it would not see them.
     """
     return (
         x.device.type == "cpu"
@@ -58,14 +58,23 @@ def usable(x: torch.Tensor) -> bool:
         and torch.get_num_threads() == 1
         and x.is_contiguous(memory_format=CHANNELS_LAST)
         and not torch._C._len_torch_dispatch_stack()
+        and not torch.jit.is_tracing()
+        and torch._C._functorch.peek_interpreter_stack() is None
         and library() is not None
     )
 
 
 def can_normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
     """Whether `normalise` and `combine` do to `z` `(B, C, H, W)` what `norm` does: by the statistics of the batch."""
-    several = z.shape[0] * z.shape[2] * z.shape[3] > 1  # torch refuses a single value
-    return norm.training and several and norm.num_features <= WIDEST and worth_it(z.numel()) and usable(z)
+    return norm.training and _fits(z, norm) and worth_it(z.numel()) and usable(z)
+
+
+def _fits(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
+    """What torch would refuse, or the loops take for something else."""
+    several = z.dim() == 4 and z.shape[0] * z.shape[2] * z.shape[3] > 1
+    tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    plain = all(t is None or (t.dtype == torch.float32 and t.is_contiguous()) for t in tensors)
+    return several and z.shape[1] == norm.num_features <= WIDEST and plain
 
 
 def worth_it(elements: int) -> bool:
@@ -410,9 +419,13 @@ class Conv2d(nn.Conv2d):
 
     def by_loops(self, x: torch.Tensor) -> bool:
         """Whether the loops take it, if they are `usable` for `x` `(B, C, H, W)`."""
-        height, width = x.shape[2:]
+        if x.dim() != 4:
+            return False
+        channels, height, width = x.shape[1:]
         return (
-            self.out_channels % VECTOR == 0
+            channels == self.in_channels
+            and self.weight.dtype == torch.float32
+            and self.out_channels % VECTOR == 0
             and max(self.in_channels, self.out_channels) <= NARROW
             and self.kernel_size[0] % 2 == 1
             and 0 < height * width <= MOST_PIXELS
@@ -539,7 +552,7 @@ def _dense(weight: torch.Tensor) -> tuple[torch.Tensor, bool]:
 
 
 def _room(x: torch.Tensor, weight: torch.Tensor, stride: int, spread: int = 1) -> torch.Tensor:
-    """For the weights and a group of padded images."""
+    """For the weights and a group of padded images: what `lay_out` in C takes, by the same formulas."""
     _, channels, height, width = x.shape
     high, wide, border = height * spread, width * spread, weight.shape[2] - 1
     images = max(GROUP // (high // stride * (wide // stride)), 1)

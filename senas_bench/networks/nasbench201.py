@@ -162,16 +162,20 @@ class NB201Network(nn.Module):
             path: One arch for all cells, or one per cell, `3 * cells` in all; or the relaxed form, operator
                 weights `(edges, operators)` for all cells, which needs an unexpanded network.
             cache: Pass the same dictionary for several archs on the same `x`, in lexicographic
-                order: the stem and the edges of the first cell that they share are computed once.
+                order: the stem and the edges of the first cell that they share are computed once. Not used
+                where gradients are on.
         """
         if isinstance(path, torch.Tensor):
             return self._mixture(x, path)
         choices = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(choices) != self.choice_cells:
             raise ValueError(f"{len(choices)} archs for {self.choice_cells} cells; give one for all or one per cell")
-        archs = ((arch, prune_arch(arch) if self.skip_dead_edges else arch) for arch in choices)
-        if fused.possible(self, x):
-            return fused.forward(self, x, archs, cache)
+        pairs = [(arch, prune_arch(arch) if self.skip_dead_edges else arch) for arch in choices]
+        if torch.is_grad_enabled():
+            cache = None
+        if fused.possible(self, x, pairs):
+            return fused.forward(self, x, pairs, cache)
+        archs = iter(pairs)
         if cache is None:
             x = self.stem(x)
         else:

@@ -15,11 +15,13 @@ from torch import nn
 
 from . import kernels
 
+ONCE = "the loops go back only once; run the network again, or without them (SENAS_COMPILE=0)"
+
 
 class Loops:
     """The operations of a network, on channels-last float32 tensors `(B, C, H, W)` for which `kernels.usable` holds.
 
-    Without gradients, whether they are on or off.
+    To be called where gradients are off.
     """
 
     def convolve(self, layer: kernels.Conv2d, x: torch.Tensor) -> torch.Tensor:
@@ -45,15 +47,27 @@ class Loops:
         return kernels.halve(x)
 
 
+def recordable(layer: nn.Module) -> bool:
+    """Whether a tape knows the way back through a layer: a `kernels.Conv2d` with a weight of its own and no hooks."""
+    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
+    return type(layer) is kernels.Conv2d and "weight" in layer._parameters and not any(hooks)
+
+
 class Tape(Loops):
-    """Does the same and remembers it, for one way back. What enters from outside has no gradient."""
+    """Does the same and remembers it, for one way back.
+
+    What enters from outside has no gradient. Layers are `recordable`. Weights and images must stay as they are until
+    then.
+    """
 
     def __init__(self) -> None:
         self._weights: dict[int, nn.Parameter] = {}
-        self._steps: list[Callable[[], None]] = []
+        self._steps: list[
+            Callable[[Tape], None]
+        ] = []  # they hold tensors but not the tape, or only a collector frees it
         self._inside: set[int] = set()  # tensors made here, by their id; a step keeps each alive
         self._gradients: dict[int, torch.Tensor] = {}
-        self._ours: set[int] = set()  # those of them whose gradient nothing else reads: it may be written to
+        self._writable: set[int] = set()  # those of them whose gradient nothing else holds
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -65,15 +79,15 @@ class Tape(Loops):
         weight, stride, by_loops = layer.weight, layer.stride[0], layer.by_loops(x)
         for_x = id(x) in self._inside
 
-        def back() -> None:
-            gradient = self._take(z)
+        def back(tape: Tape) -> None:
+            gradient = tape._take(z)
             if gradient is None:
                 return
-            sum_ = self._gradients[id(x)] if id(x) in self._ours else None
+            sum_ = tape._gradients[id(x)] if id(x) in tape._writable else None
             dx, dw = kernels.convolution_backward(gradient, x, weight, stride, by_loops, for_x, True, sum_)
-            self._add(weight, dw)
+            tape._add(weight, dw)
             if for_x and sum_ is None:
-                self._add(x, dx, ours=True)
+                tape._add(x, dx, writable=True)
 
         return self._remember(back, [weight], z)[0]
 
@@ -88,18 +102,18 @@ class Tape(Loops):
         outputs = super().combine(normalised, plain, value, rect)
         zs, factors = [each.z for each in normalised], [each.factors for each in normalised]
 
-        def back() -> None:
-            given = [None if output is None else self._take(output) for output in outputs]
+        def back(tape: Tape) -> None:
+            given = [None if output is None else tape._take(output) for output in outputs]
             if given[0] is None and given[1] is None:
                 return
             dzs, sums, total = kernels.combine_backward(zs, factors, outputs[1], *given, math.inf, bool(plain))
             for i, (each, dz) in enumerate(zip(normalised, dzs, strict=True)):
-                self._add(each.z, dz, ours=True)
+                tape._add(each.z, dz, writable=True)
                 if each.weight is not None:
-                    self._add(each.weight, sums[i, 0])
-                    self._add(each.bias, sums[i, 1])
+                    tape._add(each.weight, sums[i, 0])
+                    tape._add(each.bias, sums[i, 1])
             for each in plain:
-                self._add(each, total)
+                tape._add(each, total)
 
         self._remember(back, [], *outputs)
         return outputs
@@ -116,11 +130,12 @@ class Tape(Loops):
         Raises:
             RuntimeError: It went back before.
         """
-        if not self._steps:
-            raise RuntimeError("a tape goes back only once; run the network again")
+        steps, self._steps = self._steps, []
+        if not steps:
+            raise RuntimeError(ONCE)
         self._add(output, gradient)
-        while self._steps:
-            self._steps.pop()()
+        while steps:
+            steps.pop()(self)
         gradients = [self._gradients.get(key) for key in self._weights]
         self._gradients.clear()
         return gradients
@@ -128,15 +143,15 @@ class Tape(Loops):
     def _linear(
         self, x: torch.Tensor, out: torch.Tensor, backward: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        def back() -> None:
-            gradient = self._take(out)
+        def back(tape: Tape) -> None:
+            gradient = tape._take(out)
             if gradient is not None:
-                self._add(x, backward(gradient), ours=True)
+                tape._add(x, backward(gradient), writable=True)
 
         return self._remember(back, [], out)[0]
 
     def _remember(
-        self, back: Callable[[], None], weights: Iterable[nn.Parameter], *made: torch.Tensor | None
+        self, back: Callable[[Tape], None], weights: Iterable[nn.Parameter], *made: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, ...]:
         self._use(weights)
         self._inside.update(id(tensor) for tensor in made if tensor is not None)
@@ -148,43 +163,50 @@ class Tape(Loops):
 
     def _take(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """What came back for a tensor, all of it: what reads the tensor was done after it, and so is gone back over."""
-        self._ours.discard(id(tensor))
+        self._writable.discard(id(tensor))
         return self._gradients.pop(id(tensor), None)
 
-    def _add(self, tensor: torch.Tensor, gradient: torch.Tensor, ours: bool = False) -> None:
-        """`ours`: whether nothing else holds `gradient`."""
+    def _add(self, tensor: torch.Tensor, gradient: torch.Tensor, writable: bool = False) -> None:
+        """`writable`: whether nothing else holds `gradient`."""
         key = id(tensor)
         earlier = self._gradients.get(key)
         if earlier is None:
             self._gradients[key] = gradient
         else:
-            self._gradients[key] = earlier.add_(gradient) if key in self._ours else earlier + gradient
-        if ours or earlier is not None:
-            self._ours.add(key)
+            self._gradients[key] = earlier.add_(gradient) if key in self._writable else earlier + gradient
+        if writable or earlier is not None:
+            self._writable.add(key)
 
 
-def run(body: Callable[[Loops], torch.Tensor]) -> torch.Tensor:
-    """What `body` makes of the loops it is given, `(B, C, H, W)`, averaged over the image: `(B, C)`.
+def run(body: Callable[[Loops, torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """What `body` makes of the loops and of images `(B, C, H, W)`, averaged over what is left of the image: `(B, C)`.
 
-    With gradients for the weights it uses, where they are on; a tensor from outside has none.
+    With gradients for the weights it uses, where they are on; `x` has none.
     """
     if not torch.is_grad_enabled():
-        return body(Loops()).mean((2, 3))
+        return body(Loops(), x).mean((2, 3))
     tape = Tape()
     with torch.no_grad():
-        output = body(tape)
-    return _Recorded.apply(tape, output, *tape.weights)
+        output = body(tape, x)
+    return _Recorded.apply(tape, output, x, *tape.weights)
 
 
 class _Recorded(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, tape: Tape, output: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    def forward(
+        context: Any, tape: Tape, output: torch.Tensor, x: torch.Tensor, *weights: torch.Tensor
+    ) -> torch.Tensor:
+        context.save_for_backward(x, *weights)  # the tape has them; so torch notices when they are changed in place
         context.tape, context.output = tape, output
         return output.mean((2, 3))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        shape = context.output.shape
+        _ = context.saved_tensors
+        output, context.output = context.output, None
+        if output is None:
+            raise RuntimeError(ONCE)
+        shape = output.shape
         spread = (gradient / (shape[2] * shape[3]))[:, :, None, None].expand(shape)
-        return None, None, *context.tape.backward(context.output, spread)
+        return None, None, None, *context.tape.backward(output, spread)

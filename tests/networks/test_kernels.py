@@ -358,6 +358,59 @@ def test_other_convolutions_are_left_to_torch(compiled, layer, shape):
     torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (kernels.Conv2d(3, 8, 3), channels_last(2, 4, 8, 8)),
+        (kernels.Conv2d(3, 64, 5), channels_last(2, 512, 1, 2)),
+        (kernels.Conv2d(8, 8, 3).double(), channels_last(2, 8, 8, 8)),
+        (kernels.Conv2d(8, 8, 3).bfloat16(), channels_last(2, 8, 8, 8)),
+        (NB201Network(NB201, channels=8, cells=1), channels_last(4, 1, 8, 8)),
+        (NB201Network(NB201, channels=8, cells=1).double(), channels_last(4, 3, 8, 8)),
+    ],
+    ids=["channels", "many channels", "double", "bfloat16", "network's channels", "double network"],
+)
+def test_what_torch_refuses_is_refused(compiled, layer, x):
+    need(compiled)
+    with pytest.raises(RuntimeError):
+        layer(x, (3,) * 6) if isinstance(layer, NB201Network) else layer(x)
+    assert all(int(norm.num_batches_tracked) == 0 for norm in layer.modules() if hasattr(norm, "num_batches_tracked"))
+
+
+def test_norms_of_other_types_are_left_to_torch(compiled):
+    need(compiled)
+    x, strided = channels_last(64, 16, 8, 8), torch.nn.BatchNorm2d(16)
+    strided.running_mean = torch.zeros(16, 2)[:, 0]
+    with torch.no_grad():
+        assert kernels.can_normalise(x, torch.nn.BatchNorm2d(16))
+        for norm in (torch.nn.BatchNorm2d(16).half(), torch.nn.BatchNorm2d(8), strided):
+            assert not kernels.can_normalise(x, norm)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_network_can_be_traced_and_transformed(compiled):
+    need(compiled)
+    network, x = NB201Network(NB201, channels=8, cells=1).eval(), channels_last(4, 3, 8, 8)
+
+    class Fixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, x):
+            return self.network(x, (3,) * 6)
+
+    fixed = Fixed()
+    with torch.no_grad():
+        traced = torch.jit.trace(fixed, x)
+        torch.testing.assert_close(traced(x), fixed(x), rtol=1e-4, atol=1e-4)
+    weights = dict(fixed.named_parameters())
+    gradients = torch.func.grad(lambda w: torch.func.functional_call(fixed, w, (x,)).sum())(weights)
+    fixed(x).sum().backward()
+    name = "network.stem.0.weight"
+    torch.testing.assert_close(gradients[name], weights[name].grad, rtol=1e-3, atol=1e-3)
+
+
 def test_the_gradient_of_an_input_is_added_to_what_is_there(compiled):
     need(compiled)
     layer, x = kernels.Conv2d(8, 16, 3), channels_last(3, 8, 4, 4)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.utils import prune
 
 from senas_bench.networks import NB201Network, fused, kernels, tape
 from senas_bench.spaces import NB201
@@ -84,15 +85,69 @@ def test_it_goes_back_once():
         loss.backward()
 
 
+def test_a_way_back_that_failed_is_not_gone_on_with(monkeypatch):
+    network = a_network(8, False)
+    loss = network(images(), (3,) * 6).sum()
+    with monkeypatch.context() as patch:
+
+        def fails(*arguments):
+            raise MemoryError
+
+        patch.setattr(kernels, "combine_backward", fails)
+        with pytest.raises(MemoryError):
+            loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="only once"):
+        loss.backward(retain_graph=True)
+    assert all(weight.grad is None for name, weight in network.named_parameters() if "head" not in name)
+
+
+@pytest.mark.parametrize("changed", ["weight", "image"])
+def test_what_changes_before_the_way_back_is_noticed(changed):
+    network, x = a_network(8, False), images()
+    loss = network(x, (3,) * 6).sum()
+    with torch.no_grad():
+        (network.stem[0].weight if changed == "weight" else x).mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("what", ["hook", "backward hook", "pruned", "replaced"])
+def test_layers_that_a_tape_does_not_know_are_left_to_autograd(what):
+    network = a_network(8, False)
+    expected = gradients(network, images(), [(3,) * 6])
+    calls = []
+    layer = network.body[0].choices[0].copies["3"]
+    if what == "hook":
+        layer[0].register_forward_hook(lambda *given: calls.append(1))
+    elif what == "backward hook":
+        layer[0].register_full_backward_hook(lambda *given: calls.append(1))
+    elif what == "pruned":
+        prune.identity(layer[0], "weight")
+    else:
+        plain = torch.nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        plain.load_state_dict(layer[0].state_dict())
+        layer[0] = plain
+    got = gradients(network, images(), [(3,) * 6])
+    assert len(calls) == ("hook" in what)
+    names = {name: name.replace("weight_orig", "weight") for name in got}
+    assert set(names.values()) == expected.keys()
+    for name, usual in names.items():
+        torch.testing.assert_close(got[name], expected[usual], rtol=1e-3, atol=1e-4)
+    assert fused.possible(network, images(), [((1,) * 6, (1,) * 6)] * 6)  # a path that does not use the layer
+
+
 def test_a_pass_that_nobody_goes_back_over_is_freed():
     network = a_network(8, False)
     recorded = tape.Tape()
     with torch.no_grad():
         z = recorded.convolve(network.stem[0], images())
     gone = weakref.ref(z)
-    del z, recorded
-    gc.collect()
-    assert gone() is None
+    gc.disable()
+    try:
+        del z, recorded
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_tensor_that_is_read_twice_gets_the_sum_of_both():
