@@ -16,6 +16,8 @@ RETRAIN = "retrain"
 """Recipe for the pick of a search, trained from scratch; `retrain-<dataset>` comes before it on that data set."""
 FAIR = "fair"
 """Recipe of FairNAS: `reference`, or shorter where its five paths a step would take most of the time."""
+DEFAULTS = {FAIR: "reference"}
+"""What a preset without such a recipe trains by."""
 STAND_ALONE = "stand-alone"
 """Recipe for networks trained from scratch, whose length is not that of the supernets."""
 
@@ -68,7 +70,7 @@ class Preset:
         """JSON values for the spec of a method that trains with `recipe`: `preset`, the sizes that all methods
         share, and `recipe`, its own."""
         sizes = {name: value for name, value in settings_of(self).items() if name not in OWN_FIELDS}
-        return {"preset": sizes, "recipe": settings_of(self.recipes[recipe])}
+        return {"preset": sizes, "recipe": settings_of(self.recipes.get(recipe) or self.recipes[DEFAULTS[recipe]])}
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any], recipe: str) -> Preset:

@@ -20,7 +20,7 @@ from senas_bench.spaces.cost import Skeleton
 from senas_bench.spaces.darts import DartsSkeleton
 from senas_bench.training.recipe import TrainingRecipe
 
-from .presets import FAIR, PRESETS, RETRAIN, Preset
+from .presets import PRESETS, RETRAIN, Preset
 
 METHODS_EVERYWHERE = (
     "random",
@@ -65,7 +65,7 @@ def _mobile_recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int
         decay_norm_and_bias=False,
     )
     alone = replace(supernet, stage_epochs=(retrain,), snapshots=1, label_smoothing=0.1)
-    return {"reference": supernet, "tuned": supernet, FAIR: supernet, RETRAIN: alone}
+    return {"reference": supernet, "tuned": supernet, RETRAIN: alone}
 
 
 def _darts_recipes(
@@ -77,7 +77,7 @@ def _darts_recipes(
         stages, batch_size=batch, lr=0.025, lr_min=0.001, lr_horizon=0, weight_decay=3e-4, nesterov=False, amp=amp
     )
     alone = replace(supernet, stage_epochs=(retrain,), batch_size=retrain_batch, lr=retrain_lr, lr_min=0.0, snapshots=1)
-    return {"reference": supernet, "tuned": supernet, FAIR: supernet, RETRAIN: alone}
+    return {"reference": supernet, "tuned": supernet, RETRAIN: alone}
 
 
 def _darts_paper_recipes() -> dict[str, Any]:
