@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import stats
 
 from senas_bench import __version__
-from senas_bench.cli import main, options
+from senas_bench.cli import main
 from senas_bench.cli.options import parse_seeds
 from senas_bench.experiments.presets import PRESETS, RETRAIN
 from senas_bench.experiments.run import Runner, make_spec
@@ -128,7 +128,7 @@ def in_a_fresh_process(code: str, *arguments: str) -> str:
 
 CALLS = """if True:
     import contextlib, io, json, sys
-    from senas_bench.cli import main, options
+    from senas_bench.cli import main
     calls, heavy = json.loads(sys.argv[1]), sys.argv[2].split()
     for arguments in calls:
         sys.argv = ["senas-bench", *arguments]
@@ -256,20 +256,6 @@ def test_cuda_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for command in (["reproduce", "table3"], ["rank", "--out", "scores.csv"]):
         assert "--device cuda: this machine has no usable CUDA GPU" in refused(2, *command, "--device", "cuda")
-
-
-def test_torch_is_not_loaded_to_look_for_a_gpu_without_a_driver(monkeypatch):
-    def missing(name):
-        raise OSError(name)
-
-    monkeypatch.setattr(options.ctypes, "CDLL", missing)
-    monkeypatch.setattr(options.Path, "exists", lambda path: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked"))
-    monkeypatch.setattr(options.sys, "platform", "linux")
-    assert options.device_of(options.Device.auto) == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(options.ctypes, "CDLL", lambda name: None)
-    assert options.device_of(options.Device.auto) == "cuda"
 
 
 def test_results_that_cannot_be_written(tmp_path):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -102,25 +100,13 @@ def device_of(device: Device, elsewhere: bool = False) -> str:
     """`cpu` or `cuda`. Of machines `elsewhere` it believes what is asked; `auto` is as this one."""
     if device is Device.cpu or (device is Device.cuda and elsewhere):
         return device.value
-    if _driver():  # or torch need not be loaded to ask
-        import torch
+    import torch
 
-        if torch.cuda.is_available():
-            return "cuda"
+    if torch.cuda.is_available():
+        return "cuda"
     if device is Device.cuda:
         raise ValueError("--device cuda: this machine has no usable CUDA GPU; use --device cpu or auto")
     return "cpu"
-
-
-def _driver() -> bool:
-    """False where no GPU can be used: on Linux without the driver of one."""
-    if sys.platform != "linux" or Path("/dev/kfd").exists():
-        return True
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def jobs_of(jobs: int, device: str, executor: str = "joblib") -> int:

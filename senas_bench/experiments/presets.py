@@ -14,10 +14,6 @@ OWN_FIELDS = ("recipes", "note", "curve_points", "curve_images")
 """Fields of a preset that not all methods share."""
 RETRAIN = "retrain"
 """Recipe for the pick of a search, trained from scratch; `retrain-<dataset>` comes before it on that data set."""
-FAIR = "fair"
-"""Recipe of FairNAS: `reference`, or shorter where its five paths a step would take most of the time."""
-DEFAULTS = {FAIR: "reference"}
-"""What a preset without such a recipe trains by."""
 STAND_ALONE = "stand-alone"
 """Recipe for networks trained from scratch, whose length is not that of the supernets."""
 
@@ -70,7 +66,7 @@ class Preset:
         """JSON values for the spec of a method that trains with `recipe`: `preset`, the sizes that all methods
         share, and `recipe`, its own."""
         sizes = {name: value for name, value in settings_of(self).items() if name not in OWN_FIELDS}
-        return {"preset": sizes, "recipe": settings_of(self.recipes.get(recipe) or self.recipes[DEFAULTS[recipe]])}
+        return {"preset": sizes, "recipe": settings_of(self.recipes[recipe])}
 
     @staticmethod
     def from_settings(settings: Mapping[str, Any], recipe: str) -> Preset:
@@ -135,7 +131,6 @@ PRESETS = {
                 snapshots=5,
                 snapshot_epochs=10,
             ),
-            FAIR: TrainingRecipe(stage_epochs=(16,), batch_size=64, lr=0.05, lr_min=0.002, snapshots=5),
             **_baseline_recipes(48, 15, 1),
             STAND_ALONE: _stand_alone_recipe(12, 64),
         },
@@ -161,7 +156,6 @@ PRESETS = {
             "tuned": TrainingRecipe(
                 batch_size=64, lr=0.1, lr_min=0.1, sampling="per_cell", snapshots=8, snapshot_epochs=8
             ),
-            FAIR: TrainingRecipe(batch_size=128, snapshots=8),
             **_baseline_recipes(60, 60, 8),
             STAND_ALONE: _stand_alone_recipe(5, 128),
         },
@@ -185,7 +179,6 @@ PRESETS = {
         recipes={
             "reference": TrainingRecipe(amp=True),
             "tuned": TrainingRecipe(amp=True, lr=0.2, lr_min=0.2, sampling="per_cell", snapshot_epochs=10),
-            FAIR: TrainingRecipe(amp=True),
             **{name: replace(recipe, amp=True) for name, recipe in _baseline_recipes(250, 50, 50).items()},
             STAND_ALONE: _stand_alone_recipe(200, 256, amp=True),
         },

@@ -17,15 +17,14 @@ class FairNas:
 
     It ranks what `Spos(search="rank")` ranks, so that the two differ in how the weights are trained and in
     nothing else; the paper searches with NSGA-II under costs. A step runs one path per candidate of an edge on the
-    same batch: as many images and steps as SPOS at five times the path evaluations on NB201; a third of the images at
-    preset `embedded`.
+    same batch: as many images and steps as SPOS at five times the path evaluations on NB201.
 
     Args:
         recipe: Recipe of the preset; it trains the sum of the stages without a break.
         estimator: Of an arch's performance.
     """
 
-    recipe: str = "fair"
+    recipe: str = "reference"
     estimator: str = "weight-average"
 
     def __call__(self, task: Task) -> MethodOutput:

@@ -46,8 +46,11 @@ class Node:
 def possible(network: nn.Module, x: torch.Tensor, choices: Sequence[tuple[Arch, Arch]] = ()) -> bool:
     """Whether `forward` computes what `network(x, ...)` does: its batch norms use the statistics of the batch.
 
-    What the loops have no gradients for is left to torch, images among it, and so is what it refuses: sides that cannot
-    be halved twice, other channels, other types.
+    torch does it where the loops have no gradients, of images and of layers that are not `tape.recordable`, and where
+    it refuses: sides that cannot be halved twice, other channels, other types.
+
+    Args:
+        choices: As for `forward`; without them only the layers that all paths share are looked at.
     """
     last = network.last
     channels = x.dim() == 4 and x.shape[1] == network.stem[0].in_channels

@@ -1,8 +1,9 @@
-"""Loops in C for one CPU thread: batch norm, sums, ReLU and pools of channels-last tensors, with their gradients.
+"""Loops in C for one CPU thread, on channels-last tensors and with their gradients: batch norm, sums, ReLU, pools and
+narrow convolutions.
 
 `torch` reads a tensor four times to normalise it, and again for each sum and each ReLU. These read it twice in all, and
-twice on the way back. `kernels.c` is compiled once per machine where a C compiler is found; without one torch does
-it, more slowly and with other roundings.
+twice on the way back. A convolution of a few channels takes torch longer than its arithmetic. `kernels.c` is compiled
+once per machine where a C compiler is found; without one torch does it, more slowly and with other roundings.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def can_normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
 
 
 def _fits(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
-    """What torch would refuse, or the loops take for something else."""
+    """Whether torch would take `z` `(B, C, H, W)`, and the norm's tensors are as the loops read them."""
     several = z.dim() == 4 and z.shape[0] * z.shape[2] * z.shape[3] > 1
     tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     plain = all(t is None or (t.dtype == torch.float32 and t.is_contiguous()) for t in tensors)
@@ -328,9 +329,9 @@ def pool_backward(gradient: torch.Tensor) -> torch.Tensor:
 def halve(x: torch.Tensor) -> torch.Tensor:
     """2x2 average of `(B, C, H, W)` float32 at stride 2, H and W even; without gradients."""
     batch, channels, height, width = x.shape
-    out = torch.empty((batch, channels, height // 2, width // 2), dtype=x.dtype, memory_format=CHANNELS_LAST)
     x = x.contiguous(memory_format=CHANNELS_LAST)
-    library().halve(x.data_ptr(), *out.shape[:1], *out.shape[2:], channels, out.data_ptr())
+    out = torch.empty((batch, channels, height // 2, width // 2), dtype=x.dtype, memory_format=CHANNELS_LAST)
+    library().halve(x.data_ptr(), batch, height // 2, width // 2, channels, out.data_ptr())
     return out
 
 
@@ -410,8 +411,8 @@ def _depthwise_backward(
 class Conv2d(nn.Conv2d):
     """A square `nn.Conv2d` with padding `kernel // 2` and without bias.
 
-    A loop of ours where `usable` says so, the layer is narrow and its images are small: torch then spends more on a
-    convolution than its arithmetic takes, up to four times as much on images of 8x8.
+    A loop of ours where `usable` says so, the layer is narrow and its images are small. There are no gradients of its
+    gradients.
     """
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
@@ -465,10 +466,12 @@ def convolution_backward(
     for_weight: bool,
     dx: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Gradients of the input and the weights of a `Conv2d`, from that of its output.
+    """Gradients of the input `(B, C_in, H, W)` and the weights of a `Conv2d`, from that of its output.
 
     Args:
-        dx: Something to add the gradient of the input to, in place; it is the first that is returned then.
+        by_loops: What the layer's `by_loops` says of `x`; torch does it otherwise.
+        for_x, for_weight: Which are asked for; the other is None.
+        dx: To add the gradient of the input to, in place; it is returned then.
     """
     gradient = gradient.contiguous(memory_format=CHANNELS_LAST)
     ours = by_loops and x.shape[1] % VECTOR == 0, by_loops

@@ -56,15 +56,13 @@ def recordable(layer: nn.Module) -> bool:
 class Tape(Loops):
     """Does the same and remembers it, for one way back.
 
-    What enters from outside has no gradient. Layers are `recordable`. Weights and images must stay as they are until
-    then.
+    What enters from outside has no gradient. Layers are `recordable`. Weights and images must not change before the way
+    back.
     """
 
     def __init__(self) -> None:
         self._weights: dict[int, nn.Parameter] = {}
-        self._steps: list[
-            Callable[[Tape], None]
-        ] = []  # they hold tensors but not the tape, or only a collector frees it
+        self._steps: list[Callable[[Tape], None]] = []  # none holds the tape, or only a collector would free it
         self._inside: set[int] = set()  # tensors made here, by their id; a step keeps each alive
         self._gradients: dict[int, torch.Tensor] = {}
         self._writable: set[int] = set()  # those of them whose gradient nothing else holds

@@ -53,22 +53,24 @@ def drawn(count: int, seed: int) -> list[tuple]:
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_gradients_are_those_of_autograd(monkeypatch, channels, affine, channels_last):
-    """Beside torch in double precision, for each path alone and for the sum of all."""
+    """Beside torch in double precision, for each path alone and for the sum of some.
+
+    At the kink of a ReLU rounding may decide, but not on each of three batches.
+    """
     network = a_network(channels, affine, channels_last)
     twin = a_network(channels, affine).double()
     paths = [(3,) * 6, (1, 1, 1, 1, 1, 1), (4, 2, 1, 3, 0, 4), (0, 0, 0, 2, 0, 0), *drawn(6, seed=1)]
-    x = images()
-    errors = []
     for chosen in [*[[path] for path in paths], paths[:4]]:
-        ours = gradients(network, x, chosen)
-        with monkeypatch.context() as patch:
-            patch.setattr(kernels, "usable", lambda x: False)
-            theirs = gradients(twin, x.double(), chosen)
-        assert ours.keys() == theirs.keys()
-        size = max(float(gradient.norm()) for gradient in theirs.values())
-        errors.append(max(float((ours[name] - theirs[name]).norm()) / size for name in theirs))
-    errors.sort()
-    assert errors[-2] < 1e-5 and errors[-1] < 0.05  # at the kink of a ReLU rounding may decide
+        errors = []
+        for x in map(images, range(3)):
+            ours = gradients(network, x, chosen)
+            with monkeypatch.context() as patch:
+                patch.setattr(kernels, "usable", lambda x: False)
+                theirs = gradients(twin, x.double(), chosen)
+            assert ours.keys() == theirs.keys()
+            small = max(float(gradient.norm()) for gradient in theirs.values()) / 100
+            errors.append(max(float((ours[k] - theirs[k]).norm() / (theirs[k].norm() + small)) for k in theirs))
+        assert min(errors) < 2e-5, chosen
 
 
 def test_a_pass_is_one_node():
