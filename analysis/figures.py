@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import importlib.metadata
 import io
+import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senas_bench.files import atomic_write
+import senas_bench
+from senas_bench.files import atomic_write, cache_home
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,9 +101,49 @@ def to_bytes(figure: Figure, suffix: str) -> bytes:
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `figures/<name>.{png,svg}` under a results folder."""
-    target = Path(folder) / "figures"
-    target.mkdir(parents=True, exist_ok=True)
-    paths = [target / f"{name}.{suffix}" for suffix in ("png", "svg")]
+    paths = _files(folder, name)
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
     for path in paths:
         atomic_write(path, to_bytes(figure, path.suffix[1:]))
     return paths
+
+
+def save_once(draw: Callable[[], Figure], source: str, folder: Path, name: str) -> list[Path]:
+    """What `save` does with `draw()`, unless the files are those that it made of the same `source` before: drawing
+    takes seconds, and they stay as they are.
+
+    The hashes of what was drawn are kept in `figures` under `cache_home()`, by source, code and versions; where nothing
+    can be kept there, it draws each time.
+
+    Args:
+        source: Text of all that `draw` shows, such as the table's json.
+    """
+    memory = cache_home() / "figures" / f"{_hash(_code(), source.encode())}.json"
+    paths = _files(folder, name)
+    with contextlib.suppress(OSError, ValueError):  # no such file, or a damaged one
+        if json.loads(memory.read_bytes()) == [_hash(path.read_bytes()) for path in paths]:
+            return paths
+    save(draw(), folder, name)
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(memory, json.dumps([_hash(path.read_bytes()) for path in paths]).encode())
+    return paths
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return [Path(folder) / "figures" / f"{name}.{suffix}" for suffix in ("png", "svg")]
+
+
+def _code() -> bytes:
+    """What decides a picture beside its source: both packages' files and the versions of what draws."""
+    roots = Path(__file__).parent, Path(senas_bench.__file__).parent
+    files = (path for root in roots for path in sorted(root.rglob("*.py")))
+    versions = [importlib.metadata.version(name).encode() for name in ("matplotlib", "numpy")]
+    return b"\0".join([*versions, *(path.read_bytes() for path in files)])
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

@@ -23,7 +23,7 @@ from scipy import stats
 
 from senas_bench import __version__
 from senas_bench.cli import main
-from senas_bench.cli.options import parse_seeds
+from senas_bench.cli.options import Device, device_of, parse_seeds
 from senas_bench.experiments.presets import PRESETS, RETRAIN
 from senas_bench.experiments.run import Runner, make_spec
 from senas_bench.experiments.spec import RunRecord
@@ -170,6 +170,14 @@ def test_what_is_wrong_is_said_before_anything_slow_is_imported(tmp_path):
     assert in_a_fresh_process(CALLS, json.dumps(calls), "torch scipy analysis.tables ray") == ""
 
 
+def test_a_second_reproduce_imports_nothing_that_only_runs_and_drawings_need(tmp_path):
+    again = [["reproduce", "table3", "--methods", "params,flops", "--jobs", "1"], ["status", "runs"]]
+    again += [["reproduce", "table3", "--methods", "spos,se-nas,darts-v1,enas", "--dry-run"]]
+    in_a_fresh_process(CALLS, json.dumps(again[:1]), "")
+    assert (tmp_path / "runs/figures/table3.png").exists()
+    assert in_a_fresh_process(CALLS, json.dumps(again), "torch matplotlib") == ""
+
+
 def test_version_and_help():
     assert done("--version").out == f"{__version__}\n"
     assert "reproduce" in done("--help").out
@@ -250,6 +258,22 @@ def test_a_slip_of_a_key_does_not_fill_the_memory():
 def test_a_user_error_is_one_line_and_a_code(arguments, code, words, tmp_path):
     assert words in refused(code, *arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_torch_is_asked_for_a_gpu_where_there_is_a_driver(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: None)
+    assert device_of(Device.auto) == device_of(Device.cuda) == "cuda"
+    assert device_of(Device.cpu) == "cpu"
+
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert device_of(Device.auto) == ("cpu" if sys.platform == "linux" else "cuda")
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/dev/kfd")
+    assert device_of(Device.auto) == "cuda"
 
 
 def test_cuda_where_there_is_none(monkeypatch):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,13 +102,25 @@ def device_of(device: Device, elsewhere: bool = False) -> str:
     """`cpu` or `cuda`. Of machines `elsewhere` it believes what is asked; `auto` is as this one."""
     if device is Device.cpu or (device is Device.cuda and elsewhere):
         return device.value
-    import torch
+    if _driver():
+        import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
+        if torch.cuda.is_available():
+            return "cuda"
     if device is Device.cuda:
         raise ValueError("--device cuda: this machine has no usable CUDA GPU; use --device cpu or auto")
     return "cpu"
+
+
+def _driver() -> bool:
+    """Whether torch, which takes seconds to import, could find a GPU: the library of NVIDIA or the device of AMD."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def jobs_of(jobs: int, device: str, executor: str = "joblib") -> int:

@@ -274,7 +274,10 @@ def _make(
 
 
 def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
-    from analysis.figures import save
+    """Write the figure of a rendered table, if it has one; files that show it already stay as they are."""
+    if artefact.draw is None:
+        return []
+    from analysis.figures import save_once
+    from analysis.formats import to_json
 
-    figure = artefact.figure(table)
-    return save(figure, results, artefact.name) if figure else []
+    return save_once(lambda: artefact.figure(table), to_json(table), results, artefact.name)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from senas_bench.ranking.hierarchical import hierarchical_ranking
 from senas_bench.spaces import SearchSpace
-from senas_bench.training.loop import Observation
 
 from .task import Curve, ScoreTable, rows_of
+
+if TYPE_CHECKING:
+    from senas_bench.training.loop import Observation
 
 
 @dataclass

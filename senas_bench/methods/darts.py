@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
-from senas_bench.training.bilevel import Alphas, Batch, LearningAlphas, first_order
 from senas_bench.training.samplers import path_evaluations
 
 from .task import MethodOutput, ScoreTable, Task, Trained
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from senas_bench.training.bilevel import Alphas, Batch
 
 SHIFT = 0.01
 """Length of the step in the weights over which a Hessian is differenced (epsilon of Eq. 8 times the vector)."""
@@ -38,6 +42,8 @@ class Darts:
     arch_weight_decay: float = 1e-3
 
     def __call__(self, task: Task) -> MethodOutput:
+        from senas_bench.training.bilevel import LearningAlphas, first_order
+
         alphas, first = task.alphas(
             task.space, "alphas", lr=self.arch_lr, betas=self.arch_betas, weight_decay=self.arch_weight_decay
         )
@@ -80,6 +86,8 @@ def unrolled_gradient(
     [code: DARTS, AutoDL-Projects]. The weights are as before when it returns; batch norm's running statistics
     have seen the four passes.
     """
+    import torch
+
     (group,) = optimizer.param_groups
     weights, rate = group["params"], group["lr"]
     kept = [weight.detach().clone() for weight in weights]
@@ -101,6 +109,8 @@ def _mixed_derivative(
 ) -> torch.Tensor:
     """`(edges, operators)`: the loss on `train` differentiated once in the logits and once along `vector` in the
     weights, by a central difference (Eq. 8). The weights are as before when it returns."""
+    import torch
+
     kept = [weight.detach().clone() for weight in weights]
     length = torch.stack([part.norm() for part in vector]).norm()
     epsilon = SHIFT / length.clamp_min(1e-12)
@@ -116,15 +126,19 @@ def _gradients(
     alphas: Alphas, network: nn.Module, batch: Batch, inputs: list[torch.Tensor]
 ) -> tuple[torch.Tensor, ...]:
     """Of the cross-entropy of the mixture on `batch`; nobody's `grad` is touched."""
+    import torch
+
     x, y = batch
-    loss = nn.functional.cross_entropy(network(x, alphas.probabilities()), y)
+    loss = torch.nn.functional.cross_entropy(network(x, alphas.probabilities()), y)
     return torch.autograd.grad(loss, inputs, materialize_grads=True)
 
 
-@torch.no_grad()
 def _place(weights: list[nn.Parameter], values: list[torch.Tensor]) -> None:
-    for weight, value in zip(weights, values, strict=True):
-        weight.copy_(value)
+    import torch
+
+    with torch.no_grad():
+        for weight, value in zip(weights, values, strict=True):
+            weight.copy_(value)
 
 
 def most_probable(task: Task, trained: Trained, alphas: Alphas) -> MethodOutput:

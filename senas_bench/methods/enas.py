@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from senas_bench.ranking.batchnorm import evaluation_mode
-from senas_bench.search.controller import Controller, Reinforce
-from senas_bench.training.bilevel import Batch, Counts
 from senas_bench.training.samplers import Path
 
 from .task import MethodOutput, ScoreTable, Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from senas_bench.search.controller import Controller, Reinforce
+    from senas_bench.training.bilevel import Batch, Counts
 
 
 class LearningController:
@@ -69,11 +71,14 @@ class LearningController:
         while True:
             yield from self.loader.epoch(generator)
 
-    @torch.no_grad()
     def _accuracies(self, network: nn.Module, archs: np.ndarray, batches: Iterator[Batch]) -> torch.Tensor:
         """`(n,)` fractions of a batch each, on the CPU; with the statistics of the batch in batch norm."""
+        import torch
+
+        from senas_bench.ranking.batchnorm import evaluation_mode
+
         correct = []
-        with evaluation_mode(network, "batch"):
+        with torch.no_grad(), evaluation_mode(network, "batch"):
             for row in archs.tolist():
                 x, y = next(batches)
                 with torch.autocast(x.device.type, torch.bfloat16, enabled=self.amp and x.device.type == "cuda"):
@@ -120,6 +125,8 @@ class Enas:
     aggregate: int = 20
 
     def __call__(self, task: Task) -> MethodOutput:
+        from senas_bench.search.controller import Reinforce
+
         network = task.build(task.space)
         first, second = task.loaders.train.halves()
         controller = self.controller(task)
@@ -158,6 +165,8 @@ class Enas:
 
     def controller(self, task: Task) -> Controller:
         """The controller at its start."""
+        from senas_bench.search.controller import Controller
+
         return Controller(
             task.space,
             task.generator("controller"),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
-from senas_bench.training.bilevel import Alphas, Batch, LearningAlphas, gradient_through
 from senas_bench.training.samplers import Path
 
 from .darts import most_probable
 from .task import MethodOutput, Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from senas_bench.training.bilevel import Alphas, Batch
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Gdas:
     arch_weight_decay: float = 1e-3
 
     def __call__(self, task: Task) -> MethodOutput:
+        from senas_bench.training.bilevel import LearningAlphas
+
         alphas, first = task.alphas(
             task.space, "alphas", lr=self.arch_lr, betas=self.arch_betas, weight_decay=self.arch_weight_decay
         )
@@ -67,6 +73,8 @@ class GumbelPaths:
 
     def draw(self, rng: np.random.Generator) -> torch.Tensor:
         """`(edges, operators)` weights: one-hot, exactly, with the gradient of the soft sample at temperature `tau`."""
+        import torch
+
         logits = self.alphas.log_probabilities()
         noise = torch.from_numpy(rng.gumbel(size=tuple(logits.shape))).to(logits)
         soft = torch.softmax((logits + noise) / self.tau, dim=1)
@@ -92,4 +100,6 @@ class GumbelPaths:
         rng: np.random.Generator,
     ) -> tuple[torch.Tensor, int]:
         """The `Gradient` of a step of the logits, on a path of their own."""
+        from senas_bench.training.bilevel import gradient_through
+
         return gradient_through(self.draw(rng), alphas, network, valid)

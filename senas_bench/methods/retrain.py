@@ -6,17 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from senas_bench.data.loader import Batch, TrainLoader
-from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces import Arch
 from senas_bench.training.recipe import TrainingRecipe
 
 from .task import Budget, MethodOutput, Task
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from senas_bench.data.loader import Batch, TrainLoader
     from senas_bench.data.streaming import StreamingLoader
 
 
@@ -57,6 +55,10 @@ def retrain(task: Task, arch: Arch, how: Retraining) -> tuple[dict[str, Any], Bu
 
 def accuracy(network: nn.Module, arch: Arch, batches: Iterable[Batch]) -> tuple[float, float, int]:
     """Top-1 and top-5 accuracy in percent with running statistics, and the number of images."""
+    import torch
+
+    from senas_bench.ranking.batchnorm import evaluation_mode
+
     right = torch.zeros(2, dtype=torch.long, device=next(network.parameters()).device)
     images = 0
     with torch.inference_mode(), evaluation_mode(network, "running"):

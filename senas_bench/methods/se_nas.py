@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
 
-from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups
 from senas_bench.ranking.hierarchical import hierarchical_ranking
 from senas_bench.search.constraints import Region, feasible
 from senas_bench.search.evolution import Evolution
@@ -18,12 +16,14 @@ from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge
 from senas_bench.spaces import SearchSpace
 from senas_bench.training.fair import FairPaths
-from senas_bench.training.loop import carry_momentum, make_optimizer
 from senas_bench.training.samplers import Path
 
 from .curve import ShrinkingCurve
 from .spos import SEARCHES
 from .task import MethodOutput, ScoreTable, Task, Trained
+
+if TYPE_CHECKING:
+    from torch import nn
 
 RANK_LIMIT = 500
 """A space of at most this many archs is ranked whole, whatever sample the preset ranks."""
@@ -78,6 +78,9 @@ class SeNas:
             raise ValueError("fair sampling needs equally many operators on every edge; use removal='per-edge'")
 
     def __call__(self, task: Task) -> MethodOutput:
+        from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups
+        from senas_bench.training.loop import carry_momentum, make_optimizer
+
         space, network, optimizer = task.space, task.build(task.space), None
         spaces: list[SearchSpace] = []
         rankings: list[np.ndarray] = []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from senas_bench.spaces import SearchSpace
-from senas_bench.training.bilevel import Alphas, LearningAlphas
 
 from .task import MethodOutput, ScoreTable, Task
+
+if TYPE_CHECKING:
+    from senas_bench.training.bilevel import Alphas
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Setn:
     arch_weight_decay: float = 1e-3
 
     def __call__(self, task: Task) -> MethodOutput:
+        from senas_bench.training.bilevel import LearningAlphas
+
         network = task.build(task.space)
         alphas, first = task.alphas(
             task.space, "alphas", lr=self.arch_lr, betas=self.arch_betas, weight_decay=self.arch_weight_decay

@@ -8,27 +8,29 @@ import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import nn
 
-from senas_bench.data.loader import Loaders, TrainLoader
 from senas_bench.experiments.progress import Progress
 from senas_bench.ranking.accuracy import estimate
-from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.search.constraints import CoveringPath, Limit, LimitedSampler, Region, within
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
-from senas_bench.training.bilevel import Alphas, Architecture
-from senas_bench.training.checkpoint import read_arrays, write_arrays
-from senas_bench.training.distributed import ALONE, Processes
-from senas_bench.training.loop import Training, train
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
 from senas_bench.training.samplers import UniformPath
-from senas_bench.training.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from senas_bench.data.loader import Loaders, TrainLoader
+    from senas_bench.ranking.score_archs import Evaluation
+    from senas_bench.training.bilevel import Alphas, Architecture
+    from senas_bench.training.distributed import Processes
+    from senas_bench.training.loop import Training
+    from senas_bench.training.snapshots import Snapshots
 
 COUNTERS = ("images_trained", "train_steps", "forward_paths", "backward_paths", "archs_scored", "images_scored")
 
@@ -142,6 +144,12 @@ class Method(Protocol):
     def __call__(self, task: Task) -> MethodOutput: ...
 
 
+def _alone() -> Processes:
+    from senas_bench.training.distributed import ALONE
+
+    return ALONE
+
+
 @dataclass(frozen=True)
 class Task:
     """Everything a method may use. No ground truth is in reach.
@@ -190,7 +198,7 @@ class Task:
     skeleton: Any = None
     arch: Arch | None = None
     trainer: Callable[[Arch], tuple[float, float]] | None = None
-    processes: Processes = ALONE
+    processes: Processes = field(default_factory=_alone)
 
     def rng(self, phase: str) -> np.random.Generator:
         """Random numbers of one phase, independent of what other phases drew: a resumed run that skips
@@ -199,10 +207,14 @@ class Task:
 
     def generator(self, phase: str) -> torch.Generator:
         """As `rng`, for torch."""
+        import torch
+
         return torch.Generator().manual_seed(int(self.rng(phase).integers(2**62)))
 
     def build(self, space: SearchSpace, affine: bool = False) -> nn.Module:
         """A network over `space` with fresh weights; the same ones at each call of a run."""
+        import torch
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng("weights").integers(2**62)))
             return self.network(space, affine, **({"auxiliary": True} if self.recipe.auxiliary_weight else {}))
@@ -235,6 +247,8 @@ class Task:
             phase: Names the random numbers of their start.
             lr, betas, weight_decay: Of their Adam.
         """
+        from senas_bench.training.bilevel import Alphas
+
         first, second = self.loaders.train.halves()
         generator = self.generator(phase)
         settings = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "device": self.device}
@@ -262,6 +276,8 @@ class Task:
             watch: Epochs of the phase after which to score archs with the weights as they are then, those archs
                 `(n, edges)`, and the estimator. The scores are in `training.observed`; the task must have a `curve`.
         """
+        from senas_bench.training.loop import train
+
         self.progress.stage(phase, epochs)
         self.processes.agree("the space they train", repr((phase, space.candidates, space.groups)).encode())
         training = train(
@@ -291,6 +307,8 @@ class Task:
         """Scores of the watched archs at an epoch of the watch, and the work."""
         if watch is None or epoch not in watch[0]:
             return None
+        from senas_bench.training.snapshots import Snapshots
+
         _, archs, estimator = watch
         now = Snapshots()
         now.add(network)
@@ -346,6 +364,8 @@ class Task:
             purpose: `search` or `report`.
             batches: Score on the first few validation batches only.
         """
+        from senas_bench.training.checkpoint import read_arrays, write_arrays
+
         path = self.work_dir / f"{trained.phase}-{label}.arrays"
         kept = read_arrays(path)
         if kept is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from torch import nn
 
-from senas_bench.training.snapshots import Snapshots
+if TYPE_CHECKING:
+    from torch import nn
 
-from .score_archs import Evaluation, score_archs
+    from senas_bench.training.snapshots import Snapshots
+
+    from .score_archs import Evaluation
 
 T = TypeVar("T")
 ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "snapshot-loglik-size")
@@ -57,6 +59,8 @@ def estimate(
     Raises:
         ValueError: Unknown estimator, or it needs snapshots that were not kept, or parameters that were not given.
     """
+    from .score_archs import score_archs
+
     if estimator not in ESTIMATORS:
         raise ValueError(f"unknown estimator {estimator!r}; one of: {', '.join(ESTIMATORS)}")
     prior = np.zeros(len(archs))

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
-from senas_bench.networks.choice import ChoiceEdge
-from senas_bench.networks.operations import AveragePool3x3
 from senas_bench.search.constraints import operator_sample
 from senas_bench.spaces import SearchSpace
 
@@ -19,7 +15,11 @@ from .criterion import CriterionOutput
 from .si import selection_importance
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from senas_bench.methods.task import Task, Trained
+    from senas_bench.networks.choice import ChoiceEdge
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ def path_angles(network: nn.Module, initial: nn.Module, space: SearchSpace, arch
         network: Trained; may be expanded.
         initial: Unexpanded, over at least the operators of `space`.
     """
+    from senas_bench.networks.operations import AveragePool3x3
+
     products = _copy_products(network, initial)
     pool = sum(float(p.ninth.double().square().sum()) for p in network.modules() if isinstance(p, AveragePool3x3))
     total = np.zeros((len(archs), 3))
@@ -80,6 +82,8 @@ def _copy_products(network: nn.Module, initial: nn.Module) -> dict[int, tuple[tu
 
     Sums of these over the edges of a path are those of its concatenated weights, so no vector is ever built.
     """
+    import torch
+
     groups: dict[int, tuple[int, ...]] = {}
     sums: dict[tuple[int, str], torch.Tensor] = defaultdict(lambda: torch.zeros(3, dtype=torch.float64))
     pairs = zip(_choices(network), _choices(initial), strict=True)
@@ -97,9 +101,13 @@ def _copy_products(network: nn.Module, initial: nn.Module) -> dict[int, tuple[tu
 
 
 def _choices(network: nn.Module) -> list[ChoiceEdge]:
+    from senas_bench.networks.choice import ChoiceEdge
+
     return [module for module in network.modules() if isinstance(module, ChoiceEdge)]
 
 
 def _kernels(operator: nn.Module) -> torch.Tensor:
     """`(weights,)` float64: convolution kernels, without batch norm."""
+    import torch
+
     return torch.cat([weight.flatten() for weight in operator.parameters() if weight.dim() > 1]).double()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.training.bilevel import LearningAlphas
-
 from .criterion import CriterionOutput
 
 if TYPE_CHECKING:
@@ -31,6 +29,8 @@ class Magnitude:
     weight_decay: float = 1e-3
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
+        from senas_bench.training.bilevel import LearningAlphas
+
         phase = f"{trained.phase}-magnitude"
         space = trained.space.with_groups(())
         alphas, for_weights = task.alphas(

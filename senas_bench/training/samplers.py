@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
-import torch
 
 from senas_bench.spaces import Arch, SearchSpace
 
-Path = Arch | tuple[Arch, ...] | torch.Tensor
+if TYPE_CHECKING:
+    import torch
+
+Path = Union[Arch, tuple[Arch, ...], "torch.Tensor"]
 """One arch for all cells, one per cell, or operator weights `(edges, operators)` for all cells."""
 
 
@@ -18,7 +21,7 @@ def path_evaluations(path: Path) -> int:
 
     A mixture of all five operators costs what their five paths cost together, `none` among them in both.
     """
-    return int((path.detach() != 0).sum(1).max()) if isinstance(path, torch.Tensor) else 1
+    return 1 if isinstance(path, tuple) else int((path.detach() != 0).sum(1).max())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-from analysis.figures import OTHER, colour, grid, house_style, save, to_bytes
+import pytest
+
+from analysis import figures
+from analysis.figures import OTHER, colour, grid, house_style, save, save_once, to_bytes
 
 
 def a_figure():
@@ -17,6 +20,54 @@ def test_a_figure_has_the_same_bytes_however_often_it_is_written(tmp_path):
     assert [path.name for path in paths] == ["toy.png", "toy.svg"] and paths[0].parent == tmp_path / "figures"
     assert {path.suffix[1:]: path.read_bytes() for path in paths} == first
     assert b"<dc:date>" not in first["svg"] and b"Software" not in first["png"]
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Draws the figure, and how often that was done."""
+    monkeypatch.setenv("SENAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(figures, "to_bytes", lambda figure, suffix: f"{suffix} of {figure}".encode())
+    times = []
+    return lambda: times.append(None) or f"drawing {len(times)}", times
+
+
+def test_a_figure_that_is_there_is_not_drawn_again(drawn, tmp_path):
+    draw, times = drawn
+    paths = save_once(draw, "rows", tmp_path, "toy")
+    assert paths == save_once(draw, "rows", tmp_path, "toy")
+    assert [path.read_text() for path in paths] == ["png of drawing 1", "svg of drawing 1"] and len(times) == 1
+    save_once(draw, "rows", tmp_path / "elsewhere", "toy")
+    assert len(times) == 2 and (tmp_path / "elsewhere/figures/toy.svg").exists()
+
+
+def test_a_figure_is_drawn_again_when_rows_code_or_files_are_others(drawn, tmp_path, monkeypatch):
+    draw, times = drawn
+    png, svg = save_once(draw, "rows", tmp_path, "toy")
+    save_once(draw, "other rows", tmp_path, "toy")
+    assert len(times) == 2
+    save_once(draw, "rows", tmp_path, "toy")  # the files are those of the other rows
+    assert len(times) == 3
+    png.write_text("touched up by hand")
+    save_once(draw, "rows", tmp_path, "toy")
+    svg.unlink()
+    save_once(draw, "rows", tmp_path, "toy")
+    assert len(times) == 5 and svg.exists()
+    monkeypatch.setattr(figures, "_code", lambda: b"another version")
+    save_once(draw, "rows", tmp_path, "toy")
+    assert len(times) == 6
+
+
+def test_where_nothing_can_be_remembered_a_figure_is_drawn_each_time(drawn, tmp_path):
+    draw, times = drawn
+    save_once(draw, "rows", tmp_path, "toy")
+    (memory,) = (tmp_path / "home/figures").iterdir()
+    memory.write_text("{damaged")
+    save_once(draw, "rows", tmp_path, "toy")
+    memory.unlink()
+    memory.parent.rmdir()
+    memory.parent.write_text("a file where the folder should be")
+    save_once(draw, "rows", tmp_path, "toy")
+    assert len(times) == 3
 
 
 def test_the_style_of_the_user_is_neither_used_nor_lost():
