@@ -119,7 +119,8 @@ def _reads(live: Arch, node: int) -> tuple[bool, bool]:
 
 
 def _convolved(loops: Loops, module: ConvBN, x: torch.Tensor) -> kernels.Normalised:
-    return loops.normalise(loops.convolve(module[0], x), module[1])
+    convolution, norm = module
+    return loops.normalise(loops.convolve(convolution, x), norm)
 
 
 def _reduction(loops: Loops, block: ReductionBlock, node: Node, wanted: tuple[bool, bool]) -> Node:

@@ -21,6 +21,7 @@ from senas_bench.errors import RunError
 from .bilevel import Architecture
 from .checkpoint import read_checkpoint, write_checkpoint
 from .distributed import ALONE, Processes
+from .optimizer import descend
 from .recipe import TrainingRecipe, learning_rate, snapshot_steps
 from .samplers import Path, path_evaluations
 from .snapshots import Snapshots
@@ -177,9 +178,7 @@ def train(
                     passes = path_evaluations(path)
                     counts.update(forward_paths=passes, backward_paths=passes)
                 processes.sum_gradients(parameters)
-                if recipe.clip:
-                    nn.utils.clip_grad_norm_(parameters, recipe.clip)
-                result.optimizer.step()
+                descend(result.optimizer, recipe.clip)
                 if epoch * steps + step + 1 in snapshot_at:
                     processes.mean_buffers(network)
                     result.snapshots.add(network)
