@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 
 def cache_home() -> Path:
-    """Folder of downloads and imported tables: `SENAS_HOME`, else `senas-bench` in the XDG cache folder."""
+    """Folder of downloads and of what can be made again, such as imported tables and compiled code: `SENAS_HOME`, else
+    `senas-bench` in the XDG cache folder."""
     if home := os.environ.get("SENAS_HOME"):
         return Path(home).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "senas-bench"
