@@ -134,7 +134,7 @@ def _render(
     setting, queries = one_setting(records), accuracy_queries(truth)
     methods = methods or METHODS
     shown = [record for group in by_method(records, methods, METHODS).values() for record in group]
-    columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries)]
+    columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries, setting["images"])]
     points = [point for record in shown if record.scores_sha256 for point in points_of(record)]
     points += _same_sets(points, _Whole(shown, scores))
     rows = []

@@ -111,9 +111,10 @@ def accuracy_queries(truth: GroundTruth) -> dict[str, Query]:
     return {c: queries[c] for c in (*paper.COLUMNS, *sorted(set(queries) - set(paper.COLUMNS))) if c in queries}
 
 
-def primary_column(queries: Mapping[str, Query]) -> str:
-    """The column that regret and correlations refer to: cifar10 test, or the first of a truth without it."""
-    return "cifar10_test" if "cifar10_test" in queries else next(iter(queries))
+def primary_column(queries: Mapping[str, Query], images: str) -> str:
+    """The column that regret and correlations refer to: the test accuracy on the images that the runs saw; in a truth
+    without that, on cifar10; without that too, its first column."""
+    return next((column for column in (f"{images}_test", "cifar10_test") if column in queries), next(iter(queries)))
 
 
 def setting_meta(setting: Mapping[str, Any], truth: GroundTruth, seeds: Sequence[int]) -> dict[str, Any]:

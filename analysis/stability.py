@@ -61,7 +61,7 @@ def render_table1(
     """
     setting, queries = one_setting(records), accuracy_queries(truth)
     groups = by_method(records, methods or METHODS, METHODS)
-    columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries)]
+    columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries, setting["images"])]
     rankings = _rankings(groups, scores)
     if not rankings:
         raise ValueError(f"none of the runs ranks archs; table1 needs runs of {', '.join(METHODS)}")
@@ -238,7 +238,7 @@ def render_fig1(
         ValueError: No stand-alone runs, they trained different archs, or a supernet did not rank them all.
     """
     setting, queries = one_setting(records), accuracy_queries(truth)
-    column = primary_column(queries)
+    column = primary_column(queries, setting["images"])
     groups = by_method(records, methods or (ALONE, SUPERNET), (ALONE, SUPERNET))
     if ALONE not in groups:
         raise ValueError(f"fig1 needs runs of {ALONE}; there are runs of: {', '.join(groups)}")

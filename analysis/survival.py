@@ -69,7 +69,7 @@ def render_fig6(
     """Figure 6: how well each criterion keeps the operators that the ground truth ranks first.
 
     An operator's true score is the mean accuracy of all archs that contain it (METHOD section 5), after 200 epochs
-    on cifar10 test, or the first column of a truth without it. Each row is a method after one of its shrinks.
+    on the images of the runs, see `primary_column`. Each row is a method after one of its shrinks.
 
     Args:
         records: Finished runs of one preset, space, set of images and device, in any order.
@@ -84,7 +84,8 @@ def render_fig6(
     """
     setting, wanted = one_setting(records), methods or FIG6_METHODS
     groups = by_method(records, wanted, ())
-    operators, column = operator_truth(truth), primary_column(accuracy_queries(truth))
+    column = primary_column(accuracy_queries(truth), setting["images"])
+    operators = operator_truth(truth, column)
     runs = {method: _shrinks(group, operators) for method, group in groups.items()}
     rows = [_row(method, stage, seeds) for method, stages in runs.items() for stage, seeds in stages.items()]
     if not rows:
@@ -142,15 +143,18 @@ class OperatorTruth:
         return [{"operator": name, "score": score} for name, score in zip(names, self.scores.tolist(), strict=True)]
 
 
-def operator_truth(truth: GroundTruth) -> OperatorTruth:
+def operator_truth(truth: GroundTruth, column: str | None = None) -> OperatorTruth:
     """Rank the operators of the space by the mean accuracy of all archs that contain them (paper section 4.2).
 
     Of equal operators the one on the earlier edge comes first.
 
+    Args:
+        column: Of `accuracy_queries`; by default the one for runs on cifar10.
+
     Raises:
         ValueError: The truth has no mean 200-epoch accuracy, or not that of every arch.
     """
-    archs, pairs, accuracy = NB201.archs(), NB201.alive(), _whole_space(truth)
+    archs, pairs, accuracy = NB201.archs(), NB201.alive(), _whole_space(truth, column)
     means = np.array([accuracy[archs[:, edge] == op].mean() for edge, op in pairs])
     ranked, best_first = np.argsort(-means, kind="stable"), np.argsort(-accuracy, kind="stable")
     position = np.argsort(ranked).reshape(len(NB201.edges), -1)
@@ -162,10 +166,10 @@ def operator_truth(truth: GroundTruth) -> OperatorTruth:
     )
 
 
-def _whole_space(truth: GroundTruth) -> np.ndarray:
+def _whole_space(truth: GroundTruth, column: str | None) -> np.ndarray:
     """`(archs,)` accuracy of the space in lexicographic order, percent."""
     queries = accuracy_queries(truth)
-    query, count = queries[primary_column(queries)], len(truth.arch_strs)
+    query, count = queries[column or primary_column(queries, "cifar10")], len(truth.arch_strs)
     need = f"an operator's score is a mean over all {NB201.size:,} archs of the space; give a table of all"
     if count != NB201.size:
         raise ValueError(f"ground truth {truth.name} holds {count:,} archs; {need}")

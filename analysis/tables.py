@@ -78,8 +78,8 @@ def render_table3(
 ) -> Table:
     """Table 3: what each method costs, the truth of what it picks, and how well it ranks.
 
-    Accuracies are means over training seeds after 200 epochs. Regret and correlations refer to cifar10 test, or to
-    the first column of a truth without it. `full` ranks the whole space, hierarchically; `sample` stands in where no
+    Accuracies are means over training seeds after 200 epochs. Regret and correlations refer to the test accuracy on the
+    images of the runs, see `primary_column`. `full` ranks the whole space, hierarchically; `sample` stands in where no
     run ranked it. The interval is over seeds for `full`, over archs for a `sample`. `current` ranks the archs alive
     at the end.
 
@@ -101,12 +101,13 @@ def render_table3(
     rankings = {key: final_rankings(table) for key, table in tables.items()}
     whole = "full" if any("full" in sets for sets in rankings.values()) else "sample"
     firsts = {key: first_stage_ranking(table, whole) for key, table in tables.items()}
-    join = _Join(truth, accuracy_queries(truth), whole, rankings, firsts)
+    join = _Join(truth, setting["images"], accuracy_queries(truth), whole, rankings, firsts)
     runs = {method: [_facts(record, join, no_timing) for record in group] for method, group in groups.items()}
     rows = [_row(method, facts, join) for method, facts in runs.items()]
     meta = {
         "title": "Table 3: searching on NAS-Bench-201",
         **setting_meta(setting, truth, [run["seed"] for facts in runs.values() for run in facts]),
+        "column": join.primary,
         "rows": [*rows, _optimal(join, rows[0])],
     }
     notes = setting_notes(meta, [row["n"] for row in rows], [join.primary]) + _meaning_notes(join)
@@ -126,6 +127,7 @@ class _Join:
     """
 
     truth: GroundTruth
+    images: str
     queries: Mapping[str, Query]
     whole: str
     rankings: Mapping[tuple[str, int], Mapping[str, pd.Series]]
@@ -134,7 +136,7 @@ class _Join:
     @property
     def primary(self) -> str:
         """The column that regret and correlations refer to."""
-        return primary_column(self.queries)
+        return primary_column(self.queries, self.images)
 
     def accuracy(self, archs: Iterable[str]) -> np.ndarray:
         return np.asarray(self.truth.accuracy(self.queries[self.primary], list(archs)))
@@ -343,10 +345,8 @@ def _paper_display(frame: pd.DataFrame) -> pd.DataFrame:
 def draw_table3(table: Table) -> Figure:
     """What each method picks, and how well it ranks: means over seeds, bars one standard deviation, and the seeds."""
     *rows, optimal = table.meta["rows"]
-    column = primary_column(
-        {key.removesuffix("_mean"): None for key in optimal if key.endswith(("val_mean", "test_mean"))}
-    )
-    panels = {column: f"{words(column)} of the pick, percent", "tau_full": "Kendall's tau"}
+    column = table.meta["column"]
+    panels = {column: f"{words(column)} of the pick, percent", "tau_full": f"Kendall's tau with {words(column)}"}
     panels = {key: label for key, label in panels.items() if any(row[f"{key}_mean"] is not None for row in rows)}
     figure, axes = grid(1, len(panels), height=0.7 + 0.19 * len(rows))
     for index, (ax, (key, label)) in enumerate(zip(axes, panels.items(), strict=True)):
@@ -357,6 +357,7 @@ def draw_table3(table: Table) -> Figure:
             ax.legend(loc="lower left")
         ax.set_yticks(range(len(rows)), [f"{row['method']} ({row['n']})" if index == 0 else "" for row in rows])
         ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=label)
+    figure.supxlabel("mean and standard deviation over seeds (how many), and each seed", fontsize=7)
     return figure
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from analysis.evaluation import evaluate_ranking, read_scores
 from analysis.formats import tex_escape, to_text, write
 from analysis.join import final_scores
-from analysis.tables import render_table3, verdict
+from analysis.tables import draw_table3, render_table3, verdict
 from senas_bench.errors import DataError
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
@@ -218,6 +218,24 @@ def test_paper_preset_is_no_proxy(toy, truth):
     table = render_table3(made.records, made.scores, truth, no_timing=True)
     assert not any("proxy" in note for note in table.notes)
     assert rows_of(table)["random"]["cifar10_test_std"] is None
+
+
+@pytest.mark.parametrize(
+    ("images", "column"),
+    [("cifar100", "cifar100_test"), ("digits", "cifar10_test"), ("imagenet16-120", "cifar10_test")],
+)
+def test_regret_and_tau_refer_to_the_images_of_the_runs(toy, query, images, column):
+    """Truths that rank the other way round: tau is 1 with one of them and -1 with the other."""
+    rising = np.arange(50.0, 90.0)
+    both = toy.FakeTruth({query: rising, Query("cifar100", "test", 200, "mean"): rising[::-1].copy()})
+    made = toy.Runs()
+    made.add("spos", 0, toy.archs[0], toy.score_rows("full", toy.archs, np.arange(40)), dataset=images)
+    table = render_table3(made.records, made.scores, both, no_timing=True)
+    row = rows_of(table)["spos"]
+    assert table.meta["column"] == column and any(column.replace("_", " ") in note for note in table.notes)
+    assert (row["tau_full_mean"], row["regret_mean"]) == ((-1.0, 0.0) if column == "cifar100_test" else (1.0, 39.0))
+    ax, other = draw_table3(table).axes
+    assert column.replace("_", " ") in ax.get_xlabel() and column.replace("_", " ") in other.get_xlabel()
 
 
 def test_verdict():
