@@ -568,12 +568,13 @@ def _room(x: torch.Tensor, weight: torch.Tensor, stride: int, spread: int = 1) -
 def alike(weight: torch.Tensor, *others: torch.Tensor) -> bool:
     """Whether a weight and its gradient and momentum are what the loops below read: float32 on the CPU, without gaps
     and in one order."""
-    stride = weight.stride()
-    for tensor in (weight, *others):
-        if tensor.dtype != torch.float32 or tensor.layout != torch.strided or tensor.stride() != stride:
+    tensors = (weight, *others)
+    for tensor in tensors:
+        if tensor.dtype != torch.float32 or tensor.layout != torch.strided or tensor.device.type != "cpu":
             return False
-    dense = weight.is_contiguous() or weight.is_contiguous(memory_format=CHANNELS_LAST)
-    return dense and all(tensor.device.type == "cpu" for tensor in (weight, *others))
+    return all(tensor.is_contiguous() for tensor in tensors) or all(
+        tensor.is_contiguous(memory_format=CHANNELS_LAST) for tensor in tensors
+    )
 
 
 def norm(tensors: Sequence[torch.Tensor]) -> float:

@@ -1,12 +1,17 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from senas_bench.networks import kernels
+from senas_bench.networks import NETWORKS, kernels
+from senas_bench.spaces import DARTS, MOBILENET, NB201
+from senas_bench.spaces.cost import Skeleton
+from senas_bench.spaces.darts import DartsSkeleton
+from senas_bench.spaces.mobilenet import small_image
 from senas_bench.training.optimizer import descend
 
 
@@ -83,6 +88,27 @@ def test_it_is_the_step_of_torch(seed, clip, decay, nesterov, steps):
         assert (mine is None) == (its is None)
         if mine is not None:
             torch.testing.assert_close(mine.double(), its, rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("space", [NB201, MOBILENET, DARTS], ids=lambda space: space.name)
+def test_the_loops_take_the_steps_of_our_networks(space):
+    if kernels.library() is None:
+        pytest.skip("no C compiler here")
+    torch.manual_seed(0)
+    small = {
+        "nasbench201": Skeleton(8, 10, channels=8, cells=1),
+        "mobilenet": small_image(8, 10, 3, factor=0.1),
+        "darts": DartsSkeleton(8, 10, channels=4, layers=3),
+    }
+    network = NETWORKS[space.name](space, small[space.name], False).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
+    no_torch(optimizer)
+    for seed in range(3):
+        optimizer.zero_grad(set_to_none=True)
+        x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        arch = space.sample(np.random.default_rng(seed))
+        network(x.contiguous(memory_format=torch.channels_last), arch).sum().backward()
+        descend(optimizer, 5.0)
 
 
 def test_momentum_of_either_goes_on_in_the_other():
