@@ -638,6 +638,16 @@ def test_sizes_become_part_of_the_run(tiny, tmp_path):
     assert "Not the sizes of preset embedded" in (tmp_path / "runs/tables/table3.md").read_text()
 
 
+def test_networks_trained_alone_have_epochs_of_their_own(tiny, tmp_path):
+    sizes = ["--alone-epochs", "3", "--rank-archs", "3", "--jobs", "1", "--seeds", "0"]
+    outcome = done("reproduce", "table1", "--methods", "stand-alone,spos", *sizes)
+    records = {record.spec.method: record for record in RunStore(tmp_path / "runs").records()}
+    assert [line["epoch"] for line in records["stand-alone"].history] == [3, 3, 3]
+    assert records["spos"].spec.settings["recipe"]["stage_epochs"] == list(TINY.recipes["reference"].stage_epochs)
+    assert "Not the sizes of preset embedded: rank archs 3, stage epochs 3." in outcome.out
+    assert "'--alone-epochs'" in refused(2, "reproduce", "table1", "--alone-epochs", "0")
+
+
 def test_a_method_or_seed_named_twice_is_run_once(tiny):
     outcome = done("reproduce", "table3", "--methods", "params, params", "--seeds", "0,0-1", "--jobs", "1")
     assert "0 of 2 runs are finished" in outcome.err

@@ -40,6 +40,9 @@ TruthOption = Annotated[
 StageEpochsOption = Annotated[
     str | None, typer.Option(help="Epochs of the stages, such as 5,5,5; methods of one stage train their sum.")
 ]
+AloneEpochsOption = Annotated[
+    int | None, typer.Option(min=1, help="Epochs of each network that stand-alone trains, for table1 and fig1.")
+]
 RankArchsOption = Annotated[
     int | None, typer.Option(min=0, help="Archs that rankings cover, a fixed random sample; 0 = the whole space.")
 ]

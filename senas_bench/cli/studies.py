@@ -15,6 +15,7 @@ from senas_bench.errors import DataError
 from .options import (
     FAILED,
     AccumulateOption,
+    AloneEpochsOption,
     CandidatesOption,
     CurvePointsOption,
     DataDirOption,
@@ -80,6 +81,7 @@ def reproduce(
     ground_truth: TruthOption = None,
     seed_truth: SeedTruthOption = None,
     stage_epochs: StageEpochsOption = None,
+    alone_epochs: AloneEpochsOption = None,
     rank_archs: RankArchsOption = None,
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
@@ -102,7 +104,8 @@ def reproduce(
     check_tensorboard(tensorboard)
     if only_finished and fresh:
         raise ValueError("--finished runs nothing and --fresh runs everything anew; give one of them")
-    changes = {"stage_epochs": stage_epochs, "rank_archs": rank_archs, "accumulate": accumulate}
+    changes = {"stage_epochs": stage_epochs, "alone_epochs": alone_epochs}
+    changes |= {"rank_archs": rank_archs, "accumulate": accumulate}
     changes |= {"candidates": candidates, "curve_points": curve_points, "official_split": official_split}
     sizes = sizes_of(preset, **changes)
     check_images(sizes, dataset, data_dir)

@@ -137,6 +137,7 @@ def resized(
     curve_points: int | None = None,
     official_split: bool = False,
     accumulate: int | None = None,
+    alone_epochs: int | None = None,
 ) -> Preset:
     """`preset` with other sizes; None leaves one as it is.
 
@@ -145,6 +146,7 @@ def resized(
             trains their sum.
         official_split: Validate on the images that NAS-Bench-201 validates on.
         accumulate: Of every recipe.
+        alone_epochs: Of the networks that `stand-alone` trains.
 
     Raises:
         ValueError: `accumulate` does not divide the batch of a recipe.
@@ -157,6 +159,8 @@ def resized(
             for name, recipe in recipes.items()
             if name not in alone
         } | {name: recipe for name, recipe in recipes.items() if name in alone}
+    if alone_epochs is not None and STAND_ALONE in recipes:
+        recipes = {**recipes, STAND_ALONE: replace(recipes[STAND_ALONE], stage_epochs=(alone_epochs,))}
     if accumulate is not None:
         recipes = {name: replace(recipe, accumulate=accumulate) for name, recipe in recipes.items()}
     return replace(
