@@ -126,7 +126,7 @@ def save_once(draw: Callable[[], Figure], source: str, folder: Path, name: str) 
     save(draw(), folder, name)
     with contextlib.suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(memory, json.dumps([_hash(path.read_bytes()) for path in paths]).encode())
+        memory.write_text(json.dumps([_hash(path.read_bytes()) for path in paths]))
     return paths
 
 
