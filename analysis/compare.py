@@ -109,7 +109,14 @@ def _column(folders: list[dict[str, Mapping[str, Any]]], a: Path, b: Path) -> st
     shared = sorted(found[0] & found[1])
     if not shared:
         raise ValueError(f"{a} and {b} share no test accuracy; render both with one ground truth")
-    return "cifar10_test" if "cifar10_test" in shared else shared[0]
+    judged = {_judged(tables["table3"]) for tables in folders if "table3" in tables}
+    first = judged.pop() if len(judged) == 1 else "cifar10_test"
+    return next((column for column in (first, "cifar10_test") if column in shared), shared[0])
+
+
+def _judged(table3: Mapping[str, Any]) -> str:
+    """The column that the taus of a table 3 refer to; files from before it was written down have none."""
+    return table3.get("column", "cifar10_test")
 
 
 def _columns(table: Mapping[str, Any]) -> Iterator[str]:
@@ -125,16 +132,18 @@ def _values(tables: Mapping[str, Mapping[str, Any]], column: str) -> Iterator[tu
         truth = table["ground_truth_sha256"]
         for row in table["rows"]:
             if name == "table3":
-                yield from _table3_values(row, truth, column)
+                yield from _table3_values(row, truth, column, with_taus=column == _judged(table))
             elif row["column"] == column and (taus := _by_seed(row, "tau")):
                 archs = span([row["archs_min"], row["archs_max"]])
                 yield (f"tau {row['set']}", row["method"]), Values(taus, archs, truth, column)
 
 
-def _table3_values(row: Mapping[str, Any], truth: str, column: str) -> Iterator[tuple[tuple[str, str], Values]]:
+def _table3_values(
+    row: Mapping[str, Any], truth: str, column: str, with_taus: bool
+) -> Iterator[tuple[tuple[str, str], Values]]:
     if picks := _by_seed(row, column):
         yield (PICK, row["method"]), Values(picks, "", truth, column)
-    if column != "cifar10_test":  # the one that its taus refer to
+    if not with_taus:
         return
     if taus := _by_seed(row, "tau_full"):
         yield (f"tau {row['tau_full_set']}", row["method"]), Values(taus, str(row["tau_full_n"]), truth, column)

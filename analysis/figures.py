@@ -118,7 +118,7 @@ def save_once(draw: Callable[[], Figure], source: str, folder: Path, name: str) 
     Args:
         source: Text of all that `draw` shows, such as the table's json.
     """
-    memory = cache_home() / "figures" / f"{_hash(_code(), source.encode())}.json"
+    memory = cache_home() / "figures" / f"{_hash(_code() + source.encode())}.json"
     paths = _files(folder, name)
     with contextlib.suppress(OSError, ValueError):  # no such file, or a damaged one
         if json.loads(memory.read_bytes()) == [_hash(path.read_bytes()) for path in paths]:
@@ -142,8 +142,5 @@ def _code() -> bytes:
     return b"\0".join([*versions, *(path.read_bytes() for path in files)])
 
 
-def _hash(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

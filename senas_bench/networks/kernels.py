@@ -585,7 +585,7 @@ def norm(tensors: Sequence[torch.Tensor]) -> float:
 def scale(tensors: Sequence[torch.Tensor], factor: float) -> None:
     """Multiply them in place."""
     library().scale(len(tensors), _pointers(tensors), _sizes(tensors), factor)
-    torch.autograd.graph.increment_version(tensors)
+    _changed(tensors)
 
 
 def descend(
@@ -601,7 +601,13 @@ def descend(
     """A step of `torch.optim.SGD`: weights and momenta change in place; each weight is `alike` with its other two."""
     columns = (_pointers(tensors) for tensors in (weights, gradients, momenta))
     library().descend(len(weights), *columns, _sizes(weights), lr, momentum, weight_decay, nesterov)
-    torch.autograd.graph.increment_version([*weights, *momenta])
+    _changed([*weights, *momenta])
+
+
+def _changed(tensors: Sequence[torch.Tensor]) -> None:
+    """Tell autograd. One by one: older versions of torch take no list."""
+    for tensor in tensors:
+        torch.autograd.graph.increment_version(tensor)
 
 
 def _sizes(tensors: Sequence[torch.Tensor]) -> ctypes.Array:

@@ -51,6 +51,33 @@ def test_common_seeds_are_paired(folders):
     assert compare(*folders[::-1]).meta["rows"][0]["verdict"] == "B LOWER"
 
 
+def of_cifar100(folder, tau):
+    run = {"seed": 0, "cifar10_test": 90.0, "cifar100_test": 70.0, "tau_full": tau}
+    row = {
+        "method": "spos",
+        "cifar10_test_mean": 0,
+        "cifar100_test_mean": 0,
+        "tau_full_set": "sample",
+        "per_seed": [run],
+    }
+    row |= {"tau_full_n": 500, "tau_current_n_min": None, "tau_current_n_max": None}
+    write(folder, "table3", [row], column="cifar100_test")
+
+
+def test_taus_that_refer_to_another_column_are_not_compared(folders):
+    of_cifar100(folders[0], 0.25)
+    table3(folders[1], {"spos": {0: 91.0}}, {0: 0.5})
+    (row,) = compare(*folders).meta["rows"]
+    assert (row["quantity"], row["difference"]) == ("pick", 1.0)
+
+
+def test_folders_of_the_same_images_are_compared_on_them(folders):
+    for folder, tau in zip(folders, (0.25, 0.5), strict=True):
+        of_cifar100(folder, tau)
+    rows = {row["quantity"]: row for row in compare(*folders).meta["rows"]}
+    assert (rows["tau sample"]["difference"], rows["pick"]["a_mean"]) == (0.25, 70.0)
+
+
 def test_other_seeds_are_not_paired(folders):
     fig8(folders[0], {seed: 0.25 + seed / 1024 for seed in range(8)})
     fig8(folders[1], {seed + 100: 0.5 + seed / 1024 for seed in range(8)})
