@@ -8,21 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis import convergence, searches, stability
+from analysis.figures import house_style
+from analysis.formats import Table
+from analysis.survival import FIG6_METHODS, draw_fig6, render_fig6
+from analysis.tables import TABLE3_METHODS, draw_table3, render_table3
 from senas_bench.names import lookup
-
-from . import convergence, searches, stability
-from .figures import house_style
-from .formats import Table
-from .survival import FIG6_METHODS, draw_fig6, render_fig6
-from .tables import TABLE3_METHODS, draw_table3, render_table3
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from analysis.join import Scores
     from senas_bench.experiments.spec import RunRecord
     from senas_bench.groundtruth import GroundTruth
-
-    from .join import Scores
 
 
 @dataclass(frozen=True)

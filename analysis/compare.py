@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from senas_bench.experiments.spec import RunRecord
-
-from .formats import Table, plus_minus, span, words
-from .statistics import (
+from analysis.formats import Table, plus_minus, span, words
+from analysis.statistics import (
     MIN_PAIRS,
     holm,
     over_seeds,
@@ -23,8 +21,9 @@ from .statistics import (
     probability_of_improvement,
     sign_flip,
 )
-from .tables import ALPHA, TABLE3_METHODS
-from .verdicts import signed
+from analysis.tables import ALPHA, TABLE3_METHODS
+from analysis.verdicts import signed
+from senas_bench.experiments.spec import RunRecord
 
 TABLES = ("table3", "fig8")
 SETTINGS = ("preset", "space", "images", "data_id", "device", "ground_truth", "ground_truth_sha256", "seeds")

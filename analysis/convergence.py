@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from senas_bench.experiments.spec import RunRecord
-
-from . import correlation
-from .figures import COLUMN, MARKERS, colour, grid
-from .formats import Table, fixed, interval_cell, listed, plus_minus, span, words
-from .join import (
+from analysis import correlation
+from analysis.figures import COLUMN, MARKERS, colour, grid
+from analysis.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
+from analysis.join import (
     Scores,
     accuracy_queries,
     by_method,
@@ -25,8 +23,9 @@ from .join import (
     setting_meta,
     setting_notes,
 )
-from .statistics import MIN_ARCHS, defined, over_seeds
-from .tables import BASELINES, TUNED
+from analysis.statistics import MIN_ARCHS, defined, over_seeds
+from analysis.tables import BASELINES, TUNED
+from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from analysis import correlation
+from analysis.statistics import MIN_ARCHS, bootstrap_interval, bounds, defined
 from senas_bench.errors import DataError
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
-
-from . import correlation
-from .statistics import MIN_ARCHS, bootstrap_interval, bounds, defined
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query

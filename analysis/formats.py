@@ -14,9 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import paper
 from senas_bench.files import atomic_write
-
-from . import paper
 
 PAPER = f"The paper's own numbers ({paper.SOURCE})"
 

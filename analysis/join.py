@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis import correlation, paper
+from analysis.formats import listed, span, words
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.spec import RunRecord, canonical_json
 from senas_bench.experiments.studies import STUDIES, preset_of
-
-from . import correlation, paper
-from .formats import listed, span, words
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query

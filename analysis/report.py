@@ -11,12 +11,11 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from analysis.artefacts import ARTEFACTS
+from analysis.figures import to_bytes
+from analysis.formats import PAPER, Table, listed
+from analysis.verdicts import WORDS, verdicts
 from senas_bench.experiments.spec import RunRecord
-
-from .artefacts import ARTEFACTS
-from .figures import to_bytes
-from .formats import PAPER, Table, listed
-from .verdicts import WORDS, verdicts
 
 ORDER = tuple(ARTEFACTS)
 """Artefacts as the paper has them; any other follows by name."""

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis import networks, paper
+from analysis.figures import colour, grid
+from analysis.formats import Table, count_cell, fixed, listed, plus_minus, span
+from analysis.join import one_setting
 from senas_bench.experiments.spec import RunRecord, canonical_json
 from senas_bench.spaces import KINDS
+from senas_bench.spaces import drawing as drawings
 from senas_bench.spaces.mobilenet import MobileSkeleton
-
-from . import drawings, networks, paper
-from .figures import colour, grid
-from .formats import Table, count_cell, fixed, listed, plus_minus, span
-from .join import one_setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from analysis.join import Scores
     from senas_bench.groundtruth import GroundTruth
-
-    from .join import Scores
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from senas_bench.experiments.spec import RunRecord
-
-from . import correlation, paper
-from .convergence import panel_width, tau_summary
-from .figures import colour, grid
-from .formats import Table, fixed, interval_cell, listed, plus_minus, span, words
-from .join import (
+from analysis import correlation, paper
+from analysis.convergence import panel_width, tau_summary
+from analysis.figures import colour, grid
+from analysis.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
+from analysis.join import (
     EPOCHS,
     Scores,
     accuracy_queries,
@@ -27,7 +25,8 @@ from .join import (
     setting_meta,
     setting_notes,
 )
-from .statistics import defined
+from analysis.statistics import defined
+from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

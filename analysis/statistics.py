@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from .correlation import kendall_tau
+from analysis.correlation import kendall_tau
 
 MIN_ARCHS = 10
 """No interval over fewer archs."""

@@ -12,15 +12,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.figures import grid
+from analysis.formats import Table, fixed, listed, plus_minus, span, words
+from analysis.join import accuracy_queries, by_method, one_setting, primary_column, setting_meta, setting_notes
+from analysis.statistics import over_seeds
+from analysis.tables import TUNED, verdict
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.spaces import NB201
 from senas_bench.spaces.nasbench201 import arch_to_str
-
-from .figures import grid
-from .formats import Table, fixed, listed, plus_minus, span, words
-from .join import accuracy_queries, by_method, one_setting, primary_column, setting_meta, setting_notes
-from .statistics import over_seeds
-from .tables import TUNED, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from senas_bench.experiments.spec import RunRecord
-
-from . import correlation, paper
-from .figures import colour, grid
-from .formats import Table, count_cell, fixed, heading, interval_cell, listed, plus_minus, span, words
-from .join import (
+from analysis import correlation, paper
+from analysis.figures import colour, grid
+from analysis.formats import Table, count_cell, fixed, heading, interval_cell, listed, plus_minus, span, words
+from analysis.join import (
     accuracy_queries,
     by_method,
     final_rankings,
@@ -25,7 +23,8 @@ from .join import (
     setting_meta,
     setting_notes,
 )
-from .statistics import MIN_ARCHS, MIN_PAIRS, defined, mean_tau_interval, over_seeds, sign_flip
+from analysis.statistics import MIN_ARCHS, MIN_PAIRS, defined, mean_tau_interval, over_seeds, sign_flip
+from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import paper
-from .formats import Table, fixed, span, words
-from .statistics import (
+from analysis import paper
+from analysis.formats import Table, fixed, span, words
+from analysis.statistics import (
     MIN_PAIRS,
     MIN_SEEDS,
     holm,
@@ -22,7 +22,7 @@ from .statistics import (
     sign_flip,
     spread_test,
 )
-from .tables import ALPHA, BASELINES, TUNED
+from analysis.tables import ALPHA, BASELINES, TUNED
 
 HOLDS, FAILS, UNDECIDED, NO_RUNS = WORDS = ("holds", "does not hold", "undecided", "no runs")
 OURS = "ours, tuned with CIFAR-10 truth in view"

@@ -34,8 +34,7 @@ from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import KINDS, darts
-from senas_bench.spaces.cost import Skeleton, nasbench201_cost
-from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
+from senas_bench.spaces.nasbench201 import Skeleton, arch_to_str, nasbench201_cost, official_archs
 from senas_bench.training.recipe import TrainingRecipe
 
 ARCHS = 60

@@ -1,5 +1,5 @@
 """The command line."""
 
-from .app import main
+from senas_bench.cli.app import main
 
 __all__ = ["main"]

@@ -1,5 +1,5 @@
 """`python -m senas_bench.cli`."""
 
-from .app import main
+from senas_bench.cli.app import main
 
 main()

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from . import files, readers, searches, studies
-from .options import FAILED, NO_DATA, OK, USAGE, DebugOption
+from senas_bench.cli import files, readers, searches, studies
+from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption
 
 app = typer.Typer(
     name="senas-bench",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import NO_DATA, DataDirOption, JsonOption, TruthOption, show, workers_of
+from senas_bench.cli.options import NO_DATA, DataDirOption, JsonOption, TruthOption, show, workers_of
 
 
 def benchmark_import(

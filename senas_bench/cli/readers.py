@@ -9,8 +9,17 @@ from typing import Annotated
 
 import typer
 
-from .options import FAILED, DataDirOption, JsonOption, ResultsOption, SeedTruthOption, TruthOption, show, whole_number
-from .studies import load_truth, save_figure
+from senas_bench.cli.options import (
+    FAILED,
+    DataDirOption,
+    JsonOption,
+    ResultsOption,
+    SeedTruthOption,
+    TruthOption,
+    show,
+    whole_number,
+)
+from senas_bench.cli.studies import load_truth, save_figure
 
 
 def evaluate_ranking(

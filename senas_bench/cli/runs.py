@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import whole_number, workers_of
+from senas_bench.cli.options import whole_number, workers_of
 
 if TYPE_CHECKING:
     from senas_bench.experiments.presets import Preset

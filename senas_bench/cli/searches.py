@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import (
+from senas_bench.cli.options import (
     FAILED,
     AccumulateOption,
     DataDirOption,
@@ -30,7 +30,7 @@ from .options import (
     parse_seeds,
     show,
 )
-from .runs import check_images, check_tensorboard, compute, make_specs, sizes_of
+from senas_bench.cli.runs import check_images, check_tensorboard, compute, make_specs, sizes_of
 
 if TYPE_CHECKING:
     from senas_bench.experiments.presets import Preset
@@ -122,8 +122,8 @@ def latency(
     where = device_of(device)
     import numpy as np
 
-    from senas_bench.networks import latency as measuring
-    from senas_bench.spaces.latency import sample_archs
+    from senas_bench.latency import measure as measuring
+    from senas_bench.latency.tables import sample_archs
 
     how = {"batch": batch, "threads": threads, "clock": clock}
     table, path = measuring.saved_table(results / "latency", space, skeleton, where, **how)
@@ -149,9 +149,9 @@ def draw(
     from senas_bench.spaces.archfile import read_archs
 
     archs = read_archs(file, space)
-    from analysis.drawings import draw as drawing
     from analysis.figures import to_bytes
     from senas_bench.files import atomic_write
+    from senas_bench.spaces.drawing import draw as drawing
 
     atomic_write(out, to_bytes(drawing(archs[0].space, archs), out.suffix[1:]))
     print(f"{len(archs)} archs of {archs[0].space}; written: {out}")
@@ -242,14 +242,14 @@ def latency_table_for(
 ) -> Any:
     """The latency table of a space at these sizes: the file given, or the one that the results folder keeps."""
     from senas_bench.experiments.studies import skeleton_for
-    from senas_bench.spaces.latency import LatencyTable
+    from senas_bench.latency.tables import LatencyTable
 
     skeleton = skeleton_for(space, sizes, dataset or sizes.dataset)
     if path is not None:
         table = LatencyTable.load(path)
         table.check(space, skeleton)
         return table
-    from senas_bench.networks.latency import saved_table
+    from senas_bench.latency.measure import saved_table
 
     table, kept = saved_table(results / "latency", space, skeleton, device, threads=threads)
     print(f"latency of {space}: {kept}", file=sys.stderr)
@@ -298,11 +298,11 @@ def _found(record: RunRecord) -> dict[str, Any]:
 
 
 def _write_found(records: list[RunRecord], out: Path) -> None:
-    from analysis.drawings import draw as drawing
     from analysis.figures import to_bytes
     from senas_bench.files import atomic_write
     from senas_bench.spaces import KINDS
     from senas_bench.spaces.archfile import NamedArch, write_archs
+    from senas_bench.spaces.drawing import draw as drawing
 
     out.mkdir(parents=True, exist_ok=True)
     archs = [

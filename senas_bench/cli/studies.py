@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from senas_bench.errors import DataError
-
-from .options import (
+from senas_bench.cli.options import (
     FAILED,
     AccumulateOption,
     AloneEpochsOption,
@@ -40,8 +38,8 @@ from .options import (
     parse_seeds,
     split_names,
 )
-from .plan import print_plan
-from .runs import (
+from senas_bench.cli.plan import print_plan
+from senas_bench.cli.runs import (
     check_images,
     check_output,
     check_ranks,
@@ -51,7 +49,8 @@ from .runs import (
     make_specs,
     sizes_of,
 )
-from .searches import latency_table_for
+from senas_bench.cli.searches import latency_table_for
+from senas_bench.errors import DataError
 
 if TYPE_CHECKING:
     from analysis.artefacts import Artefact

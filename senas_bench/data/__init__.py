@@ -6,13 +6,12 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from senas_bench.data.imagenet import ImageNet, StreamedImages
+from senas_bench.data.imagenet16 import ImageNet16
+from senas_bench.data.readers import Cifar, Digits, Images, data_folder
+from senas_bench.data.splits import find_split_file, read_official_split
 from senas_bench.errors import DataError
 from senas_bench.names import lookup
-
-from .imagenet import ImageNet, StreamedImages
-from .imagenet16 import ImageNet16
-from .readers import Cifar, Digits, Images, data_folder
-from .splits import find_split_file, read_official_split
 
 DATASETS: dict[str, Digits | Cifar | ImageNet16 | ImageNet] = {
     "digits": Digits(),

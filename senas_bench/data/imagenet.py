@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from senas_bench.data.readers import data_folder
 from senas_bench.errors import DataError
 
-from .readers import data_folder
-
 if TYPE_CHECKING:
-    from .streaming import Source
+    from senas_bench.data.streaming import Source
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Of what counts as an image, in small letters; torchvision's."""
@@ -75,7 +74,7 @@ class ImageNet:
         Raises:
             DataError: Images are missing, or the two parts have not the same classes.
         """
-        from .streaming import find_images
+        from senas_bench.data.streaming import find_images
 
         root = self._root(data_dir)
         try:

@@ -12,9 +12,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from senas_bench.data.readers import Images, data_folder, fingerprint
 from senas_bench.errors import DataError
-
-from .readers import Images, data_folder, fingerprint
 
 SIZE = 16
 CLASSES = 120

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .readers import Images, resize
-from .splits import SPLIT_SEED, train_valid_split
+from senas_bench.data.readers import Images, resize
+from senas_bench.data.splits import SPLIT_SEED, train_valid_split
 
 Batch = tuple[Tensor, Tensor]
 """`x` (B, C, H, W) float32, channels-last and normalised; `y` (B,) int64. Both on the device."""

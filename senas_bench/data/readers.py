@@ -18,10 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock
 
+from senas_bench.data.splits import OfficialSplit
 from senas_bench.errors import DataError
 from senas_bench.files import atomic_file, cache_home, offline, room_named
-
-from .splits import OfficialSplit
 
 DIGITS_ID = "65e5b4619795efb4"
 """Fingerprint of scikit-learn's digits. Kept as a constant because importing scikit-learn takes a

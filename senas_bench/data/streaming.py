@@ -20,12 +20,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
+from senas_bench.data.imagenet import find_part, identity, list_images
+from senas_bench.data.loader import Batch, Loaders, normalise, row_affine
+from senas_bench.data.readers import first_line
+from senas_bench.data.splits import SPLIT_SEED, train_valid_split
 from senas_bench.errors import DataError
-
-from .imagenet import find_part, identity, list_images
-from .loader import Batch, Loaders, normalise, row_affine
-from .readers import first_line
-from .splits import SPLIT_SEED, train_valid_split
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Channel statistics of the pixel values scaled to [0, 1], as everybody uses them."""

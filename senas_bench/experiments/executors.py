@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from ..errors import RunError
-from .spec import RunSpec
+from senas_bench.errors import RunError
+from senas_bench.experiments.spec import RunSpec
 
 R = TypeVar("R")
 
@@ -82,7 +82,7 @@ class JoblibExecutor:
 
 
 def _ray(jobs: int, **options: Any) -> Executor:
-    from .ray_executor import RayExecutor
+    from senas_bench.experiments.ray_executor import RayExecutor
 
     return RayExecutor(jobs, **options)
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from senas_bench.experiments.spec import settings_of
 from senas_bench.training.recipe import TrainingRecipe
-
-from .spec import settings_of
 
 OWN_FIELDS = ("recipes", "note", "curve_points", "curve_images")
 """Fields of a preset that not all methods share."""

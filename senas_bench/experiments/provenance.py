@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from senas_bench import __version__
 
 SOURCE = Path(__file__).resolve().parents[2]
 

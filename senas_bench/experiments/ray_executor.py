@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..errors import RunError
-from .executors import _call_pickled
-from .provenance import cpu_cores
-from .spec import RunSpec
+from senas_bench.errors import RunError
+from senas_bench.experiments.executors import _call_pickled
+from senas_bench.experiments.provenance import cpu_cores
+from senas_bench.experiments.spec import RunSpec
 
 R = TypeVar("R")
 

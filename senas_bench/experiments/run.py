@@ -15,17 +15,16 @@ import numpy as np
 
 from senas_bench.data import Images, StreamedImages, data_id, read_images
 from senas_bench.errors import DataError
+from senas_bench.experiments.presets import RETRAIN, STAND_ALONE, Preset
+from senas_bench.experiments.progress import PlainProgress, Progress, SilentProgress, TensorBoardProgress
+from senas_bench.experiments.provenance import provenance
+from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
+from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.studies import level_limit, method_of, preset_of, skeleton_of
 from senas_bench.names import lookup
-from senas_bench.search.constraints import Limit, within
 from senas_bench.spaces import KINDS, SPACES, Arch, SearchSpace
 from senas_bench.spaces.cost import CostTable
-
-from .presets import RETRAIN, STAND_ALONE, Preset
-from .progress import PlainProgress, Progress, SilentProgress, TensorBoardProgress
-from .provenance import provenance
-from .spec import RunRecord, RunSpec, settings_of
-from .store import RunStore
-from .studies import level_limit, method_of, preset_of, skeleton_of
+from senas_bench.spaces.limits import Limit, within
 
 if TYPE_CHECKING:
     import torch
@@ -442,9 +441,9 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     """The task of a spec: images on the device, network builder, evaluation, archs to rank."""
     import torch
 
-    from senas_bench.methods.task import Budget, Task
     from senas_bench.networks import NETWORKS
     from senas_bench.ranking.score_archs import Evaluation
+    from senas_bench.tasks.task import Budget, Task
 
     kind = method_of(spec.method, spec.space, spec.preset).recipe
     sizes = Preset.from_settings(spec.settings, kind)
@@ -519,7 +518,7 @@ def _limit(space: str, settings: Mapping[str, Any] | None, skeleton: Any, cost: 
 
 def _curve(spec: RunSpec, space: SearchSpace, archs: np.ndarray, evaluation: Any) -> Any:
     """The `Curve` that the spec asks for, or None."""
-    from senas_bench.methods.task import Curve
+    from senas_bench.tasks.task import Curve
 
     asked = spec.settings.get("curve")
     if asked is None:
@@ -576,7 +575,7 @@ def _frame(tables: Any, to_str: Callable[[Arch], str]) -> Any:
 
 def _progress(kind: str, label: str) -> Progress:
     if kind == "rich":
-        from .progress import RichProgress
+        from senas_bench.experiments.progress import RichProgress
 
         return RichProgress(label)
     return PlainProgress(sys.stderr, label) if kind == "plain" else SilentProgress()

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from ..errors import DataError
-from ..files import atomic_write, prove_room, room_named
-from .spec import SCHEMA, RunRecord, RunSpec, canonical_json
+from senas_bench.errors import DataError
+from senas_bench.experiments.spec import SCHEMA, RunRecord, RunSpec, canonical_json
+from senas_bench.files import atomic_write, prove_room, room_named
 
 SCORES = pa.schema(
     [

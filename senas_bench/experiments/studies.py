@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from senas_bench.data import DATASETS
+from senas_bench.experiments.presets import PRESETS, RETRAIN, Preset
 from senas_bench.names import lookup
-from senas_bench.search.constraints import Limit, within
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import KINDS, SPACES, darts, mobilenet
-from senas_bench.spaces.cost import Skeleton
 from senas_bench.spaces.darts import DartsSkeleton
+from senas_bench.spaces.limits import Limit, within
+from senas_bench.spaces.nasbench201 import Skeleton
 from senas_bench.training.recipe import TrainingRecipe
-
-from .presets import PRESETS, RETRAIN, Preset
 
 METHODS_EVERYWHERE = (
     "random",

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .spec import RunRecord, RunSpec
+from senas_bench.experiments.spec import RunRecord, RunSpec
 
 if TYPE_CHECKING:
     from torch.distributed import Store
 
-    from .run import Runner
+    from senas_bench.experiments.run import Runner
 
 WORK = "senas-bench/work"
 """Key of what the first process hands on: the runner's folders and the specs, as JSON; null for nothing to do."""
@@ -53,9 +53,8 @@ class TorchrunExecutor:
 
     def map(self, function: Runner, specs: Iterable[RunSpec]) -> Iterator[tuple[RunSpec, RunRecord | Exception]]:
         """See `Executor.map`."""
+        from senas_bench.experiments.executors import SerialExecutor
         from senas_bench.training.distributed import join, meet
-
-        from .executors import SerialExecutor
 
         specs, store = list(specs), meet()
         store.set(WORK, json.dumps({"runner": _as_json(function), "specs": [asdict(spec) for spec in specs]}))
@@ -73,9 +72,8 @@ def follow() -> int:
     Raises:
         RunError: The first process did not come.
     """
+    from senas_bench.experiments.executors import SerialExecutor
     from senas_bench.training.distributed import LostProcess, join, meet
-
-    from .executors import SerialExecutor
 
     store = meet()
     while not store.check([WORK]):
@@ -144,6 +142,6 @@ def _as_json(runner: Runner) -> dict[str, Any]:
 
 
 def _from_json(fields: dict[str, Any]) -> Runner:
-    from .run import Runner
+    from senas_bench.experiments.run import Runner
 
     return Runner(**{name: Path(value) if name in PATHS and value else value for name, value in fields.items()})

@@ -1,7 +1,14 @@
 """Benchmark tables: the accuracy of archs trained from scratch. No method ever sees one."""
 
-from .importers import benchmark_verify, import_table, load_ground_truth
-from .table import GroundTruth, Query, benchmark_info, benchmark_query, check_same_protocol, load_parquet
+from senas_bench.groundtruth.importers import benchmark_verify, import_table, load_ground_truth
+from senas_bench.groundtruth.table import (
+    GroundTruth,
+    Query,
+    benchmark_info,
+    benchmark_query,
+    check_same_protocol,
+    load_parquet,
+)
 
 __all__ = [
     "GroundTruth",

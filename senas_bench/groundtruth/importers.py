@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-from ..files import cache_home
-from ..spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, arch_to_str, official_archs, prune
-from .official import read_nats, read_pth
-from .table import GroundTruth, Query, from_arrow, load_parquet, official_index
+from senas_bench.errors import DataError
+from senas_bench.files import cache_home
+from senas_bench.groundtruth.official import read_nats, read_pth
+from senas_bench.groundtruth.table import GroundTruth, Query, from_arrow, load_parquet, official_index
+from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, arch_to_str, official_archs, prune
 
 WHEEL = "analog-nasbench"
 WHEEL_QUERY = Query("cifar10", "test", 200, "mean")

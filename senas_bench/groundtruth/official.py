@@ -29,9 +29,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError
-from .table import GroundTruth, Query, official_index
-from .unpickle import PickleStream, Unreadable
+from senas_bench.errors import DataError
+from senas_bench.groundtruth.table import GroundTruth, Query, official_index
+from senas_bench.groundtruth.unpickle import PickleStream, Unreadable
 
 LICENCES = {
     "NAS-Bench-201": "NAS-Bench-201 by X. Dong and Y. Yang (ICLR 2020), whose repository is under the MIT licence",

@@ -39,10 +39,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..errors import DataError
-from ..files import atomic_write
-from ..names import lookup
-from ..spaces.nasbench201 import NB201, NONE, arch_from_str, arch_to_str, official_archs
+from senas_bench.errors import DataError
+from senas_bench.files import atomic_write
+from senas_bench.names import lookup
+from senas_bench.spaces.nasbench201 import NB201, NONE, arch_from_str, arch_to_str, official_archs
 
 if TYPE_CHECKING:
     import pyarrow

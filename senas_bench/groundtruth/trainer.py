@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..spaces import Arch
-from ..spaces.nasbench201 import NB201, arch_to_str
-from .importers import load_ground_truth
-from .table import DATASETS, GroundTruth, Query
+from senas_bench.groundtruth.importers import load_ground_truth
+from senas_bench.groundtruth.table import DATASETS, GroundTruth, Query
+from senas_bench.spaces import Arch
+from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 
 EPOCHS = 12
 STAND_IN = "cifar10"

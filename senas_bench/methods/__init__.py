@@ -1,22 +1,21 @@
 """Search methods: `(task) -> MethodOutput`, one page per paper."""
 
+from senas_bench.methods.baselines import LargestCost, RandomSearch
+from senas_bench.methods.darts import Darts
+from senas_bench.methods.enas import Enas
+from senas_bench.methods.fairnas import FairNas
+from senas_bench.methods.gdas import Gdas
+from senas_bench.methods.retrain import Fixed
+from senas_bench.methods.rsps import Rsps
+from senas_bench.methods.se_nas import SeNas
+from senas_bench.methods.setn import Setn
+from senas_bench.methods.spos import Spos
+from senas_bench.methods.stand_alone import StandAlone
+from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
 from senas_bench.shrinking.angle import Angle
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.shrinking.random import RandomScores
 from senas_bench.shrinking.si import SelectionImportance
-
-from .baselines import LargestCost, RandomSearch
-from .darts import Darts
-from .enas import Enas
-from .fairnas import FairNas
-from .gdas import Gdas
-from .retrain import Fixed
-from .rsps import Rsps
-from .se_nas import SeNas
-from .setn import Setn
-from .spos import Spos
-from .stand_alone import StandAlone
-from .truth import RegularizedEvolution, TruthRandomSearch
 
 METHODS = {
     # nothing is trained

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 
 @dataclass(frozen=True)

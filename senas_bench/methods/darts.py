@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, Trained
 from senas_bench.training.samplers import path_evaluations
-
-from .task import MethodOutput, ScoreTable, Task, Trained
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 from senas_bench.training.samplers import Path
-
-from .task import MethodOutput, ScoreTable, Task
 
 if TYPE_CHECKING:
     import torch

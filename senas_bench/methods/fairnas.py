@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 from senas_bench.training.fair import FairPaths
-
-from .task import MethodOutput, ScoreTable, Task
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from senas_bench.methods.darts import most_probable
+from senas_bench.tasks.task import MethodOutput, Task
 from senas_bench.training.samplers import Path
-
-from .darts import most_probable
-from .task import MethodOutput, Task
 
 if TYPE_CHECKING:
     import torch

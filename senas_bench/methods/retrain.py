@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.spaces import Arch
+from senas_bench.tasks.task import Budget, MethodOutput, Task
 from senas_bench.training.recipe import TrainingRecipe
-
-from .task import Budget, MethodOutput, Task
 
 if TYPE_CHECKING:
     from torch import nn

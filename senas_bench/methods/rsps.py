@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 from senas_bench.training.connected import ConnectedPath
-
-from .task import MethodOutput, ScoreTable, Task
 
 ESTIMATOR = "weight-average"
 """The recipe keeps one snapshot, so these are the last weights, as in the paper."""

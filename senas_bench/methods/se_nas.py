@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.methods.spos import SEARCHES
 from senas_bench.ranking.hierarchical import hierarchical_ranking
-from senas_bench.search.constraints import Region, feasible
 from senas_bench.search.evolution import Evolution
 from senas_bench.shrinking.criterion import Criterion, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge
 from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.limits import Region, feasible
+from senas_bench.tasks.curve import ShrinkingCurve
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, Trained
 from senas_bench.training.fair import FairPaths
 from senas_bench.training.samplers import Path
-
-from .curve import ShrinkingCurve
-from .spos import SEARCHES
-from .task import MethodOutput, ScoreTable, Task, Trained
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from senas_bench.spaces import SearchSpace
-
-from .task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 if TYPE_CHECKING:
     from senas_bench.training.bilevel import Alphas

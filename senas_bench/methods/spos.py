@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from senas_bench.search.evolution import Evolution
-
-from .task import MethodOutput, ScoreTable, Task, rows_of
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, rows_of
 
 SEARCHES = ("rank", "evolution")
 

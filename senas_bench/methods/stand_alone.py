@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 SAMPLE_SEED = 30
 """Of the fixed sample of archs: every run trains the same ones."""

@@ -18,8 +18,7 @@ import numpy as np
 
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.nasbench201 import arch_to_str
-
-from .task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 BUDGET_SECONDS = 12_000.0
 """As in the benchmark's paper: about 110 trainings of 12 epochs on CIFAR-10."""

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from torch import nn
 
 from senas_bench.spaces import SearchSpace
-from senas_bench.spaces.cost import Skeleton
-
-from .darts import DartsNetwork
-from .mobilenet import MobileNetwork
-from .nasbench201 import NB201Network
+from senas_bench.spaces.darts.network import DartsNetwork
+from senas_bench.spaces.mobilenet.network import MobileNetwork
+from senas_bench.spaces.nasbench201 import Skeleton
+from senas_bench.spaces.nasbench201.network import NB201Network
 
 
 def _nasbench201(space: SearchSpace, skeleton: Skeleton, affine: bool) -> NB201Network:

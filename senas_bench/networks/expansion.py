@@ -6,9 +6,8 @@ import math
 
 from torch import nn
 
+from senas_bench.networks.choice import ChoiceEdge
 from senas_bench.spaces import SearchSpace
-
-from .choice import ChoiceEdge
 
 
 def plan_groups(space: SearchSpace, threshold: int) -> tuple[tuple[int, ...], ...]:

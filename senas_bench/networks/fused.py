@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from senas_bench.networks import kernels, tape
+from senas_bench.networks.choice import partial_key
+from senas_bench.networks.operations import ConvBN, ReductionBlock
+from senas_bench.networks.tape import Loops
 from senas_bench.spaces import Arch
 from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, INTO, NODES, NONE, POOL, SKIP
-
-from . import kernels, tape
-from .choice import partial_key
-from .operations import ConvBN, ReductionBlock
-from .tape import Loops
 
 BOTH = (True, True)
 """What is made of a node: its value, and its value rectified."""

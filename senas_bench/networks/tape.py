@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import kernels
+from senas_bench.networks import kernels
 
 ONCE = "the loops go back only once; run the network again, or without them (SENAS_COMPILE=0)"
 

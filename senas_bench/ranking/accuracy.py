@@ -11,9 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import nn
 
+    from senas_bench.ranking.score_archs import Evaluation
     from senas_bench.training.snapshots import Snapshots
-
-    from .score_archs import Evaluation
 
 T = TypeVar("T")
 ESTIMATORS = ("weight-average", "snapshot-accuracy", "snapshot-loglik", "snapshot-loglik-size")
@@ -59,7 +58,7 @@ def estimate(
     Raises:
         ValueError: Unknown estimator, or it needs snapshots that were not kept, or parameters that were not given.
     """
-    from .score_archs import score_archs
+    from senas_bench.ranking.score_archs import score_archs
 
     if estimator not in ESTIMATORS:
         raise ValueError(f"unknown estimator {estimator!r}; one of: {', '.join(ESTIMATORS)}")

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from senas_bench.ranking.batchnorm import evaluation_mode, recalibrate
 from senas_bench.spaces import Arch
-
-from .batchnorm import evaluation_mode, recalibrate
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces import Arch, SearchSpace
-
-from .constraints import Region
+from senas_bench.spaces.limits import Region
 
 MAX_TRIES = 100
 """Draws per child before a random arch, and per random arch before giving up on new ones."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces import Arch
-
-from .constraints import Region
+from senas_bench.spaces.limits import Region
 
 
 @dataclass(frozen=True)

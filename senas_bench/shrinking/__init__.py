@@ -1,12 +1,12 @@
 """Which operators leave: criteria score them, `shrink` drops the lowest."""
 
-from .angle import Angle
-from .criterion import CriterionOutput
-from .magnitude import Magnitude
-from .random import RandomScores
-from .se_nas import SeNasCriterion
-from .shrink import shrink, shrink_edge_by_edge, shrink_per_edge
-from .si import SelectionImportance
+from senas_bench.shrinking.angle import Angle
+from senas_bench.shrinking.criterion import CriterionOutput
+from senas_bench.shrinking.magnitude import Magnitude
+from senas_bench.shrinking.random import RandomScores
+from senas_bench.shrinking.se_nas import SeNasCriterion
+from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge
+from senas_bench.shrinking.si import SelectionImportance
 
 CRITERIA = {
     "se-nas": SeNasCriterion,

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.search.constraints import operator_sample
+from senas_bench.shrinking.criterion import CriterionOutput
+from senas_bench.shrinking.si import selection_importance
 from senas_bench.spaces import SearchSpace
-
-from .criterion import CriterionOutput
-from .si import selection_importance
+from senas_bench.spaces.limits import operator_sample
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from senas_bench.methods.task import Task, Trained
     from senas_bench.networks.choice import ChoiceEdge
+    from senas_bench.tasks.task import Task, Trained
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from senas_bench.methods.task import Task, Trained
+    from senas_bench.tasks.task import Task, Trained
 
 OperatorScores = Mapping[tuple[int, int], float]
 """(edge, operator) -> score; the lowest are dropped first."""

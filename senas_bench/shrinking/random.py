@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .criterion import CriterionOutput
+from senas_bench.shrinking.criterion import CriterionOutput
 
 if TYPE_CHECKING:
-    from senas_bench.methods.task import Task, Trained
+    from senas_bench.tasks.task import Task, Trained
 
 
 @dataclass(frozen=True)

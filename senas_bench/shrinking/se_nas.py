@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from senas_bench.ranking.accuracy import LOGLIK
-
-from .criterion import CriterionOutput
-from .si import SelectionImportance
+from senas_bench.shrinking.criterion import CriterionOutput
+from senas_bench.shrinking.si import SelectionImportance
 
 if TYPE_CHECKING:
-    from senas_bench.methods.task import Task, Trained
+    from senas_bench.tasks.task import Task, Trained
 
 NORMALIZERS = ("mean", "minmax")
 

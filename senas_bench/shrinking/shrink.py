@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 
+from senas_bench.shrinking.criterion import CriterionOutput, OperatorScores
 from senas_bench.spaces import SearchSpace
-
-from .criterion import CriterionOutput, OperatorScores
 
 
 def shrink(

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.search.constraints import operator_sample
-
-from .criterion import CriterionOutput
+from senas_bench.shrinking.criterion import CriterionOutput
+from senas_bench.spaces.limits import operator_sample
 
 if TYPE_CHECKING:
-    from senas_bench.methods.task import Task, Trained
+    from senas_bench.tasks.task import Task, Trained
 
 
 def selection_importance(

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import darts, mobilenet, nasbench201
-from .cost import SKELETONS, CostTable, nasbench201_cost
-from .darts import DARTS, DARTS_SEPARATE
-from .mobilenet import MOBILENET, MOBILENET_G2
-from .nasbench201 import NB201
-from .space import Arch, SearchSpace, balanced_sample
+from senas_bench.spaces import darts, mobilenet, nasbench201
+from senas_bench.spaces.cost import CostTable
+from senas_bench.spaces.darts import DARTS, DARTS_SEPARATE
+from senas_bench.spaces.mobilenet import MOBILENET, MOBILENET_G2
+from senas_bench.spaces.nasbench201 import NB201, SKELETONS, nasbench201_cost
+from senas_bench.spaces.space import Arch, SearchSpace, balanced_sample
 
 SPACES = {space.name: space for space in (NB201, MOBILENET, MOBILENET_G2, DARTS, DARTS_SEPARATE)}
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from ..files import atomic_write
-from ..names import lookup
-from . import KINDS, SPACES
-from .space import Arch
+from senas_bench.errors import DataError
+from senas_bench.files import atomic_write
+from senas_bench.names import lookup
+from senas_bench.spaces import KINDS, SPACES
+from senas_bench.spaces.space import Arch
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from senas_bench.spaces import SearchSpace
-
-from .samplers import Path, path_evaluations
+from senas_bench.training.samplers import Path, path_evaluations
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Counts = Mapping[str, int]

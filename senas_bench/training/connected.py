@@ -9,8 +9,7 @@ import numpy as np
 
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.nasbench201 import EDGES, NODES, NONE
-
-from .samplers import Path
+from senas_bench.training.samplers import Path
 
 _INTO = [[edge for edge, (_, target) in enumerate(EDGES) if target == node] for node in range(1, NODES)]
 

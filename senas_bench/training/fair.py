@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces import SearchSpace
-
-from .samplers import Path
+from senas_bench.training.samplers import Path
 
 
 @dataclass(frozen=True)

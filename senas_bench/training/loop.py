@@ -17,14 +17,13 @@ import torch
 from torch import nn
 
 from senas_bench.errors import RunError
-
-from .bilevel import Architecture
-from .checkpoint import read_checkpoint, write_checkpoint
-from .distributed import ALONE, Processes
-from .optimizer import descend
-from .recipe import TrainingRecipe, learning_rate, snapshot_steps
-from .samplers import Path, path_evaluations
-from .snapshots import Snapshots
+from senas_bench.training.bilevel import Architecture
+from senas_bench.training.checkpoint import read_checkpoint, write_checkpoint
+from senas_bench.training.distributed import ALONE, Processes
+from senas_bench.training.optimizer import descend
+from senas_bench.training.recipe import TrainingRecipe, learning_rate, snapshot_steps
+from senas_bench.training.samplers import Path, path_evaluations
+from senas_bench.training.snapshots import Snapshots
 
 CHECKPOINT_SECONDS = 20.0
 """A phase is saved at the first end of an epoch after this many seconds, and when it is done."""

@@ -20,10 +20,10 @@ from senas_bench.experiments.studies import (
 )
 from senas_bench.methods import METHODS
 from senas_bench.networks import NETWORKS
-from senas_bench.networks import darts as darts_module
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import KINDS, SPACES
 from senas_bench.spaces.darts import SKELETONS as DARTS_SKELETONS
+from senas_bench.spaces.darts import network as darts_module
 from senas_bench.spaces.mobilenet import TABLE2
 from senas_bench.training import loop
 from senas_bench.training.checkpoint import read_checkpoint

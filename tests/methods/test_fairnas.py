@@ -7,7 +7,7 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods.fairnas import FairNas
-from senas_bench.methods.task import Task
+from senas_bench.tasks.task import Task
 from senas_bench.training.fair import FairPaths
 from senas_bench.training.recipe import TrainingRecipe
 

@@ -9,10 +9,10 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods.setn import Setn, top_archs
-from senas_bench.methods.task import Task
 from senas_bench.networks import NB201Network
 from senas_bench.spaces import NB201, SearchSpace
 from senas_bench.spaces.nasbench201 import prune_arch
+from senas_bench.tasks.task import Task
 from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import UniformPath
@@ -109,7 +109,7 @@ def test_a_step_touches_one_path(tmp_path, trainings):
             return sampled[-1:]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("senas_bench.methods.task.UniformPath", Watched)
+        patch.setattr("senas_bench.tasks.task.UniformPath", Watched)
         Setn(candidates=5)(task)
     (path,) = sampled
     live = prune_arch(path)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from senas_bench.networks import NB201Network
 from senas_bench.networks.choice import ChoiceEdge
 from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups
-from senas_bench.networks.nasbench201 import Cell
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.shrinking import shrink
 from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces.nasbench201.network import Cell
 from senas_bench.training.loop import carry_momentum, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
 

@@ -7,10 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from senas_bench.networks import NB201Network, fused, kernels
-from senas_bench.networks.mobilenet import MobileNetwork
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces import NB201
 from senas_bench.spaces.mobilenet import MOBILENET, small_image
+from senas_bench.spaces.mobilenet.network import MobileNetwork
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import torch
 
 from senas_bench.networks import NB201Network
 from senas_bench.networks.expansion import expand
-from senas_bench.networks.nasbench201 import Cell
 from senas_bench.shrinking.angle import Angle, path_angles
 from senas_bench.spaces import NB201, SearchSpace, balanced_sample
+from senas_bench.spaces.nasbench201.network import Cell
 
 SHRUNK = replace(NB201, candidates=((0, 2, 3), (1, 3), (2, 4), (2, 3, 4), (0, 1, 3, 4), (2, 3)))
 FIRST = SHRUNK.with_groups(((0, 1), (2,), (3,), (4, 5)))

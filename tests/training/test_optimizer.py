@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from senas_bench.networks import NETWORKS, kernels
 from senas_bench.spaces import DARTS, MOBILENET, NB201
-from senas_bench.spaces.cost import Skeleton
 from senas_bench.spaces.darts import DartsSkeleton
 from senas_bench.spaces.mobilenet import small_image
+from senas_bench.spaces.nasbench201 import Skeleton
 from senas_bench.training.optimizer import descend
 
 

@@ -1,0 +1,1 @@
+"""Latency of archs: measured per operator, and added up from look-up tables."""

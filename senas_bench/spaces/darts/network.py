@@ -1,0 +1,388 @@
+"""The DARTS network over a search space: a supernet, or stand-alone when one candidate is left.
+
+Source: Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", ICLR 2019; [code] is its public code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import nn
+
+from senas_bench.networks import kernels
+from senas_bench.networks.choice import ChoiceEdge, partial_key
+from senas_bench.networks.operations import ConvBN
+from senas_bench.spaces.darts import (
+    AVG_POOL,
+    DILATED,
+    EDGES,
+    MAX_POOL,
+    NODES,
+    NONE,
+    SEPARABLE,
+    SKIP,
+    SUPERNET,
+    CellShape,
+    DartsSkeleton,
+)
+from senas_bench.spaces.space import Arch, SearchSpace
+
+_INTO = [[(e, source) for e, (source, target) in enumerate(EDGES) if target == node] for node in NODES]
+
+Operator = tuple[nn.Module, torch.Tensor | None]
+"""A module that runs on an edge, and what its output is multiplied by."""
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, 1x1 convolution and batch norm; `(B, c_in, H, W)` to `(B, c_out, H, W)`."""
+
+    def __init__(self, c_in: int, c_out: int, affine: bool) -> None:
+        super().__init__(nn.ReLU(), ConvBN(c_in, c_out, 1, affine=affine))
+
+
+class FactorizedReduce(nn.Module):
+    """ReLU, two 1x1 convolutions with stride 2, one shifted by a pixel, side by side, and batch norm [code].
+
+    `(B, c_in, H, W)` to `(B, c_out, H/2, W/2)`, rounded up: where a side is odd, the shifted image gets a row of zeros.
+    """
+
+    def __init__(self, c_in: int, c_out: int, affine: bool) -> None:
+        super().__init__()
+        self.even = nn.Conv2d(c_in, c_out // 2, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(c_in, c_out - c_out // 2, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(c_out, affine=affine)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(x)
+        height, width = x.shape[2:]
+        shifted = nn.functional.pad(x[:, :, 1:, 1:], (0, width % 2, 0, height % 2))
+        return kernels.batch_norm(torch.cat([self.even(x), self.odd(shifted)], 1), self.norm)
+
+
+class DepthwiseConvBN(nn.Sequential):
+    """ReLU, depthwise convolution, 1x1 convolution and batch norm; a separable convolution is two of these.
+
+    `(B, C, H, W)` to `(B, C, H/stride, W/stride)`, rounded up.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(
+            nn.ReLU(),
+            kernels.DepthwiseConv2d(channels, kernel, stride, padding, dilation),
+            ConvBN(channels, channels, 1, affine=affine),
+        )
+
+
+def _with_weights(op: int, channels: int, stride: int, affine: bool) -> nn.Module | None:
+    """The module of an operator, or None for one without weights."""
+    if op in SEPARABLE:
+        return nn.Sequential(
+            DepthwiseConvBN(channels, SEPARABLE[op], stride, 1, affine),
+            DepthwiseConvBN(channels, SEPARABLE[op], 1, 1, affine),
+        )
+    if op in DILATED:
+        return DepthwiseConvBN(channels, DILATED[op], stride, 2, affine)
+    return FactorizedReduce(channels, channels, affine) if op == SKIP and stride > 1 else None
+
+
+def _without_weights(op: int, channels: int, stride: int, normalize: bool) -> nn.Module | None:
+    """The module of an operator without weights; None for `none` and for those with weights.
+
+    Args:
+        normalize: Whether a batch norm without weights follows a pool.
+    """
+    if op == SKIP and stride == 1:
+        return nn.Identity()
+    if op == MAX_POOL:
+        pool = nn.MaxPool2d(3, stride, padding=1)
+    elif op == AVG_POOL:
+        pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+    else:
+        return None
+    return nn.Sequential(pool, nn.BatchNorm2d(channels, affine=False)) if normalize else pool
+
+
+def drop_path(x: torch.Tensor, probability: float) -> torch.Tensor:
+    """`x` `(B, C, H, W)` with some images' features set to zero and the others scaled up, so that the mean stays."""
+    keep = 1 - probability
+    return x * (x.new_empty(len(x), 1, 1, 1).bernoulli_(keep) / keep)
+
+
+class Cell(nn.Module):
+    """Four nodes, each the sum of its incoming edges, concatenated; `(B, 4 * channels, H, W)` out.
+
+    Args:
+        space: Of 14 edges, or of 28, of which a reduction cell takes the second half.
+        shape: Its place in the stack.
+        affine: Batch norm weights; without them a batch norm follows each pool.
+    """
+
+    def __init__(self, space: SearchSpace, shape: CellShape, affine: bool) -> None:
+        super().__init__()
+        first_edge = len(EDGES) if shape.reduction and len(space.edges) > len(EDGES) else 0
+        self.stride = 2 if shape.reduction else 1
+        self.names = space.edges
+        before = FactorizedReduce if shape.halve_before else ReLUConvBN
+        self.inputs = nn.ModuleList(
+            [before(shape.c_before, shape.channels, affine), ReLUConvBN(shape.c_last, shape.channels, affine)]
+        )
+        self.choices = nn.ModuleList()
+        self.weightless = nn.ModuleList()
+        for edge, (source, _) in enumerate(EDGES, start=first_edge):
+            stride = self.stride if source < 2 else 1
+
+            def make(op: int, stride: int = stride) -> nn.Module | None:
+                return _with_weights(op, shape.channels, stride, affine)
+
+            plain = {op: _without_weights(op, shape.channels, stride, not affine) for op in space.candidates[edge]}
+            self.choices.append(ChoiceEdge(edge, space, make))
+            self.weightless.append(
+                nn.ModuleDict({str(op): module for op, module in plain.items() if module is not None})
+            )
+
+    def path(self, arch: Arch) -> list[list[Operator]]:
+        """Per edge what runs there: the copies that `arch` uses; nothing where it is `none`."""
+        operators = []
+        for choice, plain in zip(self.choices, self.weightless, strict=True):
+            op = arch[choice.edge]
+            key = partial_key(arch, choice.group)
+            operators.append([] if op == NONE else [(self._module(choice, plain, op, key), None)])
+        return operators
+
+    def mixture(self, weights: torch.Tensor) -> list[list[Operator]]:
+        """Per edge all operators whose weight is not 0; `none` adds nothing.
+
+        Args:
+            weights: `(edges of the space, operators)`.
+        """
+        active = (weights.detach() != 0).tolist()
+        return [
+            [
+                (self._module(choice, plain, op, str(op)), weights[choice.edge, op])
+                for op, on in enumerate(active[choice.edge])
+                if on and op != NONE
+            ]
+            for choice, plain in zip(self.choices, self.weightless, strict=True)
+        ]
+
+    def _module(self, choice: ChoiceEdge, plain: nn.ModuleDict, op: int, key: str) -> nn.Module:
+        if str(op) in plain:
+            return plain[str(op)]
+        if key not in choice.copies:
+            raise ValueError(f"edge {self.names[choice.edge]} has no operator {op} in the partial model {key}")
+        return choice.copies[key]
+
+    def forward(
+        self, before: torch.Tensor, last: torch.Tensor, operators: list[list[Operator]], drop: float = 0.0
+    ) -> torch.Tensor:
+        """Run what `path` or `mixture` chose; a node without inputs is zeros.
+
+        Args:
+            before, last: Outputs of the cell before the last, and of the last.
+            drop: Probability of `drop_path` for every operator but the identity.
+        """
+        states = [self.inputs[0](before), self.inputs[1](last)]
+        for into in _INTO:
+            total = None
+            for edge, source in into:
+                for module, weight in operators[edge]:
+                    output = module(states[source])
+                    if drop and not isinstance(module, nn.Identity):
+                        output = drop_path(output, drop)
+                    if weight is not None:
+                        output = output * weight
+                    total = output if total is None else total + output
+            if total is None:
+                total = torch.zeros_like(states[1][:, :, :: self.stride, :: self.stride])
+            states.append(total)
+        return torch.cat(states[2:], 1)
+
+
+class AuxiliaryHead(nn.Module):
+    """A second classifier, for training from scratch [code].
+
+    `(B, c_in, H, W)` to `(B, num_classes)`. The 5x5 mean has stride 3 behind the CIFAR stem, where 32x32 images arrive
+    as 8x8, and stride 2 behind the ImageNet stem, where 224x224 images arrive as 7x7; there the last batch norm is
+    missing, as in the experiments of the DARTS paper.
+    """
+
+    def __init__(self, c_in: int, num_classes: int, stem: str) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.ReLU(),
+            nn.AvgPool2d(5, 3 if stem == "cifar" else 2),
+            ConvBN(c_in, 128, 1),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768) if stem == "cifar" else nn.Identity(),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(768, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).mean((2, 3)))
+
+
+class DartsNetwork(nn.Module):
+    """Stem, a stack of normal and reduction cells, and a linear head (METHOD section 7).
+
+    Each cell of the stack has its own weights. In a space of separate cells an arch holds both: a normal cell runs its
+    first 14 edges, a reduction cell the others. A group of merged edges may reach across the two; its partial models
+    then name choices of both cells, and a cell takes its copy by the whole arch it is given.
+
+    Args:
+        space: One candidate per edge gives a stand-alone network, more a supernet. `none` on an edge is no operator.
+        skeleton: Widths, depth, stem and data.
+        affine: Batch norm weights in the cells: off in a supernet, where a batch norm follows each pool, and on in a
+            stand-alone network, where none does.
+        auxiliary: Add an `AuxiliaryHead` behind the last reduction cell; its loss weighs 0.4 in the paper.
+
+    The attribute `drop_path_prob`, 0 to below 1, is for whoever trains from scratch to raise; it acts in training only,
+    on every operator but the identity. Weights start as torch's layers do.
+
+    Raises:
+        ValueError: The space has not the edges of one or two cells, or the skeleton has no place for an auxiliary head.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        skeleton: DartsSkeleton = SUPERNET,
+        affine: bool = False,
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(space.edges) not in (len(EDGES), 2 * len(EDGES)):
+            raise ValueError(f"a space of {len(space.edges)} edges; {len(EDGES)} make one cell, twice as many make two")
+        self.edges, self.operators = len(space.edges), len(space.operators)
+        self.drop_path_prob = 0.0
+        self.stem = _stem(skeleton)
+        shapes = skeleton.cells
+        self.body = nn.ModuleList(Cell(space, shape, affine) for shape in shapes)
+        self.head = nn.Linear(4 * shapes[-1].channels, skeleton.num_classes)
+        self.auxiliary, self.auxiliary_layer = None, None
+        if auxiliary:
+            self.auxiliary_layer = _auxiliary_layer(skeleton)
+            width = 4 * shapes[self.auxiliary_layer].channels
+            self.auxiliary = AuxiliaryHead(width, skeleton.num_classes, skeleton.stem)
+
+    def forward(
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor, cache: dict[str, Any] | None = None
+    ) -> torch.Tensor:
+        """Logits `(B, classes)` of one path.
+
+        Args:
+            x: `(B, in_channels, H, W)`.
+            path: One arch for all cells, or one per cell; or the relaxed form, operator weights `(edges, operators)`
+                for all cells, which needs an unexpanded network. Any number of inputs of a node may run.
+            cache: Pass the same dictionary for several archs on the same `x`: the stem is computed once.
+
+        Raises:
+            ValueError: The path has another length or shape, or takes an operator that its edge does not have.
+        """
+        return self._classify(self._run(x, path, cache)[0])
+
+    def forward_with_auxiliary(
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits `(B, classes)` of the network and of its auxiliary head; arguments as in `forward`.
+
+        Raises:
+            ValueError: The network has no auxiliary head, or the path is not one.
+        """
+        if self.auxiliary is None:
+            raise ValueError("the network has no auxiliary head; build it with auxiliary=True")
+        last, middle = self._run(x, path, None)
+        return self._classify(last), self.auxiliary(middle)
+
+    def _run(
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor, cache: dict[str, Any] | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Outputs of the last cell, and of the one that the auxiliary head reads."""
+        chosen = self._choose(path)
+        if cache is None:
+            before, last = self.stem(x)
+        else:
+            if "stem" not in cache:
+                cache["stem"] = self.stem(x)
+            before, last = cache["stem"]
+        drop = self.drop_path_prob if self.training else 0.0
+        middle = None
+        for layer, (cell, operators) in enumerate(zip(self.body, chosen, strict=True)):
+            before, last = last, cell(before, last, operators, drop)
+            if layer == self.auxiliary_layer:
+                middle = last
+        return last, middle
+
+    def _choose(self, path: Arch | Sequence[Arch] | torch.Tensor) -> list[list[list[Operator]]]:
+        """What runs on each edge of each cell."""
+        if isinstance(path, torch.Tensor):
+            shape = (self.edges, self.operators)
+            if tuple(path.shape) != shape:
+                raise ValueError(f"operator weights of shape {tuple(path.shape)}; {shape} are needed")
+            if self.expanded:
+                raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
+            return [cell.mixture(path) for cell in self.body]
+        archs = [path] * self.choice_cells if isinstance(path[0], Integral) else path
+        if len(archs) != self.choice_cells:
+            raise ValueError(f"{len(archs)} archs for {self.choice_cells} cells; give one for all or one per cell")
+        if any(len(arch) != self.edges for arch in archs):
+            raise ValueError(f"an arch of {min(map(len, archs))} operators for {self.edges} edges")
+        return [cell.path(arch) for cell, arch in zip(self.body, archs, strict=True)]
+
+    def _classify(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.mean((2, 3)))
+
+    @property
+    def expanded(self) -> bool:
+        """Whether edges are merged."""
+        return any(len(choice.group) > 1 for cell in self.body for choice in cell.choices)
+
+    @property
+    def choice_cells(self) -> int:
+        """Cells that can each take their own arch."""
+        return len(self.body)
+
+    def signature(self, arch: Arch) -> Arch:
+        """Equal for archs that compute the same function with the same weights: the arch itself.
+
+        With two inputs for each node and all nodes in the output no edge is ever dead, and the copies that an expanded
+        network takes are named by the arch.
+        """
+        return tuple(arch)
+
+
+class Stem(nn.Module):
+    """What the first cell reads: `(B, in_channels, H, W)` to its nodes 0 and 1 [code]."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first = first
+        self.second = second
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        before = self.first(x)
+        return before, self.second(before)
+
+
+def _stem(skeleton: DartsSkeleton) -> Stem:
+    c_in, width = skeleton.in_channels, skeleton.channels
+    if skeleton.stem == "cifar":
+        return Stem(ConvBN(c_in, 3 * width, 3), nn.Identity())
+    quarter = nn.Sequential(ConvBN(c_in, width // 2, 3, stride=2), nn.ReLU(), ConvBN(width // 2, width, 3, stride=2))
+    return Stem(quarter, nn.Sequential(nn.ReLU(), ConvBN(width, width, 3, stride=2)))
+
+
+def _auxiliary_layer(skeleton: DartsSkeleton) -> int:
+    """Position of the cell that the auxiliary head reads."""
+    if not skeleton.reductions:
+        raise ValueError("an auxiliary head goes behind the last reduction cell, and the skeleton has none")
+    layer, least = skeleton.reductions[-1], 8 if skeleton.stem == "cifar" else 7
+    side = skeleton.cells[layer].out_side
+    if side < least:
+        raise ValueError(f"an auxiliary head needs {least}x{least} pixels, but {side}x{side} arrive; use larger images")
+    return layer

@@ -1,0 +1,72 @@
+"""Pictures of archs: networks as rows of blocks, as the paper's Figs. 9 and 10, and cells as graphs, as its 11 and 12.
+
+Everything is placed in inches on one axes that fills the figure, so no label moves and what is apart stays apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from senas_bench.names import lookup
+from senas_bench.spaces.archfile import NamedArch
+from senas_bench.spaces.space import Arch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+INK, GREY, PALE = "#222222", "#8a8a8a", "#c9c9c9"
+MARGIN = 0.06
+"""Inches left free around everything."""
+
+
+def draw(space: str, archs: Sequence[NamedArch]) -> Figure:
+    """One figure of archs of one space; those of a MobileNet-like space over the paper's Table 2.
+
+    Args:
+        space: A key of `DRAWERS`.
+        archs: At least one, all of that space.
+
+    Raises:
+        ValueError: Unknown space, an arch of another, or none.
+    """
+    drawer = lookup("space", space, DRAWERS)
+    others = sorted({named.space for named in archs} - {space})
+    if others or not archs:
+        raise ValueError(f"no archs of {space} to draw{'; these are of ' + ', '.join(others) if others else ''}")
+    several = len(archs) > 1
+    return drawer([(named.label or (f"arch {n}" if several else ""), named.arch) for n, named in enumerate(archs, 1)])
+
+
+def _cut(words: str, longest: int) -> str:
+    """The user's own words in one line."""
+    words = " ".join(words.split())
+    return words if len(words) <= longest else f"{words[: longest - 1]}…"
+
+
+def _draw_title(axis: Axes, left: float, top: float, words: str) -> None:
+    axis.text(left, top - 0.03, words, va="top", fontsize=6.8, color=INK, parse_math=False)
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches with one axes in inches over all of it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    axis.set(xlim=(0, width), ylim=(0, height))
+    return figure, axis
+
+
+DRAWERS: Mapping[str, Callable[[Sequence[tuple[str, Arch]]], Figure]] = {
+    "nasbench201": partial(_draw_all_cells, _nasbench201_panels),
+    "mobilenet": _draw_over_table2,
+    "mobilenet-g2": _draw_over_table2,
+    "darts": partial(_draw_all_cells, _darts_panels),
+    "darts-separate": partial(_draw_all_cells, _darts_panels),
+}
+"""By space: what draws its (label, arch) pairs."""

@@ -1,0 +1,94 @@
+"""What a task does for several processes; a stand-in plays the others."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from senas_bench.errors import RunError
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.progress import SilentProgress
+from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.spaces import NB201
+from senas_bench.tasks.task import Trained
+from senas_bench.training.distributed import Processes
+from senas_bench.training.loop import Training, make_optimizer
+from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.snapshots import Snapshots
+
+TINY = replace(
+    PRESETS["embedded"],
+    channels=4,
+    held_out=1700,
+    score_images=50,
+    score_batch=50,
+    calibration_images=50,
+    rank_archs=4,
+    recipes={"reference": TrainingRecipe((1,), 32, snapshots=1)},
+    curve_points=0,
+)
+
+
+@dataclass(frozen=True)
+class Second(Processes):
+    """The second of two, as if the first had found other scores."""
+
+    rank: int = 1
+    world: int = 2
+
+    def from_first(self, values: np.ndarray) -> np.ndarray:
+        return values[::-1] + 1
+
+    def agree(self, what: str, value: bytes = b"") -> None:
+        raise RunError(f"they differ in {what}: {value.decode()}")
+
+
+@pytest.fixture
+def task(tmp_path):
+    return make_task(make_spec("spos", 0, "embedded", sizes=TINY), tmp_path, None, SilentProgress())
+
+
+def test_all_take_the_scores_of_the_first_which_alone_keeps_them(task, tmp_path):
+    network = task.build(NB201)
+    trained = Trained("train", NB201, network, Training(make_optimizer(network, task.recipe), Snapshots()))
+    trained.snapshots.add(network)
+    arguments = trained, task.report_archs, "snapshot-loglik", "ranking"
+    theirs = replace(task, processes=Second()).estimate(*arguments, purpose="search")
+    assert not list(tmp_path.iterdir())
+    ours = task.estimate(*arguments, purpose="search")
+    assert [path.name for path in tmp_path.iterdir()] == ["train-ranking.arrays"]
+    assert np.array_equal(theirs, ours[::-1] + 1) and len(set(ours)) > 1
+    assert np.array_equal(replace(task, processes=Second()).estimate(*arguments, purpose="search"), theirs)
+
+
+def test_the_size_that_an_estimate_knows_is_that_of_the_network_trained_here(task):
+    """Of 4 channels and 1 cell a stage here, not the benchmark's 16 and 5."""
+    network = task.build(NB201)
+    trained = Trained("train", NB201, network, Training(make_optimizer(network, task.recipe), Snapshots()))
+    trained.snapshots.add(network)
+    plain, sized = (
+        task.estimate(trained, task.report_archs, name, name, purpose="search")
+        for name in ("snapshot-loglik", "snapshot-loglik-size")
+    )
+    alone = [task.network(NB201.only(arch), True) for arch in task.report_archs.tolist()]
+    expected = [0.2 * np.log(sum(weight.numel() for weight in net.parameters())) for net in alone]
+    np.testing.assert_allclose(sized - plain, expected, rtol=1e-6)
+
+
+def test_they_must_train_the_same_space(task):
+    smaller = NB201.without(0, 1)
+    with pytest.raises(RunError, match=r"the space they train: \('train', \(\(0, 2, 3, 4\)"):
+        replace(task, processes=Second()).train(task.build(smaller), smaller, lambda rng: [], phase="train", epochs=1)
+
+
+def test_a_recipe_that_weighs_an_auxiliary_head_asks_for_one(task):
+    asked = []
+
+    def network(space, affine, **head):
+        asked.append(head)
+        return torch.nn.Identity()
+
+    for weight in (0.0, 0.4):
+        replace(task, network=network, recipe=replace(task.recipe, auxiliary_weight=weight)).build(NB201)
+    assert asked == [{}, {"auxiliary": True}]
