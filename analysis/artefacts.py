@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import convergence, searches, stability
-from analysis.figures import house_style
 from analysis.formats import Table
 from analysis.survival import FIG6_METHODS, draw_fig6, render_fig6
 from analysis.tables import TABLE3_METHODS, draw_table3, render_table3
 from senas_bench.names import lookup
+from senas_bench.plotting import house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

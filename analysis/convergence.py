@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import correlation
-from analysis.figures import COLUMN, MARKERS, colour, grid
+from analysis.figures import MARKERS, colour, grid
 from analysis.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from analysis.join import (
     Scores,
@@ -26,6 +26,7 @@ from analysis.join import (
 from analysis.statistics import MIN_ARCHS, defined, over_seeds
 from analysis.tables import BASELINES, TUNED
 from senas_bench.experiments.spec import RunRecord
+from senas_bench.plotting import COLUMN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,20 +8,18 @@ import importlib.metadata
 import io
 import json
 import pickle
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import senas_bench
 from senas_bench.files import atomic_write, cache_home
+from senas_bench.plotting import COLUMN, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMN = 3.4
-"""Width in inches of a column of a two-column paper."""
 COLOURS = {
     "se-nas": "#d55e00",
     "se-nas+": "#cc79a7",
@@ -40,41 +38,11 @@ COLOURS = {
 """Okabe and Ito's palette, the same colour for a method in every figure."""
 OTHER = "#444444"
 MARKERS = {"se-nas": "o", "se-nas+": "D", "spos": "s", "spos+": "^"}
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 7,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 3.5,
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "senas-bench",
-}
 
 
 def colour(method: str) -> str:
     """The colour of a method."""
     return COLOURS.get(method, OTHER)
-
-
-@contextmanager
-def house_style() -> Iterator[None]:
-    """matplotlib in the style of this project, whatever the user's own settings are; restores them."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        yield
 
 
 def grid(rows: int, columns: int, *, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, list[Axes]]:

@@ -11,7 +11,8 @@ from analysis import correlation, paper
 from analysis.formats import listed, span, words
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.spec import RunRecord, canonical_json
-from senas_bench.experiments.studies import STUDIES, preset_of
+from senas_bench.experiments.studies import preset_of
+from senas_bench.spaces import SPACES
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query
@@ -57,7 +58,7 @@ def changed_sizes(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     changed: dict[str, set[str]] = {}
     for spec in (record.spec for record in records):
         kind = spec.settings.get("method", {}).get("recipe")
-        if spec.preset not in PRESETS or spec.space not in STUDIES:
+        if spec.preset not in PRESETS or spec.space not in SPACES:
             continue
         preset = preset_of(spec.space, spec.preset)
         if kind not in preset.recipes:

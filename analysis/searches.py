@@ -13,9 +13,10 @@ from analysis.figures import colour, grid
 from analysis.formats import Table, count_cell, fixed, listed, plus_minus, span
 from analysis.join import one_setting
 from senas_bench.experiments.spec import RunRecord, canonical_json
-from senas_bench.spaces import KINDS
-from senas_bench.spaces import drawing as drawings
+from senas_bench.spaces import SPACES
+from senas_bench.spaces.darts.drawing import draw_darts
 from senas_bench.spaces.mobilenet import MobileSkeleton
+from senas_bench.spaces.mobilenet.drawing import draw_mobilenets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -276,15 +277,15 @@ def draw_archs(table: Table) -> Figure:
         first = row["per_seed"][0]
         label = f"{row['search']}, seed {first['seed']}, {table.meta['preset']}"
         sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in first["skeleton"].items()}
-        shown[label] = KINDS[row["space"]].from_str(first["pick"]), MobileSkeleton(**sizes)
-    return drawings.draw_mobilenets(shown)
+        shown[label] = SPACES[row["space"]].from_str(first["pick"]), MobileSkeleton(**sizes)
+    return draw_mobilenets(shown)
 
 
 def draw_cell(which: str, table: Table) -> Figure:
     """The `normal` or the `reduce` cell of the pick of the first seed."""
     first = table.meta["rows"][0]["per_seed"][0]
     title = f"seed {first['seed']}, {table.meta['preset']}"
-    return drawings.draw_darts(KINDS["darts-separate"].from_str(first["pick"]), title, cell=which)
+    return draw_darts(SPACES["darts-separate"].from_str(first["pick"]), title, cell=which)
 
 
 def renderer(name: str, searches: Sequence[Search]) -> Any:

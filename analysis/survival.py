@@ -18,8 +18,7 @@ from analysis.join import accuracy_queries, by_method, one_setting, primary_colu
 from analysis.statistics import over_seeds
 from analysis.tables import TUNED, verdict
 from senas_bench.experiments.spec import RunRecord
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import arch_to_str
+from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,7 +22,7 @@ import torch
 from benchmarks.ratios import Ranking, Steps, cpu_seconds, some_archs
 from senas_bench.memory import keep_freed_memory
 from senas_bench.ranking.score_archs import distinct_functions
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
 
 HERE = Path(__file__).parent
 BASE = {"channels": 8, "cells": 1, "side": 16}

@@ -16,9 +16,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from senas_bench.networks import NB201Network
 from senas_bench.spaces import Arch
 from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, NODES, NONE, OPERATORS, SKIP
+from senas_bench.spaces.nasbench201.network import NB201Network
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 

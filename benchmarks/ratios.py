@@ -34,9 +34,9 @@ import torch
 from benchmarks.plain import CIFAR_MEAN, CIFAR_STD, like, plain_loader, plain_optimizer, plain_ranking, plain_training
 from senas_bench.data.loader import TrainLoader
 from senas_bench.memory import keep_freed_memory
-from senas_bench.networks import NB201Network
 from senas_bench.ranking.score_archs import Evaluation, distinct_functions, score_archs
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.training.loop import make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
 

@@ -28,12 +28,11 @@ from senas_bench.experiments.presets import PRESETS, RETRAIN
 from senas_bench.experiments.run import Runner, make_spec
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.store import RunStore
-from senas_bench.experiments.studies import STUDIES, Study
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
 from senas_bench.search.evolution import Evolution
-from senas_bench.spaces import KINDS, darts
+from senas_bench.spaces import SPACES, darts
 from senas_bench.spaces.nasbench201 import Skeleton, arch_to_str, nasbench201_cost, official_archs
 from senas_bench.training.recipe import TrainingRecipe
 
@@ -306,7 +305,7 @@ def test_an_error_from_inside_is_one_line(monkeypatch, error, code, line):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setitem(KINDS, "nasbench201", replace(KINDS["nasbench201"], from_str=fail))
+    monkeypatch.setitem(SPACES, "nasbench201", replace(SPACES["nasbench201"], from_str=fail))
     outcome = call("cost", INDEX_11)
     assert (outcome.code, outcome.out, outcome.err) == (code, "", f"{line}\n")
 
@@ -773,9 +772,10 @@ def test_a_search_that_cannot_be_is_refused(arguments, line):
 
 def test_search_draw_and_retrain(tmp_path, monkeypatch):
     """Uniform draws under a limit in the DARTS space, drawn; and the last of them trained for one epoch."""
-    sizes = STUDIES["darts"]["embedded"].sizes
-    quick = {name: replace(recipe, stage_epochs=(1,)) for name, recipe in sizes["recipes"].items()}
-    monkeypatch.setitem(STUDIES["darts"], "embedded", Study({**sizes, "recipes": quick}))
+    own = SPACES["darts"].studies["embedded"]
+    quick = {name: {**fields, "stage_epochs": (1,)} for name, fields in own.recipes.items()}
+    study = replace(own, recipes=quick, method={})
+    monkeypatch.setitem(SPACES, "darts", replace(SPACES["darts"], studies={"embedded": study}))
     where = ["--results", tmp_path / "runs", "--jobs", "1", "--device", "cpu"]
     limit = ["--max-flops", "0.27", "--seeds", "0-1"]
     found = as_json("search", "--space", "darts", "--method", "random", *limit, *where, "--out", tmp_path / "found")
@@ -800,16 +800,17 @@ def test_the_official_split(tmp_path):
 @pytest.fixture
 def small_paper(monkeypatch):
     """MobileNet at preset paper, at a size at which a few images do."""
-    own = STUDIES["mobilenet"]["paper"]
+    own = SPACES["mobilenet"].studies["paper"]
     lengths = {"reference": (1, 1), "tuned": (1, 1), RETRAIN: (1,)}
     recipes = {
-        name: replace(recipe, stage_epochs=lengths[name], batch_size=8, amp=False)
-        for name, recipe in own.sizes["recipes"].items()
+        name: {**fields, "stage_epochs": lengths[name], "batch_size": 8, "amp": False}
+        for name, fields in own.recipes.items()
     }
     sizes = {"resolution": 8, "width": 0.125, "held_out": 6, "score_images": 4, "score_batch": 2, "rank_archs": 2}
-    sizes |= {"calibration_images": 4, "recipes": recipes}
+    sizes |= {"calibration_images": 4}
     method = {"drop": 60, "per_operator": 1, "evolution": Evolution(4, 2, 2)}
-    monkeypatch.setitem(STUDIES["mobilenet"], "paper", Study({**own.sizes, **sizes}, {**own.method, **method}))
+    study = replace(own, sizes={**own.sizes, **sizes}, recipes=recipes, method={**own.method, **method})
+    monkeypatch.setitem(SPACES, "mobilenet", replace(SPACES["mobilenet"], studies={"paper": study}))
 
 
 def fake_imagenet(root, layout: str):

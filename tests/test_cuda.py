@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from senas_bench.data.loader import TrainLoader
-from senas_bench.networks import NB201Network
 from senas_bench.ranking.score_archs import Evaluation, score_archs
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.training.loop import train
 from senas_bench.training.recipe import TrainingRecipe
 

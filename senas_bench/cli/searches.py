@@ -169,9 +169,9 @@ def cost(
     import numpy as np
 
     from senas_bench.names import lookup
-    from senas_bench.spaces import KINDS
+    from senas_bench.spaces import SPACES
 
-    kind = lookup("space", space, KINDS)
+    kind = lookup("space", space, SPACES)
     choice = kind.from_str(_one_arch(arch, space))
     skeleton = lookup("dataset", dataset or next(iter(kind.skeletons)), kind.skeletons)
     costs = kind.cost(skeleton)(np.array([choice]))
@@ -184,7 +184,7 @@ def cost(
 
 def _one_arch(text: str, space: str) -> str:
     """The arch string that is given: itself, an official index of NAS-Bench-201, or the one arch of a file."""
-    from senas_bench.spaces import KINDS
+    from senas_bench.spaces import SPACES
     from senas_bench.spaces.nasbench201 import NB201, arch_to_str, official_archs
 
     if space == "nasbench201" and text.strip().isdecimal():
@@ -197,7 +197,7 @@ def _one_arch(text: str, space: str) -> str:
         archs = read_archs(Path(text), space)
         if len(archs) != 1 or archs[0].space != space:
             raise ValueError(f"{text} holds {len(archs)} archs of {archs[0].space}; one of {space} is needed")
-        return KINDS[space].to_str(archs[0].arch)
+        return SPACES[space].to_str(archs[0].arch)
     return text
 
 
@@ -300,13 +300,13 @@ def _found(record: RunRecord) -> dict[str, Any]:
 def _write_found(records: list[RunRecord], out: Path) -> None:
     from analysis.figures import to_bytes
     from senas_bench.files import atomic_write
-    from senas_bench.spaces import KINDS
+    from senas_bench.spaces import SPACES
     from senas_bench.spaces.archfile import NamedArch, write_archs
     from senas_bench.spaces.drawing import draw as drawing
 
     out.mkdir(parents=True, exist_ok=True)
     archs = [
-        NamedArch(r.spec.space, KINDS[r.spec.space].from_str(r.pick), f"{r.spec.method}, seed {r.spec.seed}")
+        NamedArch(r.spec.space, SPACES[r.spec.space].from_str(r.pick), f"{r.spec.method}, seed {r.spec.seed}")
         for r in records
     ]
     stem = out / f"{records[0].spec.method}-{records[0].spec.space}"

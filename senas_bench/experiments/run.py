@@ -20,9 +20,9 @@ from senas_bench.experiments.progress import PlainProgress, Progress, SilentProg
 from senas_bench.experiments.provenance import provenance
 from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 from senas_bench.experiments.store import RunStore
-from senas_bench.experiments.studies import level_limit, method_of, preset_of, skeleton_of
+from senas_bench.experiments.studies import level_limit, method_of, preset_of
 from senas_bench.names import lookup
-from senas_bench.spaces import KINDS, SPACES, Arch, SearchSpace
+from senas_bench.spaces import SPACES, Arch, ImageShape, SearchSpace
 from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.limits import Limit, within
 
@@ -89,7 +89,7 @@ def make_spec(
     if limit is not None:
         settings["limit"] = dict(limit)
     if arch is not None:
-        settings["arch"] = KINDS[space].to_str(KINDS[space].from_str(arch))
+        settings["arch"] = SPACES[space].to_str(SPACES[space].from_str(arch))
     if retrain:
         names = (f"{RETRAIN}-{dataset}", RETRAIN, STAND_ALONE)
         settings["retrain"] = sizes.to_settings(next(name for name in names if name in sizes.recipes))["recipe"]
@@ -334,7 +334,7 @@ def run(
     processes.agree("what they found", repr(output.pick).encode())
     wall = time.monotonic() - begin
     timing = {f"{purpose}_seconds": round(seconds, 3) for purpose, seconds in task.budget.seconds.items()}
-    to_str = KINDS[spec.space].to_str
+    to_str = SPACES[spec.space].to_str
     record = RunRecord(
         spec=spec,
         pick=to_str(output.pick),
@@ -441,7 +441,6 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     """The task of a spec: images on the device, network builder, evaluation, archs to rank."""
     import torch
 
-    from senas_bench.networks import NETWORKS
     from senas_bench.ranking.score_archs import Evaluation
     from senas_bench.tasks.task import Budget, Task
 
@@ -452,12 +451,12 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     device = torch.device(spec.device)
     images = _images(spec, sizes, data_dir)
     loaders = _loaders(images, sizes, recipe, device, workers)
-    skeleton = skeleton_of(space.name, sizes, loaders.resolution, loaders.num_classes, loaders.in_channels)
-    cost = KINDS[space.name].cost(skeleton)
-    limit = _limit(space.name, spec.settings.get("limit"), skeleton, cost)
+    skeleton = space.skeleton(ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels), sizes)
+    cost = space.cost(skeleton)
+    limit = _limit(spec.space, spec.settings.get("limit"), skeleton, cost)
 
     def network(over: SearchSpace, affine: bool, **head: bool) -> torch.nn.Module:
-        return NETWORKS[space.name](over, skeleton, affine, **head).to(device, memory_format=torch.channels_last)
+        return space.network(over, skeleton, affine, **head).to(device, memory_format=torch.channels_last)
 
     evaluation = Evaluation(
         loaders.valid[: sizes.score_images // sizes.score_batch],
@@ -465,10 +464,10 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         [x for x, _ in loaders.calibration],
         recipe.amp,
     )
-    archs = report_archs(space, sizes.rank_archs, limit)
+    archs = report_archs(space.whole, sizes.rank_archs, limit)
     arch = spec.settings.get("arch")
     return Task(
-        space=space,
+        space=space.whole,
         seed=spec.seed,
         recipe=recipe,
         loaders=loaders,
@@ -478,10 +477,10 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
         network=network,
         cost=cost,
         candidates=sizes.candidates,
-        curve=_curve(spec, space, archs if sizes.rank_archs else report_archs(space, CURVE_ARCHS), evaluation),
+        curve=_curve(spec, archs if sizes.rank_archs else report_archs(space.whole, CURVE_ARCHS), evaluation),
         limit=limit,
         skeleton=skeleton,
-        arch=None if arch is None else KINDS[space.name].from_str(arch),
+        arch=None if arch is None else space.from_str(arch),
         device=device,
         work_dir=work_dir,
         progress=progress,
@@ -516,7 +515,7 @@ def _limit(space: str, settings: Mapping[str, Any] | None, skeleton: Any, cost: 
     return Limit.of(cost, settings["cost"], high, low)
 
 
-def _curve(spec: RunSpec, space: SearchSpace, archs: np.ndarray, evaluation: Any) -> Any:
+def _curve(spec: RunSpec, archs: np.ndarray, evaluation: Any) -> Any:
     """The `Curve` that the spec asks for, or None."""
     from senas_bench.tasks.task import Curve
 

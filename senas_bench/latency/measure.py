@@ -26,8 +26,8 @@ from senas_bench.latency.tables import (
     table_path,
 )
 from senas_bench.names import lookup
-from senas_bench.networks import NETWORKS
 from senas_bench.networks.choice import ChoiceEdge
+from senas_bench.spaces import SPACES
 from senas_bench.spaces.darts.network import Cell as DartsCell
 from senas_bench.spaces.nasbench201 import POOL
 from senas_bench.spaces.nasbench201.network import Cell
@@ -166,7 +166,7 @@ def build_table(
     Networks are stand-alone ones: float32, affine batch norm, in evaluation mode and not folded into convolutions.
 
     Args:
-        space: A name in `spaces.latency.SKELETON_TYPES`.
+        space: A name in `SPACES`.
         skeleton: Of the networks.
         device: `cpu` or `cuda`.
         batch: Images at a time.
@@ -375,7 +375,7 @@ def _network(space: str, skeleton: AnySkeleton, device: str) -> nn.Module:
 
     Weights are as they start: signals stay far from denormal numbers, with which a CPU is slow.
     """
-    return NETWORKS[space](space_over(space, skeleton), skeleton, True).eval().to(device)
+    return SPACES[space].network(space_over(space, skeleton), skeleton, True).eval().to(device)
 
 
 def _images(skeleton: AnySkeleton, batch: int, device: str) -> torch.Tensor:

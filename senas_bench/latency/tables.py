@@ -17,24 +17,18 @@ import numpy as np
 from senas_bench.errors import DataError
 from senas_bench.files import atomic_write
 from senas_bench.names import lookup
-from senas_bench.spaces import KINDS, SPACES
-from senas_bench.spaces.darts import DartsSkeleton
-from senas_bench.spaces.mobilenet import MobileSkeleton, mobilenet_space
-from senas_bench.spaces.nasbench201 import Skeleton
+from senas_bench.spaces import SPACES
 from senas_bench.spaces.space import SearchSpace
 
 FORMAT = 1
 
-AnySkeleton = Skeleton | MobileSkeleton | DartsSkeleton
-SKELETON_TYPES: dict[str, type[AnySkeleton]] = {
-    name: type(next(iter(kind.skeletons.values()))) for name, kind in KINDS.items()
-}
-"""By name of the space."""
+AnySkeleton = Any
+"""A skeleton of the space at hand."""
 
 
 def check_skeleton(space: str, skeleton: AnySkeleton) -> None:
     """Raise ValueError where the space is unknown or has skeletons of another type."""
-    wanted = lookup("space", space, SKELETON_TYPES)
+    wanted = lookup("space", space, SPACES).skeleton_type
     if not isinstance(skeleton, wanted):
         raise ValueError(f"space {space} needs a {wanted.__name__}, not a {type(skeleton).__name__}")
 
@@ -46,9 +40,8 @@ def space_over(space: str, skeleton: AnySkeleton) -> SearchSpace:
         ValueError: Unknown space, or its skeletons are of another type.
     """
     check_skeleton(space, skeleton)
-    if isinstance(skeleton, MobileSkeleton):
-        return mobilenet_space(skeleton, group2=space == "mobilenet-g2")
-    return SPACES[space]
+    own = SPACES[space]
+    return own.over(skeleton) if own.over else own.whole
 
 
 @dataclass(frozen=True)
@@ -97,7 +90,7 @@ class LatencyTable:
     `Limit(table.per_edge, table.base, low, high, "latency")` is a limit on it.
 
     Args:
-        space: A name in `SKELETON_TYPES`; the table serves its shrunk spaces too.
+        space: A key of `SPACES`; the table serves its shrunk spaces too.
         skeleton: Of the networks.
         setting: How it was measured.
         per_edge: `(edges, operators)`. 0 for an operator that computes nothing, NaN for one that its edge cannot have.
@@ -194,7 +187,7 @@ class LatencyTable:
     def _from_json(cls, content: Any) -> LatencyTable:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f"format {FORMAT} is needed")
-        wanted = lookup("space", content["space"], SKELETON_TYPES)
+        wanted = lookup("space", content["space"], SPACES).skeleton_type
         skeleton = wanted(**{name: _hashable(value) for name, value in content["skeleton"].items()})
         space = space_over(content["space"], skeleton)
         entries = np.full((2, len(space.edges), len(space.operators)), np.nan)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from analysis.figures import COLUMN, house_style
+from senas_bench.plotting import COLUMN, house_style
 from senas_bench.spaces.space import Arch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from senas_bench.spaces.drawing import INK, MARGIN, PALE, _canvas, _draw_title
+from senas_bench.spaces.drawing import INK, MARGIN, PALE, canvas, draw_title
 
 SHORT = {
     "max_pool_3x3": "max 3×3",
@@ -141,17 +141,17 @@ def _untidiness(cell: Cell, found: Layout) -> tuple[int, float]:
     return crossings, round(sum(abs(start - end) for gap in lines for start, end in gap), 6)
 
 
-def _draw_cells(panels: Sequence[tuple[str, Cell]], columns: int) -> Figure:
+def draw_cells(panels: Sequence[tuple[str, Cell]], columns: int) -> Figure:
     """Panels row by row, each as wide as a column of a paper."""
     layouts = [layout(cell) for _, cell in panels]
     sizes = TIGHT if max(max(found.columns) for found in layouts) > 3 else ROOMY
     rows = [layouts[n : n + columns] for n in range(0, len(layouts), columns)]
     depths = [TITLE + max(found.height for found in row) + 2 * MARGIN for row in rows]
     with house_style():
-        figure, axis = _canvas(COLUMN * columns, sum(depths))
+        figure, axis = canvas(COLUMN * columns, sum(depths))
         for n, ((title, cell), found) in enumerate(zip(panels, layouts, strict=True)):
             left, top = COLUMN * (n % columns) + MARGIN, sum(depths[n // columns :]) - MARGIN
-            _draw_title(axis, left, top, title)
+            draw_title(axis, left, top, title)
             _draw_cell(axis, cell, found, sizes, left, top - TITLE)
     return figure
 
@@ -227,6 +227,6 @@ def _draw_node(axis: Axes, place: tuple[float, float], sizes: Sizes, name: str, 
     axis.text(*place, name, ha="center", va="center_baseline", fontsize=sizes.font + 1, zorder=4)
 
 
-def _draw_all_cells(panels: Callable[[Arch, str], list[tuple[str, Cell]]], archs: Sequence[tuple[str, Arch]]) -> Figure:
+def draw_all_cells(panels: Callable[[Arch, str], list[tuple[str, Cell]]], archs: Sequence[tuple[str, Arch]]) -> Figure:
     """Cells of several archs, two side by side."""
-    return _draw_cells([panel for label, arch in archs for panel in panels(arch, label)], min(2, len(archs)))
+    return draw_cells([panel for label, arch in archs for panel in panels(arch, label)], min(2, len(archs)))

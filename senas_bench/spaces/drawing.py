@@ -5,13 +5,12 @@ Everything is placed in inches on one axes that fills the figure, so no label mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from senas_bench.names import lookup
+from senas_bench.spaces import SPACES
 from senas_bench.spaces.archfile import NamedArch
-from senas_bench.spaces.space import Arch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,13 +26,13 @@ def draw(space: str, archs: Sequence[NamedArch]) -> Figure:
     """One figure of archs of one space; those of a MobileNet-like space over the paper's Table 2.
 
     Args:
-        space: A key of `DRAWERS`.
+        space: A key of `SPACES`.
         archs: At least one, all of that space.
 
     Raises:
         ValueError: Unknown space, an arch of another, or none.
     """
-    drawer = lookup("space", space, DRAWERS)
+    drawer = lookup("space", space, SPACES).draw
     others = sorted({named.space for named in archs} - {space})
     if others or not archs:
         raise ValueError(f"no archs of {space} to draw{'; these are of ' + ', '.join(others) if others else ''}")
@@ -41,17 +40,17 @@ def draw(space: str, archs: Sequence[NamedArch]) -> Figure:
     return drawer([(named.label or (f"arch {n}" if several else ""), named.arch) for n, named in enumerate(archs, 1)])
 
 
-def _cut(words: str, longest: int) -> str:
+def shorten(words: str, longest: int) -> str:
     """The user's own words in one line."""
     words = " ".join(words.split())
     return words if len(words) <= longest else f"{words[: longest - 1]}…"
 
 
-def _draw_title(axis: Axes, left: float, top: float, words: str) -> None:
+def draw_title(axis: Axes, left: float, top: float, words: str) -> None:
     axis.text(left, top - 0.03, words, va="top", fontsize=6.8, color=INK, parse_math=False)
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of so many inches with one axes in inches over all of it."""
     from matplotlib.figure import Figure
 
@@ -60,13 +59,3 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     axis.set_axis_off()
     axis.set(xlim=(0, width), ylim=(0, height))
     return figure, axis
-
-
-DRAWERS: Mapping[str, Callable[[Sequence[tuple[str, Arch]]], Figure]] = {
-    "nasbench201": partial(_draw_all_cells, _nasbench201_panels),
-    "mobilenet": _draw_over_table2,
-    "mobilenet-g2": _draw_over_table2,
-    "darts": partial(_draw_all_cells, _darts_panels),
-    "darts-separate": partial(_draw_all_cells, _darts_panels),
-}
-"""By space: what draws its (label, arch) pairs."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from senas_bench.spaces.cost import CostTable
 
 Arch = tuple[int, ...]
 """One operator index per edge."""
@@ -191,3 +197,81 @@ def balanced_sample(space: SearchSpace, per_operator: int, rng: np.random.Genera
         column = np.concatenate([rng.permutation(np.array(alive, np.int8)) for _ in range(repeats)])[:pool]
         columns.append(rng.permutation(column))
     return np.stack(columns, axis=1)
+
+
+class ImageShape(NamedTuple):
+    """Of the images that a network sees: height and width in pixels, channels, and the number of classes."""
+
+    resolution: int
+    num_classes: int
+    in_channels: int
+
+
+class NetworkSizes(Protocol):
+    """What a preset says of a network; a space reads what it has a use for.
+
+    Args:
+        channels, cells: Width of the first stage, and cells per stage, of a network made of cells.
+        width: Factor on the channels of a MobileNet-like network.
+    """
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def cells(self) -> int: ...
+
+    @property
+    def width(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Study:
+    """A space at a preset: plain values, from which `experiments.studies` makes recipes and methods.
+
+    Args:
+        sizes: Fields of the `Preset` that differ.
+        recipes: By name, all fields of a `TrainingRecipe` that are not its defaults. None: the preset's own.
+        method: Fields of methods, and of the strategies inside them, that differ, for those that have them; a mapping
+            where the field holds a strategy.
+    """
+
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] | None = None
+    method: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space and all that belongs to it: one of these in `SPACES` makes a space known everywhere.
+
+    Args:
+        whole: All archs.
+        to_str, from_str: An arch as text and back; `from_str` raises ValueError with a message that helps.
+        cost: Skeleton to the `CostTable` of stand-alone networks over it.
+        skeletons: The networks of the literature, by dataset; at least one.
+        skeleton: What surrounds the choices for images of a shape, at the sizes of a preset.
+        network: `(space, skeleton, affine) -> network`, where the space may be shrunk and affine is for batch norm
+            inside the choices. It takes `auxiliary=True` where the space knows an auxiliary head. Imports torch.
+        draw: Labelled archs to a figure.
+        over: Skeleton to the whole space with the edges that it has; None where all skeletons have the same.
+        reference: The network on ImageNet to which the paper's limits apply; None where the paper has none.
+        studies: By preset. A preset without one is taken as it is.
+    """
+
+    whole: SearchSpace
+    to_str: Callable[[Arch], str]
+    from_str: Callable[[str], Arch]
+    cost: Callable[[Any], CostTable]
+    skeletons: Mapping[str, Any]
+    skeleton: Callable[[ImageShape, NetworkSizes], Any]
+    network: Callable[..., nn.Module]
+    draw: Callable[[Sequence[tuple[str, Arch]]], Figure]
+    over: Callable[[Any], SearchSpace] | None = None
+    reference: Any = None
+    studies: Mapping[str, Study] = field(default_factory=dict)
+
+    @property
+    def skeleton_type(self) -> type:
+        """Of all its skeletons."""
+        return type(next(iter(self.skeletons.values())))

@@ -12,8 +12,7 @@ import pytest
 from analysis.artefacts import ARTEFACTS, GROUPS
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import arch_to_str
+from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 
 RENDER = """
 import hashlib, sys

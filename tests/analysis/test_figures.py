@@ -1,7 +1,8 @@
 import pytest
 
 from analysis import figures
-from analysis.figures import OTHER, colour, grid, house_style, save, save_once, to_bytes
+from analysis.figures import OTHER, colour, grid, save, save_once, to_bytes
+from senas_bench.plotting import house_style
 
 
 def a_figure():

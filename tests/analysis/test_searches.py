@@ -10,13 +10,13 @@ from analysis.formats import to_text, write
 from analysis.report import make_report
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.studies import preset_of, skeleton_for
-from senas_bench.spaces import KINDS, SPACES
+from senas_bench.spaces import SPACES
 from senas_bench.spaces.mobilenet import KNOWN_NETWORKS
 
 
 def a_record(search: searches.Search, seed: int, top1: float = 80.0, preset: str = "embedded") -> RunRecord:
     """A finished run of a search; its pick is a random arch."""
-    arch = SPACES[search.space].sample(np.random.default_rng([seed, int(search.level)]))
+    arch = SPACES[search.space].whole.sample(np.random.default_rng([seed, int(search.level)]))
     limit = {"cost": search.cost, "level": search.level}
     settings = {"limit": limit, "retrain": {}, "preset": {"width": 0.125}, "method": {}}
     skeleton = asdict(skeleton_for(search.space, preset_of(search.space, "embedded"), "digits"))
@@ -26,7 +26,7 @@ def a_record(search: searches.Search, seed: int, top1: float = 80.0, preset: str
     work = {"images_trained": 4000, "images_scored": 200}
     return RunRecord(
         spec=RunSpec(search.method, seed, preset, search.space, "digits", "d1", settings=settings),
-        pick=KINDS[search.space].to_str(arch),
+        pick=SPACES[search.space].to_str(arch),
         history=(pick, {**retrained, "top1": top1 + seed, "top5": 99.0}),
         counters={"search": work, "report": {}, "retrain": {"images_trained": 5000}},
         scores_sha256=None,

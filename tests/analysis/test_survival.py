@@ -20,8 +20,7 @@ from analysis.survival import (
 )
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
 from senas_bench.shrinking.shrink import shrink
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import arch_to_str
+from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 
 STRINGS = list(map(arch_to_str, NB201))
 WEIGHTS = np.array([20, 19, 18, 17, 16, 15])

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from senas_bench.networks import NB201Network
 from senas_bench.networks.operations import AveragePool3x3
 from senas_bench.ranking.batchnorm import evaluation_mode
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import prune
+from senas_bench.spaces.nasbench201 import NB201, prune
+from senas_bench.spaces.nasbench201.network import NB201Network
 
 POOL_SHAPE = (125, 8, 16, 16)
 

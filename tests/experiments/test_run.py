@@ -22,8 +22,7 @@ from senas_bench.experiments.store import RunStore
 from senas_bench.methods import CURVES, METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.networks.kernels import library
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
+from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe
 

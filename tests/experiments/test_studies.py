@@ -9,19 +9,15 @@ from senas_bench.experiments.run import limit_settings, make_spec, run
 from senas_bench.experiments.spec import settings_of
 from senas_bench.experiments.studies import (
     METHODS_EVERYWHERE,
-    STUDIES,
-    Study,
     level_limit,
     method_of,
     preset_of,
     scaled_limit,
     skeleton_for,
-    skeleton_of,
 )
 from senas_bench.methods import METHODS
-from senas_bench.networks import NETWORKS
 from senas_bench.search.evolution import Evolution
-from senas_bench.spaces import KINDS, SPACES
+from senas_bench.spaces import SPACES, ImageShape, Study
 from senas_bench.spaces.darts import SKELETONS as DARTS_SKELETONS
 from senas_bench.spaces.darts import network as darts_module
 from senas_bench.spaces.mobilenet import TABLE2
@@ -29,21 +25,27 @@ from senas_bench.training import loop
 from senas_bench.training.checkpoint import read_checkpoint
 
 SEARCHES = {"drop": 60, "per_operator": 1, "search": "evolution", "evolution": Evolution(4, 2, 2)}
+LIMITED = [name for name in SPACES if name != "nasbench201"]
+
+
+def change(monkeypatch, space, preset, sizes, recipes, method=()):
+    """Another study of a space at a preset, in its place."""
+    study = Study(sizes, recipes, dict(method))
+    own = SPACES[space]
+    monkeypatch.setitem(SPACES, space, replace(own, studies={**own.studies, preset: study}))
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """Studies of a single batch of scoring images, one epoch a stage and four archs a generation."""
-    for space, studies in STUDIES.items():
-        if space == "nasbench201":
-            continue
-        own = studies["embedded"]
+    for space in LIMITED:
+        own = SPACES[space].studies["embedded"]
         recipes = {
-            name: replace(recipe, stage_epochs=(1,) if name == RETRAIN else (1, 1), batch_size=256, snapshots=2)
-            for name, recipe in own.sizes["recipes"].items()
+            name: {**fields, "stage_epochs": (1,) if name == RETRAIN else (1, 1), "batch_size": 256, "snapshots": 2}
+            for name, fields in own.recipes.items()
         }
-        sizes = {**own.sizes, "recipes": recipes, "score_images": 50, "score_batch": 50, "rank_archs": 3}
-        monkeypatch.setitem(studies, "embedded", Study(sizes, {**own.method, **SEARCHES}))
+        sizes = {**own.sizes, "score_images": 50, "score_batch": 50, "rank_archs": 3}
+        change(monkeypatch, space, "embedded", sizes, recipes, {**own.method, **SEARCHES})
 
 
 def test_nasbench201_is_studied_as_its_presets_say():
@@ -52,10 +54,9 @@ def test_nasbench201_is_studied_as_its_presets_say():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("space", STUDIES)
+@pytest.mark.parametrize("space", SPACES)
 def test_every_space_has_sizes_and_methods_at_every_preset(space, preset):
     sizes = preset_of(space, preset)
-    assert set(STUDIES) == set(SPACES) == set(KINDS) == set(NETWORKS)
     if space != "nasbench201":
         assert {"reference", RETRAIN} <= sizes.recipes.keys()
         method = method_of("se-nas", space, preset)
@@ -64,7 +65,7 @@ def test_every_space_has_sizes_and_methods_at_every_preset(space, preset):
 
 
 def method_of_fields(space, preset):
-    return STUDIES[space][preset].method["per_operator"]
+    return SPACES[space].studies[preset].method["per_operator"]
 
 
 def test_names_are_refused_with_what_is_allowed():
@@ -82,8 +83,10 @@ def test_a_limit_keeps_its_share_of_the_range_of_costs(space, reference):
     small = skeleton_for(space, preset_of(space, "embedded"), "digits")
 
     def ends(skeleton):
-        table = KINDS[space].cost(skeleton)
-        costs = [[table.per_edge[edge, op, 0] for op in alive] for edge, alive in enumerate(SPACES[space].candidates)]
+        table = SPACES[space].cost(skeleton)
+        costs = [
+            [table.per_edge[edge, op, 0] for op in alive] for edge, alive in enumerate(SPACES[space].whole.candidates)
+        ]
         return table.base[0] + sum(map(min, costs)), table.base[0] + sum(map(max, costs))
 
     (low, high), (least, most) = ends(reference), ends(small)
@@ -95,7 +98,7 @@ def test_a_limit_keeps_its_share_of_the_range_of_costs(space, reference):
 
 def test_a_latency_limit_of_the_paper_is_where_its_networks_are():
     """Where latency is half of the FLOPs, an arch of the paper's FLOPs has half of them as its latency."""
-    table = KINDS["mobilenet"].cost(TABLE2)
+    table = SPACES["mobilenet"].cost(TABLE2)
     halved = type("Table", (), {"per_edge": table.per_edge[..., 0] / 2, "base": table.base[0] / 2})
     limit = level_limit("mobilenet", TABLE2, limit_settings("latency", level=22, table=halved))
     assert 0.9 * 465e6 / 2 < limit.high < 465e6 / 2 and limit.low == pytest.approx(0.9 * limit.high)
@@ -107,7 +110,7 @@ def test_a_latency_limit_of_the_paper_is_where_its_networks_are():
 
 def test_a_network_of_the_papers_size_keeps_the_papers_strides():
     sizes = preset_of("mobilenet", "paper")
-    assert skeleton_of("mobilenet", sizes, 224, 1000, 3) == TABLE2
+    assert SPACES["mobilenet"].skeleton(ImageShape(224, 1000, 3), sizes) == TABLE2
     with pytest.raises(ValueError, match="the resolution of cifar10 is not fixed by the preset"):
         skeleton_for("darts", preset_of("darts", "paper"), "cifar10")
 
@@ -128,11 +131,11 @@ def test_se_nas_searches_other_spaces_under_a_limit(quick, tmp_path, space):
     pick, retrained = record.history[-2:]
     assert len(shrinks) == 1 and shrinks[0]["dropped"] and shrinks[0]["parameters"][1] > 0
     assert any(len(group) > 1 for group in shrinks[0]["groups"])
-    arch = KINDS[space].from_str(record.pick)
-    assert arch in SPACES[space]
+    arch = SPACES[space].from_str(record.pick)
+    assert arch in SPACES[space].whole
     assert all(op in alive for op, alive in zip(arch, shrinks[0]["candidates"], strict=True))
     skeleton = skeleton_for(space, preset_of(space, "embedded"), "digits")
-    flops = KINDS[space].cost(skeleton)(np.array([arch]))["flops_m"][0] * 1e6
+    flops = SPACES[space].cost(skeleton)(np.array([arch]))["flops_m"][0] * 1e6
     assert pick["limited_cost"] == pytest.approx(flops) and pick["flops_m"] == pytest.approx(flops / 1e6)
     assert pick["limit_low"] <= pick["limited_cost"] <= pick["limit_high"]
     assert set(scores["set"]) == {"candidates"} and scores["score"].max() == scores["score"].iloc[0]
@@ -176,11 +179,11 @@ def test_the_paper_retrains_darts_with_all_that_regularizes_it():
 
 def test_darts_is_retrained_with_auxiliary_head_drop_path_and_cutout(tmp_path, monkeypatch):
     """The paper's recipe for CIFAR on a few digits of 32x32: each of the three is used, and the head is not tested."""
-    own = STUDIES["darts"]["paper"].sizes
-    recipe = replace(own["recipes"]["retrain-cifar10"], stage_epochs=(2,), amp=False)
+    recipes = SPACES["darts"].studies["paper"].recipes
+    recipe = {**recipes["retrain-cifar10"], "stage_epochs": (2,), "amp": False}
     sizes = {"channels": 4, "cells": 1, "resolution": 32, "held_out": 1700, "score_images": 50, "score_batch": 50}
-    sizes |= {"calibration_images": 50, "rank_archs": 1, "recipes": {**own["recipes"], "retrain-digits": recipe}}
-    monkeypatch.setitem(STUDIES["darts"], "paper", Study(sizes))
+    sizes |= {"calibration_images": 50, "rank_archs": 1}
+    change(monkeypatch, "darts", "paper", sizes, {**recipes, "retrain-digits": recipe})
     dropped, cut = [], []
     drop_path, hole = darts_module.drop_path, TrainLoader._cut
     monkeypatch.setattr(darts_module, "drop_path", lambda x, p: dropped.append(p) or drop_path(x, p))

@@ -16,12 +16,13 @@ import torch
 from senas_bench.cli import main
 from senas_bench.errors import RunError
 from senas_bench.experiments import torchrun
-from senas_bench.experiments.presets import PRESETS, RETRAIN
+from senas_bench.experiments.presets import RETRAIN
 from senas_bench.experiments.run import Runner, make_spec, resized
 from senas_bench.experiments.store import RunStore
-from senas_bench.experiments.studies import STUDIES, Study
+from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.torchrun import TorchrunExecutor, dismiss, follow, helps, started
 from senas_bench.search.evolution import Evolution
+from senas_bench.spaces import SPACES, Study
 from senas_bench.training import distributed, loop
 from senas_bench.training.distributed import LostProcess
 
@@ -32,16 +33,16 @@ STEPS = (2 + 2) * 3
 
 def tiny(set_item=dict.__setitem__) -> None:
     """The study of MobileNet at the embedded preset, at its smallest."""
-    own = STUDIES["mobilenet"]["embedded"]
+    space = SPACES["mobilenet"]
+    own = space.studies["embedded"]
     recipes = {
-        name: replace(recipe, stage_epochs=(2,) if name == RETRAIN else (1, 1), batch_size=32, snapshots=2)
-        for name, recipe in own.sizes["recipes"].items()
+        name: {**fields, "stage_epochs": (2,) if name == RETRAIN else (1, 1), "batch_size": 32, "snapshots": 2}
+        for name, fields in own.recipes.items()
     }
     sizes = {"score_images": 50, "score_batch": 50, "rank_archs": 3, "held_out": 1700, "calibration_images": 50}
     method = {"drop": 60, "per_operator": 1, "search": "evolution", "evolution": Evolution(4, 2, 2)}
-    set_item(
-        STUDIES["mobilenet"], "embedded", Study({**own.sizes, **sizes, "recipes": recipes}, {**own.method, **method})
-    )
+    study = Study({**own.sizes, **sizes}, recipes, {**own.method, **method})
+    set_item(SPACES, "mobilenet", replace(space, studies={"embedded": study}))
 
 
 def worker(fatal_step: int, arguments: list[str]) -> None:
@@ -108,7 +109,7 @@ def test_the_same_command_goes_on_and_finds_what_one_process_finds(cut, tmp_path
     assert (second.stdout, second.stderr) == ("", "")  # one of them speaks
     assert not list((folder / "work").glob("*/"))
     tiny(monkeypatch.setitem)
-    sizes = resized(replace(PRESETS["embedded"], **STUDIES["mobilenet"]["embedded"].sizes), accumulate=2)
+    sizes = resized(preset_of("mobilenet", "embedded"), accumulate=2)
     spec = make_spec("se-nas", 0, "embedded", sizes=sizes, space="mobilenet", retrain=True)
     one, two = Runner(tmp_path)(spec), RunStore(folder).load(spec)
     assert json.loads(first.stdout)[0]["pick"] == one.pick == two.pick

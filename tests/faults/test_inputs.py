@@ -19,7 +19,7 @@ from senas_bench.cli import searches, studies
 from senas_bench.errors import DataError
 from senas_bench.experiments.spec import RunRecord, RunSpec, canonical_json
 from senas_bench.experiments.store import RunStore
-from senas_bench.spaces import KINDS, SPACES
+from senas_bench.spaces import SPACES
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
 
 CASES = {"archs": (500, 7000), "scores": (250, 5000), "specs": (150, 4000), "commands": (100, 4000)}
@@ -75,20 +75,20 @@ def mutated(texts, alphabet):
 
 def arch_texts(name):
     """Strings of archs of a space."""
-    space = SPACES[name]
+    space = SPACES[name].whole
     choices = st.tuples(*(st.sampled_from(candidates) for candidates in space.candidates))
-    return choices.filter(lambda arch: arch in space).map(KINDS[name].to_str)
+    return choices.filter(lambda arch: arch in space).map(SPACES[name].to_str)
 
 
 def test_arch_strings(examples):
     def check(case):
         name, text, valid = case
-        arch = refused(KINDS[name].from_str, text)
+        arch = refused(SPACES[name].from_str, text)
         if valid:
-            assert arch is not None and KINDS[name].to_str(arch) == text
+            assert arch is not None and SPACES[name].to_str(arch) == text
         elif arch is not None:
-            again = KINDS[name].to_str(arch)
-            assert KINDS[name].from_str(again) == arch
+            again = SPACES[name].to_str(arch)
+            assert SPACES[name].from_str(again) == arch
             assert name != "nasbench201" or again == text.strip() or "~0" in again  # leading zeros of a source
 
     spaces = ("nasbench201", "mobilenet")

@@ -19,9 +19,8 @@ from senas_bench.experiments.spec import RunRecord
 from senas_bench.methods import CURVES, METHODS, se_nas
 from senas_bench.methods.baselines import LargestCost, RandomSearch
 from senas_bench.names import lookup
-from senas_bench.networks import NB201Network
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str
+from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import COUNTERS, Task
 from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe

@@ -11,9 +11,8 @@ from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task, run
 from senas_bench.methods import METHODS, darts
 from senas_bench.methods.darts import Darts, second_order, unrolled_gradient
-from senas_bench.networks import NB201Network
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import arch_from_str
+from senas_bench.spaces.nasbench201 import NB201, arch_from_str
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import Task
 from senas_bench.training import loop
 from senas_bench.training.bilevel import Alphas, LearningAlphas, first_order

@@ -11,10 +11,8 @@ from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, run
 from senas_bench.methods import METHODS
 from senas_bench.methods.gdas import Gdas, GumbelPaths
-from senas_bench.networks import NB201Network
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import arch_from_str, prune_arch
-from senas_bench.spaces.nasbench201.network import Cell
+from senas_bench.spaces.nasbench201 import NB201, arch_from_str, prune_arch
+from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.training import loop
 from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.loop import make_optimizer, train

@@ -8,7 +8,7 @@ from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods.rsps import Rsps
 from senas_bench.ranking.score_archs import score_archs
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.task import Task
 from senas_bench.training.connected import ConnectedPath
 from senas_bench.training.recipe import TrainingRecipe

@@ -12,15 +12,14 @@ from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.experiments.spec import settings_of
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
-from senas_bench.networks import NB201Network
 from senas_bench.networks.expansion import count_parameters
 from senas_bench.ranking.score_archs import score_archs
 from senas_bench.shrinking import CRITERIA, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion, operator_scores
 from senas_bench.shrinking.si import SelectionImportance
-from senas_bench.spaces import NB201, SearchSpace
-from senas_bench.spaces.nasbench201 import prune, shared_function
-from senas_bench.spaces.nasbench201.network import Cell
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201, prune, shared_function
+from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.tasks.task import MethodOutput, Task
 from senas_bench.training.recipe import TrainingRecipe
 

@@ -9,9 +9,9 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods.setn import Setn, top_archs
-from senas_bench.networks import NB201Network
-from senas_bench.spaces import NB201, SearchSpace
-from senas_bench.spaces.nasbench201 import prune_arch
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201, prune_arch
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import Task
 from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.recipe import TrainingRecipe

@@ -14,8 +14,7 @@ from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.groundtruth.trainer import load_trainer
 from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch, mutate
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str
+from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
 from senas_bench.tasks.task import COUNTERS, MethodOutput, ScoreTable
 
 TINY = replace(PRESETS["embedded"], channels=4, rank_archs=20)

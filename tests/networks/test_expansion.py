@@ -7,13 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from senas_bench.networks import NB201Network
 from senas_bench.networks.choice import ChoiceEdge
 from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.shrinking import shrink
-from senas_bench.spaces import NB201, SearchSpace
-from senas_bench.spaces.nasbench201.network import Cell
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.training.loop import carry_momentum, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
 

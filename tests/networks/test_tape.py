@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import prune
 
-from senas_bench.networks import NB201Network, fused, kernels, tape
-from senas_bench.spaces import NB201
+from senas_bench.networks import fused, kernels, tape
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import NB201Network
 
 
 @pytest.fixture(autouse=True)

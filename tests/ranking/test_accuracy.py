@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from senas_bench.networks import NB201Network
 from senas_bench.ranking.accuracy import ESTIMATORS, estimate, share_of
 from senas_bench.ranking.score_archs import Evaluation
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.training.snapshots import Snapshots
 
 LABELS = torch.tensor([0, 0, 0, 1])

@@ -2,9 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from senas_bench.networks import NB201Network
 from senas_bench.ranking.batchnorm import BN_MODES, batch_norms, evaluation_mode, recalibrate
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import NB201Network
 
 ARCH = (3, 2, 3, 4, 3, 2)
 

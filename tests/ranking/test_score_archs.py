@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from senas_bench.networks import NB201Network
 from senas_bench.networks.expansion import expand, plan_groups
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.ranking.score_archs import Evaluation, distinct_functions, score_archs
 from senas_bench.shrinking import shrink
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import NB201Network
 
 CLASSES = 4
 

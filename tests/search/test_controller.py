@@ -8,7 +8,8 @@ from scipy import stats
 
 from senas_bench.search import controller as module
 from senas_bench.search.controller import Controller, Reinforce
-from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201
 
 SPACE = SearchSpace("toy", ("a", "b", "c", "d"), ("e0", "e1", "e2"), ((0, 2), (0, 1, 3), (1, 2, 3)))
 

@@ -6,10 +6,10 @@ import pytest
 from senas_bench.search import evolution
 from senas_bench.search.evolution import MAX_TRIES, Evolution
 from senas_bench.search.random_search import RandomSearch
-from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.limits import Limit, LimitedSampler
 from senas_bench.spaces.mobilenet import MOBILENET, mobilenet_cost
-from senas_bench.spaces.nasbench201 import SKELETONS, nasbench201_cost
+from senas_bench.spaces.nasbench201 import NB201, SKELETONS, nasbench201_cost
 
 TOY = SearchSpace("toy", tuple("abcde"), ("e0", "e1", "e2"), ((0, 3), (1, 2, 4), (2,)))
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from senas_bench.networks import NB201Network
 from senas_bench.networks.expansion import expand
 from senas_bench.shrinking.angle import Angle, path_angles
-from senas_bench.spaces import NB201, SearchSpace, balanced_sample
-from senas_bench.spaces.nasbench201.network import Cell
+from senas_bench.spaces import SearchSpace, balanced_sample
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 
 SHRUNK = replace(NB201, candidates=((0, 2, 3), (1, 3), (2, 4), (2, 3, 4), (0, 1, 3, 4), (2, 3)))
 FIRST = SHRUNK.with_groups(((0, 1), (2,), (3,), (4, 5)))

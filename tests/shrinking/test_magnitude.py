@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
-from senas_bench.networks import NB201Network
 from senas_bench.shrinking.magnitude import Magnitude
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import Task, Trained
 from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.loop import Training, make_optimizer

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from senas_bench.shrinking import CriterionOutput, shrink, shrink_edge_by_edge, shrink_per_edge
 from senas_bench.shrinking.shrink import even_drops
-from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.darts import DARTS
+from senas_bench.spaces.nasbench201 import NB201
 
 
 def a_space(*candidates: tuple[int, ...]) -> SearchSpace:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from senas_bench.shrinking.si import SelectionImportance, selection_importance
-from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201
 
 SPACE = SearchSpace("toy", ("a", "b", "c"), ("e0", "e1"), ((0, 2), (0, 1, 2)))
 

@@ -26,7 +26,7 @@ def test_files_round_trip_in_every_space(tmp_path_factory, seed):
     rng = np.random.default_rng(seed)
     archs = []
     for name, space in SPACES.items():
-        archs += [NamedArch(name, space.sample(rng), label) for label in ("", f'the "best" of {name} – 最高')]
+        archs += [NamedArch(name, space.whole.sample(rng), label) for label in ("", f'the "best" of {name} – 最高')]
     path = tmp_path_factory.mktemp("archs") / "archs.json"
     write_archs(path, archs)
     assert read_archs(path) == archs

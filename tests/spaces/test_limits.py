@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from senas_bench.spaces import NB201, SearchSpace, balanced_sample
+from senas_bench.spaces import SearchSpace, balanced_sample
 from senas_bench.spaces import limits as constraints
 from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.darts import DARTS, darts_cost
@@ -22,7 +22,7 @@ from senas_bench.spaces.limits import (
     within,
 )
 from senas_bench.spaces.mobilenet import IDENTITY, MOBILENET, mobilenet_cost
-from senas_bench.spaces.nasbench201 import SKELETONS, nasbench201_cost
+from senas_bench.spaces.nasbench201 import NB201, SKELETONS, nasbench201_cost
 from senas_bench.training.samplers import UniformPath
 
 SMALLEST_P = 1e-4

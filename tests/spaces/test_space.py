@@ -132,7 +132,7 @@ def test_only_makes_the_space_of_a_stand_alone_network():
 
 @pytest.mark.parametrize("name", SPACES)
 def test_registered_spaces_carry_their_key(name):
-    assert SPACES[name].name == name
+    assert SPACES[name].whole.name == name
 
 
 @settings(max_examples=40, deadline=None)
@@ -153,7 +153,7 @@ def test_balanced_sample_counts(space, per_operator, seed):
 
 
 def test_balanced_sample_is_seeded():
-    draw = lambda seed: balanced_sample(SPACES["nasbench201"], 10, np.random.default_rng(seed))  # noqa: E731
+    draw = lambda seed: balanced_sample(SPACES["nasbench201"].whole, 10, np.random.default_rng(seed))  # noqa: E731
     assert (draw(0) == draw(0)).all()
     assert (draw(0) != draw(1)).any()
 

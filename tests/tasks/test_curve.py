@@ -12,7 +12,8 @@ from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.spos import Spos
 from senas_bench.ranking.score_archs import score_archs
 from senas_bench.shrinking.si import SelectionImportance
-from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.curve import ShrinkingCurve
 from senas_bench.tasks.task import Curve, ScoreTable, Task, rows_of
 from senas_bench.training.loop import Observation

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.training.bilevel import Alphas
 from senas_bench.training.checkpoint import read_checkpoint, write_checkpoint
 

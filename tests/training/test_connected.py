@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from senas_bench.spaces import NB201
+from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.training.connected import ConnectedPath
 
 SMALL = replace(NB201, candidates=((0, 1, 3), (0, 1), (0, 2), (0, 3), (2, 4), (0, 1)))

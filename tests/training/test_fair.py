@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-from senas_bench.networks import NB201Network
-from senas_bench.spaces import NB201, SearchSpace
-from senas_bench.spaces.nasbench201 import prune_arch
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201, prune_arch
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.training.fair import FairPaths
 from senas_bench.training.loop import train
 from senas_bench.training.recipe import TrainingRecipe

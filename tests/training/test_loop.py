@@ -9,10 +9,12 @@ from torch import nn
 
 from senas_bench.data.loader import TrainLoader
 from senas_bench.errors import RunError
-from senas_bench.networks import DartsNetwork, NB201Network
 from senas_bench.networks.expansion import expand
-from senas_bench.spaces import NB201, SearchSpace
+from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.darts import DARTS, DartsSkeleton
+from senas_bench.spaces.darts.network import DartsNetwork
+from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.training import loop
 from senas_bench.training.bilevel import Alphas
 from senas_bench.training.checkpoint import read_checkpoint

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from senas_bench.networks import NETWORKS, kernels
-from senas_bench.spaces import DARTS, MOBILENET, NB201
-from senas_bench.spaces.darts import DartsSkeleton
-from senas_bench.spaces.mobilenet import small_image
-from senas_bench.spaces.nasbench201 import Skeleton
+from senas_bench.networks import kernels
+from senas_bench.spaces import SPACES
+from senas_bench.spaces.darts import DARTS, DartsSkeleton
+from senas_bench.spaces.mobilenet import MOBILENET, small_image
+from senas_bench.spaces.nasbench201 import NB201, Skeleton
 from senas_bench.training.optimizer import descend
 
 
@@ -100,7 +100,7 @@ def test_the_loops_take_the_steps_of_our_networks(space):
         "mobilenet": small_image(8, 10, 3, factor=0.1),
         "darts": DartsSkeleton(8, 10, channels=4, layers=3),
     }
-    network = NETWORKS[space.name](space, small[space.name], False).to(memory_format=torch.channels_last)
+    network = SPACES[space.name].network(space, small[space.name], False).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
     no_torch(optimizer)
     for seed in range(3):

@@ -10,8 +10,8 @@ from senas_bench.spaces.space import Arch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from senas_bench.spaces.cells import Cell, _draw_cells
-from senas_bench.spaces.drawing import _cut
+from senas_bench.spaces.cells import Cell, draw_cells
+from senas_bench.spaces.drawing import shorten
 
 
 def draw_darts(arch: Arch, title: str = "", cell: str | None = None) -> Figure:
@@ -27,10 +27,10 @@ def draw_darts(arch: Arch, title: str = "", cell: str | None = None) -> Figure:
     Raises:
         ValueError: These are not 14 or 28 edges, a node has not exactly two inputs, or the cell is unknown.
     """
-    return _draw_cells(_darts_panels(arch, title, cell), columns=1)
+    return draw_cells(panels_of(arch, title, cell), columns=1)
 
 
-def _darts_panels(arch: Arch, title: str, cell: str | None = None) -> list[tuple[str, Cell]]:
+def panels_of(arch: Arch, title: str, cell: str | None = None) -> list[tuple[str, Cell]]:
     genotype = darts.arch_to_genotype(arch)
     cells = {"normal": ("normal cell", genotype.normal), "reduce": ("reduction cell", genotype.reduce)}
     found = list(cells.values())
@@ -40,7 +40,7 @@ def _darts_panels(arch: Arch, title: str, cell: str | None = None) -> list[tuple
         found = [("normal and reduction cell", genotype.normal)]
     return [
         (
-            f"{_cut(title, 30)}: {kind}" if title else kind.capitalize(),
+            f"{shorten(title, 30)}: {kind}" if title else kind.capitalize(),
             Cell(
                 inputs=("$c_{k-2}$", "$c_{k-1}$"),
                 nodes=("0", "1", "2", "3"),

@@ -165,7 +165,7 @@ def _evenly(operators: Sequence[int], n: int, rng: np.random.Generator) -> np.nd
     return np.concatenate(rounds)[:n]
 
 
-def _into_nodes(cells: int) -> tuple[tuple[int, ...], ...]:
+def into_nodes(cells: int) -> tuple[tuple[int, ...], ...]:
     return tuple(
         tuple(len(EDGES) * cell + edge for edge, (_, target) in enumerate(EDGES) if target == node)
         for cell in range(cells)

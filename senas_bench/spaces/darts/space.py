@@ -6,7 +6,7 @@ Source: Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", ICL
 from __future__ import annotations
 
 from senas_bench.spaces.darts.cell import CELLS, EDGES, OPERATORS
-from senas_bench.spaces.darts.rule import TwoInputs, _into_nodes
+from senas_bench.spaces.darts.rule import TwoInputs, into_nodes
 from senas_bench.spaces.space import SearchSpace
 
 
@@ -20,7 +20,7 @@ def darts_space(shared_cell: bool = True) -> SearchSpace:
     prefixes = ("",) if shared_cell else tuple(f"{cell} " for cell in CELLS)
     edges = tuple(f"{prefix}{source}->{target}" for prefix in prefixes for source, target in EDGES)
     name = "darts" if shared_cell else "darts-separate"
-    rule = TwoInputs(_into_nodes(len(prefixes)))
+    rule = TwoInputs(into_nodes(len(prefixes)))
     return SearchSpace(name, OPERATORS, edges, (tuple(range(len(OPERATORS))),) * len(edges), rule=rule)
 
 

@@ -1,4 +1,7 @@
-"""Archs of the DARTS space as text and as published genotypes; [code] is DARTS's public code unless another is named."""
+"""Archs of the DARTS space as text and as published genotypes.
+
+[code] is DARTS's public code unless another is named.
+"""
 
 from __future__ import annotations
 

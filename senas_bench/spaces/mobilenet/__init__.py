@@ -4,6 +4,13 @@ Source: Cai, Zhu and Han, "ProxylessNAS", ICLR 2019; the blocks are those of Mob
 The three operators with group size 2 are what we take SE-NAS-D to add: the paper does not name them (METHOD section 6).
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
 from senas_bench.spaces.mobilenet.cost import block_cost, mobilenet_cost
 from senas_bench.spaces.mobilenet.reference import KNOWN_NETWORKS, KnownNetwork
 from senas_bench.spaces.mobilenet.skeleton import FIRST, TABLE2, Block, Layer, MobileSkeleton, small_image
@@ -17,14 +24,62 @@ from senas_bench.spaces.mobilenet.space import (
     arch_to_str,
     mobilenet_space,
 )
+from senas_bench.spaces.mobilenet.studies import STUDIES
+from senas_bench.spaces.space import Arch, ImageShape, NetworkSizes, SearchSpace, Space
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+
+def _skeleton(images: ImageShape, sizes: NetworkSizes) -> MobileSkeleton:
+    """A large network keeps the paper's strides; small images take fewer, see `small_image`."""
+    if images.resolution >= TABLE2.resolution:
+        return replace(TABLE2, **images._asdict())
+    return small_image(**images._asdict(), factor=sizes.width)
+
+
+def _network(space: SearchSpace, skeleton: MobileSkeleton, affine: bool) -> nn.Module:
+    from senas_bench.spaces.mobilenet.network import MobileNetwork
+
+    return MobileNetwork(space, skeleton, affine)
+
+
+def _draw(archs: Sequence[tuple[str, Arch]]) -> Figure:
+    from senas_bench.spaces.mobilenet.drawing import draw_over_table2
+
+    return draw_over_table2(archs)
+
+
+MOBILENET_SPACE = Space(
+    whole=MOBILENET,
+    to_str=arch_to_str,
+    from_str=arch_from_str,
+    cost=mobilenet_cost,
+    skeletons={"imagenet": TABLE2},
+    skeleton=_skeleton,
+    network=_network,
+    draw=_draw,
+    over=mobilenet_space,
+    reference=TABLE2,
+    studies=STUDIES,
+)
+GROUP2_SPACE = replace(
+    MOBILENET_SPACE,
+    whole=MOBILENET_G2,
+    from_str=partial(arch_from_str, space=MOBILENET_G2),
+    over=partial(mobilenet_space, group2=True),
+)
 
 __all__ = [
     "BLOCKS",
     "FIRST",
+    "GROUP2_SPACE",
     "IDENTITY",
     "KNOWN_NETWORKS",
     "MOBILENET",
     "MOBILENET_G2",
+    "MOBILENET_SPACE",
     "OPERATORS",
     "TABLE2",
     "Block",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analysis.figures import COLUMN, house_style
+from senas_bench.plotting import COLUMN, house_style
 from senas_bench.spaces.mobilenet import (
     BLOCKS,
     FIRST,
@@ -23,7 +23,7 @@ from senas_bench.spaces.space import Arch
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from senas_bench.spaces.drawing import GREY, MARGIN, _canvas, _cut, _draw_title
+from senas_bench.spaces.drawing import GREY, MARGIN, canvas, draw_title, shorten
 
 KERNELS = {3: "#009e73", 5: "#e69f00", 7: "#0072b2"}
 """Green, orange and blue as in the paper, in Okabe and Ito's tones."""
@@ -97,10 +97,10 @@ def _draw_rows(networks: Sequence[tuple[str, Arch, MobileSkeleton]]) -> Figure:
     keys = 0.38
     height = 2 * MARGIN + len(rows) * (row_height + BETWEEN) + keys
     with house_style():
-        figure, axis = _canvas(COLUMN, height)
+        figure, axis = canvas(COLUMN, height)
         for n, ((label, arch, skeleton), (bars, spans)) in enumerate(zip(networks, rows, strict=True)):
             top = height - MARGIN - n * (row_height + BETWEEN)
-            _draw_title(axis, MARGIN, top, _cut(label, 28))
+            draw_title(axis, MARGIN, top, shorten(label, 28))
             axis.text(COLUMN - MARGIN, top - 0.03, _cost(arch, skeleton), va="top", ha="right", fontsize=5.6)
             middle = top - HEAD - TALLEST * RISE / 2
             _draw_row(axis, bars, spans, pitch, middle)
@@ -205,5 +205,5 @@ def _draw_keys(axis: Axes, height: float, grouped: bool) -> None:
         axis.text(x - 0.02, middle, words, va="center_baseline", fontsize=6)
 
 
-def _draw_over_table2(archs: Sequence[tuple[str, Arch]]) -> Figure:
+def draw_over_table2(archs: Sequence[tuple[str, Arch]]) -> Figure:
     return _draw_rows([(label, arch, TABLE2) for label, arch in archs])

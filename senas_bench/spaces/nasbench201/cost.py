@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces.cost import CostTable
-from senas_bench.spaces.nasbench201 import CONV1, CONV3, NB201
+from senas_bench.spaces.nasbench201.space import CONV1, CONV3, NB201
 
 KERNEL_AREA = {CONV1: 1, CONV3: 9}
 

@@ -10,8 +10,8 @@ from senas_bench.spaces.space import Arch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from senas_bench.spaces.cells import Cell, _draw_cells
-from senas_bench.spaces.drawing import _cut
+from senas_bench.spaces.cells import Cell, draw_cells
+from senas_bench.spaces.drawing import shorten
 
 
 def draw_nasbench201(arch: Arch, title: str = "") -> Figure:
@@ -20,12 +20,12 @@ def draw_nasbench201(arch: Arch, title: str = "") -> Figure:
     Raises:
         ValueError: This is no arch of the space.
     """
-    return _draw_cells(_nasbench201_panels(arch, title), columns=1)
+    return draw_cells(panels_of(arch, title), columns=1)
 
 
-def _nasbench201_panels(arch: Arch, title: str) -> list[tuple[str, Cell]]:
+def panels_of(arch: Arch, title: str) -> list[tuple[str, Cell]]:
     if arch not in NB201:
         raise ValueError(f"{arch} is no arch of {NB201.name}: give one operator, 0 to 4, for each of its 6 edges")
     edges = [(NB201.operators[op], *ends) for op, ends in zip(arch, nasbench201.EDGES, strict=True)]
     cell = Cell(("0",), ("1", "2", "3"), tuple(edge for edge in edges if edge[0] != "none"))
-    return [(_cut(title, 48) or "Cell", cell)]
+    return [(shorten(title, 48) or "Cell", cell)]

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from senas_bench.networks import NB201Network
-from senas_bench.spaces import NB201
-from senas_bench.spaces.nasbench201 import SKELETONS, Skeleton, nasbench201_cost, official_archs
+from senas_bench.spaces.nasbench201 import NB201, SKELETONS, Skeleton, nasbench201_cost, official_archs
+from senas_bench.spaces.nasbench201.network import NB201Network
 
 ALL_CONV3 = (3,) * 6
 ALL_NONE = (0,) * 6

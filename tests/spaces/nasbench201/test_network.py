@@ -5,12 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from senas_bench.networks import NB201Network
 from senas_bench.networks.expansion import expand, plan_groups
 from senas_bench.ranking.batchnorm import evaluation_mode
-from senas_bench.spaces import NB201, SearchSpace
-from senas_bench.spaces.nasbench201 import prune, prune_arch
-from senas_bench.spaces.nasbench201.network import Cell
+from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201, prune, prune_arch
+from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.training.loop import make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
 

@@ -1,0 +1,60 @@
+"""How the MobileNet-like spaces are studied at each preset.
+
+The sizes of `embedded` and `cpu` were chosen by what a laptop can afford; nothing was tuned on a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from senas_bench.spaces.space import Study
+
+
+def _recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool) -> Mapping[str, Any]:
+    """METHOD section 3, scaled in length, batch and rate. The linear decay spans each stage."""
+    supernet = {
+        "stage_epochs": stages,
+        "batch_size": batch,
+        "lr": lr,
+        "lr_min": 0.0,
+        "lr_horizon": 0,
+        "weight_decay": 4e-5,
+        "nesterov": False,
+        "clip": 0.0,
+        "amp": amp,
+        "schedule": "linear",
+        "decay_norm_and_bias": False,
+    }
+    alone = {**supernet, "stage_epochs": (retrain,), "snapshots": 1, "label_smoothing": 0.1}
+    return {"reference": supernet, "tuned": supernet, "retrain": alone}
+
+
+STUDIES = {
+    "embedded": Study(
+        {"width": 0.125, "rank_archs": 30, "score_images": 100, "score_batch": 100},
+        _recipes((2, 1, 1), 64, 0.1, 4, False),
+        {
+            "drop": 40,
+            "per_operator": 3,
+            "search": "evolution",
+            "evolution": {"population": 12, "generations": 4, "parents": 4},
+        },
+    ),
+    "cpu": Study(
+        {"width": 0.125, "rank_archs": 50, "score_images": 500},
+        _recipes((2, 1, 1), 128, 0.1, 3, False),
+        {
+            "drop": 40,
+            "per_operator": 10,
+            "search": "evolution",
+            "evolution": {"population": 20, "generations": 5, "parents": 5},
+        },
+    ),
+    "paper": Study(
+        {"dataset": "imagenet", "resolution": 224, "rank_archs": 100, "held_out": 50_000, "score_batch": 500},
+        _recipes((100,) + (5,) * 10, 1024, 0.5, 240, True),
+        {"drop": 10, "per_operator": 1000, "search": "evolution"},
+    ),
+}
+"""By preset."""
