@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from analysis.formats import Table, plus_minus, span, words
-from analysis.statistics import (
+from senas_bench.analysis.artefacts.table3 import ALPHA, TABLE3_METHODS
+from senas_bench.analysis.metrics.statistics import (
     MIN_PAIRS,
     holm,
     over_seeds,
@@ -21,8 +20,9 @@ from analysis.statistics import (
     probability_of_improvement,
     sign_flip,
 )
-from analysis.tables import ALPHA, TABLE3_METHODS
-from analysis.verdicts import signed
+from senas_bench.analysis.output.formats import Table, plus_minus, span, words
+from senas_bench.analysis.paper.verdicts import signed
+
 from senas_bench.experiments.spec import RunRecord
 
 TABLES = ("table3", "fig8")

@@ -165,7 +165,7 @@ def test_what_is_wrong_is_said_before_anything_slow_is_imported(tmp_path):
     calls = [["reproduce", "table3", option, value] for option, value in bad.items()]
     calls += [["reproduce", "table3", "--executor", "ray", option, "2"] for option in ("--address", "--gpus-per-run")]
     calls += [["rank", "--out", "x"], ["rank", "--out", "x.csv", "--preset", "x"]]
-    assert in_a_fresh_process(CALLS, json.dumps(calls), "torch scipy analysis.tables ray") == ""
+    assert in_a_fresh_process(CALLS, json.dumps(calls), "torch scipy senas_bench.analysis.artefacts.table3 ray") == ""
 
 
 def test_a_second_reproduce_imports_nothing_that_only_runs_and_drawings_need(tmp_path):

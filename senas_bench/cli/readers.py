@@ -33,8 +33,8 @@ def evaluate_ranking(
     as_json: JsonOption = False,
 ) -> None:
     """Compare scores of archs with their ground-truth accuracy."""
-    from analysis.evaluation import evaluate_ranking as evaluate
-    from analysis.evaluation import read_scores
+    from senas_bench.analysis.evaluation import evaluate_ranking as evaluate
+    from senas_bench.analysis.evaluation import read_scores
     from senas_bench.groundtruth import Query, load_ground_truth
 
     query = Query(dataset, split, epochs, "mean")
@@ -78,9 +78,9 @@ def report(
     records = store.records()
     if not records:
         raise ValueError(f"no finished runs in {results}; run `senas-bench reproduce all` first")
-    from analysis.artefacts import ARTEFACTS, render_all
-    from analysis.formats import write
-    from analysis.report import make_report
+    from senas_bench.analysis.artefacts import ARTEFACTS, render_all
+    from senas_bench.analysis.output.formats import write
+    from senas_bench.analysis.output.report import make_report
     from senas_bench.files import atomic_write
 
     tables = render_all(records, store.scores, truth, no_timing=no_timing)
@@ -101,8 +101,8 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Two results folders, method by method: B minus A, with a test."""
-    from analysis.compare import compare as compared
-    from analysis.formats import to_json, to_text
+    from senas_bench.analysis.compare import compare as compared
+    from senas_bench.analysis.output.formats import to_json, to_text
 
     table = compared(a, b)
     print(to_json(table) if as_json else to_text(table), end="")

@@ -149,7 +149,7 @@ def draw(
     from senas_bench.spaces.archfile import read_archs
 
     archs = read_archs(file, space)
-    from analysis.figures import to_bytes
+    from senas_bench.analysis.output.figures import to_bytes
     from senas_bench.files import atomic_write
     from senas_bench.spaces.drawing import draw as drawing
 
@@ -298,7 +298,7 @@ def _found(record: RunRecord) -> dict[str, Any]:
 
 
 def _write_found(records: list[RunRecord], out: Path) -> None:
-    from analysis.figures import to_bytes
+    from senas_bench.analysis.output.figures import to_bytes
     from senas_bench.files import atomic_write
     from senas_bench.spaces import SPACES
     from senas_bench.spaces.archfile import NamedArch, write_archs

@@ -53,8 +53,8 @@ from senas_bench.cli.searches import latency_table_for
 from senas_bench.errors import DataError
 
 if TYPE_CHECKING:
-    from analysis.artefacts import Artefact
-    from analysis.formats import Table
+    from senas_bench.analysis.artefacts import Artefact
+    from senas_bench.analysis.output.formats import Table
     from senas_bench.experiments.spec import RunRecord, RunSpec
     from senas_bench.experiments.store import RunStore
     from senas_bench.groundtruth import GroundTruth
@@ -110,7 +110,7 @@ def reproduce(
     check_images(sizes, dataset, data_dir)
     truth = load_truth(ground_truth, seed_truth)
     # seconds of imports, after all that can be refused without them
-    from analysis.artefacts import ARTEFACTS, GROUPS, is_search
+    from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, is_search
     from senas_bench.experiments.store import RunStore
     from senas_bench.names import lookup
 
@@ -192,7 +192,7 @@ def rank(
     store.prepare()
     if compute(store, specs, results, data_dir, None, "serial", 1):
         raise typer.Exit(FAILED)
-    from analysis.join import final_scores
+    from senas_bench.analysis.join import final_scores
     from senas_bench.files import atomic_file
 
     scores = final_scores(store.scores(store.load(specs[0])))
@@ -264,7 +264,7 @@ def _make(
     as_json: bool,
 ) -> None:
     """Render one artefact, write its files and print it."""
-    from analysis.formats import to_json, to_text, write
+    from senas_bench.analysis.output.formats import to_json, to_text, write
 
     table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=methods)
     paths = write(table, results) + save_figure(artefact, table, results)
@@ -279,7 +279,7 @@ def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
     """Write the figure of a rendered table, if it has one; files that show it already stay as they are."""
     if artefact.draw is None:
         return []
-    from analysis.figures import save_once
-    from analysis.formats import to_json
+    from senas_bench.analysis.output.figures import save_once
+    from senas_bench.analysis.output.formats import to_json
 
     return save_once(lambda: artefact.figure(table), to_json(table), results, artefact.name)

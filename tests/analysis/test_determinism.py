@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS
 
-from analysis.artefacts import ARTEFACTS, GROUPS
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str
@@ -18,12 +18,12 @@ RENDER = """
 import hashlib, sys
 from pathlib import Path
 
-import analysis.survival
-from analysis.artefacts import ARTEFACTS, GROUPS, make
-from analysis.figures import save
-from analysis.formats import to_json, to_text, write
+import senas_bench.analysis.artefacts.fig6
+from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, make
+from senas_bench.analysis.output.figures import save
+from senas_bench.analysis.output.formats import to_json, to_text, write
 
-analysis.survival.DRAWS = 200
+senas_bench.analysis.artefacts.fig6.DRAWS = 200
 results, truth, folder = map(Path, sys.argv[1:])
 for name, artefact in ((name, ARTEFACTS[name]) for name in GROUPS["nasbench201"]):
     table = make(name, results, truth, no_timing=True)

@@ -326,7 +326,7 @@ def test_what_must_not_need_torch():
     """Reading records and rendering tables starts in a moment, and works where torch is not installed."""
     code = """if True:
         import importlib, pkgutil, sys
-        import analysis
+        import senas_bench.analysis
         names = ["senas_bench.spaces", "senas_bench.spaces.cost", "senas_bench.experiments.spec",
                  "senas_bench.experiments.store", "senas_bench.experiments.presets", "senas_bench.experiments.run"]
         names += [f"analysis.{module.name}" for module in pkgutil.iter_modules(analysis.__path__)]

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.transforms import Affine2D
+from senas_bench.analysis.output.figures import to_bytes
 
-from analysis.figures import to_bytes
 from senas_bench.plotting import COLUMN
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.archfile import NamedArch
@@ -317,5 +317,6 @@ def test_errors_say_what_is_wrong(wrong, message):
 
 
 def test_torch_is_not_needed():
-    code = "import sys, senas_bench.spaces.drawing, analysis.networks; sys.exit('torch' in sys.modules)"
+    code = "import sys, senas_bench.spaces.drawing, senas_bench.analysis.paper.networks; "
+    code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, make
 
-from analysis.artefacts import ARTEFACTS, GROUPS, make
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query
 from senas_bench.names import lookup
@@ -30,7 +30,8 @@ def test_unknown_artefact():
 
 
 def test_analysis_never_loads_torch():
-    code = "import sys, analysis.artefacts, analysis.statistics; sys.exit('torch' in sys.modules)"
+    code = "import sys, senas_bench.analysis.artefacts, senas_bench.analysis.metrics.statistics; "
+    code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,15 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
-
-from analysis import correlation, paper
-from analysis.convergence import panel_width, tau_summary
-from analysis.figures import colour, grid
-from analysis.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
-from analysis.join import (
+from senas_bench.analysis.artefacts.convergence import panel_width, tau_summary
+from senas_bench.analysis.join import (
     EPOCHS,
     Scores,
     accuracy_queries,
@@ -25,13 +19,19 @@ from analysis.join import (
     setting_meta,
     setting_notes,
 )
-from analysis.statistics import defined
+from senas_bench.analysis.metrics import correlation
+from senas_bench.analysis.metrics.statistics import defined
+from senas_bench.analysis.output.figures import colour, grid
+from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
+from senas_bench.analysis.paper import numbers as paper
+
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from senas_bench.groundtruth import GroundTruth, Query
+
 
 METHODS = ("stand-alone", "spos", "untrained", "params", "flops")
 SUPERNET, ALONE = "spos", "stand-alone"
@@ -89,7 +89,7 @@ def _rankings(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[str
     found: dict[str, dict[int, pd.Series]] = {}
     for method, records in groups.items():
         for record in records if method in RANKINGS else ():
-            widest = _widest(scores(record)) if record.scores_sha256 else None
+            widest = largest_ranking(scores(record)) if record.scores_sha256 else None
             if widest is not None:
                 found.setdefault(RANKINGS[method], {})[record.spec.seed] = widest
     if alone := _alone(groups, scores):
@@ -221,108 +221,7 @@ def _counts(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     return f"n = {span([row['n'] for row in rows if row['ranking'] == name])}"
 
 
-def render_fig1(
-    records: Sequence[RunRecord],
-    scores: Scores,
-    truth: GroundTruth,
-    *,
-    no_timing: bool,
-    methods: Sequence[str] | None = None,
-) -> Table:
-    """Fig. 1: the ranks that archs get over repeats, by one-shot and by stand-alone accuracy, in truth order.
-
-    Args, raises: As `tables.render_table3`.
-
-    Raises:
-        ValueError: No stand-alone runs, they trained different archs, or a supernet did not rank them all.
-    """
-    setting, queries = one_setting(records), accuracy_queries(truth)
-    column = primary_column(queries, setting["images"])
-    groups = by_method(records, methods or (ALONE, SUPERNET), (ALONE, SUPERNET))
-    if ALONE not in groups:
-        raise ValueError(f"fig1 needs runs of {ALONE}; there are runs of: {', '.join(groups)}")
-    alone = list(_alone(groups, scores).values())
-    accuracy = pd.Series(truth.accuracy(queries[column], list(alone[0].index)), index=alone[0].index)
-    order = accuracy.sort_values(ascending=False, kind="stable").index
-    ranks = {"stand-alone": _ranks(alone, order)}
-    shared = [_widest(scores(record)) for record in groups.get(SUPERNET, ())]
-    if any(ranking is None or not order.isin(ranking.index).all() for ranking in shared):
-        raise ValueError(f"a run of {SUPERNET} did not rank all archs trained alone; give runs of one preset and size")
-    if shared:
-        ranks["supernet"] = _ranks(shared, order)
-    rows = [_arch_row(place, arch, accuracy[arch], ranks) for place, arch in enumerate(order)]
-    meta = {"title": "Figure 1: ranks of single archs over repeats"}
-    meta |= setting_meta(setting, truth, [record.spec.seed for group in groups.values() for record in group])
-    meta |= {"column": column, "spread": {name: _spread(values) for name, values in ranks.items()}, "rows": rows}
-    notes = [*setting_notes(meta, [len(group) for group in groups.values()], [column]), *_fig1_notes(meta, groups)]
-    return Table("fig1", _fig1_display(rows, ranks), tuple(notes), meta)
-
-
-def _widest(table: pd.DataFrame) -> pd.Series | None:
+def largest_ranking(table: pd.DataFrame) -> pd.Series | None:
     """The final ranking of the whole space, or of the sample, by arch string."""
     final = final_rankings(table)
     return final.get("full", final.get("sample"))
-
-
-def _ranks(runs: list[pd.Series], order: pd.Index) -> np.ndarray:
-    """`(runs, archs)` ranks among these archs, 1 = best, ties at their mean rank, archs in truth order."""
-    return np.stack([stats.rankdata(-series.loc[order].to_numpy()) for series in runs])
-
-
-def _spread(ranks: np.ndarray) -> list[float]:
-    """Per arch the interquartile range of its rank over repeats."""
-    return np.subtract(*np.quantile(ranks, [0.75, 0.25], axis=0)).tolist()
-
-
-def _arch_row(place: int, arch: str, accuracy: float, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    row: dict[str, Any] = {"truth_rank": place + 1, "arch_str": arch, "accuracy": float(accuracy)}
-    for name, values in ranks.items():
-        key = name.replace("-", "_")
-        low, median, high = np.quantile(values[:, place], [0.25, 0.5, 0.75])
-        row |= {f"{key}_median": float(median), f"{key}_q25": float(low), f"{key}_q75": float(high)}
-        row |= {f"{key}_min": float(values[:, place].min()), f"{key}_max": float(values[:, place].max())}
-        row[f"{key}_ranks"] = values[:, place].tolist()
-    return row
-
-
-def _fig1_notes(meta: Mapping[str, Any], groups: Mapping[str, list[RunRecord]]) -> list[str]:
-    archs = len(meta["rows"])
-    notes = [f"{archs} random archs, ranked among themselves: 1 = best, ties at their mean rank."]
-    for name, values in meta["spread"].items():
-        runs = len(groups[ALONE if name == "stand-alone" else SUPERNET])
-        mean = f"the rank of an arch has a mean interquartile range of {np.mean(values):.2f} over {runs} repeats"
-        notes.append(f"{name}: {mean if runs > 1 else 'one repeat, which has no spread'}.")
-    if SUPERNET not in groups:
-        notes.append(f"No runs of: {SUPERNET}.")
-    return notes
-
-
-def _fig1_display(rows: list[dict[str, Any]], ranks: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    columns = {"truth rank": [str(row["truth_rank"]) for row in rows], "arch": [row["arch_str"] for row in rows]}
-    columns["accuracy"] = [fixed(row["accuracy"], 2) for row in rows]
-    for name in ranks:
-        key = name.replace("-", "_")
-        columns[f"{name}: median rank"] = [fixed(row[f"{key}_median"], 1) for row in rows]
-        columns[f"{name}: range"] = [f"{fixed(row[f'{key}_min'], 1)}-{fixed(row[f'{key}_max'], 1)}" for row in rows]
-    return pd.DataFrame(columns)
-
-
-def draw_fig1(table: Table) -> Figure:
-    """A panel each for stand-alone and one-shot accuracy: a box per arch, the best arch left."""
-    rows, names = table.meta["rows"], list(table.meta["spread"])
-    figure, axes = grid(len(names), 1, width=5.2, height=2.3)
-    for ax, name in zip(axes, names, strict=True):
-        ranks = [row[f"{name.replace('-', '_')}_ranks"] for row in rows]
-        tint = colour("stand-alone" if name == "stand-alone" else "spos")
-        ax.plot([1, len(rows)], [1, len(rows)], color="#bbbbbb", linewidth=0.8, zorder=1)
-        ax.boxplot(
-            ranks, positions=range(1, len(rows) + 1), widths=0.6, patch_artist=True, whis=(0, 100),
-            boxprops={"facecolor": tint, "alpha": 0.35, "linewidth": 0.6}, whiskerprops={"color": tint},
-            capprops={"color": tint}, medianprops={"color": "black", "linewidth": 1.2},
-        )  # fmt: skip
-        ax.set(ylabel=f"rank by {name}", ylim=(len(rows) + 1, 0))
-        ax.set_xticks(range(1, len(rows) + 1, max(1, len(rows) // 10)))
-        ax.set_xticklabels(range(1, len(rows) + 1, max(1, len(rows) // 10)))
-        ax.set_title(f"{name} accuracy ({len(ranks[0])} repeats)")
-    axes[-1].set_xlabel(f"archs by {words(table.meta['column'])} accuracy, best left")
-    return figure

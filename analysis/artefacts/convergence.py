@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-
-from analysis import correlation
-from analysis.figures import MARKERS, colour, grid
-from analysis.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
-from analysis.join import (
+from senas_bench.analysis.artefacts.table3 import BASELINES, TUNED
+from senas_bench.analysis.join import (
     Scores,
     accuracy_queries,
     by_method,
@@ -23,8 +20,11 @@ from analysis.join import (
     setting_meta,
     setting_notes,
 )
-from analysis.statistics import MIN_ARCHS, defined, over_seeds
-from analysis.tables import BASELINES, TUNED
+from senas_bench.analysis.metrics import correlation
+from senas_bench.analysis.metrics.statistics import MIN_ARCHS, defined, over_seeds
+from senas_bench.analysis.output.figures import MARKERS, colour, grid
+from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
+
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.plotting import COLUMN
 

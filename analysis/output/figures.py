@@ -104,7 +104,7 @@ def _files(folder: Path, name: str) -> list[Path]:
 
 def _code() -> bytes:
     """What decides a picture beside its source: both packages' files and the versions of what draws."""
-    roots = Path(__file__).parent, Path(senas_bench.__file__).parent
+    roots = Path(__file__).parents[1], Path(senas_bench.__file__).parent
     files = (path for root in roots for path in sorted(root.rglob("*.py")))
     versions = [importlib.metadata.version(name).encode() for name in ("matplotlib", "numpy")]
     return b"\0".join([*versions, *(path.read_bytes() for path in files)])

@@ -4,20 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from analysis import survival
-from analysis.artefacts import ARTEFACTS
-from analysis.figures import save
-from analysis.formats import to_text, write
-from analysis.survival import (
-    FIG6_METHODS,
+from senas_bench.analysis.artefacts import ARTEFACTS
+from senas_bench.analysis.artefacts import fig6 as survival
+from senas_bench.analysis.artefacts.fig6 import FIG6_METHODS, render_fig6
+from senas_bench.analysis.metrics.operators import (
     operator_truth,
     random_reference,
     random_survivors,
     rate_interval,
-    render_fig6,
     survivors,
 )
+from senas_bench.analysis.output.figures import save
+from senas_bench.analysis.output.formats import to_text, write
+
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
 from senas_bench.shrinking.shrink import shrink
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-
-from analysis import correlation, paper
-from analysis.figures import colour, grid
-from analysis.formats import Table, count_cell, fixed, heading, interval_cell, listed, plus_minus, span, words
-from analysis.join import (
+from senas_bench.analysis.join import (
     accuracy_queries,
     by_method,
     final_rankings,
@@ -23,7 +19,29 @@ from analysis.join import (
     setting_meta,
     setting_notes,
 )
-from analysis.statistics import MIN_ARCHS, MIN_PAIRS, defined, mean_tau_interval, over_seeds, sign_flip
+from senas_bench.analysis.metrics import correlation
+from senas_bench.analysis.metrics.statistics import (
+    MIN_ARCHS,
+    MIN_PAIRS,
+    defined,
+    mean_tau_interval,
+    over_seeds,
+    sign_flip,
+)
+from senas_bench.analysis.output.figures import colour, grid
+from senas_bench.analysis.output.formats import (
+    Table,
+    count_cell,
+    fixed,
+    heading,
+    interval_cell,
+    listed,
+    plus_minus,
+    span,
+    words,
+)
+from senas_bench.analysis.paper import numbers as paper
+
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
-from analysis.paper import CLAIMS, COLUMNS, table1, table3
-from analysis.verdicts import GAP, NEAR, RULES, THIRD
+from senas_bench.analysis.paper.numbers import CLAIMS, COLUMNS, table1, table3
+from senas_bench.analysis.paper.verdicts import GAP, NEAR, RULES, THIRD
 
 
 def test_table3_is_labelled_and_complete():

@@ -1,12 +1,12 @@
 import pandas as pd
 import pytest
-
-from analysis import formats
-from analysis.convergence import render_fig8
-from analysis.paper import CLAIMS
-from analysis.stability import render_fig1, render_table1
-from analysis.tables import render_table3
-from analysis.verdicts import ALIKE, FAILS, HOLDS, NO_RUNS, OURS, RIVALS, UNDECIDED, verdicts
+from senas_bench.analysis.artefacts.convergence import render_fig8
+from senas_bench.analysis.artefacts.fig1 import render_fig1
+from senas_bench.analysis.artefacts.table1 import render_table1
+from senas_bench.analysis.artefacts.table3 import render_table3
+from senas_bench.analysis.output import formats
+from senas_bench.analysis.paper.numbers import CLAIMS
+from senas_bench.analysis.paper.verdicts import ALIKE, FAILS, HOLDS, NO_RUNS, OURS, RIVALS, UNDECIDED, verdicts
 
 TEN = range(10)
 

@@ -6,9 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from scipy import stats
-from threadpoolctl import threadpool_limits
-
-from analysis.statistics import (
+from senas_bench.analysis.metrics.statistics import (
     bootstrap_interval,
     holm,
     iqm,
@@ -21,6 +19,7 @@ from analysis.statistics import (
     spread_test,
     tau_interval,
 )
+from threadpoolctl import threadpool_limits
 
 
 def samples(count: int, low: int, high: int):
@@ -63,7 +62,7 @@ def test_grouped_jackknife_keeps_the_acceleration(monkeypatch):
     data = np.random.default_rng(6).exponential(size=600) ** 2
     bounds = []
     for groups in (600, 100):
-        monkeypatch.setattr("analysis.statistics.JACKKNIFE_GROUPS", groups)
+        monkeypatch.setattr("senas_bench.analysis.metrics.statistics.JACKKNIFE_GROUPS", groups)
         rng = np.random.default_rng(0)
         bounds.append(bootstrap_interval(lambda i: data[i].mean(), 600, rng, n_resamples=400, method="bca"))
     assert bounds[0] == pytest.approx(bounds[1], abs=0.1 * float(np.diff(bounds[0])[0]))

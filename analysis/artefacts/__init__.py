@@ -8,17 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import convergence, searches, stability
-from analysis.formats import Table
-from analysis.survival import FIG6_METHODS, draw_fig6, render_fig6
-from analysis.tables import TABLE3_METHODS, draw_table3, render_table3
+from senas_bench.analysis.artefacts import convergence, fig1, searches, table1
+from senas_bench.analysis.artefacts.fig6 import FIG6_METHODS, draw_fig6, render_fig6
+from senas_bench.analysis.artefacts.table3 import TABLE3_METHODS, draw_table3, render_table3
+from senas_bench.analysis.output.formats import Table
+
 from senas_bench.names import lookup
 from senas_bench.plotting import house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from senas_bench.analysis.join import Scores
 
-    from analysis.join import Scores
     from senas_bench.experiments.spec import RunRecord
     from senas_bench.groundtruth import GroundTruth
 
@@ -81,17 +82,17 @@ ARTEFACTS = {
     "table1": Artefact(
         "table1",
         "Table 1: shared weights against stand-alone training",
-        stability.METHODS,
-        stability.render_table1,
-        stability.draw_table1,
+        table1.METHODS,
+        table1.render_table1,
+        table1.draw_table1,
     ),
     "fig1": Artefact(
         "fig1",
         "Figure 1: ranks of single archs over repeats",
         ("stand-alone", "spos"),
-        stability.render_fig1,
-        stability.draw_fig1,
-        essential=stability.ALONE,
+        fig1.render_fig1,
+        fig1.draw_fig1,
+        essential=table1.ALONE,
     ),
     "fig6": Artefact("fig6", "Figure 6: which operators survive", FIG6_METHODS, render_fig6, draw_fig6),
     "fig7": Artefact(

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
+from senas_bench.analysis.paper.networks import (
+    GDAS_V1,
+    NETWORKS,
+    NOTES,
+    TABLE4,
+    TABLE5,
+    darts_network,
+    shufflenet_v2,
+    table4,
+    table5,
+)
 
-from analysis.networks import GDAS_V1, NETWORKS, NOTES, TABLE4, TABLE5, darts_network, shufflenet_v2, table4, table5
 from senas_bench.spaces.darts import GENOTYPES, SKELETONS, arch_from_genotype, darts_cost
 
 

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from analysis import paper
-from analysis.formats import Table, fixed, span, words
-from analysis.statistics import (
+from senas_bench.analysis.artefacts.table3 import ALPHA, BASELINES, TUNED
+from senas_bench.analysis.metrics.statistics import (
     MIN_PAIRS,
     MIN_SEEDS,
     holm,
@@ -22,7 +20,8 @@ from analysis.statistics import (
     sign_flip,
     spread_test,
 )
-from analysis.tables import ALPHA, BASELINES, TUNED
+from senas_bench.analysis.output.formats import Table, fixed, span, words
+from senas_bench.analysis.paper import numbers as paper
 
 HOLDS, FAILS, UNDECIDED, NO_RUNS = WORDS = ("holds", "does not hold", "undecided", "no runs")
 OURS = "ours, tuned with CIFAR-10 truth in view"

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
-
-from analysis.correlation import kendall_tau
+from senas_bench.analysis.metrics.correlation import kendall_tau
 
 MIN_ARCHS = 10
 """No interval over fewer archs."""

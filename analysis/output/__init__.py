@@ -1,0 +1,1 @@
+"""How tables, figures and the report are written."""
