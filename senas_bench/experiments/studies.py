@@ -50,7 +50,7 @@ class Study:
 
 
 def _mobile_recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool) -> dict[str, Any]:
-    """METHOD section 3, scaled in length, batch and rate. The linear decay spans each stage."""
+    """docs/method.md 3, scaled in length, batch and rate. The linear decay spans each stage."""
     supernet = TrainingRecipe(
         stages,
         batch_size=batch,
@@ -71,7 +71,7 @@ def _mobile_recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int
 def _darts_recipes(
     stages: tuple[int, ...], batch: int, retrain: int, retrain_batch: int, retrain_lr: float, amp: bool
 ) -> dict[str, Any]:
-    """METHOD section 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in
+    """docs/method.md 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in
     length; without its cutout, drop path and auxiliary head, which only preset `paper` has."""
     supernet = TrainingRecipe(
         stages, batch_size=batch, lr=0.025, lr_min=0.001, lr_horizon=0, weight_decay=3e-4, nesterov=False, amp=amp
@@ -81,7 +81,7 @@ def _darts_recipes(
 
 
 def _darts_paper_recipes() -> dict[str, Any]:
-    """METHOD section 3 at full length, with what regularizes retraining on CIFAR; on ImageNet P-DARTS's setting. Other
+    """docs/method.md 3 at full length, with what regularizes retraining on CIFAR; on ImageNet P-DARTS's setting. Other
     images may be too small for an auxiliary head.
 
     Of the range for drop path, .2 to .3, its lower end, DARTS's: our stack is narrower than those it was chosen for.

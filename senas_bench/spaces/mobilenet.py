@@ -1,7 +1,7 @@
 """The MobileNet-like space: inverted bottlenecks of different kernel and expansion, layer by layer (paper Table 2).
 
 Source: Cai, Zhu and Han, "ProxylessNAS", ICLR 2019; the blocks are those of MobileNetV2 (Sandler et al., CVPR 2018).
-The three operators with group size 2 are what we take SE-NAS-D to add: the paper does not name them (METHOD section 6).
+The three operators with group size 2 are what we take SE-NAS-D to add: the paper does not name them (docs/method.md 6).
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def block_cost(block: Block, c_in: int, c_out: int, stride: int, side: int) -> t
 
 
 def mobilenet_cost(skeleton: MobileSkeleton = TABLE2) -> CostTable:
-    """Exact cost table of the stand-alone network over a skeleton, for both spaces (METHOD section 6).
+    """Exact cost table of the stand-alone network over a skeleton, for both spaces (docs/method.md 6).
 
     Multiply-adds are those of convolutions and the classifier without its bias: so counted, MobileNetV2-1.0 has the
     300.774M that are commonly printed. `per_edge` is `(layers, 10, 2)`; identity costs nothing.
