@@ -336,7 +336,7 @@ def test_an_interrupt_says_how_to_go_on(tiny, monkeypatch):
     ],
 )
 def test_cost(arch, dataset, flops, params):
-    """The published costs of METHOD section 5."""
+    """The published costs of docs/method.md 5."""
     found = as_json("cost", arch, "--dataset", dataset)
     assert found == {"flops_m": pytest.approx(flops, abs=5e-6), "params": round(params * 1e6)}
     text = done("cost", arch, "--dataset", dataset).out
@@ -748,7 +748,7 @@ def test_rank_tries_its_output_before_it_computes(tiny, tmp_path):
     ],
 )
 def test_cost_in_other_spaces(space, arch, dataset, flops, params):
-    """The published costs of METHOD sections 6 and 7."""
+    """The published costs of docs/method.md 6 and 7."""
     found = as_json("cost", arch, "--space", space, *(("--dataset", dataset) if dataset else ()))
     assert found["flops_m"] == pytest.approx(flops, abs=5e-4)
     assert found["params"] / 1e6 == pytest.approx(params, abs=5e-5)

@@ -51,7 +51,7 @@ DROPPED_BY = {
     "pcnas": "SI, edge by edge",
     "fairnas+se-nas": "SI / SC, one per edge",
 }
-"""The criterion of a method, in words; METHOD section 2.1."""
+"""The criterion of a method, in words; docs/method.md 2.1."""
 RANDOM = "random-shrink"
 LIMITS = {
     **{f"recall_{top}": (0, 1) for top in TOPS},
@@ -76,7 +76,7 @@ def render_fig6(
 ) -> Table:
     """Figure 6: how well each criterion keeps the operators that the ground truth ranks first.
 
-    An operator's true score is the mean accuracy of all archs that contain it (METHOD section 5), after 200 epochs
+    An operator's true score is the mean accuracy of all archs that contain it (docs/method.md 5), after 200 epochs
     on the images of the runs, see `primary_column`. Each row is a method after one of its shrinks.
 
     Args:

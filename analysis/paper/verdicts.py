@@ -48,7 +48,7 @@ READINGS = {
     "both on the archs alive at the end": ("current", "same"),
     "both on the whole space": ("whole", "whole"),
 }
-"""Sets of the method and of its baseline that a tau may be read on (METHOD section 2.3)."""
+"""Sets of the method and of its baseline that a tau may be read on (docs/method.md 2.3)."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from senas_bench.errors import DataError
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Channel statistics of the pixel values scaled to [0, 1], as everybody uses them."""
 IMAGENET_VALID = 50_000
-"""Training images held out to score archs on (METHOD section 3): the official validation images are for the end."""
+"""Training images held out to score archs on (docs/method.md 3): the official validation images are for the end."""
 EVALUATION_CROP = 0.875
 """Side of the centre crop over the shorter side of the resized image: 224 of 256."""
 POOL_IMAGES = 4096

@@ -76,7 +76,7 @@ class Preset:
 
 
 def _baseline_recipes(epochs: int, darts_epochs: int, controller_steps: int) -> dict[str, TrainingRecipe]:
-    """The recipes of the one-shot and gradient-based methods (METHOD section 3), scaled only in length.
+    """The recipes of the one-shot and gradient-based methods (docs/method.md 3), scaled only in length.
 
     They learn the weights on the training images, or on one half and the architecture on the other: an
     epoch sees every image once in both cases. One snapshot, the last weights, scores.

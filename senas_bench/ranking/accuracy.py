@@ -42,7 +42,7 @@ def estimate(
       compared with one by parameters alone.
 
     The snapshots share the validation batches out among themselves, because weights differ more between
-    snapshots than scores between images; METHOD 2.1 scores every snapshot on the whole validation set. With at
+    snapshots than scores between images; docs/method.md 2.1 scores every snapshot on the whole validation set. With at
     least as many batches as snapshots all estimators cost the same, with fewer each snapshot still scores one
     batch. Every arch meets the same pairs of snapshot and batch.
 

@@ -1,4 +1,4 @@
-"""Ranking a whole space after shrinking (METHOD 2.3): who stayed longer ranks higher."""
+"""Ranking a whole space after shrinking (docs/method.md 2.3): who stayed longer ranks higher."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def path_angles(network: nn.Module, initial: nn.Module, space: SearchSpace, arch
 
     AngleNAS's code concatenates along every route from a cell's input to its output, so that an edge counts once for
     each route and not at all on one that `none` cuts, and adds stem, reductions and head. Here each edge counts
-    once, as METHOD 2.1 says, and what all archs share is left out: it only makes all angles more alike.
+    once, as docs/method.md 2.1 says, and what all archs share is left out: it only makes all angles more alike.
 
     Args:
         network: Trained; may be expanded.

@@ -18,7 +18,7 @@ class Magnitude:
     They are trained on a second supernet, fresh and unexpanded, over the operators still alive: a single-path
     supernet has no such parameters, and an expanded one no mixture. It trains with the recipe of the run, for
     as many epochs as the stage had; weights and architecture alternate on the two halves of the training images.
-    METHOD 2.1 has it so; the paper does not say how the magnitude rows of its comparison were made.
+    docs/method.md 2.1 has it so; the paper does not say how the magnitude rows of its comparison were made.
 
     Args:
         lr, betas, weight_decay: Of Adam, for the architecture parameters [code: DARTS].

@@ -72,7 +72,7 @@ def shrink_edge_by_edge(
     """Drop `k` operators edge by edge, shallow to deep, scored anew at each on what is left by then.
 
     As in PCNAS (Li et al., "Improving one-shot NAS by suppressing the posterior fading", CVPR 2020), whose partial
-    models grow layer by layer. PCNAS keeps a pool of the best partial models; METHOD 2.1 takes its order and
+    models grow layer by layer. PCNAS keeps a pool of the best partial models; docs/method.md 2.1 takes its order and
     leaves the pool out.
 
     Args:

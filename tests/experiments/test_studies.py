@@ -159,7 +159,7 @@ SKIPS = "+".join(f"|skip_connect~0|{other}|" for other in ("sep_conv_3x3~1",) * 
 
 
 def test_the_paper_retrains_darts_with_all_that_regularizes_it():
-    """METHOD section 3, its row of DARTS retraining; other sizes and images as before."""
+    """docs/method.md 3, its row of DARTS retraining; other sizes and images as before."""
     recipes = preset_of("darts", "paper").recipes
     for dataset in ("cifar10", "cifar100"):
         recipe = recipes[f"retrain-{dataset}"]

@@ -83,14 +83,14 @@ def test_scores_are_those_of_a_naive_loop(mode):
 
 
 def test_the_whole_space_has_7548_functions():
-    """METHOD section 5: 9,445 pruned archs, 7,548 in exact arithmetic."""
+    """docs/method.md 5: 9,445 pruned archs, 7,548 in exact arithmetic."""
     archs, rows = distinct_functions(a_network(), NB201.archs())
     assert len(archs) == 7548 and archs == sorted(archs)
     assert set(rows) == set(range(7548))
 
 
 def test_ranking_through_distinct_functions_is_the_ranking_of_all():
-    """METHOD section 5: 7,548 evaluations rank 15,625 archs exactly. Here on 2,000 of them, dead edges run."""
+    """docs/method.md 5: 7,548 evaluations rank 15,625 archs exactly. Here on 2,000 of them, dead edges run."""
     network = a_network()
     archs = NB201.sample_distinct(np.random.default_rng(1), 2000)
     ev = evaluation("batch", batches=1)

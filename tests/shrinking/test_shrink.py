@@ -85,7 +85,7 @@ def test_two_shrinks_of_ten_leave_ten_operators_on_nasbench201():
     for left in (20, 10):
         space = shrink(space, {pair: rng.random() for pair in space.alive()}, 10)
         assert len(space.alive()) == left
-    assert 5 <= space.size <= 16  # METHOD 2.3
+    assert 5 <= space.size <= 16  # docs/method.md 2.3
 
 
 def test_at_most_so_many_per_edge():

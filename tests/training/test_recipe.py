@@ -70,7 +70,7 @@ LINEAR = TrainingRecipe(lr=0.5, lr_min=0.0, lr_horizon=0, schedule="linear")
     ("change", "progress", "expected"),
     [
         ({}, 0, 0.5),
-        ({}, 60, 0.375),  # METHOD: .5 (1 - t / T), T = 240
+        ({}, 60, 0.375),  # docs/method.md 3: .5 (1 - t / T), T = 240
         ({}, 239.5, 0.5 / 480),
         ({}, 240, 0.0),
         ({}, 300, 0.0),
@@ -114,7 +114,7 @@ def test_fields_that_came_later_are_no_settings_of_older_recipes():
 @pytest.mark.parametrize(
     ("count", "span", "epochs", "steps", "expected"),
     [
-        (10, 1, 20, 100, range(1910, 2001, 10)),  # METHOD: ten, evenly over the last epoch
+        (10, 1, 20, 100, range(1910, 2001, 10)),  # docs/method.md 2.1: ten, evenly over the last epoch
         (10, 2, 20, 100, range(1820, 2001, 20)),
         (1, 1, 3, 5, [15]),
         (10, 1, 2, 4, [5, 6, 7, 8]),  # fewer steps than snapshots

@@ -25,7 +25,7 @@ def operator_cost(op: int, shape: CellShape, source: int) -> tuple[int, int]:
 
 
 def darts_cost(skeleton: DartsSkeleton, shared_cell: bool = True) -> CostTable:
-    """Exact cost table of the stand-alone network over a skeleton, its auxiliary head left out (METHOD section 7).
+    """Exact cost table of the stand-alone network over a skeleton, its auxiliary head left out (docs/method.md 7).
 
     Multiply-adds are those of convolutions and the classifier without its bias; parameters include affine batch norm
     and that bias. An edge that is `none` is absent, so a cost is a sum over edges for any choices, archs or not.

@@ -228,7 +228,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class DartsNetwork(nn.Module):
-    """Stem, a stack of normal and reduction cells, and a linear head (METHOD section 7).
+    """Stem, a stack of normal and reduction cells, and a linear head (docs/method.md 7).
 
     Each cell of the stack has its own weights. In a space of separate cells an arch holds both: a normal cell runs its
     first 14 edges, a reduction cell the others. A group of merged edges may reach across the two; its partial models

@@ -14,7 +14,7 @@ from senas_bench.spaces.space import Study
 def _recipes(
     stages: tuple[int, ...], batch: int, retrain: int, retrain_batch: int, retrain_lr: float, amp: bool
 ) -> Mapping[str, Mapping[str, Any]]:
-    """METHOD section 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in
+    """docs/method.md 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in
     length; without its cutout, drop path and auxiliary head, which only preset `paper` has."""
     supernet = {
         "stage_epochs": stages,
@@ -31,7 +31,7 @@ def _recipes(
 
 
 def _paper_recipes() -> Mapping[str, Mapping[str, Any]]:
-    """METHOD section 3 at full length, with what regularizes retraining on CIFAR; on ImageNet P-DARTS's setting. Other
+    """docs/method.md 3 at full length, with what regularizes retraining on CIFAR; on ImageNet P-DARTS's setting. Other
     images may be too small for an auxiliary head.
 
     Of the range for drop path, .2 to .3, its lower end, DARTS's: our stack is narrower than those it was chosen for.

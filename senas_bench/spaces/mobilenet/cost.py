@@ -25,7 +25,7 @@ def block_cost(block: Block, c_in: int, c_out: int, stride: int, side: int) -> t
 
 
 def mobilenet_cost(skeleton: MobileSkeleton = TABLE2) -> CostTable:
-    """Exact cost table of the stand-alone network over a skeleton, for both spaces (METHOD section 6).
+    """Exact cost table of the stand-alone network over a skeleton, for both spaces (docs/method.md 6).
 
     Multiply-adds are those of convolutions and the classifier without its bias: so counted, MobileNetV2-1.0 has the
     300.774M that are commonly printed. `per_edge` is `(layers, 10, 2)`; identity costs nothing.

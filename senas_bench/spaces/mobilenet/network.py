@@ -73,7 +73,7 @@ class MBConv(nn.Module):
 
 
 class MobileNetwork(nn.Module):
-    """Stem, a fixed block, one choice per layer, and a head (paper Table 2, METHOD section 6).
+    """Stem, a fixed block, one choice per layer, and a head (paper Table 2, docs/method.md 6).
 
     Args:
         space: One candidate per layer gives a stand-alone network, more a supernet.

@@ -1,7 +1,7 @@
 """The MobileNet-like space: inverted bottlenecks of different kernel and expansion, layer by layer (paper Table 2).
 
 Source: Cai, Zhu and Han, "ProxylessNAS", ICLR 2019; the blocks are those of MobileNetV2 (Sandler et al., CVPR 2018).
-The three operators with group size 2 are what we take SE-NAS-D to add: the paper does not name them (METHOD section 6).
+The three operators with group size 2 are what we take SE-NAS-D to add: the paper does not name them (docs/method.md 6).
 """
 
 from __future__ import annotations

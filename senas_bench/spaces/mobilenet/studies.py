@@ -12,7 +12,7 @@ from senas_bench.spaces.space import Study
 
 
 def _recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool) -> Mapping[str, Any]:
-    """METHOD section 3, scaled in length, batch and rate. The linear decay spans each stage."""
+    """docs/method.md 3, scaled in length, batch and rate. The linear decay spans each stage."""
     supernet = {
         "stage_epochs": stages,
         "batch_size": batch,

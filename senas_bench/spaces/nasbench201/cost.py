@@ -38,7 +38,7 @@ SKELETONS = {
 
 
 def nasbench201_cost(skeleton: Skeleton) -> CostTable:
-    """Cost table of the NAS-Bench-201 network (METHOD section 5)."""
+    """Cost table of the NAS-Bench-201 network (docs/method.md 5)."""
     area = skeleton.resolution**2
     width = skeleton.channels
     stem = 9 * skeleton.in_channels * width

@@ -114,7 +114,7 @@ class Cell(nn.Module):
 
 
 class NB201Network(nn.Module):
-    """Stem, three stages of cells joined by reductions, and a linear head (METHOD section 5).
+    """Stem, three stages of cells joined by reductions, and a linear head (docs/method.md 5).
 
     Args:
         space: One candidate per edge gives a stand-alone network, more a supernet.

@@ -38,10 +38,10 @@ def test_rows_are_the_papers():
 @pytest.mark.parametrize(
     ("name", "flops_m", "params_m"),
     [
-        ("MobileNetV2-1.0×", 300.774272, 3.504872),  # METHOD section 6
+        ("MobileNetV2-1.0×", 300.774272, 3.504872),  # docs/method.md 6
         ("ProxylessNAS", 465.260, 7.1198),
         ("ProxylessNAS-R", 320.428, 4.0805),
-        ("DARTS", 529.912, 4.718752),  # METHOD section 7
+        ("DARTS", 529.912, 4.718752),  # docs/method.md 7
         ("GDAS", 581, 5.3),  # its authors'
         ("ShuffleNetV2-2.0×", 583.253464, 7.393996),  # counted by torch on torchvision's network
     ],

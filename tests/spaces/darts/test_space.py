@@ -421,7 +421,7 @@ def test_choices_that_are_no_arch_have_no_name(arch, complaint):
 
 
 def test_published_costs_of_darts_v2():
-    """METHOD section 7. The auxiliary head and the bias of the classifier are in neither number of multiply-adds, and
+    """docs/method.md 7. The auxiliary head and the bias of the classifier are in neither number of multiply-adds, and
     the parameters lack the head alone."""
     archs = np.array([V2], np.int8)
     cifar = darts_cost(SKELETONS["cifar10"], shared_cell=False)(archs)

@@ -258,7 +258,7 @@ def test_closed_form_is_the_built_network(name):
 
 
 def test_sizes_of_the_supernet():
-    """METHOD 2.2: merging pairs takes it from some 25M to some 141M weights."""
+    """docs/method.md 2.2: merging pairs takes it from some 25M to some 141M weights."""
     with torch.device("meta"):
         network = MobileNetwork(MOBILENET)
     groups = plan_groups(MOBILENET, 50)

@@ -35,7 +35,7 @@ def test_size_of_the_space():
 
 
 def test_order_of_operators_and_layers():
-    """Codes 0 to 5 of METHOD section 6; behind identity what only the group-2 space has."""
+    """Codes 0 to 5 of docs/method.md 6; behind identity what only the group-2 space has."""
     assert MOBILENET.operators == ("k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6", "identity")
     assert MOBILENET_G2.operators == (*MOBILENET.operators, "k3e6g2", "k5e6g2", "k7e6g2")
     assert MOBILENET.edges == MOBILENET_G2.edges
@@ -142,7 +142,7 @@ PUBLISHED = {
     "proxyless-mobile": (320.428, 4.0805),
     "proxyless-cpu": (439.244, 4.3616),
 }
-"""METHOD section 6: MFLOPs and millions of parameters, to the digits printed there."""
+"""docs/method.md 6: MFLOPs and millions of parameters, to the digits printed there."""
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -191,7 +191,7 @@ def test_cost_is_a_sum_of_integers():
 
 
 def test_uniform_archs_almost_never_meet_a_flops_limit():
-    """METHOD section 6: median 654M, 0.3% up to 475M, none up to 330M."""
+    """docs/method.md 6: median 654M, 0.3% up to 475M, none up to 330M."""
     rng = np.random.default_rng(0)
     archs = np.array([MOBILENET.sample(rng) for _ in range(20_000)], np.int8)
     flops = mobilenet_cost()(archs)["flops_m"]

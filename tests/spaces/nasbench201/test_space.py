@@ -41,7 +41,7 @@ def test_official_order_holds_every_arch_once():
 
 
 def test_known_strings_and_indices():
-    """The strings of the NATS-Bench records with these indices, and the all-3x3 arch of METHOD section 5."""
+    """The strings of the NATS-Bench records with these indices, and the all-3x3 arch of docs/method.md 5."""
     text = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
     assert arch_from_str(text) == (4, 2, 1, 2, 1, 1)
     assert arch_to_index((4, 2, 1, 2, 1, 1)) == 0
@@ -119,7 +119,7 @@ def test_number_of_unique_strings():
 
 
 def test_number_under_the_neighbouring_rule():
-    """Dropping zeros gives another number (METHOD section 5), so the rule above is told apart from it."""
+    """Dropping zeros gives another number (docs/method.md 5), so the rule above is told apart from it."""
     assert len({official_rule(arch_to_str(arch), drop_zeros=True) for arch in ALL}) == 5390
 
 
