@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from senas_bench.analysis.artefacts.table3 import ALPHA, TABLE3_METHODS
 from senas_bench.analysis.metrics.statistics import (
     MIN_PAIRS,
@@ -22,7 +23,6 @@ from senas_bench.analysis.metrics.statistics import (
 )
 from senas_bench.analysis.output.formats import Table, plus_minus, span, words
 from senas_bench.analysis.paper.verdicts import signed
-
 from senas_bench.experiments.spec import RunRecord
 
 TABLES = ("table3", "fig8")

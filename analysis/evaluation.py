@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.statistics import MIN_ARCHS, bootstrap_interval, bounds, defined
-
 from senas_bench.errors import DataError
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
 

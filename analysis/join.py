@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.output.formats import listed, span, words
 from senas_bench.analysis.paper import numbers as paper
-
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.spec import RunRecord, canonical_json
 from senas_bench.experiments.studies import preset_of

@@ -12,14 +12,13 @@ from senas_bench.analysis.artefacts import convergence, fig1, searches, table1
 from senas_bench.analysis.artefacts.fig6 import FIG6_METHODS, draw_fig6, render_fig6
 from senas_bench.analysis.artefacts.table3 import TABLE3_METHODS, draw_table3, render_table3
 from senas_bench.analysis.output.formats import Table
-
 from senas_bench.names import lookup
 from senas_bench.plotting import house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from senas_bench.analysis.join import Scores
 
+    from senas_bench.analysis.join import Scores
     from senas_bench.experiments.spec import RunRecord
     from senas_bench.groundtruth import GroundTruth
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
 from senas_bench.analysis.artefacts.table3 import BASELINES, TUNED
 from senas_bench.analysis.join import (
     Scores,
@@ -24,7 +25,6 @@ from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.statistics import MIN_ARCHS, defined, over_seeds
 from senas_bench.analysis.output.figures import MARKERS, colour, grid
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
-
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.plotting import COLUMN
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from scipy import stats
+
 from senas_bench.analysis.join import (
     Scores,
     accuracy_queries,
@@ -19,7 +20,6 @@ from senas_bench.analysis.join import (
 )
 from senas_bench.analysis.output.figures import colour, grid
 from senas_bench.analysis.output.formats import Table, fixed, words
-
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
 from senas_bench.analysis.artefacts.table3 import TUNED, verdict
 from senas_bench.analysis.join import (
     accuracy_queries,
@@ -20,7 +21,6 @@ from senas_bench.analysis.join import (
 from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, listed, plus_minus, span, words
-
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.spaces.nasbench201 import NB201
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
 from senas_bench.analysis.join import one_setting
 from senas_bench.analysis.output.figures import colour, grid
 from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, span
 from senas_bench.analysis.paper import networks
 from senas_bench.analysis.paper import numbers as paper
-
 from senas_bench.experiments.spec import RunRecord, canonical_json
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.darts.drawing import draw_darts
@@ -21,8 +21,8 @@ from senas_bench.spaces.mobilenet.drawing import draw_mobilenets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from senas_bench.analysis.join import Scores
 
+    from senas_bench.analysis.join import Scores
     from senas_bench.groundtruth import GroundTruth
 
 

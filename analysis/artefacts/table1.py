@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
 from senas_bench.analysis.artefacts.convergence import panel_width, tau_summary
 from senas_bench.analysis.join import (
     EPOCHS,
@@ -24,7 +25,6 @@ from senas_bench.analysis.metrics.statistics import defined
 from senas_bench.analysis.output.figures import colour, grid
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from senas_bench.analysis.paper import numbers as paper
-
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:

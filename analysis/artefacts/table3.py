@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
 from senas_bench.analysis.join import (
     accuracy_queries,
     by_method,
@@ -41,7 +42,6 @@ from senas_bench.analysis.output.formats import (
     words,
 )
 from senas_bench.analysis.paper import numbers as paper
-
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
+
 from senas_bench.analysis.join import (
     accuracy_queries,
     primary_column,
 )
-
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 
 if TYPE_CHECKING:

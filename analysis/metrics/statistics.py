@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+
 from senas_bench.analysis.metrics.correlation import kendall_tau
 
 MIN_ARCHS = 10

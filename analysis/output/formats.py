@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from senas_bench.analysis.paper import numbers as paper
 
+from senas_bench.analysis.paper import numbers as paper
 from senas_bench.files import atomic_write
 
 PAPER = f"The paper's own numbers ({paper.SOURCE})"

@@ -10,11 +10,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
+
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.output.figures import to_bytes
 from senas_bench.analysis.output.formats import PAPER, Table, listed
 from senas_bench.analysis.paper.verdicts import WORDS, verdicts
-
 from senas_bench.experiments.spec import RunRecord
 
 ORDER = tuple(ARTEFACTS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from senas_bench.analysis.artefacts.table3 import ALPHA, BASELINES, TUNED
 from senas_bench.analysis.metrics.statistics import (
     MIN_PAIRS,

@@ -1,9 +1,9 @@
 import json
 
 import pytest
+
 from senas_bench.analysis.compare import ANOTHER, compare
 from senas_bench.analysis.output import formats
-
 from senas_bench.experiments.spec import RunRecord, RunSpec
 
 SETTING = {"preset": "cpu", "space": "s", "images": "toy", "data_id": "d", "device": "cpu", "seeds": [0]}

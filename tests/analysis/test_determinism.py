@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS
 
+from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str

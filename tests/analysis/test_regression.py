@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import hypergeom
+
 from senas_bench.analysis.metrics.correlation import (
     best_and_worst_rank_at_k,
     best_rank_at_k,

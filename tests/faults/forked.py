@@ -84,9 +84,9 @@ def warm() -> None:
     from dataclasses import replace
 
     import matplotlib.figure  # noqa: F401
-    import senas_bench.analysis.artefacts  # noqa: F401
     import torch._dynamo  # noqa: F401, the first step of an optimizer imports it
 
+    import senas_bench.analysis.artefacts  # noqa: F401
     from senas_bench.data.readers import read_digits
     from senas_bench.experiments import executors, run  # noqa: F401
     from senas_bench.experiments.presets import PRESETS

@@ -12,9 +12,9 @@ from dataclasses import asdict
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from senas_bench.analysis.evaluation import read_scores
 
 from senas_bench import cli, groundtruth
+from senas_bench.analysis.evaluation import read_scores
 from senas_bench.cli import searches, studies
 from senas_bench.errors import DataError
 from senas_bench.experiments.spec import RunRecord, RunSpec, canonical_json

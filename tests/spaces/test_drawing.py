@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.transforms import Affine2D
-from senas_bench.analysis.output.figures import to_bytes
 
+from senas_bench.analysis.output.figures import to_bytes
 from senas_bench.plotting import COLUMN
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.archfile import NamedArch

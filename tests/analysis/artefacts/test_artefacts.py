@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, make
 
+from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, make
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query
 from senas_bench.names import lookup

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts.convergence import render_fig7, render_fig8, tau_summary
 from senas_bench.analysis.output.figures import colour, save
 from senas_bench.analysis.output.formats import write
-
 from senas_bench.groundtruth import GroundTruth, Query
 
 pytestmark = pytest.mark.filterwarnings("error")

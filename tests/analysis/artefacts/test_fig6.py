@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts import fig6 as survival
 from senas_bench.analysis.artefacts.fig6 import FIG6_METHODS, render_fig6
@@ -16,7 +17,6 @@ from senas_bench.analysis.metrics.operators import (
 )
 from senas_bench.analysis.output.figures import save
 from senas_bench.analysis.output.formats import to_text, write
-
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
 from senas_bench.shrinking.shrink import shrink
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str

@@ -2,12 +2,12 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+
 from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, render_all, searches
 from senas_bench.analysis.output.figures import save, to_bytes
 from senas_bench.analysis.output.formats import to_text, write
 from senas_bench.analysis.output.report import make_report
 from senas_bench.analysis.paper import numbers as paper
-
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.studies import preset_of, skeleton_for
 from senas_bench.spaces import SPACES

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts.fig1 import render_fig1
 from senas_bench.analysis.artefacts.table1 import ALONE, render_table1
 from senas_bench.analysis.output.figures import colour, save
 from senas_bench.analysis.output.formats import to_text, write
 from senas_bench.analysis.paper import numbers as paper
-
 from senas_bench.groundtruth import GroundTruth, Query
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+
 from senas_bench.analysis.artefacts.table3 import draw_table3, render_table3, verdict
 from senas_bench.analysis.evaluation import evaluate_ranking, read_scores
 from senas_bench.analysis.join import final_scores
 from senas_bench.analysis.output.formats import tex_escape, to_text, write
-
 from senas_bench.errors import DataError
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth

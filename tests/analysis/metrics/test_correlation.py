@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+
 from senas_bench.analysis.metrics.correlation import (
     best_and_worst_rank_at_k,
     best_rank_at_k,

@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_limits
+
 from senas_bench.analysis.metrics.statistics import (
     bootstrap_interval,
     holm,
@@ -19,7 +21,6 @@ from senas_bench.analysis.metrics.statistics import (
     spread_test,
     tau_interval,
 )
-from threadpoolctl import threadpool_limits
 
 
 def samples(count: int, low: int, high: int):

@@ -1,7 +1,7 @@
 import pytest
+
 from senas_bench.analysis.output import figures
 from senas_bench.analysis.output.figures import OTHER, colour, grid, save, save_once, to_bytes
-
 from senas_bench.plotting import house_style
 
 

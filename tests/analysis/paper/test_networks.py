@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from senas_bench.analysis.paper.networks import (
     GDAS_V1,
     NETWORKS,
@@ -11,7 +12,6 @@ from senas_bench.analysis.paper.networks import (
     table4,
     table5,
 )
-
 from senas_bench.spaces.darts import GENOTYPES, SKELETONS, arch_from_genotype, darts_cost
 
 

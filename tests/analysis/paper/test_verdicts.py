@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+
 from senas_bench.analysis.artefacts.convergence import render_fig8
 from senas_bench.analysis.artefacts.fig1 import render_fig1
 from senas_bench.analysis.artefacts.table1 import render_table1
