@@ -51,7 +51,7 @@ def through_interruptions():
     """Call something with a progress that fails at the first event which no earlier call has seen, again and
     again until a call comes through: its result, and the number of events. With `every` it fails at each such number
     of new events only."""
-    from senas_bench.experiments.progress import SilentProgress
+    from senas_bench.progress import SilentProgress
 
     class Interrupted(Exception):
         pass

@@ -112,7 +112,7 @@ def executor_options(executor: str, address: str | None, gpus_per_run: float | N
 def check_tensorboard(folder: Path | None) -> None:
     from importlib.util import find_spec
 
-    from senas_bench.experiments.progress import NO_TENSORBOARD
+    from senas_bench.progress import NO_TENSORBOARD
 
     if folder is not None and find_spec("tensorboard") is None:
         raise ValueError(NO_TENSORBOARD)

@@ -16,12 +16,12 @@ import numpy as np
 from senas_bench.data import Images, StreamedImages, data_id, read_images
 from senas_bench.errors import DataError
 from senas_bench.experiments.presets import RETRAIN, STAND_ALONE, Preset
-from senas_bench.experiments.progress import PlainProgress, Progress, SilentProgress, TensorBoardProgress
 from senas_bench.experiments.provenance import provenance
 from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
 from senas_bench.names import lookup
+from senas_bench.progress import PlainProgress, Progress, SilentProgress, TensorBoardProgress
 from senas_bench.spaces import SPACES, Arch, ImageShape, SearchSpace
 from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.limits import Limit, within
@@ -574,7 +574,7 @@ def _frame(tables: Any, to_str: Callable[[Arch], str]) -> Any:
 
 def _progress(kind: str, label: str) -> Progress:
     if kind == "rich":
-        from senas_bench.experiments.progress import RichProgress
+        from senas_bench.progress import RichProgress
 
         return RichProgress(label)
     return PlainProgress(sys.stderr, label) if kind == "plain" else SilentProgress()

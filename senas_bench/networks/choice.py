@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import nn
 
-from senas_bench.spaces import Arch, SearchSpace
+if TYPE_CHECKING:
+    from senas_bench.spaces import Arch, SearchSpace
 
 
 def partial_key(arch: Arch, group: tuple[int, ...]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from senas_bench.networks.choice import ChoiceEdge
-from senas_bench.spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from senas_bench.spaces import SearchSpace
 
 
 def plan_groups(space: SearchSpace, threshold: int) -> tuple[tuple[int, ...], ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from senas_bench.experiments.progress import Progress
+from senas_bench.progress import Progress
 from senas_bench.ranking.accuracy import estimate
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace

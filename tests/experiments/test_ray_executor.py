@@ -98,7 +98,7 @@ def watched(runner: Runner, folder: Path, shared: bool, doomed: str):
                 import ray
 
                 from senas_bench.experiments import run as module
-                from senas_bench.experiments.progress import SilentProgress
+                from senas_bench.progress import SilentProgress
 
                 class Held(SilentProgress):
                     def step(self, done, **numbers):

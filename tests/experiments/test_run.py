@@ -15,13 +15,13 @@ import torch
 from senas_bench.experiments import run as run_module
 from senas_bench.experiments import store as store_module
 from senas_bench.experiments.presets import PRESETS, Preset
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import REPORT_SEED, Runner, make_spec, make_task, report_archs, resized, run
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.methods import CURVES, METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.networks.kernels import library
+from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, report_archs, run
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.methods import CURVES, METHODS, se_nas
 from senas_bench.methods.baselines import LargestCost, RandomSearch
 from senas_bench.names import lookup
+from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import COUNTERS, Task

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch.func import functional_call
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task, run
 from senas_bench.methods import METHODS, darts
 from senas_bench.methods.darts import Darts, second_order, unrolled_gradient
+from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import Task

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods.fairnas import FairNas
+from senas_bench.progress import SilentProgress
 from senas_bench.tasks.task import Task
 from senas_bench.training.fair import FairPaths
 from senas_bench.training.recipe import TrainingRecipe

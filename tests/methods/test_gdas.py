@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from scipy import stats
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, run
 from senas_bench.methods import METHODS
 from senas_bench.methods.gdas import Gdas, GumbelPaths
+from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, prune_arch
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.training import loop

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods.rsps import Rsps
+from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.task import Task

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.experiments.spec import settings_of
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
 from senas_bench.networks.expansion import count_parameters
+from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
 from senas_bench.shrinking import CRITERIA, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion, operator_scores

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods.setn import Setn, top_archs
+from senas_bench.progress import SilentProgress
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201, prune_arch
 from senas_bench.spaces.nasbench201.network import NB201Network

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.methods.stand_alone import StandAlone, stand_alone_archs
+from senas_bench.progress import SilentProgress
 from senas_bench.ranking.batchnorm import batch_norms
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.task import Task

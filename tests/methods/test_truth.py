@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, run
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.groundtruth.trainer import load_trainer
 from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch, mutate
+from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
 from senas_bench.tasks.task import COUNTERS, MethodOutput, ScoreTable
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from senas_bench.networks import fused, kernels
+from senas_bench.networks import kernels
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces.mobilenet import MOBILENET, small_image
 from senas_bench.spaces.mobilenet.network import MobileNetwork
-from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201 import NB201, fused
 from senas_bench.spaces.nasbench201.network import NB201Network
 
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import prune
 
-from senas_bench.networks import fused, kernels, tape
-from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.networks import kernels, tape
+from senas_bench.spaces.nasbench201 import NB201, fused
 from senas_bench.spaces.nasbench201.network import NB201Network
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.networks.expansion import expand
+from senas_bench.progress import SilentProgress
 from senas_bench.shrinking import CRITERIA, CriterionOutput
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network

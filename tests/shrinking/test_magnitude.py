@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.progress import SilentProgress
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import CURVE_ARCHS, make_spec, make_task, report_archs
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.spos import Spos
+from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
 from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.spaces import SearchSpace

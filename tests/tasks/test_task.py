@@ -8,8 +8,8 @@ import torch
 
 from senas_bench.errors import RunError
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.progress import SilentProgress
 from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.task import Trained
 from senas_bench.training.distributed import Processes

@@ -9,10 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from senas_bench.networks import fused
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
-from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, INTO, NODES, NONE, SKIP, prune_arch, shared_function
+from senas_bench.spaces.nasbench201 import (
+    CONV1,
+    CONV3,
+    EDGES,
+    INTO,
+    NODES,
+    NONE,
+    SKIP,
+    fused,
+    prune_arch,
+    shared_function,
+)
 from senas_bench.spaces.space import Arch, SearchSpace
 
 KERNELS = {CONV1: 1, CONV3: 3}

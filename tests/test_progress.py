@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 from rich.console import Console
 
-from senas_bench.experiments.progress import PlainProgress, RichProgress, SilentProgress, TensorBoardProgress
+from senas_bench.progress import PlainProgress, RichProgress, SilentProgress, TensorBoardProgress
 
 
 def plain():
@@ -116,5 +116,5 @@ def test_conformance(progress):
 
 
 def test_rich_is_imported_only_when_used():
-    code = "import sys, senas_bench.experiments.progress; sys.exit('rich' in sys.modules or 'torch' in sys.modules)"
+    code = "import sys, senas_bench.progress; sys.exit('rich' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
