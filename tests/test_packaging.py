@@ -77,7 +77,7 @@ def test_a_wheel_holds_what_the_repository_holds_and_works_alone(tmp_path):
         "True",
         str(tmp_path / "installed" / "senas_bench" / "analysis" / "artefacts" / "__init__.py"),
     ]
-    code = "import runpy, sys; sys.argv = ['senas-bench', '--version']; runpy.run_module('senas_bench', run_name='__main__')"
+    code = "import runpy, sys; sys.argv = ['', '--version']; runpy.run_module('senas_bench', run_name='__main__')"
     assert python(code, work, tmp_path / "installed").strip()
 
 
