@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from senas_bench.latency.clock import Clock, check_rounds, clock_of, interleaved, interquartile, quiet
 from senas_bench.latency.tables import (
     AnySkeleton,
     LatencyTable,
@@ -25,120 +23,9 @@ from senas_bench.latency.tables import (
     space_over,
     table_path,
 )
-from senas_bench.names import lookup
 from senas_bench.networks.choice import ChoiceEdge
 from senas_bench.spaces import SPACES
-from senas_bench.spaces.darts.network import Cell as DartsCell
-from senas_bench.spaces.nasbench201 import POOL
-from senas_bench.spaces.nasbench201.network import Cell
 from senas_bench.spaces.space import SearchSpace, balanced_sample
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How time is taken.
-
-    Args:
-        name: As `Setting.clock`.
-        stamp: Marks a moment.
-        elapsed: Milliseconds from one stamp to a later one, once `wait` has returned.
-        wait: Until all work that was given to the device is done.
-    """
-
-    name: str
-    stamp: Callable[[], Any]
-    elapsed: Callable[[Any, Any], float]
-    wait: Callable[[], object] = lambda: None
-
-
-def _event() -> torch.cuda.Event:
-    event = torch.cuda.Event(enable_timing=True)
-    event.record()
-    return event
-
-
-def _milliseconds(start: int, end: int) -> float:
-    return (end - start) / 1e6
-
-
-CLOCKS = {
-    "wall": Clock("wall", time.perf_counter_ns, _milliseconds),
-    "cpu": Clock("cpu", time.thread_time_ns, _milliseconds),
-    "cuda": Clock("cuda", _event, lambda start, end: start.elapsed_time(end), lambda: torch.cuda.synchronize()),
-}
-"""`cpu` is the time that the calling thread computed: with one thread, about the wall time of an idle machine."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Repeated measurements of one thing.
-
-    Args:
-        median: Milliseconds.
-        spread: Interquartile range, milliseconds.
-        n: Repeats.
-    """
-
-    median: float
-    spread: float
-    n: int
-
-
-def measure(
-    network: Callable[[torch.Tensor], object],
-    x: torch.Tensor,
-    warmup: int = 3,
-    repeats: int = 20,
-    clock: Clock | None = None,
-) -> Measurement:
-    """Latency of a network, or of anything else that is called with a batch, on the device of `x`.
-
-    A module runs in evaluation mode and is left in the mode it was in. The number of threads is torch's own.
-
-    Args:
-        x: On the device where the network is.
-        warmup: Calls that are not measured.
-        clock: By default events on a GPU, the wall clock on a CPU.
-
-    Raises:
-        ValueError: No repeats are asked for, or a negative warm-up.
-    """
-    clock = clock or _clock(x.device.type, None)
-    modules = list(network.modules()) if isinstance(network, nn.Module) else []
-    training = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        with torch.inference_mode():
-            times = interleaved([partial(network, x)], warmup, repeats, clock)[:, 0]
-    finally:
-        for module, mode in zip(modules, training, strict=True):
-            module.training = mode
-    return Measurement(float(np.median(times)), float(_spread(times)), repeats)
-
-
-def interleaved(calls: Sequence[Callable[[], object]], warmup: int, repeats: int, clock: Clock) -> np.ndarray:
-    """`(repeats, calls)` milliseconds. All calls are measured once, then all again, and so on.
-
-    What disturbs the machine for a while so disturbs a few repeats of all calls, not all repeats of a few.
-
-    Raises:
-        ValueError: No repeats are asked for, or a negative warm-up.
-    """
-    _check_rounds(warmup, repeats)
-    for _ in range(warmup):
-        for call in calls:
-            call()
-    times = np.empty((repeats, len(calls)))
-    for row in times:
-        for i, call in enumerate(calls):
-            clock.wait()
-            start = clock.stamp()
-            call()
-            end = clock.stamp()
-            clock.wait()
-            row[i] = clock.elapsed(start, end)
-    return times
 
 
 def build_table(
@@ -182,12 +69,12 @@ def build_table(
         ValueError: Unknown space, device or clock, a skeleton of another space, or a number out of its range.
     """
     check_skeleton(space, skeleton)
-    _check_rounds(warmup, repeats)
-    clock = _clock(device, clock)
+    check_rounds(warmup, repeats)
+    clock = clock_of(device, clock)
     setting = here(device, batch, threads, clock.name, repeats, quantile)
     network = _network(space, skeleton, device)
     whole, rng = space_over(space, skeleton), np.random.default_rng(seed)
-    with _quiet(threads), _Watch(network, clock) as watch:
+    with quiet(threads), _Watch(network, clock) as watch:
         x = _images(skeleton, batch, device)
         for done in range(warmup + repeats):
             if done == warmup:
@@ -198,7 +85,7 @@ def build_table(
                     watch.run(x, tuple(arch))
             progress(done + 1, warmup + repeats)
     latency = _add_up(whole, watch, lambda times: np.quantile(times, quantile))
-    spread = _add_up(whole, watch, _spread)
+    spread = _add_up(whole, watch, interquartile)
     return LatencyTable(space, skeleton, setting, *latency, *spread)
 
 
@@ -216,7 +103,7 @@ def saved_table(
         DataError: The saved table is damaged.
     """
     check_skeleton(space, skeleton)
-    clock = _clock(device, how.get("clock"))
+    clock = clock_of(device, how.get("clock"))
     setting = here(device, how.get("batch", 1), how.get("threads", 1), clock.name)
     path = table_path(folder, space, skeleton, setting)
     if path.exists():
@@ -252,15 +139,15 @@ def validate(
         ValueError: The table was measured on another machine, or an arch is none of its space.
     """
     setting = table.setting
-    clock = _clock(device, clock or setting.clock)
+    clock = clock_of(device, clock or setting.clock)
     table.check_machine(here(device, setting.batch, setting.threads, clock.name))
     if not (inside := table.whole_space.contains_rows(archs)).all():
         raise ValueError(f"arch {archs[~inside][0].tolist()} is not in space {table.space}")
     network = _network(table.space, table.skeleton, device)
-    with _quiet(setting.threads):
+    with quiet(setting.threads):
         x = _images(table.skeleton, setting.batch, device)
         times = interleaved([partial(network, x, tuple(arch)) for arch in archs.tolist()], warmup, repeats, clock)
-    return Validation(table(archs), np.quantile(times, setting.quantile, axis=0), _spread(times))
+    return Validation(table(archs), np.quantile(times, setting.quantile, axis=0), interquartile(times))
 
 
 def here(
@@ -300,15 +187,15 @@ class Place(NamedTuple):
 
 
 def operator_places(network: nn.Module) -> Iterator[Place]:
-    """Every module that a choice can run, once per cell and edge. What has none, like identity, costs nothing."""
+    """Every module that a choice can run, once per cell and edge. What has none, like identity, costs nothing.
+
+    Operators with weights are in a `ChoiceEdge`; a cell that runs others says which: `weightless_operators()`.
+    """
     for part in network.modules():
         if isinstance(part, ChoiceEdge):
             yield from (Place(module, part.edge, int(op)) for op, module in part.copies.items())
-        elif isinstance(part, DartsCell):
-            for choice, plain in zip(part.choices, part.weightless, strict=True):
-                yield from (Place(module, choice.edge, int(op)) for op, module in plain.items())
-        elif isinstance(part, Cell):
-            yield from (Place(part.pool, edge, POOL) for edge in range(len(part.choices)))
+        elif hasattr(part, "weightless_operators"):
+            yield from (Place(module, edge, op) for edge, op, module in part.weightless_operators())
 
 
 class _Watch:
@@ -393,36 +280,3 @@ def _add_up(
     for module, edge, op in watch.places:
         per_edge[edge, op] += known[watch.keys[module]]
     return per_edge, max(0.0, float(statistic(watch.rest)))
-
-
-def _spread(times: np.ndarray | list[float]) -> np.ndarray:
-    """Interquartile range over the first axis."""
-    return np.subtract(*np.quantile(times, (0.75, 0.25), axis=0))
-
-
-def _check_rounds(warmup: int, repeats: int) -> None:
-    if repeats < 1 or warmup < 0:
-        raise ValueError(f"{repeats} repeats after {warmup} to warm up; at least 1 and 0 are needed")
-
-
-def _clock(device: str, clock: str | Clock | None) -> Clock:
-    """The clock of that name; a clock is taken as it is."""
-    if isinstance(clock, Clock):
-        return clock
-    on_gpu = torch.device(device).type == "cuda"
-    found = lookup("clock", clock or ("cuda" if on_gpu else "wall"), CLOCKS)
-    if (found.name == "cuda") != on_gpu:
-        raise ValueError(f"clock {found.name} cannot time device {device}; cuda times a GPU, wall and cpu a CPU")
-    return found
-
-
-@contextmanager
-def _quiet(threads: int) -> Iterator[None]:
-    """No gradients, and so many threads, within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        torch.set_num_threads(before)

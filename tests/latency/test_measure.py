@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from senas_bench.errors import DataError
 from senas_bench.latency import measure as latency
-from senas_bench.latency.measure import CLOCKS, Clock, build_table, here, interleaved, measure, saved_table, validate
+from senas_bench.latency.clock import CLOCKS, Clock, interleaved, measure
+from senas_bench.latency.measure import build_table, here, saved_table, validate
 from senas_bench.latency.tables import LatencyTable, sample_archs, space_over
 from senas_bench.spaces.darts import DartsSkeleton, darts_cost
 from senas_bench.spaces.mobilenet import IDENTITY, MobileSkeleton, mobilenet_cost

@@ -5,7 +5,7 @@ Source: Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", ICL
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -143,6 +143,11 @@ class Cell(nn.Module):
             self.weightless.append(
                 nn.ModuleDict({str(op): module for op, module in plain.items() if module is not None})
             )
+
+    def weightless_operators(self) -> Iterator[tuple[int, int, nn.Module]]:
+        """Edge, operator and module of what runs outside the `ChoiceEdge`s."""
+        for choice, plain in zip(self.choices, self.weightless, strict=True):
+            yield from ((choice.edge, int(op), module) for op, module in plain.items())
 
     def path(self, arch: Arch) -> list[list[Operator]]:
         """Per edge what runs there: the copies that `arch` uses; nothing where it is `none`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -18,6 +18,7 @@ from senas_bench.spaces.nasbench201 import (
     INTO,
     NODES,
     NONE,
+    POOL,
     SKIP,
     fused,
     prune_arch,
@@ -39,6 +40,10 @@ class Cell(nn.Module):
 
         self.choices = nn.ModuleList(ChoiceEdge(edge, space, make) for edge in range(len(EDGES)))
         self.pool = AveragePool3x3(channels)
+
+    def weightless_operators(self) -> Iterator[tuple[int, int, nn.Module]]:
+        """Edge, operator and module of what runs outside the `ChoiceEdge`s."""
+        yield from ((edge, POOL, self.pool) for edge in range(len(self.choices)))
 
     def forward(self, x: torch.Tensor, arch: Arch, live: Arch, cache: dict[int, Any] | None = None) -> torch.Tensor:
         """Run one arch.
