@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from senas_bench.data.folders import is_lost_link, list_images, lost_link
+from senas_bench.data.parquet import find_shards
 from senas_bench.data.readers import data_folder
 from senas_bench.errors import DataError
 
 if TYPE_CHECKING:
     from senas_bench.data.streaming import Source
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Of what counts as an image, in small letters; torchvision's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class ImageNet:
             download: Refused where there are none, with what to do: ImageNet asks for an agreement.
 
         Raises:
-            DataError: Images are missing, or the two parts have not the same classes.
+            DataError: Images are missing, the two parts have not the same classes, or a class has no training image.
         """
         from senas_bench.data.streaming import find_images
 
@@ -82,10 +83,8 @@ class ImageNet:
         except DataError as error:
             advice = "; they cannot be downloaded without ImageNet's consent" if download else ""
             raise DataError(f"{error}{advice}") from error
-        names = getattr(train, "classes", None), getattr(test, "classes", None)
-        if None not in names and names[0] != names[1]:
-            odd = sorted(set(names[0]) ^ set(names[1]))
-            raise DataError(f"{root}: class {odd[0]} is in one of train and val only; get the folder again")
+        _check_classes(root, getattr(train, "classes", None), getattr(test, "classes", None))
+        _check_labels(root, train)
         if test.num_classes > train.num_classes:
             raise DataError(f"{root}: val has label {test.num_classes - 1}, train none above {train.num_classes - 1}")
         identity = _joined(train.data_id, test.data_id)
@@ -104,6 +103,8 @@ class ImageNet:
 
     def _root(self, data_dir: Path | None) -> Path:
         root = data_folder(data_dir)
+        if is_lost_link(root / self.name):
+            raise lost_link(root / self.name)
         return root / self.name if (root / self.name).is_dir() else root
 
 
@@ -118,44 +119,23 @@ def find_part(root: Path, part: str) -> Path | list[Path]:
         part: `train` or `val`.
 
     Raises:
-        DataError: Nothing found.
+        DataError: Nothing found, or not all of it: see `parquet.find_shards`.
     """
     names = ("val", "valid", "validation") if part == "val" else (part,)
     for place in (root, root / "data"):
+        if is_lost_link(place):
+            raise lost_link(place)
         for name in names:
+            if is_lost_link(place / name):
+                raise lost_link(place / name)
             if (place / name).is_dir():
                 return place / name
-            if files := sorted(place.glob(f"{name}-*.parquet")):
+            if files := find_shards(place, name):
                 return files
     raise DataError(
-        f"no {part} images in {root}: looked for {'/, '.join(names)}/ with a folder per class and for "
+        f"no {part} images in {root} ({_found(root)}): looked for {'/, '.join(names)}/ with a folder per class and for "
         f"{'-*.parquet, '.join(names)}-*.parquet, there and in data/; name the folder with --data-dir"
     )
-
-
-def list_images(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """Class, name below `folder` and size of each image, in the order in which torchvision's `ImageFolder` has them.
-
-    Raises:
-        DataError: There is no such folder, it has no sub-folders, or one without an image.
-    """
-    try:
-        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-        if not classes:
-            raise FileNotFoundError("no sub-folders")
-        for name in classes:
-            empty, root = True, os.path.join(folder, "")
-            for place, _, files in sorted(os.walk(root + name, followlinks=True)):
-                below = place.removeprefix(root)
-                for file in sorted(file for file in files if file.lower().endswith(SUFFIXES)):
-                    empty = False
-                    yield name, f"{below}{os.sep}{file}", os.stat(f"{place}{os.sep}{file}").st_size
-            if empty:
-                raise FileNotFoundError(f"{name}/ is empty")
-    except OSError as error:
-        raise DataError(
-            f"no images in {folder} ({error.strerror or error}); it must hold a sub-folder of images per class"
-        ) from error
 
 
 def identity(files: Iterable[tuple[str, int]]) -> str:
@@ -164,6 +144,34 @@ def identity(files: Iterable[tuple[str, int]]) -> str:
     for name, size in sorted(files):
         digest.update(f"{name} {size}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def _found(root: Path) -> str:
+    """The first names in a folder."""
+    if not root.is_dir():
+        return "there is no such folder"
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in os.scandir(root) if not entry.name.startswith("."))
+    return f"it holds {', '.join(names[:5])}{', ...' if names[5:] else ''}" if names else "it is empty"
+
+
+def _check_classes(root: Path, train: Sequence[str] | None, test: Sequence[str] | None) -> None:
+    """Raise where the folders of two parts are not of the same classes; None: a part has no folders."""
+    if train is None or test is None or train == test:
+        return
+    only = {"train": sorted(set(train) - set(test)), "val": sorted(set(test) - set(train))}
+    said = " and ".join(f"{len(odd)} classes in {part} only, first {odd[0]}" for part, odd in only.items() if odd)
+    raise DataError(f"{root}: {said}; each class needs a folder of the same name in both")
+
+
+def _check_labels(root: Path, train: Source) -> None:
+    """Raise where there are numbers below the highest label that no training image has."""
+    found = np.unique(train.labels)
+    if len(found) < train.num_classes:
+        gap = int(np.argmin(np.append(found, -1) == np.arange(len(found) + 1)))
+        raise DataError(
+            f"{root}: {len(found)} different labels in train, the highest {found[-1]}, none {gap}; number the classes "
+            "0 .. classes - 1"
+        )
 
 
 def _part_id(found: Path | list[Path]) -> str:

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from senas_bench.data.decoding import first_line
+from senas_bench.data.folders import is_lost_link, lost_link
 from senas_bench.data.readers import Images, data_folder, fingerprint
 from senas_bench.errors import DataError
 
@@ -87,6 +89,9 @@ class ImageNet16:
         place = min(places, key=lambda place: len(missing[place]))
         if not missing[place]:
             return [place / name for name in self.md5]
+        for name in missing[place]:
+            if is_lost_link(place / name):
+                raise lost_link(place / name)
         lacking = f"{len(missing[place])} of {len(self.md5)} files missing, first {missing[place][0]}"
         advice = "cannot be downloaded without ImageNet's consent; " if download else ""
         raise DataError(
@@ -118,17 +123,17 @@ def read_batch(path: Path, md5: str, classes: int) -> tuple[np.ndarray, np.ndarr
         raise DataError(f"{path} has md5 {found}, expected {md5}; delete it and unpack ImageNet16.tar.gz again")
     try:
         entry = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
-        rows, labels = entry["data"], np.asarray(entry["labels"], np.int64)
-        if rows.dtype != np.uint8 or rows.shape != (len(labels), 3 * SIZE * SIZE) or labels.min() < 1:
-            raise ValueError(f"{rows.dtype} {rows.shape} images, {labels.shape} labels")
+        rows, labels = entry["data"], np.asarray(entry["labels"])
+        right = labels.dtype.kind in "iu" and labels.min() >= 1
+        if rows.dtype != np.uint8 or rows.shape != (len(labels), 3 * SIZE * SIZE) or not right:
+            raise ValueError(f"{rows.dtype} {rows.shape} images, {labels.dtype} {labels.shape} labels")
     except Exception as error:  # a pickle may raise nearly anything
-        why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{path} is not a batch of {SIZE}x{SIZE} images ({why}); unpack ImageNet16.tar.gz again"
+            f"{path} is not a batch of {SIZE}x{SIZE} images ({first_line(error)}); unpack ImageNet16.tar.gz again"
         ) from error
     kept = labels <= classes
     images = rows[kept].reshape(-1, 3, SIZE, SIZE).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(images), labels[kept] - 1
+    return np.ascontiguousarray(images), labels[kept].astype(np.int64) - 1
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import tarfile
@@ -18,6 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock
 
+from senas_bench.data.decoding import decode_rgb
+from senas_bench.data.folders import is_lost_link, lost_link
+from senas_bench.data.parquet import image_column, read_labels, reading
 from senas_bench.data.splits import OfficialSplit
 from senas_bench.errors import DataError
 from senas_bench.files import atomic_file, cache_home, offline, room_named
@@ -27,6 +29,9 @@ DIGITS_ID = "65e5b4619795efb4"
 second; `read_digits` checks the installed digits against it."""
 
 CIFAR_SIZE = 32
+DECODED = 2
+"""Version of what is decoded from Parquet files, part of the name of its cache: 1 clipped grey of 16 bits, and made
+whole numbers of any labels."""
 
 
 class Archive(NamedTuple):
@@ -126,7 +131,7 @@ class Cifar:
     """CIFAR-10 or CIFAR-100 in either of two layouts; the first one found is read.
 
     1. The official Python batches, `<folder>/<batch files>`, through torchvision, once their checksums are found right.
-    2. Hub-style Parquet, a train and a test file with columns `img` (struct of bytes and path) and the
+    2. Hub-style Parquet, a train and a test file with columns `img` or `image` (struct of bytes and path) and the
        label, named `<dataset>-train.parquet` or `train-00000-of-00001.parquet`.
 
     Both are looked for in the data folder and in its sub-folders `<dataset>` and `<hub folder>`. The
@@ -173,7 +178,7 @@ class Cifar:
             arrays = self._read_batches(source)
         else:
             arrays = cached(
-                cache_home() / "decoded" / f"{self.name}-{identity}.npz",
+                cache_home() / "decoded" / f"{self.name}-{identity}-{DECODED}.npz",
                 lambda: _Arrays(
                     *read_parquet(source.files[0], self.label, self.num_classes),
                     *read_parquet(source.files[1], self.label, self.num_classes),
@@ -199,8 +204,7 @@ class Cifar:
         return source is not None and source.kind == "batches"
 
     def _find(self, root: Path) -> _Source | None:
-        # Sub-folders first: a hub file name in the root does not say which data set it holds.
-        places = [root / self.name / self.hub_folder, root / self.name, root / self.hub_folder, root]
+        places = self._places(root)
         for place in places:
             files = tuple(place / self.folder / name for name in self.batches)
             if all(file.is_file() for file in files):
@@ -212,12 +216,23 @@ class Cifar:
                     return _Source("parquet", place, files)
         return None
 
+    def _places(self, root: Path) -> list[Path]:
+        # Sub-folders first: a hub file name in the root does not say which data set it holds.
+        return [root / self.name / self.hub_folder, root / self.name, root / self.hub_folder, root]
+
     def _missing(self, root: Path) -> DataError:
         what = f"{self.folder}/ with {len(self.batches)} batch files, {self.name}-{{train,test}}.parquet"
         hub = "{train,test}-00000-of-00001.parquet"
+        places = self._places(root)
+        near = [path for place in places for path in sorted(place.glob("*.parquet"))]
+        for path in (root, *places, *(place / self.folder for place in places), *near):
+            if is_lost_link(path):
+                return lost_link(path)
+        found = f" (found {', '.join([path.name for path in near][:3])})" if near else ""
         return DataError(
             f"no {self.name} images in {root}: looked for {what} or {hub}, there and in {self.name}/ "
-            f"and {self.hub_folder}/; name the folder with --data-dir or run: senas-bench data download {self.name}"
+            f"and {self.hub_folder}/{found}; name the folder with --data-dir or run: "
+            f"senas-bench data download {self.name}"
         )
 
     def _download(self, root: Path) -> None:
@@ -362,7 +377,7 @@ def read_parquet(path: Path, label: str, num_classes: int) -> tuple[np.ndarray, 
     """Decode a Hub-style Parquet file of 32x32 images.
 
     Args:
-        path: File with the columns `img` (struct of bytes and path) and `label`.
+        path: File with a column `img` or `image` (struct of bytes and path) and the column of labels, integers.
         label: Name of the label column.
         num_classes: Labels must lie below it.
 
@@ -372,25 +387,21 @@ def read_parquet(path: Path, label: str, num_classes: int) -> tuple[np.ndarray, 
     Raises:
         DataError: Not such a file, or an image or a label in it is unusable.
     """
-    import pyarrow
     import pyarrow.parquet
 
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            x = np.empty((file.metadata.num_rows, CIFAR_SIZE, CIFAR_SIZE, 3), np.uint8)
-            y = np.empty(len(x), np.int64)
-            row = 0
-            for batch in file.iter_batches(4096, columns=["img.bytes", label]):
-                y[row : row + len(batch)] = batch.column(label).to_pylist()
-                for encoded in batch.column("img").field("bytes").to_pylist():
-                    x[row] = _decode(encoded, path, row)
-                    row += 1
-    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: no readable Parquet with columns 'img' and {label!r} ({first_line(error)}); get the file again"
-        ) from error
-    if len(y) == 0 or y.min() < 0 or y.max() >= num_classes:
-        raise DataError(f"{path}: labels must lie in 0 .. {num_classes - 1}, at least one; is it another data set?")
+    with reading(path), pyarrow.parquet.ParquetFile(path) as file:
+        column, y = image_column(file, path), read_labels(file, label, path)
+        if y.max() >= num_classes:
+            raise DataError(
+                f"{path}: label {y.max()} in column {label!r}, they must lie in 0 .. {num_classes - 1}; is it another "
+                "data set?"
+            )
+        x = np.empty((len(y), CIFAR_SIZE, CIFAR_SIZE, 3), np.uint8)
+        row = 0
+        for batch in file.iter_batches(4096, columns=[f"{column}.bytes"]):
+            for encoded in batch.column(column).field("bytes").to_pylist():
+                x[row] = decode_rgb(encoded or b"", f"{path}: row {row}", (CIFAR_SIZE, CIFAR_SIZE))
+                row += 1
     return x, y
 
 
@@ -460,19 +471,6 @@ def data_folder(data_dir: Path | None) -> Path:
     return cache_home() / "images" if data_dir is None else Path(data_dir)
 
 
-def _decode(encoded: bytes | None, path: Path, row: int) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(encoded or b""), formats=("WEBP", "PNG", "JPEG")) as image:
-            # The size is known before the pixels are: a bomb is refused unopened.
-            if image.size != (CIFAR_SIZE, CIFAR_SIZE):
-                raise ValueError(f"{image.size[0]}x{image.size[1]} pixels, expected {CIFAR_SIZE}x{CIFAR_SIZE}")
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: image in row {row} is unusable ({first_line(error)}); get the file again") from error
-
-
 def _block_mean(x: np.ndarray, factor: int) -> np.ndarray:
     total = np.zeros((len(x), x.shape[1] // factor, x.shape[2] // factor, x.shape[3]), np.uint32)
     for top in range(factor):
@@ -492,7 +490,3 @@ def _interpolate(x: np.ndarray, resolution: int) -> np.ndarray:
         part = interpolate(part, size=(resolution, resolution), mode="bilinear", antialias=True)
         out[start : start + 4096] = part.round_().clamp_(0, 255).permute(0, 2, 3, 1).byte().numpy()
     return out
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -6,7 +6,6 @@ its own augmentation, and the order is drawn in the main process. Workers send b
 
 from __future__ import annotations
 
-import io
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -20,9 +19,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from senas_bench.data.imagenet import find_part, identity, list_images
+from senas_bench.data.decoding import decode_rgb
+from senas_bench.data.folders import list_images
+from senas_bench.data.imagenet import find_part, identity
 from senas_bench.data.loader import Batch, Loaders, normalise, row_affine
-from senas_bench.data.readers import first_line
+from senas_bench.data.parquet import image_column, read_labels, reading
 from senas_bench.data.splits import SPLIT_SEED, train_valid_split
 from senas_bench.errors import DataError
 
@@ -35,7 +36,6 @@ EVALUATION_CROP = 0.875
 POOL_IMAGES = 4096
 """Images of a Parquet data set that are shuffled among themselves, and that a worker keeps encoded: about 500 MB of
 ImageNet. A row group is read whole, so an order over all images would read it once for each of its images."""
-FORMATS = ("WEBP", "PNG", "JPEG")
 
 
 class Source(Protocol):
@@ -59,10 +59,10 @@ class Source(Protocol):
 
 
 class FolderImages:
-    """A folder with a sub-folder of images per class, as torchvision's `ImageFolder` reads it.
+    """A folder with a sub-folder of images per class, as `folders.list_images` lists it.
 
     Raises:
-        DataError: There is no such folder, or no image in it.
+        DataError: As there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,30 +99,22 @@ class ParquetImages:
         label: Name of the label column.
 
     Raises:
-        DataError: A file is missing or not such a file, or a label is negative.
+        DataError: A file is missing or not such a file, or a label is no whole number from 0 on.
     """
 
     def __init__(self, files: Sequence[Path], label: str = "label") -> None:
-        import pyarrow
         import pyarrow.parquet
 
+        if not files:
+            raise DataError("no Parquet files of images; at least one needed")
         labels, groups = [], []
         for path in files:
-            try:
-                with pyarrow.parquet.ParquetFile(path) as file:
-                    column = next(name for name in ("img", "image") if name in file.schema_arrow.names)
-                    file.schema_arrow.field(column).type.field("bytes")
-                    labels.append(file.read([label]).column(label).to_numpy().astype(np.int64, casting="safe"))
-                    rows = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
-            except (pyarrow.ArrowException, OSError, KeyError, StopIteration, AttributeError, TypeError) as error:
-                raise DataError(
-                    f"{path}: no readable Parquet with the columns 'img' or 'image' (a struct with 'bytes') and "
-                    f"{label!r}; get the file again"
-                ) from error
+            with reading(path), pyarrow.parquet.ParquetFile(path) as file:
+                column = image_column(file, path)
+                labels.append(read_labels(file, label, path))
+                rows = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
             groups += [(path, column, group, count) for group, count in enumerate(rows)]
-        self.labels = np.concatenate(labels) if labels else np.empty(0, np.int64)
-        if len(self.labels) == 0 or self.labels.min() < 0:
-            raise DataError(f"{', '.join(map(str, files)) or 'no file'}: at least one label, and none below 0, needed")
+        self.labels = np.concatenate(labels)
         self.num_classes = int(self.labels.max()) + 1
         self.data_id = identity((path.name, path.stat().st_size) for path in files)
         self._groups = groups
@@ -148,16 +140,12 @@ class ParquetImages:
 
     def _group(self, group: int) -> Any:
         """The encoded images of a row group, as an Arrow array."""
-        import pyarrow
         import pyarrow.parquet
 
         if group not in self._kept:
             path, column, place, _ = self._groups[group]
-            try:
-                with pyarrow.parquet.ParquetFile(path) as file:
-                    table = file.read_row_group(place, columns=[f"{column}.bytes"], use_threads=False)
-            except (pyarrow.ArrowException, OSError) as error:
-                raise DataError(f"{path}: row group {place} cannot be read; get the file again") from error
+            with reading(path), pyarrow.parquet.ParquetFile(path) as file:
+                table = file.read_row_group(place, columns=[f"{column}.bytes"], use_threads=False)
             self._kept[group] = table.column(column).combine_chunks().field("bytes")
             largest = int(np.diff(self._starts).max())
             while sum(map(len, self._kept.values())) > POOL_IMAGES + 2 * largest:
@@ -482,14 +470,7 @@ class _Decoder:
         return torch.from_numpy(pixels), torch.from_numpy(self.images.labels[keys[:, 0]])
 
     def _decode(self, index: int, seed: int) -> np.ndarray:
-        from PIL import Image
-
-        encoded, name = self.images.encoded(index)
-        try:
-            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-                image = image.convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{name}: unusable image ({first_line(error)}); get the file again") from error
+        image = decode_rgb(*self.images.encoded(index))
         # The transforms draw from the global generator.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

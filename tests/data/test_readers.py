@@ -495,7 +495,7 @@ def test_decoded_images_are_cached_and_follow_the_files(tmp_path, home, monkeypa
     assert len(calls) == 2
     for name in ("train_x", "train_y", "test_x", "test_y"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
-    assert [path.name for path in (home / "decoded").iterdir()] == [f"cifar10-{first.data_id}.npz"]
+    assert [path.name for path in (home / "decoded").iterdir()] == [f"cifar10-{first.data_id}-2.npz"]
 
     changed = write_parquet(tmp_path / "cifar10-train.parquet", seed=9)
     third = DATASETS["cifar10"](tmp_path, False)

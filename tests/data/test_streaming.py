@@ -278,9 +278,12 @@ def test_what_cannot_be_read_is_refused(tmp_path, greys):
     (tmp_path / "words").write_text("words")
     bad = [
         (tmp_path / "words", "no readable Parquet"),
-        (tmp_path / "none", "no readable Parquet"),
-        (parquet_of(tmp_path / "column", [b""], [0], "picture"), "no readable Parquet"),
-        (parquet_of(tmp_path / "label", [b""], [-1]), "at least one label, and none below 0"),
+        (tmp_path / "none", "cannot read .*none: No such file"),
+        (
+            parquet_of(tmp_path / "column", [b""], [0], "picture"),
+            "no column of images, 'img' or 'image', but 'picture', 'label'; rename it",
+        ),
+        (parquet_of(tmp_path / "label", [b""], [-1]), "none below 0"),
     ]
     for path, message in bad:
         with pytest.raises(DataError, match=message) as caught:
