@@ -24,7 +24,8 @@ from senas_bench.names import lookup
 from senas_bench.progress import PlainProgress, Progress, SilentProgress, TensorBoardProgress
 from senas_bench.spaces import SPACES, Arch, ImageShape, SearchSpace
 from senas_bench.spaces.cost import CostTable
-from senas_bench.spaces.limits import Limit, within
+from senas_bench.spaces.limits import Limit
+from senas_bench.spaces.regions import within
 
 if TYPE_CHECKING:
     import torch

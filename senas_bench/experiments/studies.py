@@ -12,7 +12,8 @@ from senas_bench.data import DATASETS
 from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.names import lookup
 from senas_bench.spaces import SPACES, ImageShape, Study
-from senas_bench.spaces.limits import Limit, within
+from senas_bench.spaces.limits import Limit
+from senas_bench.spaces.regions import within
 from senas_bench.training.recipe import TrainingRecipe
 
 METHODS_EVERYWHERE = (

@@ -15,7 +15,7 @@ from senas_bench.shrinking.criterion import Criterion, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge
 from senas_bench.spaces import SearchSpace
-from senas_bench.spaces.limits import Region, feasible
+from senas_bench.spaces.regions import Region, feasible
 from senas_bench.tasks.curve import ShrinkingCurve
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, Trained
 from senas_bench.training.fair import FairPaths
@@ -178,8 +178,7 @@ def _alive(region: Region, among: np.ndarray, rng: np.random.Generator) -> np.nd
     """
     if region.size <= RANK_LIMIT:
         return region.archs()
-    space = region if isinstance(region, SearchSpace) else region.space
-    inside = among[space.contains_rows(among)]
+    inside = among[region.space.contains_rows(among)]
     # a small sample of a large space can miss it
     return inside if len(inside) else region.sample_distinct(rng, RANK_LIMIT)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces import Arch, SearchSpace
-from senas_bench.spaces.limits import Region
+from senas_bench.spaces.regions import Region
 
 MAX_TRIES = 100
 """Draws per child before a random arch, and per random arch before giving up on new ones."""
@@ -66,7 +66,7 @@ class Evolution:
         return best, np.array(list(seen), np.int8), np.array(list(seen.values()))
 
     def _children(self, space: Region, seen: dict[Arch, float], rng: np.random.Generator) -> list[Arch]:
-        whole = space if isinstance(space, SearchSpace) else space.space
+        whole = space.space
         best = sorted(seen, key=seen.__getitem__, reverse=True)[: self.parents]
         each = int(self.population * self.crossover)
         children: list[Arch] = []

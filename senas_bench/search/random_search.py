@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces import Arch
-from senas_bench.spaces.limits import Region
+from senas_bench.spaces.regions import Region
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.shrinking.si import selection_importance
 from senas_bench.spaces import SearchSpace
-from senas_bench.spaces.limits import operator_sample
+from senas_bench.spaces.regions import operator_sample
 
 if TYPE_CHECKING:
     import torch

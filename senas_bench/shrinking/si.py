@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from senas_bench.shrinking.criterion import CriterionOutput
-from senas_bench.spaces.limits import operator_sample
+from senas_bench.spaces.regions import operator_sample
 
 if TYPE_CHECKING:
     from senas_bench.tasks.task import Task, Trained

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from senas_bench.spaces.paths import UniformPath
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
@@ -81,6 +83,11 @@ class SearchSpace:
             raise ValueError(f"groups {self.groups} do not partition the {len(self.edges)} edges in order")
 
     @property
+    def space(self) -> SearchSpace:
+        """Itself, as a `Region`."""
+        return self
+
+    @property
     def choices(self) -> int:
         """Number of ways to choose one operator per edge, archs or not."""
         return math.prod(map(len, self.candidates))
@@ -133,6 +140,18 @@ class SearchSpace:
         digits = np.unravel_index(chosen, [len(alive) for alive in self.candidates])
         columns = [np.array(alive, np.int8)[d] for alive, d in zip(self.candidates, digits, strict=True)]
         return np.stack(columns, axis=1)
+
+    def pool(self, per_operator: int, rng: np.random.Generator) -> np.ndarray:
+        """Archs in which every operator occurs often enough; see `balanced_sample`."""
+        return balanced_sample(self, per_operator, rng)
+
+    def more_with(self, edge: int, operator: int, rng: np.random.Generator, n: int) -> np.ndarray | None:
+        """None: no operator is rare in its pool, but where that holds all archs."""
+        return None
+
+    def paths(self, cells: int = 0) -> UniformPath:
+        """Single paths drawn uniformly, one per step."""
+        return UniformPath(self, cells)
 
     def alive(self) -> list[tuple[int, int]]:
         """Every alive operator as `(edge, operator)`."""

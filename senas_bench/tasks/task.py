@@ -16,10 +16,10 @@ from senas_bench.progress import Progress
 from senas_bench.ranking.accuracy import estimate
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
-from senas_bench.spaces.limits import CoveringPath, Limit, LimitedSampler, Region, within
+from senas_bench.spaces.limits import Limit
+from senas_bench.spaces.regions import Region, within
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
-from senas_bench.training.samplers import UniformPath
 
 if TYPE_CHECKING:
     import torch
@@ -223,15 +223,11 @@ class Task:
         """The archs of `space` that meet the task's limit; the space itself if it has none."""
         return within(space, self.limit)
 
-    def uniform_paths(self, space: SearchSpace, network: nn.Module) -> UniformPath | CoveringPath:
-        """Single paths drawn uniformly over `space`, tied or per cell as the recipe says.
-
-        Under a limit half of the paths contain an operator drawn beforehand, so that none is trained too rarely.
-        """
-        region = self.within(space)
-        if isinstance(region, LimitedSampler):
-            return CoveringPath(region, cells=self.cells(network))
-        return UniformPath(region, self.cells(network))
+    def uniform_paths(
+        self, space: SearchSpace, network: nn.Module
+    ) -> Callable[[np.random.Generator], list[SampledPath]]:
+        """Single paths drawn over `space` within the limit, tied or per cell as the recipe says; see `Region.paths`."""
+        return self.within(space).paths(self.cells(network))
 
     def cells(self, network: nn.Module) -> int:
         """Cells that draw an arch of their own, as path samplers take it; 0 where the recipe ties them."""

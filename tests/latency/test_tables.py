@@ -9,9 +9,11 @@ import pytest
 from senas_bench.errors import DataError
 from senas_bench.latency.tables import LatencyTable, Setting, Validation, sample_archs, space_over, table_path
 from senas_bench.spaces.darts import DARTS, DartsSkeleton
-from senas_bench.spaces.limits import Limit, LimitedSampler, within
+from senas_bench.spaces.limited import LimitedSampler
+from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.mobilenet import IDENTITY, MobileSkeleton, mobilenet_space
 from senas_bench.spaces.nasbench201 import NB201, Skeleton
+from senas_bench.spaces.regions import within
 
 SKELETON = MobileSkeleton(resolution=8, num_classes=4, widths=(6, 8), repeats=(2, 3), strides=(1, 2), stem=4, first=6)
 SETTING = Setting("some processor", "2.6.0", threads=1, batch=2, clock="wall", repeats=7, quantile=0.25)

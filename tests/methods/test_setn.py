@@ -12,10 +12,10 @@ from senas_bench.progress import SilentProgress
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201, prune_arch
 from senas_bench.spaces.nasbench201.network import NB201Network
+from senas_bench.spaces.paths import UniformPath
 from senas_bench.tasks.task import Task
 from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.recipe import TrainingRecipe
-from senas_bench.training.samplers import UniformPath
 
 HALF = (1797 - 400) // 2
 
@@ -109,7 +109,7 @@ def test_a_step_touches_one_path(tmp_path, trainings):
             return sampled[-1:]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("senas_bench.tasks.task.UniformPath", Watched)
+        patch.setattr("senas_bench.spaces.space.UniformPath", Watched)
         Setn(candidates=5)(task)
     (path,) = sampled
     live = prune_arch(path)

@@ -7,7 +7,8 @@ from senas_bench.search import evolution
 from senas_bench.search.evolution import MAX_TRIES, Evolution
 from senas_bench.search.random_search import RandomSearch
 from senas_bench.spaces import SearchSpace
-from senas_bench.spaces.limits import Limit, LimitedSampler
+from senas_bench.spaces.limited import LimitedSampler
+from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.mobilenet import MOBILENET, mobilenet_cost
 from senas_bench.spaces.nasbench201 import NB201, SKELETONS, nasbench201_cost
 

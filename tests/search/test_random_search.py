@@ -3,7 +3,8 @@ import pytest
 
 from senas_bench.search.evolution import Evolution
 from senas_bench.search.random_search import RandomSearch
-from senas_bench.spaces.limits import Limit, LimitedSampler
+from senas_bench.spaces.limited import LimitedSampler
+from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.nasbench201 import NB201, SKELETONS, nasbench201_cost
 
 LIMITED = LimitedSampler(NB201, Limit.of(nasbench201_cost(SKELETONS["cifar10"]), "flops", 100e6))

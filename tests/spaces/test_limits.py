@@ -7,23 +7,17 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from senas_bench.spaces import SearchSpace, balanced_sample
-from senas_bench.spaces import limits as constraints
+from senas_bench.spaces import SearchSpace, balanced_sample, limited
 from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.darts import DARTS, darts_cost
 from senas_bench.spaces.darts import SKELETONS as DARTS_SKELETONS
-from senas_bench.spaces.limits import (
-    CoveringPath,
-    Limit,
-    LimitedSampler,
-    RejectionSampler,
-    feasible,
-    operator_sample,
-    within,
-)
+from senas_bench.spaces.limited import LimitedSampler
+from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.mobilenet import IDENTITY, MOBILENET, mobilenet_cost
 from senas_bench.spaces.nasbench201 import NB201, SKELETONS, nasbench201_cost
-from senas_bench.training.samplers import UniformPath
+from senas_bench.spaces.paths import CoveringPath, UniformPath
+from senas_bench.spaces.regions import feasible, operator_sample, within
+from senas_bench.spaces.rejection import RejectionSampler
 
 SMALLEST_P = 1e-4
 """Of a chi-square test with a fixed seed."""
@@ -92,9 +86,9 @@ CASES = {
 def sampler(request, monkeypatch):
     space, kind, coarse = CASES[request.param]
     if coarse:
-        monkeypatch.setattr(constraints, "ROUNDED_CELLS", 12)
-        monkeypatch.setattr(constraints, "EXACT_CELLS", 3)
-    monkeypatch.setattr(constraints, "MAX_ROUNDS", 13)
+        monkeypatch.setattr(limited, "ROUNDED_CELLS", 12)
+        monkeypatch.setattr(limited, "EXACT_CELLS", 3)
+    monkeypatch.setattr(limited, "MAX_ROUNDS", 13)
     return LimitedSampler(space, the_middle(space, COSTS[kind]))
 
 
@@ -260,13 +254,13 @@ def test_costs_are_needed_of_alive_operators_only():
 
 def test_a_needle_that_rounding_hides_is_an_error_after_bounded_retries(monkeypatch):
     """A million archs fall into the cell of one. Their number is too large for a list, so draws decide."""
-    monkeypatch.setattr(constraints, "ROUNDED_CELLS", 1)
+    monkeypatch.setattr(limited, "ROUNDED_CELLS", 1)
     costs = np.random.default_rng(0).random((12, 5))
     space = a_space(*[tuple(range(5))] * 12)
     with pytest.raises(ValueError, match="but none was found there"):
         LimitedSampler(space, Limit(costs, 0, 6.000000001, 6.000000002))
     sampler = LimitedSampler(space, Limit(costs, 0, 5.0, 5.5))
-    monkeypatch.setattr(constraints, "MAX_ROUNDS", 0)
+    monkeypatch.setattr(limited, "MAX_ROUNDS", 0)
     with pytest.raises(RuntimeError, match="3 of 3 archs within the cost limit not found; widen the window"):
         sampler.draw(np.random.default_rng(0), 3)
 

@@ -19,12 +19,12 @@ from senas_bench.networks.expansion import expand
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
+from senas_bench.spaces.paths import UniformPath
 from senas_bench.training import loop
 from senas_bench.training.checkpoint import read_checkpoint
 from senas_bench.training.distributed import ALONE, Processes, Share, join, meet
 from senas_bench.training.loop import carry_momentum, make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
-from senas_bench.training.samplers import UniformPath
 
 RECIPE = TrainingRecipe(batch_size=16, lr=0.1, lr_min=0.01, lr_horizon=0, snapshots=2, accumulate=2, schedule="linear")
 MERGED = SearchSpace(

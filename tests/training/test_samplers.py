@@ -5,7 +5,8 @@ from scipy import stats
 
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201
-from senas_bench.training.samplers import UniformPath, path_evaluations
+from senas_bench.spaces.paths import UniformPath
+from senas_bench.training.samplers import path_evaluations
 
 SPACE = SearchSpace("toy", ("a", "b", "c"), ("e0", "e1"), ((0, 2), (0, 1, 2)))
 

@@ -22,9 +22,9 @@ from senas_bench.spaces.mobilenet import (
     small_image,
 )
 from senas_bench.spaces.mobilenet.network import MobileNetwork
+from senas_bench.spaces.paths import UniformPath
 from senas_bench.training.loop import carry_momentum, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
-from senas_bench.training.samplers import UniformPath
 
 TINY = MobileSkeleton(
     resolution=9,
