@@ -16,8 +16,8 @@ PLAIN_INTERVAL = 10.0
 class Progress(Protocol):
     """A sink for the progress of one run, whose stages follow one another."""
 
-    def stage(self, name: str, total: int) -> None:
-        """A stage of `total` steps begins; the one before it is over."""
+    def stage(self, name: str, total: int, done: int = 0) -> None:
+        """A stage of `total` steps begins, `done` of them by an earlier try; the one before it is over."""
         ...
 
     def step(self, done: int, **numbers: float) -> None:
@@ -36,7 +36,7 @@ class Progress(Protocol):
 class SilentProgress:
     """Says nothing."""
 
-    def stage(self, name: str, total: int) -> None:
+    def stage(self, name: str, total: int, done: int = 0) -> None:
         """See `Progress`."""
 
     def step(self, done: int, **numbers: float) -> None:
@@ -65,15 +65,19 @@ class PlainProgress:
     _name: str | None = field(default=None, init=False)
     _total: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
+    _before: int = field(default=0, init=False)
     _began: float = field(default=0.0, init=False)
     _spoke: float = field(default=0.0, init=False)
 
-    def stage(self, name: str, total: int) -> None:
+    def stage(self, name: str, total: int, done: int = 0) -> None:
         """See `Progress`."""
         self.close()
-        self._name, self._total, self._done = name, total, 0
+        if done >= total:
+            self.message(f"{name}: {done}/{total} {'done before' if done else 'nothing to do'}")
+            return
+        self._name, self._total, self._done, self._before = name, total, done, done
         self._began = self._spoke = self.clock()
-        self.message(f"{name}: {total} steps")
+        self.message(f"{name}: {total} steps" + (f", {done} done before" if done else ""))
 
     def step(self, done: int, **numbers: float) -> None:
         """See `Progress`."""
@@ -82,9 +86,9 @@ class PlainProgress:
             return
         if done >= self._total:
             self._end(_numbers(numbers))
-        elif done > 0 and now - self._spoke >= PLAIN_INTERVAL:
+        elif done > self._before and now - self._spoke >= PLAIN_INTERVAL:
             self._spoke = now
-            left = (now - self._began) * (self._total - done) / done
+            left = (now - self._began) * (self._total - done) / (done - self._before)
             self.message(f"{self._name}: {done}/{self._total} {_numbers(numbers)} ({left:.0f} s left)")
 
     def message(self, text: str) -> None:
@@ -125,10 +129,10 @@ class RichProgress:
         )
         self._task: Any = None
 
-    def stage(self, name: str, total: int) -> None:
+    def stage(self, name: str, total: int, done: int = 0) -> None:
         """See `Progress`."""
         self._bars.start()
-        self._task = self._bars.add_task(f"{self._label} {name}", total=total, numbers="")
+        self._task = self._bars.add_task(f"{self._label} {name}", total=total, completed=done, numbers="")
 
     def step(self, done: int, **numbers: float) -> None:
         """See `Progress`."""
@@ -166,10 +170,10 @@ class TensorBoardProgress:
         self._beside = beside
         self._name = ""
 
-    def stage(self, name: str, total: int) -> None:
+    def stage(self, name: str, total: int, done: int = 0) -> None:
         """See `Progress`."""
         self._name = name
-        self._beside.stage(name, total)
+        self._beside.stage(name, total, done)
 
     def step(self, done: int, **numbers: float) -> None:
         """See `Progress`. The epoch is the step itself, and no curve."""

@@ -61,7 +61,7 @@ def through_interruptions():
             self.seen, self.every = seen, every
             self.now = None
 
-        def stage(self, name, total):
+        def stage(self, name, total, done=0):
             self.now = name
             self._event("begins")
 

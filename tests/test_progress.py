@@ -48,6 +48,44 @@ def test_plain_ends_a_stage_before_the_next():
     ]  # fmt: skip
 
 
+def said(progress) -> list[str]:
+    return [line.partition("] ")[2] for line in lines(progress)]
+
+
+def test_plain_says_what_an_earlier_try_has_done_and_counts_time_from_there():
+    """60 of 100 done before, 10 more take 20 s: the other 30 take 60 s."""
+    progress, now = plain()
+    progress.stage("train", 100, 60)
+    now[0] = 20.0
+    progress.step(70, epoch=70)
+    now[0] = 30.0
+    progress.close()
+    assert said(progress) == [
+        "train: 100 steps, 60 done before", "train: 70/100 epoch 70 (60 s left)",
+        "train: 70/100 stopped early (took 30.0 s)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "line"), [(16, 16, "stage-1: 16/16 done before"), (0, 0, "stage-1: 0/0 nothing to do")]
+)
+def test_a_stage_without_anything_left_did_not_stop_early(total, done, line):
+    progress, _ = plain()
+    progress.stage("stage-1", total, done)
+    progress.stage("stage-2", 2)
+    progress.step(2)
+    progress.close()
+    assert said(progress) == [line, "stage-2: 2 steps", "stage-2: 2/2  (took 0.0 s)"]
+
+
+def test_the_bar_begins_where_an_earlier_try_was():
+    progress = RichProgress("spos-s0", Console(file=io.StringIO(), force_terminal=True, width=120))
+    progress.stage("train", 3, 2)
+    (task,) = progress._bars.tasks
+    assert (task.completed, task.total) == (2, 3)
+    progress.close()
+
+
 def test_rich_shows_stage_numbers_and_messages_as_they_are():
     stream = io.StringIO()
     progress = RichProgress("spos-s0", Console(file=stream, force_terminal=True, width=120))
@@ -89,12 +127,12 @@ def test_tensorboard_gets_a_curve_per_stage_and_the_other_progress_all(written, 
     progress.stage("train", 2)
     progress.step(1, epoch=1, loss=2.5)
     progress.message("dropped 0->3 none")
-    progress.stage("score", 3)
+    progress.stage("score", 3, 1)
     progress.step(3)
     progress.close()
     where = str(tmp_path)
     assert written == [(where, "train/loss", 2.5, 1), (where, "messages", "dropped 0->3 none"), "closed"]
-    assert len(lines(beside)) == 5
+    assert len(lines(beside)) == 5 and said(beside)[3] == "score: 3 steps, 1 done before"
 
 
 def test_without_tensorboard_one_line_says_so(monkeypatch, tmp_path):
@@ -109,6 +147,7 @@ def test_conformance(progress):
     progress.message("before")
     progress.stage("train", 0)
     progress.step(0)
+    progress.stage("more", 5, 5)
     progress.stage("score", 3)
     progress.step(1, loss=float("nan"))
     progress.close()

@@ -37,11 +37,30 @@ class Evaluation:
         return sum(len(y) for _, y in self.batches)
 
 
+@dataclass
+class Found:
+    """What a scoring has found so far: sums over the images, of each distinct arch in lexicographic order.
+
+    Args:
+        correct: `(n,)` float64 images classified right.
+        loglik: `(n,)` float64 log-likelihoods of the labels, nats.
+        total: Evaluations in all, of an arch on a batch; on all batches where statistics are recalibrated.
+        done: How many of them are in the sums.
+    """
+
+    correct: torch.Tensor
+    loglik: torch.Tensor
+    total: int
+    done: int = 0
+
+
 def score_archs(
     network: nn.Module,
     archs: np.ndarray,
     evaluation: Evaluation,
     tick: Callable[[float], None] = lambda share: None,
+    begun: Found | None = None,
+    after: Callable[[Found], None] = lambda found: None,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """One-shot accuracy and log-likelihood of archs with inherited weights.
 
@@ -51,6 +70,8 @@ def score_archs(
     Args:
         archs: `(n, edges)`.
         tick: Told now and then which share of the work is done.
+        begun: What an earlier try had found; the scores are then the same to the bit. It is changed in place.
+        after: Given after each evaluation what is found, which goes on changing.
 
     Returns:
         `(n,)` accuracy in percent, `(n,)` mean log-likelihood of the label in nats, and the number
@@ -60,27 +81,30 @@ def score_archs(
         raise ValueError("no validation images to score on")
     distinct, rows = distinct_functions(network, archs)
     device = next(network.parameters()).device
-    correct = torch.zeros(len(distinct), dtype=torch.float64, device=device)
-    loglik = torch.zeros_like(correct)
+    recalibrated = evaluation.bn_mode == "recalibrate"
+    rounds = 1 if recalibrated else len(evaluation.batches)
+    zeros = torch.zeros(len(distinct), dtype=torch.float64, device=device)
+    found = begun or Found(zeros, zeros.clone(), rounds * len(distinct))
     with (
         torch.inference_mode(),
         evaluation_mode(network, evaluation.bn_mode),
         torch.autocast(device.type, torch.bfloat16, enabled=evaluation.amp and device.type == "cuda"),
     ):
-        if evaluation.bn_mode == "recalibrate":
-            for index, arch in enumerate(distinct):
-                recalibrate(network, arch, evaluation.calibration)
-                for x, y in evaluation.batches:
-                    _add(network(x, arch), y, index, correct, loglik)
+        for b, batches in enumerate(
+            [evaluation.batches] if recalibrated else ([batch] for batch in evaluation.batches)
+        ):
+            cache: dict[Any, Any] | None = None if recalibrated else {}
+            left = max(found.done - b * len(distinct), 0)
+            for index, arch in enumerate(distinct[left:], start=left):
+                if recalibrated:
+                    recalibrate(network, arch, evaluation.calibration)
+                for x, y in batches:
+                    _add(network(x, arch, cache), y, index, found.correct, found.loglik)
+                found.done += 1
+                after(found)
                 if index % 100 == 99:
-                    tick((index + 1) / len(distinct))
-        else:
-            for b, (x, y) in enumerate(evaluation.batches):
-                cache: dict[Any, Any] = {}
-                for index, arch in enumerate(distinct):
-                    _add(network(x, arch, cache), y, index, correct, loglik)
-                    if index % 100 == 99:
-                        tick((b + (index + 1) / len(distinct)) / len(evaluation.batches))
+                    tick((b + (index + 1) / len(distinct)) / rounds)
+    correct, loglik = found.correct, found.loglik
     images = evaluation.images
     return (100 * correct / images).cpu().numpy()[rows], (loglik / images).cpu().numpy()[rows], len(distinct)
 

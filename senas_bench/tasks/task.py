@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import numpy as np
 
 from senas_bench.progress import Progress
 from senas_bench.ranking.accuracy import estimate
+from senas_bench.ranking.partial import Partial
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.limits import Limit
@@ -274,7 +274,6 @@ class Task:
         """
         from senas_bench.training.loop import train
 
-        self.progress.stage(phase, epochs)
         self.processes.agree("the space they train", repr((phase, space.candidates, space.groups)).encode())
         training = train(
             network,
@@ -288,8 +287,9 @@ class Task:
             architecture=architecture,
             keep_snapshots=keep_snapshots,
             checkpoint=self.work_dir / f"{phase}.safetensors",
+            on_begin=lambda done: self.progress.stage(phase, epochs, done),
             on_epoch=lambda epoch, loss: self.progress.step(epoch, epoch=epoch, loss=loss),
-            observe=lambda epoch: self._look(network, watch, epoch),
+            observe=lambda epoch: self._look(network, watch and (*watch, phase), epoch),
             processes=self.processes,
         )
         self.budget.add("search", training.seconds, training.counts)
@@ -298,18 +298,24 @@ class Task:
         return Trained(phase, space, network, training)
 
     def _look(
-        self, network: nn.Module, watch: tuple[Collection[int], np.ndarray, str] | None, epoch: int
+        self, network: nn.Module, watch: tuple[Collection[int], np.ndarray, str, str] | None, epoch: int
     ) -> tuple[np.ndarray, Mapping[str, int]] | None:
-        """Scores of the watched archs at an epoch of the watch, and the work."""
+        """Scores of the watched archs at an epoch of the watch, see `train`, which names its phase; and the work."""
         if watch is None or epoch not in watch[0]:
             return None
         from senas_bench.training.snapshots import Snapshots
 
-        _, archs, estimator = watch
+        _, archs, estimator, phase = watch
         now = Snapshots()
         now.add(network)
         return estimate(
-            network, now, archs, self.curve.evaluation, estimator, parameters=self._parameters(archs, estimator)
+            network,
+            now,
+            archs,
+            self.curve.evaluation,
+            estimator,
+            parameters=self._parameters(archs, estimator),
+            partial=Partial(self.work_dir / f"{phase}-watch.arrays", self.processes.first),
         )
 
     def _parameters(self, archs: np.ndarray, estimator: str) -> np.ndarray | None:
@@ -352,7 +358,7 @@ class Task:
         purpose: str,
         batches: int | None = None,
     ) -> np.ndarray:
-        """`(n,)` estimated performance of archs; kept, so that a resumed run need not repeat it.
+        """`(n,)` estimated performance of archs; kept, so that a resumed run need not repeat it, while it is made too.
 
         Args:
             estimator: One of `ranking.accuracy.ESTIMATORS`.
@@ -362,22 +368,26 @@ class Task:
         """
         from senas_bench.training.checkpoint import read_arrays, write_arrays
 
+        name, many = f"{trained.phase} {label}", len(archs)
         path = self.work_dir / f"{trained.phase}-{label}.arrays"
         kept = read_arrays(path)
-        if kept is None:
-            self.progress.stage(f"{trained.phase} {label}", len(archs))
-            started = time.monotonic()
+        if kept is not None and "scores" in kept:
+            self.progress.stage(name, many, many)
+        else:
+            partial = Partial(path, self.processes.first)
             scores, work = estimate(
                 trained.network,
                 trained.snapshots,
                 archs,
                 replace(self.evaluation, batches=self.evaluation.batches[:batches]),
                 estimator,
-                lambda share: self.progress.step(int(share * len(archs))),
+                lambda share: self.progress.step(int(share * many)),
                 self._parameters(archs, estimator),
+                partial,
+                lambda share: self.progress.stage(name, many, int(share * many)),
             )
-            self.progress.step(len(archs))
-            kept = {"scores": scores, "seconds": np.array(time.monotonic() - started)}
+            self.progress.step(many)
+            kept = {"scores": scores, "seconds": np.array(partial.seconds())}
             kept |= {name: np.array(count) for name, count in work.items()}
             if self.processes.first:
                 write_arrays(path, kept)

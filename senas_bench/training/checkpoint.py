@@ -32,7 +32,7 @@ def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict[s
         stale.unlink(missing_ok=True)
     packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state)
-    atomic_write(path, save(packed, metadata={"schema": SCHEMA, "state": text, "sha256": _digest(packed, text)}))
+    atomic_write(path, save(packed, metadata={"schema": SCHEMA, "state": text, "sha256": digest(packed, text)}))
 
 
 def read_checkpoint(
@@ -50,7 +50,7 @@ def read_checkpoint(
             ):
                 raise ValueError(f"not a checkpoint of schema {SCHEMA}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found = _digest(tensors, metadata["state"])
+        found = digest(tensors, metadata["state"])
         if found != metadata["sha256"]:
             raise ValueError(f"sha256 {found}, expected {metadata['sha256']}")
         return {name: tensor.to(device) for name, tensor in tensors.items()}, json.loads(metadata["state"])
@@ -71,9 +71,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     return None if read is None else {name: tensor.numpy() for name, tensor in read[0].items()}
 
 
-def _digest(tensors: dict[str, torch.Tensor], state: str) -> str:
-    digest = hashlib.sha256(state.encode())
+def digest(tensors: Mapping[str, torch.Tensor], text: str) -> str:
+    """The sha256 of a text and of tensors, their names, types and shapes; wherever they lie."""
+    found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+        found.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        found.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()

@@ -113,6 +113,7 @@ def train(
     architecture: Architecture | None = None,
     keep_snapshots: bool = True,
     checkpoint: FilePath | None = None,
+    on_begin: Callable[[int], None] = lambda done: None,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
     observe: Callable[[int], tuple[np.ndarray, Mapping[str, int]] | None] = lambda epoch: None,
     processes: Processes = ALONE,
@@ -129,6 +130,7 @@ def train(
         rng: For the paths. generator: For the images. Both belong to this phase alone.
         architecture: Learns beside the weights; takes a step of its own before each of theirs.
         checkpoint: File to resume from and save to. A finished phase is only loaded.
+        on_begin: Told first how many epochs the checkpoint has done.
         on_epoch: Told after each epoch: (epochs done, mean loss).
         observe: Asked after each epoch, with the epochs done, for scores to keep and the work they took, or None. It
             must leave the network and all generators as they are.
@@ -142,6 +144,7 @@ def train(
     _check(network, recipe, architecture, processes)
     result = Training(optimizer or make_optimizer(network, recipe), Snapshots(keep_snapshots))
     done = _restore(checkpoint, network, result, rng, generator, architecture) if checkpoint else 0
+    on_begin(done)
     processes.agree("where the training stands", _position(done, rng, generator))
     processes.copy_first(network)
     parameters = list(network.parameters())

@@ -169,7 +169,7 @@ class Spy(SilentProgress):
         self.passes: Counter[tuple[str, bool]] = Counter()
         self.images: Counter[tuple[str, bool]] = Counter()
 
-    def stage(self, name, total):
+    def stage(self, name, total, done=0):
         self.now = name
 
     def count(self, x, path) -> None:

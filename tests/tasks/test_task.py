@@ -1,5 +1,6 @@
 """What a task does for several processes; a stand-in plays the others."""
 
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +11,10 @@ from senas_bench.errors import RunError
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.run import make_spec, make_task
 from senas_bench.progress import SilentProgress
+from senas_bench.ranking import partial
 from senas_bench.spaces.nasbench201 import NB201
-from senas_bench.tasks.task import Trained
+from senas_bench.tasks.task import Budget, Trained
+from senas_bench.training import loop
 from senas_bench.training.distributed import Processes
 from senas_bench.training.loop import Training, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
@@ -92,3 +95,90 @@ def test_a_recipe_that_weighs_an_auxiliary_head_asks_for_one(task):
     for weight in (0.0, 0.4):
         replace(task, network=network, recipe=replace(task.recipe, auxiliary_weight=weight)).build(NB201)
     assert asked == [{}, {"auxiliary": True}]
+
+
+class Stages(SilentProgress):
+    """What is said of each stage: how much an earlier try had done, and where it came to."""
+
+    def __init__(self):
+        self.said = []
+
+    def stage(self, name, total, done=0):
+        self.said.append([name, total, done])
+
+    def step(self, done, **numbers):
+        self.said[-1].append(done)
+
+
+def test_a_resumed_run_says_what_an_earlier_try_has_done_and_scores_only_the_rest(task, monkeypatch):
+    """Two epochs of three steps and a scoring of four archs, cut in the second epoch and after the second arch."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(partial, "SAVE_SECONDS", 0.0)
+
+    def attempt(stop=None):
+        progress, scored, steps = Stages(), [], []
+        mine = replace(task, progress=progress, budget=Budget())
+        network = mine.build(NB201)
+        forward = network.forward
+
+        def counting(x, path, cache=None):
+            now = "steps" if torch.is_grad_enabled() else "archs"
+            done = steps if now == "steps" else scored
+            if stop == (now, len(done)):
+                raise KeyboardInterrupt
+            done.append(path)
+            return forward(x, path, cache)
+
+        monkeypatch.setattr(network, "forward", counting)
+        paths = mine.uniform_paths(NB201, network)
+        try:
+            trained = mine.train(network, NB201, paths, phase="train", epochs=2)
+            scores = mine.estimate(trained, mine.report_archs, "weight-average", "ranking", purpose="search")
+        except KeyboardInterrupt:
+            scores = None
+        return scores, progress.said, len(scored), mine.budget
+
+    expected, _, _, whole = attempt()
+    shutil.rmtree(task.work_dir)
+    task.work_dir.mkdir()
+    assert attempt(("steps", 4))[1] == [["train", 2, 0, 1]]
+    assert attempt(("archs", 2))[1] == [["train", 2, 1, 2], ["train ranking", 4, 0]]
+    scores, said, scored, budget = attempt()
+    assert said == [["train", 2, 2], ["train ranking", 4, 2, 4]] and scored == 2
+    assert scores.tobytes() == expected.tobytes() and budget.counts == whole.counts
+    again, said, scored, budget = attempt()
+    assert said == [["train", 2, 2], ["train ranking", 4, 4]] and scored == 0
+    assert again.tobytes() == expected.tobytes() and budget.counts == whole.counts
+
+
+def test_a_ranking_while_training_goes_on_too(tmp_path, monkeypatch):
+    """Cut in the watch after the first epoch: what it had scored is not scored again."""
+    monkeypatch.setattr(partial, "SAVE_SECONDS", 0.0)
+    sizes = replace(TINY, curve_points=2, curve_images=50, recipes={"reference": TrainingRecipe((2,), 32, snapshots=1)})
+    expected, cuts = None, []
+    for folder, stop in (("whole", None), ("cut", 2), ("cut", None)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        task = make_task(make_spec("spos", 0, "embedded", sizes=sizes), tmp_path / folder, None, SilentProgress())
+        network, scored = task.build(NB201), []
+        forward = network.forward
+
+        def counting(x, path, cache=None, forward=forward, scored=scored, stop=stop):
+            if not torch.is_grad_enabled():
+                if len(scored) == stop:
+                    raise KeyboardInterrupt
+                scored.append(path)
+            return forward(x, path, cache)
+
+        monkeypatch.setattr(network, "forward", counting)
+        watch = [1], task.report_archs, "weight-average"
+        arguments = {"phase": "train", "epochs": 2, "watch": watch}
+        try:
+            seen = task.train(network, NB201, task.uniform_paths(NB201, network), **arguments).training.observed[1]
+        except KeyboardInterrupt:
+            cuts.append(len(scored))
+            continue
+        assert expected is None or seen.scores.tobytes() == expected.scores.tobytes()
+        assert expected is None or seen.counts == expected.counts
+        expected = seen
+        cuts.append(len(scored))
+    assert cuts == [4, 2, 2]
