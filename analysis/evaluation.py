@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ from numpy.typing import ArrayLike
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.statistics import MIN_ARCHS, bootstrap_interval, bounds, defined
 from senas_bench.errors import DataError
+from senas_bench.groundtruth.columns import read_columns
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
 
 if TYPE_CHECKING:
@@ -27,11 +31,12 @@ def read_scores(path: Path) -> pd.DataFrame:
         path: CSV or Parquet with columns `arch_str` (official NAS-Bench-201 string) and `score` (higher is better).
 
     Returns:
-        `arch_str` and `score` (float64), in the file's order. Other columns are dropped.
+        `arch_str` and `score` in the file's order; float64, or whole numbers where float64 would make different scores
+        equal. Other columns are dropped.
 
     Raises:
         FileNotFoundError: No such file.
-        DataError: The file cannot be parsed.
+        DataError: The file cannot be parsed, or has a column twice.
         ValueError: A column is missing, there are no rows, or an arch or score is bad or repeated; rows count from 1.
     """
     path = Path(path)
@@ -40,28 +45,52 @@ def read_scores(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path} not found; give a .csv or .parquet file with columns arch_str, score")
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"arch_str": str})
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read ({(str(error) or type(error).__name__).splitlines()[0]}); write it again"
-        ) from error
-    missing = [name for name in ("arch_str", "score") if name not in table]
+        table, names = read_columns(path, ("arch_str", "score").__contains__, as_text=("arch_str", "score"))
+    except DataError as error:
+        raise DataError(f"{error}; write it again") from error
+    missing = [name for name in ("arch_str", "score") if name not in table.column_names]
     if missing:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; it has: {', '.join(map(str, table))}")
-    if table.empty:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; it has: {', '.join(names)}")
+    if not len(table):
         raise ValueError(f"{path}: no rows; give one per arch")
-    archs = [_checked_arch(path, row, text) for row, text in enumerate(table["arch_str"], start=1)]
+    archs = [_checked_arch(path, row, text) for row, text in enumerate(table["arch_str"].to_pylist(), start=1)]
     first: dict[str, int] = {}
     for row, arch in enumerate(archs, start=1):
         if first.setdefault(arch, row) != row:
             raise ValueError(f"{path}: rows {first[arch]} and {row} both score {arch}; give one row per arch")
-    numbers = pd.to_numeric(table["score"], errors="coerce").to_numpy(np.float64)
-    if np.isnan(numbers).any():
-        row = int(np.isnan(numbers).argmax())
-        raise ValueError(
-            f"{path}: row {row + 1} has score {str(table['score'].iloc[row])!r}; give a number for every arch"
-        )
-    return pd.DataFrame({"arch_str": archs, "score": numbers})
+    values = [_checked_score(path, row, value) for row, value in enumerate(table["score"].to_pylist(), start=1)]
+    return pd.DataFrame({"arch_str": archs, "score": _kept_apart(values)})
+
+
+def _checked_score(path: Path, row: int, value: Any) -> int | float | Decimal:
+    """A number, whole ones exactly; text is read, as CSV has nothing else."""
+    number = _number(value) if isinstance(value, str) else value
+    if isinstance(number, int | float | Decimal) and not isinstance(number, bool) and number == number:
+        return number
+    shown = "nan" if value is None else str(value)
+    raise ValueError(f"{path}: row {row} has score {shown!r}; give a number for every arch")
+
+
+def _number(text: str) -> int | float:
+    """NaN for what is no number."""
+    if re.fullmatch(r"\s*[+-]?[0-9]{1,4000}\s*", text):
+        return int(text)
+    try:
+        return float("nan" if "_" in text else text)
+    except ValueError:
+        return float("nan")
+
+
+def _kept_apart(values: list[Any]) -> np.ndarray:
+    """Numbers as float64, or as they are where that makes different ones equal."""
+    try:
+        floats = np.array([float(value) for value in values], np.float64)
+    except OverflowError:
+        return np.array(values, object)
+    if len(set(values)) == len(np.unique(floats)):
+        return floats
+    exact = np.array(values)
+    return exact if exact.dtype.kind in "iu" else np.array(values, object)
 
 
 def _checked_arch(path: Path, row: int, text: Any) -> str:
@@ -69,6 +98,32 @@ def _checked_arch(path: Path, row: int, text: Any) -> str:
         return arch_to_str(arch_from_str(text if isinstance(text, str) else ""))
     except ValueError as error:
         raise ValueError(f"{path}: row {row}: {error}") from None
+
+
+def _in_order(scores: ArrayLike) -> np.ndarray:
+    """`(n,)` float64 with the order and the ties of the scores: themselves, or else their ranks.
+
+    Raises:
+        ValueError: They are no numbers.
+    """
+    given = np.asarray(scores)
+    if given.dtype.kind not in "iufO":
+        raise ValueError(f"scores must be numbers, higher is better; these are {given.dtype.name}")
+    if given.ndim != 1 or (given.dtype.kind == "f" and not _has_large(scores)):
+        return given.astype(np.float64)
+    values = list(scores) if given.dtype.kind == "f" else given.tolist()
+    bad = [v for v in values if isinstance(v, bool | np.bool_) or not isinstance(v, Real | Decimal)]
+    if bad:
+        raise ValueError(f"scores must be numbers, higher is better; found {type(bad[0]).__name__} {bad[0]!s:.40}")
+    apart = _kept_apart(values)
+    if apart.dtype.kind == "f" or any(value != value for value in values):
+        return apart.astype(np.float64)
+    return np.unique(apart, return_inverse=True)[1].astype(np.float64)
+
+
+def _has_large(scores: ArrayLike) -> bool:
+    """Whether it is a list with whole numbers that numpy made float64 because others are fractions, and rounded."""
+    return isinstance(scores, list | tuple) and any(isinstance(v, int) and abs(v) > 2**53 for v in scores)
 
 
 def evaluate_ranking(
@@ -84,7 +139,7 @@ def evaluate_ranking(
 
     Args:
         arch_strs: `(n,)` distinct archs that the truth has.
-        scores: `(n,)`, higher is better.
+        scores: `(n,)`, higher is better; their order counts, and is kept of whole numbers of any size.
         truth: Where their accuracy is looked up.
         query: Dataset, split, epochs and seeds of that accuracy.
         ks: Sizes of the top for `precision@k` (0 to 1) and `best_rank@k` (1 = best of these n archs).
@@ -96,9 +151,10 @@ def evaluate_ranking(
         whole truth, and `pick`, the first of the `pick_ties` top-scored archs. Ties at the top count with their mean.
 
     Raises:
-        ValueError: Fewer than 2 archs, lengths that differ, NaN, an arch twice or not in the truth.
+        ValueError: Fewer than 2 archs, lengths that differ, NaN, scores that are no numbers (dates, text, True), an
+            arch twice or not in the truth.
     """
-    arch_strs, scores = list(arch_strs), np.asarray(scores, np.float64)
+    arch_strs, scores = list(arch_strs), _in_order(scores)
     if len(set(arch_strs)) < len(arch_strs):
         raise ValueError(f"arch {Counter(arch_strs).most_common(1)[0][0]} is scored twice; give one score per arch")
     accuracy = np.asarray(truth.accuracy(query, arch_strs), np.float64)

@@ -249,6 +249,10 @@ def test_a_slip_of_a_key_does_not_fill_the_memory():
         (["benchmark", "info", "--ground-truth", "none.parquet"], 3, "no ground-truth table"),
         (["benchmark", "import", "none.csv", "out.parquet"], 3, "no ground-truth table at none.csv"),
         (["benchmark", "import", "none.xls", "out.parquet"], 2, "must end in .parquet or .csv"),
+        (["benchmark", "import", "in.csv", "out.csv"], 2, "OUT out.csv: the name must end in .parquet"),
+        (["report", "--out", "page.pdf"], 2, "--out page.pdf: the name must end in .html or .htm"),
+        (["report", "--out", "nowhere/page.html"], 2, "--out nowhere/page.html: cannot write in "),
+        (["draw", "a.txt", "--out", "nowhere/a.png"], 2, "--out nowhere/a.png: cannot write in "),
         (["data", "verify", "digit"], 2, "unknown dataset 'digit'; did you mean 'digits'?"),
         (["data", "verify", "cifar10"], 3, "no cifar10 images in"),
     ],
@@ -256,6 +260,31 @@ def test_a_slip_of_a_key_does_not_fill_the_memory():
 def test_a_user_error_is_one_line_and_a_code(arguments, code, words, tmp_path):
     assert words in refused(code, *arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["benchmark", "import", "in.csv", "file/out.parquet"], "OUT file/out.parquet: cannot write in "),
+        (["benchmark", "import", "in.csv", "file/new/out.parquet"], "OUT file/new/out.parquet: cannot write in "),
+        (["benchmark", "import", "in.csv", "folder.parquet"], "OUT folder.parquet is a folder; name a file"),
+        (["rank", "--out", "file/scores.csv"], "--out file/scores.csv: cannot write in "),
+        (["draw", "in.txt", "--out", "file/a.png"], "--out file/a.png: cannot write in "),
+        (["draw", "in.txt", "--out", "folder.png"], "--out folder.png is a folder; name a file"),
+        (["report", "--out", "file/page.html"], "--out file/page.html: cannot write in "),
+        (["report", "--out", "folder.html"], "--out folder.html is a folder; name a file"),
+        (["search", "--space", "darts", "--out", "file"], "--out file is a file; name a folder"),
+        (["search", "--space", "darts", "--out", "file/found"], "--out file/found: cannot write there: "),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_computed(arguments, words, tmp_path):
+    (tmp_path / "file").write_text("")
+    for suffix in ("parquet", "png", "html"):
+        (tmp_path / f"folder.{suffix}").mkdir()
+    before = sorted(tmp_path.iterdir())
+    line = refused(2, *arguments)
+    assert words in line and "Errno" not in line and ".tmp" not in line
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_torch_is_asked_for_a_gpu_where_there_is_a_driver(monkeypatch):
@@ -397,6 +426,26 @@ def test_benchmark_verify():
     assert outcome.code == 3 and "no ground-truth table" in outcome.out
 
 
+@pytest.mark.parametrize("kind", ["text", "empty", "folder", "name that is no text", "metadata of other types", "deep"])
+def test_benchmark_verify_of_junk_is_a_line_and_code_3(tmp_path, kind):
+    path = tmp_path / "junk.parquet"
+    table = pa.table({"arch_str": [INDEX_11], "cifar10_test_acc_200ep": [91.5], "cifar10_params": [1]})
+    meant = {"metadata of other types": b'{"name": {}, "source": [1]}', "deep": b"[" * 100_000}
+    if kind == "folder":
+        path.mkdir()
+    elif kind in ("text", "empty"):
+        path.write_text("junk" if kind == "text" else "")
+    else:
+        pq.write_table(table.replace_schema_metadata({"senas_bench": meant.get(kind, b"{}")}), path)
+    if kind == "name that is no text":
+        path.write_bytes(path.read_bytes().replace(b"cifar10_params", b"cifar10_param\xff"))
+    outcome = call("benchmark", "verify", "--ground-truth", path)
+    assert outcome.code == 3 and outcome.err == ""
+    problem, count = outcome.out.splitlines()
+    assert problem.startswith(str(path)) and count == "1 problems"
+    assert str(path) in refused(3, "benchmark", "info", "--ground-truth", path)
+
+
 def test_benchmark_import(tmp_path):
     (tmp_path / "in.csv").write_text(f"arch_str,cifar10_test_acc_200ep\n{INDEX_11},91.5\n")
     assert (
@@ -405,6 +454,19 @@ def test_benchmark_import(tmp_path):
     )
     found = as_json("benchmark", "query", "11", "--ground-truth", "out.parquet")
     assert found["accuracy"] == {"cifar10_test_acc_200ep": 91.5}
+
+
+def test_benchmark_import_says_what_is_measured_and_what_is_left_out(tmp_path):
+    other = arch_to_str((3,) * 6)
+    (tmp_path / "in.csv").write_text(
+        f"arch_str,cifar10_test_acc_200ep,note,mine\n{INDEX_11},91.5,a,1\n{other},92,b,2\n"
+    )
+    (tmp_path / "costs.csv").write_text(
+        f"arch_str,cifar10_pixel3_latency,cifar10_edgetpu_latency\n{INDEX_11},3,-1\n{other},2,4\n"
+    )
+    outcome = done("benchmark", "import", "in.csv", "new/out.parquet", "--costs", "costs.csv")
+    assert "0 of single seeds, 2 costs of 1 to 2 archs; written: new/out.parquet" in outcome.out
+    assert outcome.err == "not of the schema, left out: note, mine\n"
 
 
 def test_data_list_and_verify(tmp_path):

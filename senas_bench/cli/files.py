@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from senas_bench.cli.options import NO_DATA, DataDirOption, JsonOption, TruthOption, show, workers_of
+from senas_bench.cli.runs import check_output
+
+if TYPE_CHECKING:
+    from senas_bench.groundtruth import GroundTruth
 
 
 def benchmark_import(
@@ -15,15 +20,28 @@ def benchmark_import(
         Path, typer.Argument(help="Parquet or CSV table, NAS-Bench-201-v1_*.pth, or a folder of NATS-Bench.")
     ],
     out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
-    costs: Annotated[Path | None, typer.Option(help="Parquet file whose costs join by arch: HW-NAS-Bench.")] = None,
+    costs: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV file whose costs join by arch: HW-NAS-Bench.")
+    ] = None,
 ) -> None:
     """Check a benchmark and write it as one Parquet table."""
-    from senas_bench.groundtruth import import_table
+    check_output(out, (".parquet",), option="OUT", makes_folder=True)
+    from senas_bench.groundtruth import import_table, left_out
 
     truth = import_table(source, out, costs)
     means = [query for query in truth.queries() if query.seeds == "mean"]
-    others = f", {len(truth.queries()) - len(means)} of single seeds, {len(truth.costs)} costs"
+    others = f", {len(truth.queries()) - len(means)} of single seeds, {len(truth.costs)} costs{_measured(truth)}"
     print(f"{len(truth.arch_strs)} archs, {', '.join(map(str, means))}{others}; written: {out}")
+    if unread := left_out(source):
+        print(f"not of the schema, left out: {', '.join(unread)}", file=sys.stderr)
+
+
+def _measured(truth: GroundTruth) -> str:
+    """Of how many archs there are costs, such as ` of 10,926 to 15,625 archs`."""
+    from senas_bench.groundtruth import benchmark_info as info
+
+    counts = sorted(set(info(truth)["costs"].values()))
+    return f" of {' to '.join(f'{count:,}' for count in (counts[:1] + counts[1:][-1:]))} archs" if counts else ""
 
 
 def benchmark_info(ground_truth: TruthOption = None, as_json: JsonOption = False) -> None:

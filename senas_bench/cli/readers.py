@@ -19,6 +19,7 @@ from senas_bench.cli.options import (
     show,
     whole_number,
 )
+from senas_bench.cli.runs import check_output
 from senas_bench.cli.studies import load_truth, save_figure
 
 
@@ -71,6 +72,8 @@ def report(
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave out what depends on the machine.")] = False,
 ) -> None:
     """All that finished runs allow: tables, figures, and one HTML page that judges the paper's claims."""
+    if out is not None:
+        check_output(out, (".html", ".htm"))
     from senas_bench.experiments.store import RunStore
 
     truth = load_truth(ground_truth, seed_truth)

@@ -81,18 +81,54 @@ def check_images(sizes: Preset, dataset: str | None, data_dir: Path | None) -> N
     data_id(dataset or sizes.dataset, data_dir, official_split=not sizes.held_out)
 
 
-def check_output(out: Path) -> None:
-    """Prove that a file can be written before anything is computed for it."""
-    from senas_bench.files import atomic_write
+def check_output(out: Path, suffixes: Sequence[str] = (), *, option: str = "--out", makes_folder: bool = False) -> None:
+    """Prove that a file can be written before anything is computed for it.
 
+    Args:
+        out: The file.
+        suffixes: How its name may end: what is written is what the name says.
+        option: What the user calls it.
+        makes_folder: Whether the command makes folders that are missing.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    from senas_bench.files import atomic_write, prove_room
+
+    if suffixes and out.suffix not in suffixes:
+        raise ValueError(f"{option} {out}: the name must end in {' or '.join(suffixes)}")
     if out.is_dir():
-        raise ValueError(f"--out {out} is a folder; name a file")
+        raise ValueError(f"{option} {out} is a folder; name a file")
     probe = out.with_name(f".{out.name}.{os.getpid()}")
+    folder = out.absolute().parent
     try:
+        if makes_folder and not folder.exists():
+            prove_room(_first_that_is_there(folder))
+            return
         atomic_write(probe, b"room")
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise ValueError(f"--out {out}: cannot write in {out.absolute().parent}: {error.strerror}") from error
+        raise ValueError(f"{option} {out}: cannot write in {folder}: {error.strerror}; name another place") from error
+
+
+def check_folder(out: Path, option: str = "--out") -> None:
+    """Prove that files can be written to a folder, which may be missing, before anything is computed for it.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    from senas_bench.files import prove_room
+
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{option} {out} is a file; name a folder")
+    try:
+        prove_room(_first_that_is_there(out.absolute()))
+    except OSError as error:
+        raise ValueError(f"{option} {out}: cannot write there: {error.strerror}; name another place") from error
+
+
+def _first_that_is_there(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def executor_options(executor: str, address: str | None, gpus_per_run: float | None) -> dict[str, Any]:

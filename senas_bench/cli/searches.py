@@ -30,7 +30,15 @@ from senas_bench.cli.options import (
     parse_seeds,
     show,
 )
-from senas_bench.cli.runs import check_images, check_tensorboard, compute, make_specs, sizes_of
+from senas_bench.cli.runs import (
+    check_folder,
+    check_images,
+    check_output,
+    check_tensorboard,
+    compute,
+    make_specs,
+    sizes_of,
+)
 
 if TYPE_CHECKING:
     from senas_bench.experiments.presets import Preset
@@ -63,6 +71,8 @@ def search(
     """Search any space, under a limit or none; write what was found, and draw it."""
     numbers = parse_seeds(seeds)
     check_tensorboard(tensorboard)
+    if out is not None:
+        check_folder(out)
     sizes = sizes_of(preset, space, stage_epochs=stage_epochs, accumulate=accumulate)
     check_images(sizes, dataset, data_dir)
     where = device_of(device)
@@ -144,8 +154,7 @@ def draw(
     space: Annotated[str | None, typer.Option(help="Space of archs for which the file names none.")] = None,
 ) -> None:
     """Draw archs, ours or yours: blocks of MobileNet-like networks, graphs of cells."""
-    if out.suffix not in (".png", ".svg"):
-        raise ValueError(f"--out {out}: the name must end in .png or .svg")
+    check_output(out, (".png", ".svg"))
     from senas_bench.spaces.archfile import read_archs
 
     archs = read_archs(file, space)
@@ -279,7 +288,7 @@ def _finish_search(
         for line in found:
             words = [value if isinstance(value, str) else f"{name} {value:,}" for name, value in line.items()]
             print("  ".join(words))
-    if out and records:
+    if out is not None and records:
         _write_found(records, out)
     if failed:
         raise typer.Exit(FAILED)

@@ -173,9 +173,7 @@ def rank(
     """Run a method and write one score per arch of its widest final ranking."""
     from senas_bench.experiments.store import RunStore
 
-    if out.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"--out {out}: the name must end in .csv or .parquet")
-    check_output(out)
+    check_output(out, (".csv", ".parquet"))
     sizes = sizes_of(
         preset,
         stage_epochs=stage_epochs,

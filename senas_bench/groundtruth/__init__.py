@@ -1,6 +1,6 @@
 """Benchmark tables: the accuracy of archs trained from scratch. No method ever sees one."""
 
-from senas_bench.groundtruth.importers import benchmark_verify, import_table, load_ground_truth
+from senas_bench.groundtruth.importers import benchmark_verify, import_table, left_out, load_ground_truth
 from senas_bench.groundtruth.table import (
     GroundTruth,
     Query,
@@ -18,6 +18,7 @@ __all__ = [
     "benchmark_verify",
     "check_same_protocol",
     "import_table",
+    "left_out",
     "load_ground_truth",
     "load_parquet",
 ]

@@ -20,9 +20,19 @@ import numpy as np
 
 from senas_bench.errors import DataError
 from senas_bench.files import cache_home
+from senas_bench.groundtruth.columns import read_columns, read_csv
 from senas_bench.groundtruth.official import read_nats, read_pth
-from senas_bench.groundtruth.table import GroundTruth, Query, from_arrow, load_parquet, official_index
-from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, arch_to_str, official_archs, prune
+from senas_bench.groundtruth.table import (
+    GroundTruth,
+    Query,
+    check_percent,
+    from_columns,
+    in_schema,
+    load_parquet,
+    official_index,
+)
+from senas_bench.groundtruth.units import CHANCE, SAMPLING, SHOWS_AN_ORDER, compute_constants, why_opposite
+from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, arch_to_str, prune
 
 WHEEL = "analog-nasbench"
 WHEEL_QUERY = Query("cifar10", "test", 200, "mean")
@@ -41,7 +51,8 @@ the runner-up of all 86,400, the mirror image with the same operator codes, has 
 """
 _WHEEL_FORMAT = 1  # part of the cache key; raise it when what this module makes of the same wheel changes
 
-_CHANCE = {"cifar10": 10.0, "cifar10-valid": 10.0, "cifar100": 1.0, "imagenet16-120": 100 / 120}
+_BETTER = 2.0
+"""Percent points by which archs that somebody trained anew may be better than the best known one."""
 _OFFICIAL = (
     (Query("cifar10", "val", 200, "mean"), 6111, 91.6067),
     (Query("cifar10", "test", 200, "mean"), 6111, 94.3733),
@@ -72,22 +83,48 @@ def import_table(path: Path, out: Path, costs: Path | None = None) -> GroundTrut
     Args:
         path: A Parquet or CSV table in the documented schema (see `table`), a `NAS-Bench-201-v1_*.pth`, or the folder
             of NATS-Bench's topology space, such as `NATS-tss-v1_0-3ffb9-simple` (see `official`).
-        out: Parquet file to write.
-        costs: Parquet file whose costs join by arch, such as HW-NAS-Bench's latencies.
+        out: File to write; its name ends in .parquet.
+        costs: Parquet or CSV file whose costs join by arch, such as HW-NAS-Bench's latencies.
 
     Raises:
-        ValueError: `path` is none of these, or `costs` has no costs or some that the table has.
-        DataError: A file is missing, corrupt, hostile or breaks the schema.
+        ValueError: `path` is none of these, `out` has another name, or `costs` has no costs, some that the table has,
+            or none of its archs.
+        DataError: A file is missing, corrupt, hostile or breaks the schema, or the accuracies are not percent.
     """
-    path = Path(path)
+    path, out = Path(path), Path(out)
+    if out.suffix != ".parquet":
+        raise ValueError(f"cannot write {out.name!r}: a table is a Parquet file; its name must end in .parquet")
     truth = _reader(path)(path)
     if not truth.source:
         source = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         truth = GroundTruth(truth.name, truth.arch_strs, truth.columns, source, truth.costs)
+    _refuse_other_units(truth, path)
     if costs is not None:
         truth = truth.with_costs(Path(costs))
-    truth.save(Path(out))
+    truth.save(out)
     return truth
+
+
+def _refuse_other_units(truth: GroundTruth, path: Path) -> None:
+    try:
+        check_percent(truth)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    if problems := _order_problems(truth):
+        raise DataError(f"{path}: {problems[0]}")
+
+
+def left_out(path: Path) -> list[str]:
+    """Columns of a Parquet or CSV table that `import_table` does not read, as they are not of the schema.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = Path(path)
+    if path.is_dir() or path.suffix not in (".parquet", ".csv"):
+        return []
+    names = read_columns(path, lambda _: False).names
+    return [name for name in names if not in_schema(name) and not name.startswith("__index_level_")]
 
 
 def _reader(path: Path) -> Callable[[Path], GroundTruth]:
@@ -96,7 +133,8 @@ def _reader(path: Path) -> Callable[[Path], GroundTruth]:
     readers = {".parquet": load_parquet, ".csv": _load_csv, ".pth": read_pth}
     if path.suffix in readers:
         return readers[path.suffix]
-    hint = "; of NATS-Bench name the whole folder" if path.name.endswith(".pbz2") else ""
+    packed = path.name.startswith("NATS-") or path.suffix in (".pbz2", ".tar")
+    hint = "; of NATS-Bench unpack NATS-tss-v1_0-3ffb9-simple.tar and name the whole folder" if packed else ""
     raise ValueError(
         f"cannot import {path.name!r}: its name must end in .parquet or .csv, in .pth (NAS-Bench-201), or be a folder "
         f"of NATS-Bench records{hint}"
@@ -158,7 +196,8 @@ def read_wheel_pickle(content: bytes) -> dict[tuple[int, ...], Any]:
 def benchmark_verify(path: Path | None = None) -> list[str]:
     """What is wrong with a table, one line each; empty if nothing is.
 
-    Beyond what loading checks (schema, values, hashes): disconnected archs sit at chance, the best arch of each
+    Beyond what loading checks (schema, values, hashes, percent): every column measured something, archs are not in the
+    opposite order of what is known, nothing is below chance, disconnected archs sit at chance, the best arch of each
     200-epoch column is the known one (for the official numbers and for the default table), and where a table has
     more than one of them, single seeds lie around their mean and `valtest` between `val` and `test`.
     """
@@ -166,21 +205,41 @@ def benchmark_verify(path: Path | None = None) -> list[str]:
         truth = load_ground_truth(path)
     except DataError as error:
         return [str(error)]
-    return [*_chance_problems(truth), *_optimum_problems(truth), *_mean_problems(truth)]
+    checks = (_empty_problems, _order_problems, _chance_problems, _optimum_problems, _mean_problems)
+    return [problem for check in checks for problem in check(truth)]
+
+
+def _empty_problems(truth: GroundTruth) -> list[str]:
+    return [f"{query}: no arch was measured" for query, values in truth.columns.items() if np.isnan(values).all()]
+
+
+def _order_problems(truth: GroundTruth) -> list[str]:
+    """Columns whose order is the opposite of the default table's, as that of error rates is."""
+    if truth.name == WHEEL or len(truth.arch_strs) < SHOWS_AN_ORDER:
+        return []
+    try:
+        default = load_analog_nasbench()
+    except DataError as error:
+        warnings.warn(f"the order of {truth.name!r} is compared with nothing known: {error}", stacklevel=2)
+        return []
+    known = default.accuracy(WHEEL_QUERY, truth.arch_strs)
+    reasons = {query: why_opposite(values, known) for query, values in truth.columns.items()}
+    return [f"column {query}: {why}" for query, why in reasons.items() if why]
 
 
 def _chance_problems(truth: GroundTruth) -> list[str]:
-    index = official_index()
-    archs = np.array([official_archs()[index[text]] for text in truth.arch_strs], np.int8)
-    disconnected = (prune(archs) == NONE).all(axis=1)
+    constant = compute_constants(truth.arch_strs)
     problems = []
     for query, values in truth.columns.items():
-        chance = _CHANCE[query.dataset]
-        off = int((abs(values[disconnected] - chance) > 0.05 * chance).sum())
+        chance = CHANCE[query.dataset]
+        off = int((abs(values[constant] - chance) > 0.05 * chance).sum())
         if off:
             problems.append(
-                f"{query}: {off} of {int(disconnected.sum())} disconnected archs are not at chance ({chance:.3g})"
+                f"{query}: {off} of {int(constant.sum())} disconnected archs are not at chance ({chance:.3g})"
             )
+        low = int((values[~constant] < chance - SAMPLING).sum())
+        if low:
+            problems.append(f"{query}: {low} connected archs are below chance ({chance:.3g}); leave failed ones empty")
     return problems
 
 
@@ -189,15 +248,14 @@ def _optimum_problems(truth: GroundTruth) -> list[str]:
     name_of = list(official_index())
     problems = []
     for query, index, accuracy in _OPTIMA.get(truth.name, _OFFICIAL):
-        if not truth.has(query) or name_of[index] not in row:
+        if not truth.has(query) or np.isnan(truth.columns[query]).all():
             continue
-        found = truth.columns[query][row[name_of[index]]]
-        if np.isnan(found):
-            continue
+        best = truth.best(query)[1]
+        found = truth.columns[query][row[name_of[index]]] if name_of[index] in row else np.nan
         if abs(found - accuracy) > 0.01:
             problems.append(f"{query}: index {index} has {found:.4f} where {accuracy} is known")
-        elif truth.best(query)[1] > accuracy + 0.01:
-            problems.append(f"{query}: best is {truth.best(query)[1]:.4f}, above the known {accuracy} of index {index}")
+        elif best > accuracy + (_BETTER if np.isnan(found) else 0.01):
+            problems.append(f"{query}: best is {best:.4f}, above the known {accuracy} of index {index}")
     return problems
 
 
@@ -221,17 +279,11 @@ def _mean_problems(truth: GroundTruth) -> list[str]:
 
 
 def _load_csv(path: Path) -> GroundTruth:
-    import pyarrow as pa
-    from pyarrow import csv
-
     try:
-        table = csv.read_csv(path)
+        columns = read_csv(path, in_schema, as_text=("arch_str",))
     except FileNotFoundError:
         raise DataError(f"no ground-truth table at {path}; give a CSV file in the documented schema") from None
-    except (pa.ArrowException, OSError) as error:
-        why = str(error).partition("\n")[0]
-        raise DataError(f"{path} is not a readable CSV file ({why})") from error
-    return from_arrow(table, path)
+    return from_columns(columns, path)
 
 
 def _wheel_file() -> Path:
@@ -248,7 +300,7 @@ def _read_wheel(content: bytes, source: dict[str, str]) -> GroundTruth:
         raise ValueError(f"{len(accuracy)} archs that are not the space's 15,625")
     archs = np.array([wheel_arch(codes) for codes in accuracy], np.int8)
     values = np.array(list(accuracy.values()))
-    if ((values == _CHANCE["cifar10"]) != (prune(archs) == NONE).all(axis=1)).any():
+    if ((values == CHANCE["cifar10"]) != (prune(archs) == NONE).all(axis=1)).any():
         raise ValueError("the archs at chance are not the disconnected ones, so its operator codes are unknown")
     return GroundTruth(WHEEL, tuple(arch_to_str(arch) for arch in archs.tolist()), {WHEEL_QUERY: values}, source)
 

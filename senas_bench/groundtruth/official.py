@@ -31,7 +31,7 @@ import numpy as np
 
 from senas_bench.errors import DataError
 from senas_bench.groundtruth.table import GroundTruth, Query, official_index
-from senas_bench.groundtruth.unpickle import PickleStream, Unreadable
+from senas_bench.groundtruth.unpickle import WITHOUT_WEIGHTS, PickleStream, Unreadable
 
 LICENCES = {
     "NAS-Bench-201": "NAS-Bench-201 by X. Dong and Y. Yang (ICLR 2020), whose repository is under the MIT licence",
@@ -55,6 +55,7 @@ _LENGTHS = {"less": 12, "full": 200, "12": 12, "200": 200}
 _TRIAL = {"name", "seed", "epochs", "eval_acc1es", "eval_times", "train_times", "latency"}
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py; so is the order of the parts after it
 _RECORD = re.compile(r"[0-9]{6}\.pickle\.pbz2")
+_TOPOLOGY = "only the topology space can be imported: name a NATS-tss folder, such as NATS-tss-v1_0-3ffb9-simple"
 _LONGEST_RECORD = 1 << 25
 """Bytes of a NATS-Bench record when decompressed: the official ones have .3 MB."""
 
@@ -109,6 +110,8 @@ def read_pth(path: Path) -> GroundTruth:
     """
     with _named(path, "NAS-Bench-201 file"), open(path, "rb") as file:
         content = _load_zip(file) if zipfile.is_zipfile(file) else _load_legacy(file)
+        if isinstance(content, dict) and content.keys() & _LENGTHS.keys():
+            raise Unreadable("it is the record of one arch", "name the file of all, NAS-Bench-201-v1_1-096897.pth")
         if not isinstance(content, dict) or not content.keys() >= {"meta_archs", "arch2infos", "evaluated_indexes"}:
             raise Unreadable("it lacks meta_archs, arch2infos or evaluated_indexes")
         names, infos = content["meta_archs"], content["arch2infos"]
@@ -126,17 +129,18 @@ def read_nats(folder: Path) -> GroundTruth:
     Its `sha256` is over the records in order of index: each one's name and its own sha256 in hex, a line each.
 
     Raises:
-        DataError: There are no records, or one is damaged, hostile or something else.
+        DataError: There are no records, or one is damaged, hostile or something else: of the size space, or with the
+            weights of a "full" archive.
     """
-    files = sorted(path for path in folder.iterdir() if _RECORD.fullmatch(path.name) and path.is_file())
+    files = _records(folder)
     if not files:
-        raise DataError(f"{folder} has no NATS-Bench records, 000000.pickle.pbz2 and so on; name the unpacked folder")
+        raise DataError(f"{folder} has no NATS-Bench records, 000000.pickle.pbz2 and so on; {_instead_of(folder)}")
     digest, names = hashlib.sha256(), list(official_index())
 
     def record(path: Path) -> list[tuple[str, list[Trial]]]:
         with _named(path, "NATS-Bench record"):
             if path.stat().st_size > _LONGEST_RECORD:
-                raise Unreadable(f"it has {path.stat().st_size >> 20} MB")
+                raise Unreadable(f"it has {path.stat().st_size >> 20} MB, as with trained weights", WITHOUT_WEIGHTS)
             content = path.read_bytes()
             digest.update(f"{path.name} {hashlib.sha256(content).hexdigest()}\n".encode())
             return list(_archs([(int(path.name[:6]), _load_bz2(content))], names))
@@ -145,6 +149,21 @@ def read_nats(folder: Path) -> GroundTruth:
     source = {"file": folder.resolve().name, "sha256": digest.hexdigest(), "licence": LICENCES["NATS-Bench"]}
     with _named(folder, "NATS-Bench folder"):
         return _table("nats-bench", archs, source)
+
+
+def _records(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if _RECORD.fullmatch(path.name) and path.is_file())
+
+
+def _instead_of(folder: Path) -> str:
+    """What to do about a folder without records, by what is in it."""
+    inside = sorted(folder.iterdir())
+    for path in inside:
+        if path.is_dir() and _records(path):
+            return f"name the folder {path.name} in it"
+    packed = [path.name for path in inside if ".tar" in path.suffixes or ".pbz2" in path.suffixes]
+    found = f"it has {packed[0]}" if packed else f"it has {len(inside)} other files" if inside else "it is empty"
+    return f"{found}: unpack NATS-tss-v1_0-3ffb9-simple.tar and name its folder"
 
 
 @contextmanager
@@ -159,7 +178,8 @@ def _named(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:  # damage may raise nearly anything
         why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         why = " ".join(why.split())[:200]
-        raise DataError(f"{path} is not a {kind} that can be read ({why}); get the official one again") from error
+        advice = getattr(error, "advice", "") or "get the official one again"
+        raise DataError(f"{path} is not a {kind} that can be read ({why}); {advice}") from error
 
 
 def _load_zip(file: BinaryIO) -> Any:
@@ -214,7 +234,8 @@ class _Limited:
         content = self._stream.read(size)
         self._limit -= len(content)
         if self._limit < 0:
-            raise Unreadable(f"it grows beyond {_LONGEST_RECORD >> 20} MB")
+            size = f"it grows beyond {_LONGEST_RECORD >> 20} MB, as with trained weights"
+            raise Unreadable(size, WITHOUT_WEIGHTS)
         return content
 
 
@@ -226,6 +247,8 @@ def _archs(records: Iterable[tuple[int, Any]], names: list[str]) -> Iterator[tup
     """
     official = official_index()
     for index, record in records:
+        if isinstance(index, int) and index >= len(official):
+            raise Unreadable(f"index {index} where NAS-Bench-201 has {len(official):,} archs", _TOPOLOGY)
         name = names[index]
         if not isinstance(name, str) or official.get(name) != index:
             raise Unreadable(f"index {index} is {name!r:.100} in it, which is not NAS-Bench-201's order")
@@ -243,6 +266,8 @@ def _archs(records: Iterable[tuple[int, Any]], names: list[str]) -> Iterator[tup
 
 
 def _trial(state: dict[str, Any]) -> Trial:
+    if isinstance(state.get("arch_config"), dict) and "channels" in state["arch_config"]:
+        raise Unreadable("it is of NATS-Bench's size space, whose archs differ in their channels", _TOPOLOGY)
     model, epochs = state["name"], state["epochs"]
     # Types first: a hash of tuples nested without end would overflow Python's stack.
     if not isinstance(model, str) or model not in _MODELS or type(epochs) is not int or epochs not in (12, 200):

@@ -18,7 +18,8 @@ The schema of a table, Parquet or CSV (other columns are ignored):
 `dataset` is cifar10, cifar100 or imagenet16-120; `split` val, test, or valtest, the mean of both; `epochs` 12 or
 200. `cifar10-valid` with `test` is the model that cifar10 `val` is of, on the test images: see `Query`. `model` is
 one of all four. An empty cell or NaN was not measured, nor was a cost of -1. A column whose name has `_acc_` in it
-but breaks this form is an error: dropping it silently would lose data.
+but breaks this form is an error: dropping it silently would lose data. So is, in a file of costs that are to be
+joined, any other column of numbers. Columns of fractions or error rates are refused where `units` can tell.
 
 A canonical file (`GroundTruth.save`) has the official row order and, in the schema metadata under
 `senas_bench`, a JSON object: `schema`, `name`, `source`, `columns`, and the `sha256` of the values; with costs also
@@ -32,7 +33,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +42,8 @@ import numpy as np
 
 from senas_bench.errors import DataError
 from senas_bench.files import atomic_write
+from senas_bench.groundtruth.columns import Columns, read_columns, read_parquet
+from senas_bench.groundtruth.units import compute_constants, why_not_percent
 from senas_bench.names import lookup
 from senas_bench.spaces.nasbench201 import NB201, NONE, arch_from_str, arch_to_str, official_archs
 
@@ -61,6 +64,7 @@ _COST = re.compile(
     rf"({'|'.join(MODELS)})_(train_s_per_epoch|val_s|latency_s|flops_m|params"
     r"|[a-z0-9]+_(latency|energy|arithmetic_intensity))"
 )
+_COST_EXAMPLE = "cifar10_edgegpu_latency"
 _METADATA = b"senas_bench"
 
 
@@ -194,17 +198,7 @@ class GroundTruth:
             raise ValueError(
                 "no accuracies: needs rows and columns <dataset>_<split>_acc_<epochs>ep, e.g. cifar10_test_acc_200ep"
             )
-        index = official_index()
-        try:
-            rows = np.array([index[text] for text in self.arch_strs])
-        except (KeyError, TypeError):
-            bad = next(text for text in self.arch_strs if not isinstance(text, str) or text not in index)
-            raise ValueError(_why_unknown(bad)) from None
-        order = np.argsort(rows, kind="stable")
-        repeated = np.flatnonzero(np.diff(rows[order]) == 0)
-        if repeated.size:
-            first = self.arch_strs[order[repeated[0]]]
-            raise ValueError(f"{repeated.size} duplicate arch strings, first {first!r}; keep one row per arch")
+        order = np.argsort(_official_rows(self.arch_strs), kind="stable")
         object.__setattr__(self, "arch_strs", tuple(self.arch_strs[row] for row in order.tolist()))
         object.__setattr__(self, "columns", {q: _checked(q, values, order) for q, values in self.columns.items()})
         object.__setattr__(self, "costs", {name: _checked_cost(name, v, order) for name, v in self.costs.items()})
@@ -304,21 +298,23 @@ class GroundTruth:
         return GroundTruth(name, self.arch_strs, {**self.columns, **columns}, source, {**costs, **self.costs})
 
     def with_costs(self, path: Path) -> GroundTruth:
-        """This table with the costs of a Parquet file, such as HW-NAS-Bench's latencies, joined by arch.
+        """This table with the costs of a Parquet or CSV file, such as HW-NAS-Bench's latencies, joined by arch.
 
         NaN for archs that the file lacks. `source` gains the file's name and sha256.
 
         Raises:
-            ValueError: The file has no cost columns, or one that this table has.
-            DataError: It is missing, corrupt, or breaks the schema.
+            ValueError: The file has no cost columns, one that this table has, or none of its archs.
+            DataError: It is missing, corrupt, or breaks the schema: also by a column that is no cost of it.
         """
         arch_strs, costs = _read_costs(path)
         both = sorted(self.costs.keys() & costs.keys())
         if both or not costs:
             why = f"costs that table {self.name!r} already has: {', '.join(both)}" if both else "no cost columns"
-            raise ValueError(f"{path} has {why}; name a file with columns such as cifar10_edgegpu_latency")
+            raise ValueError(f"{path} has {why}; name a file with columns such as {_COST_EXAMPLE}")
         of_arch = {text: row for row, text in enumerate(arch_strs)}
         rows = np.array([of_arch.get(arch, len(arch_strs)) for arch in self.arch_strs])
+        if (rows == len(arch_strs)).all():
+            raise ValueError(f"{path} has none of the {len(rows)} archs of table {self.name!r}; name one that has them")
         joined = {column: np.append(values, np.nan)[rows] for column, values in costs.items()}
         of_file = {"costs_file": path.name, "costs_file_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         source = {**self.source, **of_file}
@@ -376,79 +372,125 @@ def load_parquet(path: Path) -> GroundTruth:
     """Read a table in the schema above; only the columns of the schema leave the disk.
 
     Raises:
-        DataError: There is no such file, it is no Parquet file, or its content breaks the schema, or
-            differs from the hash that a canonical file carries.
+        DataError: There is no such file, it is no Parquet file, its content breaks the schema, is fractions or error
+            rates, or differs from the hash that a canonical file carries.
     """
-    return from_arrow(_read_parquet(path, lambda name: "_acc_" in name or _is_cost(name)), path)
-
-
-def _read_parquet(path: Path, wanted: Callable[[str], object]) -> pyarrow.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        with pq.ParquetFile(path) as file:
-            names = [name for name in file.schema_arrow.names if name in ("arch_str", "arch_index") or wanted(name)]
-            return file.read(columns=names, use_threads=False)
+        columns = read_parquet(path, in_schema)
     except FileNotFoundError:
         raise DataError(f"no ground-truth table at {path}; give a Parquet file in the documented schema") from None
-    except (pa.ArrowException, OSError) as error:
-        why = str(error).partition("\n")[0]
-        raise DataError(f"{path} is not a readable Parquet file ({why}); import CSV with `benchmark import`") from error
+    except DataError as error:
+        raise DataError(f"{error}; import CSV with `benchmark import`") from error
+    return from_columns(columns, path)
 
 
-def _read_costs(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Arch strings and cost columns of a Parquet file."""
-    table = _read_parquet(path, _is_cost)
-    try:
-        if "arch_str" not in table.column_names:
-            raise ValueError("no column 'arch_str'")
-        arch_strs = table["arch_str"].to_pylist()
-        if len(set(arch_strs)) < len(arch_strs):
-            raise ValueError("duplicate arch strings; keep one row per arch")
-        costs = {name: _numbers(table, name) for name in table.column_names if _is_cost(name)}
-        if "arch_index" in table.column_names:
-            _check_index(arch_strs, _numbers(table, "arch_index"))
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
-    except KeyError as error:
-        raise DataError(f"{path}: {_why_unknown(error.args[0])}") from error
-    return arch_strs, costs
+def in_schema(name: str) -> bool:
+    """Whether a column of that name is one of the schema, or one that breaks it; any other is ignored."""
+    return name in ("arch_str", "arch_index") or "_acc_" in name or _is_cost(name)
 
 
 def _is_cost(name: str) -> bool:
     return _COST.fullmatch(name) is not None
 
 
-def from_arrow(table: pyarrow.Table, path: Path) -> GroundTruth:
-    """The ground truth in an Arrow table with the columns of the schema above.
-
-    Args:
-        table: The columns; others than those of the schema are ignored.
-        path: The file it was read from: it gives messages a place, and a table without metadata its name.
-
-    Raises:
-        DataError: The content breaks the schema, or differs from the hash that the metadata holds.
-    """
+def _read_costs(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Arch strings and cost columns of a Parquet or CSV file."""
     try:
-        about = _read_metadata(table.schema.metadata or {})
-        names = table.column_names
-        if len(set(names)) < len(names):
-            raise ValueError("two columns have the same name")
-        if "arch_str" not in names:
-            raise ValueError(f"no column 'arch_str' among: {', '.join(names)}")
-        arch_strs = tuple(table["arch_str"].to_pylist())
-        queries = {name: Query.from_column(name) for name in names if "_acc_" in name}
-        columns = {query: _numbers(table, name) for name, query in queries.items()}
-        costs = {name: _numbers(table, name) for name in names if _is_cost(name)}
-        truth = GroundTruth(about.get("name", path.stem), arch_strs, columns, about.get("source", {}), costs)
-        if "arch_index" in names:
-            _check_index(arch_strs, _numbers(table, "arch_index"))
+        columns = read_columns(path, lambda _: True)
+    except FileNotFoundError:
+        raise DataError(f"no costs at {path}; give a Parquet or CSV file with {_COST_EXAMPLE} or the like") from None
+    table = columns.table
+    try:
+        arch_strs = _arch_strs(columns)
+        _official_rows(arch_strs)
+        costs = {name: _numbers(table, name) for name in table.column_names if _is_cost(name)}
+        unknown = [name for name in table.column_names if costs and _may_be_cost(table, name)]
+        if unknown:
+            raise ValueError(
+                f"no costs of the schema: {', '.join(unknown)}; rename them as {_COST_EXAMPLE} is named, or remove them"
+            )
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    if "sha256" in about and (about["sha256"], about.get("costs_sha256")) != _hashes(truth):
-        raise DataError(f"{path}: its values differ from the hash in its metadata; import the table again")
+    return arch_strs, costs
+
+
+def _may_be_cost(table: pyarrow.Table, name: str) -> bool:
+    """Whether a column that the schema does not have holds something that was meant to be joined."""
+    import pyarrow as pa
+
+    kind = table[name].type
+    is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+    return not in_schema(name) and (name.startswith(MODELS) or (is_number and not name.startswith("__index_level_")))
+
+
+def from_columns(columns: Columns, path: Path) -> GroundTruth:
+    """The ground truth in columns of the schema above.
+
+    Args:
+        columns: Those of `in_schema`; others are ignored.
+        path: The file they were read from: it gives messages a place, and a table without metadata its name.
+
+    Raises:
+        DataError: The content breaks the schema, is fractions or error rates, or differs from the hash that the
+            metadata hold.
+    """
+    table = columns.table
+    names = [name for name in table.column_names if in_schema(name)]
+    try:
+        about = _read_metadata(table.schema.metadata or {})
+        arch_strs = _arch_strs(columns)
+        queries = {name: Query.from_column(name) for name in names if "_acc_" in name}
+        accuracies = {query: _numbers(table, name) for name, query in queries.items()}
+        costs = {name: _numbers(table, name) for name in names if _is_cost(name)}
+        truth = GroundTruth(about.get("name", path.stem), arch_strs, accuracies, about.get("source", {}), costs)
+        if "sha256" in about and (about["sha256"], about.get("costs_sha256")) != _hashes(truth):
+            raise ValueError("its values differ from the hash in its metadata; import the table again")
+        check_percent(truth)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
     return truth
+
+
+def check_percent(truth: GroundTruth) -> None:
+    """Refuse columns that are fractions or error rates, as far as the values themselves show it.
+
+    Raises:
+        ValueError: One is.
+    """
+    constant = compute_constants(truth.arch_strs)
+    for query, values in truth.columns.items():
+        if why := why_not_percent(query.dataset, values, constant):
+            raise ValueError(f"column {query}: {why}")
+
+
+def _arch_strs(columns: Columns) -> tuple[str, ...]:
+    """The archs of a file, whose official indices fit if it gives them."""
+    if "arch_str" not in columns.table.column_names:
+        raise ValueError(f"no column 'arch_str' among: {', '.join(columns.names)}")
+    arch_strs = tuple(columns.table["arch_str"].to_pylist())
+    if "arch_index" in columns.table.column_names:
+        _check_index(arch_strs, _numbers(columns.table, "arch_index"))
+    return arch_strs
+
+
+def _official_rows(arch_strs: Sequence[str]) -> np.ndarray:
+    """`(n,)` official indices of arch strings.
+
+    Raises:
+        ValueError: One is not official, or occurs twice.
+    """
+    index = official_index()
+    try:
+        rows = np.array([index[text] for text in arch_strs], np.intp)
+    except (KeyError, TypeError):
+        bad = next(text for text in arch_strs if not isinstance(text, str) or text not in index)
+        raise ValueError(_why_unknown(bad)) from None
+    order = np.argsort(rows, kind="stable")
+    repeated = np.flatnonzero(np.diff(rows[order]) == 0)
+    if repeated.size:
+        first = arch_strs[order[repeated[0]]]
+        raise ValueError(f"{repeated.size} duplicate arch strings, first {first!r}; keep one row per arch")
+    return rows
 
 
 def _hashes(truth: GroundTruth) -> tuple[str, str | None]:
@@ -588,8 +630,8 @@ def _numbers(table: pyarrow.Table, name: str) -> np.ndarray:
     return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks]).astype(np.float64, copy=False)
 
 
-def _check_index(arch_strs: Iterable[str], given: np.ndarray) -> None:
-    official = np.array([official_index()[text] for text in arch_strs])
+def _check_index(arch_strs: Sequence[str], given: np.ndarray) -> None:
+    official = _official_rows(arch_strs)
     (wrong,) = np.nonzero(given != official)
     if wrong.size:
         row = wrong[0]
@@ -601,7 +643,19 @@ def _check_index(arch_strs: Iterable[str], given: np.ndarray) -> None:
 
 def _read_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     """What a canonical file says about itself; empty for any other file."""
-    about = json.loads(metadata.get(_METADATA, b"{}"))
-    if not isinstance(about, dict) or about.get("schema", SCHEMA) != SCHEMA:
+    try:
+        about = json.loads(metadata.get(_METADATA, b"{}"))
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict) or about.get("schema", SCHEMA) != SCHEMA or not _is_about(about):
         raise ValueError(f"its metadata are not schema {SCHEMA}, which this version reads; import the table again")
     return about
+
+
+def _is_about(about: dict[str, Any]) -> bool:
+    source = about.get("source", {})
+    return isinstance(about.get("name", ""), str) and isinstance(source, dict) and all(map(_is_text, source.values()))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)

@@ -22,6 +22,9 @@ PATIENCE = 1 << 22
 """Bytes between two calls of `fold` that found something. A training's record has .1 MB, the list of all arch strings
 1.5 MB; much more would be a file that only fills the memory."""
 
+WITHOUT_WEIGHTS = 'name the "simple" archive without weights, which has the same accuracies'
+_WEIGHTS = ("torch.storage", "_load_from_bytes")
+"""How weights stand in a pickle that torch did not write itself: the records of a "full" archive of NATS-Bench."""
 _PAD = bytes(16)  # what follows the last byte: no opcode is 0, so a file that was cut is noticed
 _FLOAT, _INT, _UINT, _USHORT, _ULONG = (struct.Struct(form).unpack_from for form in (">d", "<i", "<I", "<H", "<Q"))
 _KEYS = {str, int}
@@ -29,7 +32,16 @@ _NUMBERS = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i"}
 
 
 class Unreadable(ValueError):
-    """A pickle that is damaged, or not of the kinds that this module reads."""
+    """A pickle that is damaged, or not of the kinds that this module reads.
+
+    Args:
+        why: What was found.
+        advice: What to do, where that is not to get the file again.
+    """
+
+    def __init__(self, why: str, advice: str = "") -> None:
+        super().__init__(why)
+        self.advice = advice
 
 
 def _numpy_scalar(kind: Any, content: Any) -> float | int:
@@ -215,6 +227,8 @@ class PickleStream:
         return values
 
     def _name(self, module: Any, name: Any) -> None:
+        if (module, name) == _WEIGHTS:
+            raise Unreadable("it holds trained weights", WITHOUT_WEIGHTS)
         if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in ALLOWED:
             what = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "a name that is no text"
             raise Unreadable(f"refused {what!r:.100}, which no benchmark needs")

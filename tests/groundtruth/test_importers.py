@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 from scipy.stats import kendalltau
 
 from senas_bench.errors import DataError
@@ -50,6 +51,7 @@ TRUE_ORDER = tuple(EDGES.index(edge) for edge in importers.WHEEL_EDGES)
 MIRROR_ORDER = (5, 4, 3, 2, 1, 0)
 SPACE = NB201.archs()
 ARCHS = tuple(arch_to_str(arch) for arch in official_archs()[:4])
+OTHER = arch_to_str(official_archs()[4])
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +320,53 @@ def test_costs_that_do_not_fit_are_refused(tmp_path, columns, error, message):
     assert "\n" not in str(raised.value) and not (tmp_path / "o.parquet").exists()
 
 
+SPACED = [f"{ARCHS[0]} ", f" {ARCHS[1]}"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize(
+    "columns, message",
+    [
+        ({"arch_str": SPACED, "cifar10_edgegpu_latency": [1.0, 2]}, f"{SPACED[0]!r} must be written {ARCHS[0]!r}"),
+        ({"arch_str": [3, 4], "cifar10_edgegpu_latency": [1.0, 2]}, "arch string 3 is missing or no text"),
+        ({"arch_str": [ARCHS[0], None], "cifar10_edgegpu_latency": [1.0, 2]}, "is missing or no text"),
+        ({"arch_str": [ARCHS[0]] * 2, "cifar10_edgegpu_latency": [1.0, 2]}, "1 duplicate arch strings"),
+        ({"arch_str": ARCHS[:2], "cifar10_edgegpu_latency_ms": [1.0, 2]}, "has no cost columns"),
+        (
+            {"arch_str": ARCHS[:2], "cifar10_edgegpu_latency": [1.0, 2], "cifar10_edgegpu_latency_ms": [1, 2]},
+            "no costs of the schema: cifar10_edgegpu_latency_ms; rename",
+        ),
+        (
+            {"arch_str": ARCHS[:2], "cifar10_edgegpu_latency": [1.0, 2], "macs": [1, 2], "energy": [0.5, 1]},
+            "no costs of the schema: macs, energy; rename",
+        ),
+        ({"arch_str": [OTHER], "cifar10_edgegpu_latency": [1.0]}, "has none of the 4 archs of table 'mine'"),
+    ],
+)
+def test_costs_are_joined_or_refused(tmp_path, columns, message, suffix):
+    """Nothing of a file of costs is left out without a word."""
+    path = tmp_path / f"c{suffix}"
+    pq.write_table(pa.table(columns), path) if suffix == ".parquet" else csv.write_csv(pa.table(columns), path)
+    GroundTruth("mine", ARCHS, {TEST: [85.25, 93, 93, 10]}).save(tmp_path / "t.parquet")
+    with pytest.raises((ValueError, DataError)) as raised:
+        import_table(tmp_path / "t.parquet", tmp_path / "o.parquet", path)
+    assert message in str(raised.value) and str(path) in str(raised.value) and "\n" not in str(raised.value)
+    assert not (tmp_path / "o.parquet").exists()
+
+
+def test_costs_may_be_csv_or_have_text_and_what_pandas_adds(tmp_path):
+    GroundTruth("mine", ARCHS, {TEST: [85.25, 93, 93, 10]}).save(tmp_path / "t.parquet")
+    table = pa.table({"arch_str": ARCHS[:2], "note": ["a", "b"], "cifar10_pixel3_latency": [3.0, -1]})
+    csv.write_csv(table, tmp_path / "c.csv")
+    pq.write_table(table.append_column("__index_level_0__", pa.array([0, 1])), tmp_path / "c.parquet")
+    for name in ("c.csv", "c.parquet"):
+        truth = import_table(tmp_path / "t.parquet", tmp_path / "o.parquet", tmp_path / name)
+        np.testing.assert_array_equal(truth.costs["cifar10_pixel3_latency"], [3, np.nan, np.nan, np.nan])
+        assert truth.source["costs_file"] == name
+    with pytest.raises(DataError, match=r"no costs at .*none\.csv; give a Parquet or CSV file"):
+        import_table(tmp_path / "t.parquet", tmp_path / "o.parquet", tmp_path / "none.csv")
+
+
 def test_costs_join_by_arch_and_only_once(tmp_path):
     GroundTruth("mine", ARCHS, {TEST: [85.25, 93, 93, 10]}).save(tmp_path / "t.parquet")
     pq.write_table(pa.table({"arch_str": ARCHS[2:0:-1], "cifar10_pixel3_latency": [3.0, 2]}), tmp_path / "c.parquet")
@@ -369,6 +418,19 @@ def test_verify_compares_seeds_and_halves(tmp_path):
     assert halves.startswith("cifar100_valtest_acc_200ep: 1 archs are not between cifar100_val_acc_200ep and")
 
 
+def test_verify_says_what_is_below_chance_above_the_best_or_empty(tmp_path):
+    def problems(*values):
+        GroundTruth("t", ARCHS, {TEST: values}).save(tmp_path / "t.parquet")
+        return benchmark_verify(tmp_path / "t.parquet")
+
+    assert problems(85.25, 93, 93, 95) == []
+    (low,) = problems(85.25, 0.93, 0, 90)
+    assert low.startswith("cifar10_test_acc_200ep: 2 connected archs are below chance (10)")
+    (high,) = problems(85.25, 93, 93, 97)
+    assert high == "cifar10_test_acc_200ep: best is 97.0000, above the known 94.3733 of index 6111"
+    assert problems(*[np.nan] * 4) == ["cifar10_test_acc_200ep: no arch was measured"]
+
+
 def test_verify_finds_wrong_values(tmp_path, shared):
     official = shared / "nb201" / "nb201_accuracies.parquet"
     assert benchmark_verify(official) == []
@@ -381,8 +443,8 @@ def test_verify_finds_wrong_values(tmp_path, shared):
         return benchmark_verify(tmp_path / "t.parquet")
 
     assert problems(lambda values: None) == []
-    (fraction, best) = problems(lambda values: np.divide(values, 100, out=values))
-    assert "341 of 341 disconnected archs are not at chance" in fraction and "0.9437 where 94.3733" in best
+    (moved, best) = problems(lambda values: np.multiply(values, 0.8, out=values))
+    assert "341 of 341 disconnected archs are not at chance" in moved and "75.4987 where 94.3733" in best
     (above,) = problems(lambda values: values.__setitem__(0, 99.0))
     assert "best is 99.0000, above the known 94.3733" in above
     (rolled, _) = problems(lambda values: values.__setitem__(slice(None), np.roll(values, 1)))

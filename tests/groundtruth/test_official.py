@@ -255,6 +255,65 @@ def test_missing_files_say_what_to_give(tmp_path):
         import_table(tmp_path / "000011.pickle.pbz2", tmp_path / "o.parquet")
 
 
+def of_the_size_space(record):
+    """As a real one: lengths 01, 12, 90, and a configuration with channels."""
+    record["90"] = record.pop("200")
+    for length in record.values():
+        for state in length["all_results"].values():
+            state["arch_config"] = {"name": "infer.shape.tiny", "channels": "8:8:8:16:32", "class_num": 10}
+
+
+def with_weights(record):
+    torch = pytest.importorskip("torch")
+    record["200"]["all_results"]["cifar10", 777]["net_state_dict"] = torch.nn.Linear(2, 3).state_dict()
+
+
+@pytest.mark.parametrize(
+    "change, found, advice",
+    [
+        (of_the_size_space, "of NATS-Bench's size space", "name a NATS-tss folder, such as NATS-tss-v1_0-3ffb9-simple"),
+        (with_weights, "it holds trained weights", 'name the "simple" archive without weights'),
+        ("long", "it has 0 MB, as with trained weights", 'name the "simple" archive without weights'),
+    ],
+)
+def test_other_archives_are_named_with_what_to_do(one, tmp_path, monkeypatch, change, found, advice):
+    if change == "long":
+        monkeypatch.setattr(official, "_LONGEST_RECORD", 1 << 17)
+    else:
+        change(one)
+    with pytest.raises(DataError) as error:
+        import_table(write_nats(tmp_path / "n", one), tmp_path / "out.parquet")
+    said = str(error.value)
+    assert found in said and advice in said and "again" not in said and "\n" not in said
+
+
+def test_a_folder_without_records_says_what_is_in_it(one, tmp_path):
+    def refusal():
+        with pytest.raises(DataError) as error:
+            import_table(tmp_path, tmp_path / "o.parquet")
+        return str(error.value)
+
+    assert refusal().endswith("it is empty: unpack NATS-tss-v1_0-3ffb9-simple.tar and name its folder")
+    (tmp_path / "NATS-tss-v1_0-3ffb9-full.taraa").write_bytes(b"")
+    (tmp_path / "notes.txt").write_bytes(b"")
+    assert "it has 2 other files: unpack" in refusal()
+    (tmp_path / "NATS-tss-v1_0-3ffb9-simple.tar").write_bytes(b"")
+    assert "it has NATS-tss-v1_0-3ffb9-simple.tar: unpack" in refusal()
+    write_nats(tmp_path / "NATS-tss-v1_0-3ffb9-simple", one)
+    assert refusal().endswith("name the folder NATS-tss-v1_0-3ffb9-simple in it")
+
+
+@pytest.mark.parametrize("name", ["NATS-tss-v1_0-3ffb9-simple.tar", "NATS-tss-v1_0-3ffb9.pickle.pbz2", "NATS-sss-v1_0"])
+def test_packed_archives_are_to_be_unpacked(tmp_path, name):
+    with pytest.raises(ValueError, match=r"of NATS-Bench unpack NATS-tss-v1_0-3ffb9-simple\.tar"):
+        import_table(tmp_path / name, tmp_path / "o.parquet")
+
+
+def test_the_record_of_one_arch_is_not_the_benchmark(one, tmp_path):
+    with pytest.raises(DataError, match=r"it is the record of one arch.*; name the file of all, NAS-Bench-201-v1_1"):
+        read_pth(write_zip(tmp_path / "000011-FULL.pth", {"full": one["200"], "less": one["12"]}))
+
+
 class Call:
     def __init__(self, function, *arguments):
         self.call = function, arguments

@@ -1,11 +1,16 @@
 import csv
+import datetime as dt
 import json
 import math
 import re
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
@@ -420,6 +425,76 @@ def test_bad_scores(tmp_path, toy, name):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [2**53, 2**53 + 1, 2**53 + 3],
+        [-(2**62) - 1, -(2**62), 2**62],
+        [2**63, 2**63 + 1, 2**64 - 1],
+    ],
+)
+def test_whole_scores_keep_their_order_whatever_their_size(tmp_path, toy, truth, query, scores, name):
+    archs, order = toy.archs[:3], [1, 2, 0]
+    mixed = [scores[place] for place in order]
+    frame = read_scores(write_scores(tmp_path / name, archs, np.array(mixed, np.uint64 if scores[0] > 0 else np.int64)))
+    assert frame["score"].tolist() == mixed
+    for given in (frame["score"], frame["score"].to_numpy(), mixed):
+        result = evaluate_ranking(archs, given, truth, query, ks=(1,))
+        assert result == evaluate_ranking(archs, order, truth, query, ks=(1,))
+        assert (result["pick"], result["pick_ties"]) == (archs[1], 1)
+        assert result["tau_b"] == pytest.approx(tau(order, [0, 1, 2]))
+
+
+def test_whole_scores_beyond_all_types_and_beside_fractions(tmp_path, toy, truth, query):
+    archs = toy.archs[:3]
+    for scores in ([10**400 + 1, 10**400, 0.5], [2**53 + 1, 2**53, 0.5], [Decimal(2**60 + 1), Decimal(2**60), 1]):
+        lines = ["arch_str,score", *(f"{arch},{score}" for arch, score in zip(archs, scores, strict=True))]
+        (tmp_path / "s.csv").write_text("\n".join(lines))
+        for given in (scores, read_scores(tmp_path / "s.csv")["score"]):
+            result = evaluate_ranking(archs, given, truth, query, ks=(1,))
+            assert result["tau_b"] == -1 and (result["pick"], result["pick_ties"]) == (archs[0], 1)
+
+
+NOT_NUMBERS = [
+    pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"]),
+    pd.to_timedelta([1, 2, 3], "s"),
+    np.array([True, False, True]),
+    [dt.date(2020, 1, 1), dt.date(2020, 1, 2), dt.date(2020, 1, 3)],
+    ["a", "b", "c"],
+]
+
+
+@pytest.mark.parametrize("scores", NOT_NUMBERS, ids=["datetime", "timedelta", "bool", "date", "text"])
+def test_scores_that_are_no_numbers_are_refused(tmp_path, toy, truth, query, scores):
+    archs = toy.archs[:3]
+    with pytest.raises(ValueError, match=r"scores must be numbers, higher is better; (these are|found) "):
+        evaluate_ranking(archs, scores, truth, query)
+    for name in ("scores.csv", "scores.parquet"):
+        with pytest.raises(ValueError, match=r"row 1 has score '.*'; give a number for every arch"):
+            read_scores(write_scores(tmp_path / name, archs, scores))
+
+
+@pytest.mark.parametrize("column", ["score", "arch_str"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, toy, column):
+    table = pa.table([pa.array(toy.archs[:2]), pa.array([1.0, 2])], names=["arch_str", "score"])
+    table = table.append_column(column, table[column])
+    pyarrow.csv.write_csv(table, tmp_path / "s.csv")
+    pq.write_table(table, tmp_path / "s.parquet")
+    for name in ("s.csv", "s.parquet"):
+        with pytest.raises(DataError, match=f"two columns have the same name, {column}"):
+            read_scores(tmp_path / name)
+
+
+def test_an_index_is_a_column_and_the_text_of_numbers_is_exact(tmp_path, toy):
+    archs, scores = toy.archs[:3], [0.1, 1e-300, 2.2250738585072014e-308]
+    pd.DataFrame({"arch_str": archs, "score": scores}).set_index("arch_str").to_parquet(tmp_path / "s.parquet")
+    write_scores(tmp_path / "s.csv", archs, scores)
+    for name in ("s.csv", "s.parquet"):
+        frame = read_scores(tmp_path / name)
+        assert frame["arch_str"].tolist() == archs and frame["score"].tolist() == scores
+
+
 def test_unreadable_scores(tmp_path):
     with pytest.raises(ValueError, match="no column score; it has: arch_str, accuracy"):
         (tmp_path / "a.csv").write_text("arch_str,accuracy\nx,1\n")
@@ -430,7 +505,7 @@ def test_unreadable_scores(tmp_path):
         read_scores(tmp_path / "scores.txt")
     for name in ("empty.csv", "bad.parquet"):
         (tmp_path / name).write_bytes(b"" if name == "empty.csv" else b"PAR1 no")
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match="is not a readable"):
             read_scores(tmp_path / name)
 
 
