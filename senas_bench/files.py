@@ -16,10 +16,24 @@ from typing import BinaryIO
 
 def cache_home() -> Path:
     """Folder of downloads and of what can be made again, such as imported tables and compiled code: `SENAS_HOME`, else
-    `senas-bench` in the XDG cache folder."""
-    if home := os.environ.get("SENAS_HOME"):
-        return Path(home).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "senas-bench"
+    `senas-bench` in the XDG cache folder.
+
+    Raises:
+        NoHomeError: None is named, and the user has no home folder, as in a container under a bare user id.
+    """
+    try:
+        if home := os.environ.get("SENAS_HOME"):
+            return Path(home).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "senas-bench"
+    except RuntimeError as error:  # of pathlib, where neither HOME nor the system's list of users says
+        raise NoHomeError(errno.ENOENT, "this user has no home folder") from error
+
+
+class NoHomeError(OSError):
+    """There is no folder for what can be made again: whoever can do without it goes on, as where one is read-only."""
+
+    def __str__(self) -> str:
+        return f"{self.strerror}; set SENAS_HOME to a folder that can be written"
 
 
 def offline() -> bool:

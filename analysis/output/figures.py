@@ -86,16 +86,20 @@ def save_once(draw: Callable[[], Figure], source: str, folder: Path, name: str) 
     Args:
         source: Text of all that `draw` shows, such as the table's json.
     """
-    memory = cache_home() / "figures" / f"{_hash(_code() + source.encode())}.json"
-    paths = _files(folder, name)
-    with contextlib.suppress(OSError, ValueError):  # no such file, or a damaged one
-        if json.loads(memory.read_bytes()) == [_hash(path.read_bytes()) for path in paths]:
+    digest, paths = _hash(_code() + source.encode()), _files(folder, name)
+    with contextlib.suppress(OSError, ValueError):  # no such file, a damaged one, or no home for it
+        if json.loads(_memory(digest).read_bytes()) == [_hash(path.read_bytes()) for path in paths]:
             return paths
     save(draw(), folder, name)
     with contextlib.suppress(OSError):
+        memory = _memory(digest)
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_text(json.dumps([_hash(path.read_bytes()) for path in paths]))
     return paths
+
+
+def _memory(digest: str) -> Path:
+    return cache_home() / "figures" / f"{digest}.json"
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from senas_bench.cli import files, readers, searches, studies
+from senas_bench.cli.command import Command
+from senas_bench.cli.encoding import spell_out
 from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption
 
 app = typer.Typer(
@@ -37,13 +39,13 @@ for command in (
     readers.compare,
     readers.doctor,
 ):
-    app.command()(command)
+    app.command(cls=Command)(command)
 benchmark_app = typer.Typer(no_args_is_help=True, help="Benchmark tables: the ground truth.", rich_markup_mode=None)
 for command in (files.benchmark_import, files.benchmark_info, files.benchmark_query, files.benchmark_verify):
-    benchmark_app.command(command.__name__.removeprefix("benchmark_"))(command)
+    benchmark_app.command(command.__name__.removeprefix("benchmark_"), cls=Command)(command)
 data_app = typer.Typer(no_args_is_help=True, help="Image data sets.", rich_markup_mode=None)
 for command in (files.data_list, files.data_download, files.data_verify):
-    data_app.command(command.__name__.removeprefix("data_"))(command)
+    data_app.command(command.__name__.removeprefix("data_"), cls=Command)(command)
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(data_app, name="data")
 
@@ -86,6 +88,7 @@ def main() -> None:
     from senas_bench.errors import DataError, RunError
     from senas_bench.experiments.torchrun import dismiss, follow, helps, started
 
+    spell_out()
     signal.signal(signal.SIGTERM, _interrupt)
     helping = helps()
     try:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from senas_bench.experiments.spec import SEEDS
 
 MAX_SEEDS = 10_000
 """Of a range: as many runs would never end, and a slip of a key should not fill the memory."""
@@ -78,27 +82,36 @@ def parse_seeds(text: str) -> list[int]:
     """Seeds from `0-9`, `3` or `0,2,5-7`.
 
     Raises:
-        ValueError: Anything else, or a range of more than `MAX_SEEDS`.
+        ValueError: Anything else, a range of more than `MAX_SEEDS`, or a seed that torch cannot take.
     """
     seeds: list[int] = []
     for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdecimal() or (dash and (not high.isdecimal() or int(high) < int(low))):
-            raise ValueError(f"bad seeds {text!r}; write 0-9, 3 or 0,2,5-7")
-        if int(high or low) - int(low) >= MAX_SEEDS:
-            raise ValueError(f"bad seeds {text!r}: more than {MAX_SEEDS:,} at once")
-        seeds += range(int(low), int(high or low) + 1)
+        match = _SEEDS.fullmatch(part.strip())
+        first, last = (int(match["first"]), int(match["last"] or match["first"])) if match else (1, 0)
+        if last < first:
+            raise ValueError(f"bad seeds {text!r:.60}; write 0-9, 3 or 0,2,5-7; each below 2**64")
+        if last - first >= MAX_SEEDS:
+            raise ValueError(f"bad seeds {text!r:.60}: more than {MAX_SEEDS:,} at once")
+        if last >= SEEDS:
+            raise ValueError(f"bad seeds {text!r:.60}: a seed must be below 2**64")
+        seeds += range(first, last + 1)
     return list(dict.fromkeys(seeds))
 
 
+_SEEDS = re.compile(r"(?P<first>\d{1,30})(-(?P<last>\d{1,30}))?")
+
+
 def split_names(text: str | None) -> list[str] | None:
-    return list(dict.fromkeys(name.strip() for name in text.split(","))) if text else None
+    return None if text is None else list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def whole_number(text: str, option: str) -> int:
-    if not text.strip().isdecimal() or not int(text):
-        raise ValueError(f"{option} {text!r} must be a positive whole number")
+    if not _WHOLE.fullmatch(text.strip()) or not int(text):
+        raise ValueError(f"{option} {text!r:.60} must be a positive whole number, below 10**9")
     return int(text)
+
+
+_WHOLE = re.compile(r"\d{1,9}")
 
 
 def device_of(device: Device, elsewhere: bool = False) -> str:
@@ -141,9 +154,22 @@ def workers_of(jobs: int) -> int:
     return (cpu_cores() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
+def print_json(value: Any) -> None:
+    """Print one JSON text that every reader and encoding takes: ASCII, and null for a number that is not finite."""
+    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def show(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(result, indent=1))
+        print_json(result)
         return
     for key, value in result.items():
         rows = value if isinstance(value, list) and value and isinstance(value[0], dict) else None

@@ -16,6 +16,7 @@ from senas_bench.cli.options import (
     ResultsOption,
     SeedTruthOption,
     TruthOption,
+    print_json,
     show,
     whole_number,
 )
@@ -55,7 +56,7 @@ def status(results: ResultsOption = Path("runs"), as_json: JsonOption = False) -
     done = [{"run": r.spec.run_id, "pick": r.pick, "wall_seconds": r.timing.get("wall_seconds")} for r in records]
     unfinished = store.unfinished()
     if as_json:
-        print(json.dumps({"finished": done, "unfinished": unfinished}, indent=1))
+        print_json({"finished": done, "unfinished": unfinished})
         return
     for line in done:
         print(f"done        {line['run']:58} {line['wall_seconds'] or 0:9.1f} s  {line['pick']}")
@@ -108,7 +109,10 @@ def compare(
     from senas_bench.analysis.output.formats import to_json, to_text
 
     table = compared(a, b)
-    print(to_json(table) if as_json else to_text(table), end="")
+    if as_json:
+        print_json(json.loads(to_json(table)))
+    else:
+        print(to_text(table), end="")
 
 
 def doctor(
@@ -145,11 +149,26 @@ def doctor(
     except (DataError, ValueError) as error:
         problems += 1
         print(f"problem  ground truth: {error}")
-    place = results if results.exists() else results.resolve().parent
-    if os.access(place, os.W_OK):
-        print(f"ok       results go to {results}")
-    else:
+    if why := no_results(results):
         problems += 1
-        print(f"problem  results folder {results} cannot be written; name another with --results")
+        print(f"problem  results folder {results} {why}; name another with --results")
+    else:
+        print(f"ok       results go to {results}")
     if problems:
         raise typer.Exit(FAILED)
+
+
+def no_results(results: Path) -> str:
+    """Why a results folder cannot be used, which runs would create with all folders above it; empty if it can."""
+    from senas_bench.files import prove_room
+
+    place = results.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        return f"cannot be made: {place} is no folder"
+    try:
+        prove_room(place)
+    except OSError as error:
+        return f"cannot be written: {error.strerror}"
+    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +28,7 @@ from senas_bench.cli.options import (
     device_of,
     jobs_of,
     parse_seeds,
+    print_json,
     show,
 )
 from senas_bench.cli.runs import (
@@ -84,7 +85,7 @@ def search(
 
 
 def retrain(
-    arch: Annotated[str, typer.Argument(help="Arch string, or a file with one arch.")],
+    arch: Annotated[str, typer.Argument(help="Arch string, a file with one arch, or of DARTS a Genotype(...).")],
     space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0",
@@ -167,7 +168,12 @@ def draw(
 
 
 def cost(
-    arch: Annotated[str, typer.Argument(help="Arch string, or in nasbench201 an official index, 0 to 15,624.")],
+    arch: Annotated[
+        str,
+        typer.Argument(
+            help="Arch string, file with one, index in nasbench201 (0 to 15,624), or Genotype(...) of DARTS."
+        ),
+    ],
     space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
     dataset: Annotated[
         str | None, typer.Option(help="Whose network: cifar10 and others, or imagenet; the space's first by default.")
@@ -186,7 +192,7 @@ def cost(
     costs = kind.cost(skeleton)(np.array([choice]))
     found = {"flops_m": float(costs["flops_m"][0]), "params": int(costs["params"][0])}
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
     else:
         print(f"{kind.to_str(choice)}\n{found['flops_m']:.6f} MFLOPs, {found['params'] / 1e6:.6f} M parameters")
 
@@ -232,8 +238,8 @@ def _limit(
     if not 0 <= at_least < 1:
         raise ValueError(f"--at-least {at_least} must be at least 0 and below 1")
     ((name, value),) = asked.items()
-    if value <= 0:
-        raise ValueError(f"--max-{name} {value} must be positive")
+    if not 0 < value * 1e6 < math.inf:
+        raise ValueError(f"--max-{name} {value} must be positive, and below 1e302")
     if name == "latency":
         table = latency_table_for(space, sizes, dataset, device, threads, results, latency_table)
         return limit_settings(name, high=value, low=at_least * value, table=table)
@@ -283,7 +289,7 @@ def _finish_search(
     records = store.finished(specs)
     found = [_found(record) for record in records]
     if as_json:
-        print(json.dumps(found, indent=1))
+        print_json(found)
     else:
         for line in found:
             words = [value if isinstance(value, str) else f"{name} {value:,}" for name, value in line.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ from senas_bench.cli.options import (
     device_of,
     jobs_of,
     parse_seeds,
+    print_json,
     split_names,
 )
 from senas_bench.cli.plan import print_plan
@@ -51,6 +53,7 @@ from senas_bench.cli.runs import (
 )
 from senas_bench.cli.searches import latency_table_for
 from senas_bench.errors import DataError
+from senas_bench.experiments.spec import SEEDS
 
 if TYPE_CHECKING:
     from senas_bench.analysis.artefacts import Artefact
@@ -111,6 +114,7 @@ def reproduce(
     truth = load_truth(ground_truth, seed_truth)
     # seconds of imports, after all that can be refused without them
     from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, is_search
+    from senas_bench.analysis.output.formats import to_json, to_text
     from senas_bench.experiments.store import RunStore
     from senas_bench.names import lookup
 
@@ -141,6 +145,7 @@ def reproduce(
     finished = store.finished(distinct)
     if only_finished and not finished:
         raise DataError(f"none of the {len(distinct)} runs is finished in {results}; run them without --finished")
+    tables = []
     for name, methods_of_it in of_artefact.items():
         wanted_here = [record for record in finished if record.spec.method in methods_of_it]
         records = [r for r in wanted_here if bool(chosen[name].searches) == is_search(r)]
@@ -148,7 +153,13 @@ def reproduce(
         if essential not in (None, *(record.spec.method for record in records)):
             print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
         elif records:
-            _make(chosen[name], records, store, truth, results, no_timing, names and methods_of_it, as_json)
+            table, paths = _make(chosen[name], records, store, truth, results, no_timing, names and methods_of_it)
+            tables.append(table)
+            if not as_json:
+                print(f"{to_text(table)}\nwritten: {', '.join(map(str, paths))}")
+    if as_json:
+        found = [json.loads(to_json(table)) for table in tables]
+        print_json(found if len(chosen) > 1 else next(iter(found), None))
     if failed:
         raise typer.Exit(FAILED)
 
@@ -157,7 +168,7 @@ def rank(
     out: Annotated[Path, typer.Option(help="Scores to write: .csv or .parquet with arch_str, score.")],
     method: Annotated[str, typer.Option(help="Method whose ranking is wanted.")] = "spos+",
     preset: PresetOption = "embedded",
-    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed.")] = 0,
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
     threads: ThreadsOption = 1,
@@ -259,18 +270,12 @@ def _make(
     results: Path,
     no_timing: bool,
     methods: Sequence[str] | None,
-    as_json: bool,
-) -> None:
-    """Render one artefact, write its files and print it."""
-    from senas_bench.analysis.output.formats import to_json, to_text, write
+) -> tuple[Table, list[Path]]:
+    """Render one artefact and write its files."""
+    from senas_bench.analysis.output.formats import write
 
     table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=methods)
-    paths = write(table, results) + save_figure(artefact, table, results)
-    if as_json:
-        print(to_json(table), end="")
-    else:
-        print(to_text(table))
-        print(f"written: {', '.join(str(path) for path in paths)}")
+    return table, write(table, results) + save_figure(artefact, table, results)
 
 
 def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from senas_bench.data.folders import is_lost_link, lost_link
 from senas_bench.data.parquet import image_column, read_labels, reading
 from senas_bench.data.splits import OfficialSplit
 from senas_bench.errors import DataError
-from senas_bench.files import atomic_file, cache_home, offline, room_named
+from senas_bench.files import NoHomeError, atomic_file, cache_home, offline, room_named
 
 DIGITS_ID = "65e5b4619795efb4"
 """Fingerprint of scikit-learn's digits. Kept as a constant because importing scikit-learn takes a
@@ -178,7 +178,7 @@ class Cifar:
             arrays = self._read_batches(source)
         else:
             arrays = cached(
-                cache_home() / "decoded" / f"{self.name}-{identity}-{DECODED}.npz",
+                _decoded(f"{self.name}-{identity}-{DECODED}"),
                 lambda: _Arrays(
                     *read_parquet(source.files[0], self.label, self.num_classes),
                     *read_parquet(source.files[1], self.label, self.num_classes),
@@ -446,12 +446,23 @@ def fingerprint(files: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def cached(path: Path, build: Callable[[], _Arrays]) -> _Arrays:
-    """The arrays stored at `path`, built and stored when they are absent or corrupt.
+def _decoded(name: str) -> Path | None:
+    """Where the decoded images of a data set are kept; None where the user has no home folder for them."""
+    try:
+        return cache_home() / "decoded" / f"{name}.npz"
+    except NoHomeError as error:
+        warnings.warn(f"decoded images are not cached: {error}", stacklevel=2)
+        return None
+
+
+def cached(path: Path | None, build: Callable[[], _Arrays]) -> _Arrays:
+    """The arrays stored at `path`, built and stored when they are absent or corrupt; only built where it is None.
 
     One `.npz` without compression: its CRCs reveal damage, and a file is complete or absent because
     it is written beside its place and moved there. A folder that cannot be written costs a warning.
     """
+    if path is None:
+        return build()
     try:
         with np.load(path, allow_pickle=False) as stored:
             return _Arrays(*(stored[name] for name in _Arrays._fields))
@@ -467,8 +478,17 @@ def cached(path: Path, build: Callable[[], _Arrays]) -> _Arrays:
 
 
 def data_folder(data_dir: Path | None) -> Path:
-    """`data_dir`, or where images lie when the user names no folder."""
-    return cache_home() / "images" if data_dir is None else Path(data_dir)
+    """`data_dir`, or where images lie when the user names no folder.
+
+    Raises:
+        DataError: None is named, and the user has no home folder.
+    """
+    if data_dir is not None:
+        return Path(data_dir)
+    try:
+        return cache_home() / "images"
+    except NoHomeError as error:
+        raise DataError(f"no folder of images: {error}, or name the folder of images with --data-dir") from error
 
 
 def _block_mean(x: np.ndarray, factor: int) -> np.ndarray:

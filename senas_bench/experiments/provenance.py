@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -73,8 +74,48 @@ def _cpu_model() -> str:
 
 
 def cpu_cores() -> int | None:
-    """Logical cores that this process may use; None where the system does not say."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Logical cores that this process may use; None where the system does not say.
+
+    Where a container has a quota of computing time, they are as many as it pays for, rounded up.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = cpu_quota()
+    return cores if quota is None or cores is None else min(cores, math.ceil(quota))
+
+
+def cpu_quota(proc: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Seconds of computing per second that the control groups of this process allow; None for no limit.
+
+    Args:
+        proc: The groups that the process is in, a line `id:controllers:path` each; version 2 names no controllers.
+        mounted: Where they are mounted. In a container the path may be that of the host, and only the root is there.
+    """
+    quotas = []
+    for line in _lines(proc):
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        names = controllers.split(",")
+        if controllers and "cpu" not in names:
+            continue
+        for root in (mounted / controllers, mounted / "cpu") if controllers else (mounted, mounted / "unified"):
+            group = root / path.lstrip("/")
+            quotas += [_quota(folder) for folder in (group, *group.parents) if folder.is_relative_to(root)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _quota(group: Path) -> float | None:
+    """Of one group: `cpu.max` of version 2, or the two files of version 1; -1 and `max` are no limit."""
+    words = " ".join(_lines(group / "cpu.max")).split()
+    words = words or [*_lines(group / "cpu.cfs_quota_us"), *_lines(group / "cpu.cfs_period_us")]
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        return None
+    return int(words[0]) / int(words[1])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def _device_name(device: str | None) -> str:

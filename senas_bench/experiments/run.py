@@ -17,7 +17,7 @@ from senas_bench.data import Images, StreamedImages, data_id, read_images
 from senas_bench.errors import DataError
 from senas_bench.experiments.presets import RETRAIN, STAND_ALONE, Preset
 from senas_bench.experiments.provenance import provenance
-from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
+from senas_bench.experiments.spec import SEEDS, RunRecord, RunSpec, settings_of
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
 from senas_bench.names import lookup
@@ -72,15 +72,17 @@ def make_spec(
         retrain: Train the pick from scratch at the end, and test it.
 
     Raises:
-        ValueError: Unknown name, a method that does not run in the space, a bad arch string, or the table lacks what
-            the method needs.
+        ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space, a bad arch
+            string, or the table lacks what the method needs.
         DataError: The images are missing.
     """
     from senas_bench.methods import CURVES
 
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"seed {seed} must be at least 0 and below 2**64")
     chosen = method_of(method, space, preset)
     sizes = sizes or preset_of(space, preset)
-    dataset = dataset or sizes.dataset
+    dataset = sizes.dataset if dataset is None else dataset
     settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
     if method in CURVES and sizes.curve_points and space == "nasbench201" and limit is None:
         settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}

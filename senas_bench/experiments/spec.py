@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 SCHEMA = 1
+SEEDS = 2**64
+"""Seeds are below it: torch's generators take no more."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from senas_bench.errors import DataError
-from senas_bench.files import cache_home
+from senas_bench.files import NoHomeError, cache_home
 from senas_bench.groundtruth.columns import read_columns, read_csv
 from senas_bench.groundtruth.official import read_nats, read_pth
 from senas_bench.groundtruth.table import (
@@ -157,12 +157,12 @@ def load_analog_nasbench(data: Path | None = None, cache: Path | None = None) ->
     except OSError as error:
         raise DataError(f"cannot read {data} ({error.strerror}); reinstall {WHEEL}") from error
     sha256 = hashlib.sha256(content).hexdigest()
-    copy = (cache_home() / "tables" if cache is None else cache) / f"{WHEEL}-{_WHEEL_FORMAT}-{sha256}.parquet"
+    name = f"{WHEEL}-{_WHEEL_FORMAT}-{sha256}.parquet"
     try:
-        truth = load_parquet(copy)
+        truth = load_parquet(_tables(cache) / name)
         if truth.source.get("sha256") == sha256:
             return truth
-    except DataError:
+    except (DataError, NoHomeError):
         pass  # never written or damaged: it is only a copy
     try:
         truth = _read_wheel(content, {"file": data.name, "sha256": sha256})
@@ -170,10 +170,16 @@ def load_analog_nasbench(data: Path | None = None, cache: Path | None = None) ->
         why = f"{type(error).__name__}: {error}"
         raise DataError(f"{data} is not the data of {WHEEL} 0.1.3 ({why}); reinstall it") from error
     try:
-        truth.save(copy)
+        truth.save(_tables(cache) / name)
+    except NoHomeError as error:
+        warnings.warn(f"cannot keep a copy of the ground truth: {error}", stacklevel=2)
     except OSError as error:
         warnings.warn(f"cannot keep a copy of the ground truth ({error}); set SENAS_HOME", stacklevel=2)
     return truth
+
+
+def _tables(cache: Path | None) -> Path:
+    return cache_home() / "tables" if cache is None else cache
 
 
 def wheel_arch(codes: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from senas_bench.files import atomic_write
 from senas_bench.names import lookup
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.space import Arch
+from senas_bench.spaces.texts import is_genotype
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ def read_archs(path: Path, space: str | None = None) -> list[NamedArch]:
     """Read a file of archs: JSON, or text with one arch string per line.
 
     What begins with `[` or `{` is JSON: one object `{"space": ..., "arch": "<arch string>", "label": optional}` or a
-    list of them; other keys are dropped. In text, blank lines and those that begin with `#` are passed over.
+    list of them; other keys are dropped. In text, blank lines and those that begin with `#` are passed over, and a
+    `Genotype(...)` of DARTS may go over several lines.
 
     Args:
         space: Name of the space of those archs for which the file gives none. Text never does.
@@ -94,8 +96,18 @@ def _json_rows(path: Path, text: str) -> list[tuple[str, Any]]:
 
 
 def _text_rows(text: str) -> list[tuple[str, Any]]:
-    lines = enumerate(map(str.strip, text.splitlines()), start=1)
-    return [(f"line {n}", {"arch": line}) for n, line in lines if line and not line.startswith("#")]
+    rows: list[tuple[str, Any]] = []
+    open_brackets = 0  # of a Genotype(...), which may go over several lines
+    for n, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        if not line or line.startswith("#"):
+            continue
+        if open_brackets > 0:
+            rows[-1][1]["arch"] += f" {line}"
+        else:
+            rows.append((f"line {n}", {"arch": line}))
+        if open_brackets > 0 or is_genotype(line):
+            open_brackets += line.count("(") - line.count(")")
+    return rows
 
 
 def _named_arch(row: Any, default: str | None) -> NamedArch:

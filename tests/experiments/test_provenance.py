@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from senas_bench import __version__
+from senas_bench.cli.options import jobs_of
 from senas_bench.experiments import provenance as module
 from senas_bench.experiments.provenance import provenance
 
@@ -79,3 +80,47 @@ def test_installed_copy_inside_a_foreign_repository_has_no_commit(checkout, monk
 def test_no_git(checkout, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert provenance([])["commit"] is None
+
+
+@pytest.fixture
+def groups(tmp_path):
+    """Call with the lines of /proc/self/cgroup and the files under /sys/fs/cgroup: the quota."""
+
+    def quota(lines: str, files: dict[str, str]):
+        for name, text in files.items():
+            path = tmp_path / "mounted" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n")
+        (tmp_path / "cgroup").write_text(lines)
+        return module.cpu_quota(tmp_path / "cgroup", tmp_path / "mounted")
+
+    return quota
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "expected"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000"}, None),
+        ("0::/\n", {}, None),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 50000"}, 4.0),
+        ("0::/a/b\n", {"a/b/cpu.max": "300000 100000", "a/cpu.max": "200000 100000"}, 2.0),
+        ("0::/of/the/host\n", {"cpu.max": "200000 100000"}, 2.0),
+        ("0::/../x\n", {"cpu.max": "200000 100000"}, 2.0),
+        ("1:cpu,x:/d\n0::/d\n", {"cpu,x/cpu.cfs_quota_us": "50000", "cpu,x/cpu.cfs_period_us": "100000"}, 0.5),
+        ("4:cpu:/d\n", {"cpu/d/cpu.cfs_quota_us": "200000", "cpu/d/cpu.cfs_period_us": "100000"}, 2.0),
+        ("4:cpu:/d\n", {"cpu/d/cpu.cfs_quota_us": "-1", "cpu/d/cpu.cfs_period_us": "100000"}, None),
+        ("4:cpuset:/d\n", {"cpuset/d/cpu.cfs_quota_us": "200000", "cpuset/d/cpu.cfs_period_us": "100000"}, None),
+        ("", {"cpu.max": "100000 100000"}, None),
+        ("junk\n", {"cpu.max": "x"}, None),
+    ],
+)  # fmt: skip
+def test_the_quota_of_a_container(groups, lines, files, expected):
+    assert groups(lines, files) == expected
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(None, 8), (0.2, 1), (2.0, 2), (2.5, 3), (64.0, 8)])
+def test_cores_are_those_that_the_quota_pays_for(monkeypatch, quota, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(module, "cpu_quota", lambda: quota)
+    assert module.cpu_cores() == cores and jobs_of(0, "cpu") == cores

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from senas_bench.networks import NETWORKS
 from senas_bench.ranking import partial
 from senas_bench.ranking.accuracy import estimate
 from senas_bench.ranking.partial import Partial
@@ -51,7 +50,7 @@ def at_once(monkeypatch):
 def problem(space="nasbench201", mode="batch", estimator="snapshot-loglik"):
     """The arguments of `estimate`: two snapshots, three batches."""
     torch.manual_seed(0)
-    network, snapshots = NETWORKS[space](SPACES[space], SKELETONS[space], False), Snapshots()
+    network, snapshots = SPACES[space].network(SPACES[space], SKELETONS[space], False), Snapshots()
     for _ in range(2):
         with torch.no_grad():
             for value in network.state_dict().values():

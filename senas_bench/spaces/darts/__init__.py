@@ -27,6 +27,7 @@ from senas_bench.spaces.darts.cell import (
     SKIP,
 )
 from senas_bench.spaces.darts.cost import darts_cost, operator_cost
+from senas_bench.spaces.darts.genotype import genotype_from_str
 from senas_bench.spaces.darts.rule import TwoInputs
 from senas_bench.spaces.darts.skeleton import SKELETONS, STEMS, SUPERNET, CellShape, DartsSkeleton
 from senas_bench.spaces.darts.space import DARTS, DARTS_SEPARATE, darts_space
@@ -40,6 +41,7 @@ from senas_bench.spaces.darts.strings import (
 )
 from senas_bench.spaces.darts.studies import STUDIES
 from senas_bench.spaces.space import Arch, ImageShape, NetworkSizes, SearchSpace, Space
+from senas_bench.spaces.texts import is_genotype
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
 
 def _from_str(text: str, shared_cell: bool) -> Arch:
-    arch = arch_from_str(text)
+    arch = arch_from_genotype(genotype_from_str(text)) if is_genotype(text) else arch_from_str(text)
     if len(arch) == (len(EDGES) if shared_cell else 2 * len(EDGES)):
         return arch
     if not shared_cell:

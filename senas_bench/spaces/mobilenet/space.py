@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from senas_bench.spaces.mobilenet.skeleton import TABLE2, Block, MobileSkeleton
 from senas_bench.spaces.space import Arch, SearchSpace
+from senas_bench.spaces.texts import refuse_genotype
 
 OPERATORS = ("k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6", "identity", "k3e6g2", "k5e6g2", "k7e6g2")
 IDENTITY = OPERATORS.index("identity")
@@ -62,6 +63,7 @@ def arch_from_str(text: str, space: SearchSpace = MOBILENET) -> Arch:
     Raises:
         ValueError: The text does not describe an arch of the space; the message says what is wrong and allowed.
     """
+    refuse_genotype(text)
     codes = text.split()
     if len(codes) != len(space.edges):
         raise ValueError(

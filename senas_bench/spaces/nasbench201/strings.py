@@ -12,6 +12,7 @@ import re
 
 from senas_bench.spaces.nasbench201.space import EDGES, NODES, OPERATORS
 from senas_bench.spaces.space import Arch
+from senas_bench.spaces.texts import refuse_genotype
 
 _TERM = re.compile(r"([a-z0-9_]+)~([0-9]+)")
 
@@ -28,6 +29,7 @@ def arch_from_str(text: str) -> Arch:
     Raises:
         ValueError: The text does not describe an arch; the message says what is wrong and allowed.
     """
+    refuse_genotype(text)
     form = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
     nodes = text.strip().split("+")
     if len(nodes) != NODES - 1:

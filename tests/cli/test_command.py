@@ -1,0 +1,108 @@
+"""Values that every command refuses: empty ones, and numbers that are not finite."""
+
+from typing import get_args, get_type_hints
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from senas_bench.cli.app import app
+
+
+def commands(group=None, path=()):
+    """Every command of the tree, as `(words, command)`."""
+    group = TREE if group is None else group
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def floats():
+    """The options of every command whose value is a number with decimals, as `(words, option)`."""
+    groups = [((), app), *(((group.name,), group.typer_instance) for group in app.registered_groups)]
+    for path, group in groups:
+        for command in group.registered_commands:
+            words = (*path, command.name or command.callback.__name__.replace("_", "-"))
+            for name, hint in get_type_hints(command.callback).items():
+                if float in (hint, *get_args(hint)):
+                    yield words, f"--{name.replace('_', '-')}"
+
+
+def takes_a_value(param) -> bool:
+    return param.opts[0].startswith("--") and not param.is_flag
+
+
+TREE = typer.main.get_command(app)
+COMMANDS = dict(commands())
+OPTIONS = [(words, p.opts[0]) for words, command in COMMANDS.items() for p in command.params if takes_a_value(p)]
+ARGUMENTS = [
+    (words, place)
+    for words, command in COMMANDS.items()
+    for place, p in enumerate(p for p in command.params if p.param_type_name == "argument")
+]
+FLOATS = list(floats())
+"""Of each of the three: the words of the command, and the option or the place of the argument."""
+
+
+def ids(cases):
+    return [" ".join(map(str, (*words, name))) for words, name in cases]
+
+
+def refusal(*arguments) -> str:
+    """What a command line is refused with, before any command begins."""
+    with pytest.raises(ValueError) as refused:
+        TREE.main([*arguments], standalone_mode=False)
+    return str(refused.value)
+
+
+def arguments_of(words, number=None):
+    """As many arguments as a command must have, the one at place `number` empty."""
+    count = sum(p.param_type_name == "argument" for p in COMMANDS[words].params)
+    return ["" if place == number else "x" for place in range(count)]
+
+
+def test_the_tree_has_been_read():
+    assert {("reproduce",), ("search",), ("benchmark", "import"), ("data", "verify")} <= COMMANDS.keys()
+    assert {(("search",), "--dataset"), (("reproduce",), "--methods"), (("doctor",), "--results")} <= {*OPTIONS}
+    assert {(("search",), "--max-flops"), (("reproduce",), "--gpus-per-run")} <= {*FLOATS}
+
+
+@pytest.mark.parametrize(("words", "option"), OPTIONS, ids=ids(OPTIONS))
+def test_no_option_takes_an_empty_value(words, option, tmp_path):
+    for given in ([option, ""], [f"{option}="], [option, " "]):
+        assert f"{option} '{given[-1].removeprefix(option).removeprefix('=')}' is empty; give a value" in refusal(
+            *words, *arguments_of(words), *given
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "place"), ARGUMENTS, ids=ids(ARGUMENTS))
+def test_no_argument_is_empty(words, place):
+    assert "argument '' is empty; give a value" in refusal(*words, *arguments_of(words, place))
+
+
+def test_an_empty_word_after_a_flag_is_an_argument():
+    assert "argument '' is empty" in refusal("reproduce", "table3", "--fresh", "")
+    assert "argument '' is empty" in refusal("compare", "--", "a", "")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize(("words", "option"), FLOATS, ids=ids(FLOATS))
+def test_no_number_is_not_finite(words, option, value, tmp_path):
+    assert f"{option} {float(value)} must be a finite number" in refusal(
+        *words, *arguments_of(words), f"{option}={value}", *(["--space", "darts"] if words == ("search",) else [])
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_one_line_and_a_usage_error(senas):
+    code, out, err = senas("cost", "11", "--dataset", "")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: --dataset '' is empty; give a value")
+
+
+def test_help_of_every_command_stands():
+    for words in COMMANDS:
+        assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 0

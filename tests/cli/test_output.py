@@ -1,0 +1,118 @@
+"""What commands print: strict JSON, one text of it, in whatever encoding the output has."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from senas_bench.cli.encoding import spell_out
+from senas_bench.cli.options import print_json, show
+
+FINISHED = ["--methods", "params,flops", "--seeds", "0-1", "--jobs", "1", "--no-timing", "--rank-archs", "60"]
+
+
+def strict(text: str):
+    """The one JSON text that `text` is."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
+def test_a_number_that_is_not_finite_is_null(value, capsys):
+    show({"a": value, "b": [{"c": (value, 1.5)}]}, as_json=True)
+    assert strict(capsys.readouterr().out) == {"a": None, "b": [{"c": [None, 1.5]}]}
+
+
+def test_json_is_ascii(capsys):
+    print_json({"a": "± –"})
+    out = capsys.readouterr().out
+    assert out.isascii() and strict(out) == {"a": "± –"}
+
+
+def test_one_arch_correlates_with_nothing(senas, monkeypatch):
+    from types import SimpleNamespace
+
+    from senas_bench.latency import measure as latency
+    from senas_bench.latency.tables import Validation
+
+    table = SimpleNamespace(setting=SimpleNamespace(device="x", clock="cpu"), base=1.0)
+    checked = Validation(np.array([2.0]), np.array([3.0]), np.array([0.1]))
+    monkeypatch.setattr(latency, "saved_table", lambda *_, **__: (table, "here"))
+    monkeypatch.setattr(latency, "validate", lambda *_: checked)
+    code, out, err = senas("latency", "--validate", "1", "--device", "cpu", "--json")
+    found = strict(out)
+    assert (code, err, found["spearman"], found["measured_over_predicted"]) == (0, "", None, 1.5)
+
+
+def test_one_artefact_is_its_table_and_several_are_a_list(senas, finished):
+    tables = {name: strict((finished / f"tables/{name}.json").read_text("utf-8")) for name in ("table1", "table3")}
+    asked = [*FINISHED, "--results", finished, "--json"]
+    code, out, _ = senas("reproduce", "table3", *asked)
+    assert code == 0 and strict(out) == tables["table3"]
+    code, out, _ = senas("reproduce", "table3", "table1", *asked)
+    assert code == 0 and strict(out) == [tables["table3"], tables["table1"]]
+
+
+def test_an_artefact_that_is_not_made_is_no_json_of_its_own(senas, finished):
+    """Figure 1 shows networks trained alone, which are not among these runs."""
+    asked = [*FINISHED, "--results", finished, "--json"]
+    code, out, err = senas("reproduce", "fig1", *asked)
+    assert (code, strict(out)) == (0, None) and "fig1 is not made" in err
+    code, out, _ = senas("reproduce", "fig1", "table3", *asked)
+    assert code == 0 and [table["name"] for table in strict(out)] == ["table3"]
+
+
+@pytest.fixture
+def stream(monkeypatch):
+    """Call with an encoding: a standard output of it that raises where it cannot encode, as Python's is by default."""
+
+    def of(encoding, errors="strict"):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding, errors, write_through=True))
+        return raw
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("ascii", "1 +- 2 - 3x3 -> gr\\xfcn \\udcfc"),
+        ("latin-1", "1 ± 2 - 3×3 -> grün \\udcfc"),
+        ("cp1252", "1 ± 2 – 3×3 -> grün \\udcfc"),
+        ("cp437", "1 ± 2 - 3x3 -> grün \\udcfc"),
+        ("shift_jis", "1 ± 2 - 3×3 → gr\\xfcn \\udcfc"),
+        ("utf-16", "1 ± 2 – 3×3 → grün \\udcfc"),
+        ("utf-8", "1 ± 2 – 3×3 → grün \\udcfc"),
+    ],
+)
+def test_what_an_encoding_lacks_is_spelled(stream, encoding, printed):
+    """The last character is a byte of a file name that is no UTF-8: no encoding takes it."""
+    raw = stream(encoding)
+    spell_out()
+    print("1 ± 2 – 3×3 → grün \udcfc", end="")
+    assert raw.getvalue().decode(encoding) == printed
+
+
+def test_who_asks_for_question_marks_gets_them(stream):
+    raw = stream("ascii", "replace")
+    spell_out()
+    print("±", end="")
+    assert raw.getvalue() == b"?"
+
+
+def test_no_encoding_ends_a_command(senas, finished, stream):
+    raw = stream("ascii")
+    code, _, err = senas("reproduce", "table1", "table3", *FINISHED, "--results", finished)
+    text = raw.getvalue().decode("ascii")
+    assert (code, text.count("written: ")) == (0, 2) and "; +- is the standard deviation" in text, err
+    raw = stream("ascii")
+    code, _, err = senas("compare", finished, finished)
+    assert code == 0 and "; +- is the standard deviation" in raw.getvalue().decode("ascii"), err
+
+
+def test_json_is_the_same_in_every_encoding(senas, finished, stream):
+    raw = stream("ascii")
+    assert senas("reproduce", "table3", *FINISHED, "--results", finished, "--json")[0] == 0
+    assert strict(raw.getvalue().decode("ascii")) == strict((finished / "tables/table3.json").read_text("utf-8"))
