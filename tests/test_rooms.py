@@ -26,6 +26,7 @@ ROOMS = (
     "plotting",
     "progress",
     "memory",
+    "locks",
     "files",
     "names",
     "errors",

@@ -72,10 +72,6 @@ def _root(
 def _resume_command() -> str:
     import shlex
 
-    from senas_bench.experiments.torchrun import started
-
-    if started() > 1:
-        return "the same torchrun command"
     return shlex.join(["senas-bench", *(a for a in sys.argv[1:] if a != "--fresh")])
 
 
@@ -86,12 +82,14 @@ def _interrupt(signum: int, frame: Any) -> None:
 def main() -> None:
     """Entry point: errors become one line and an exit code (0 ok, 1 a run failed, 2 usage, 3 data)."""
     from senas_bench.errors import DataError, RunError
-    from senas_bench.experiments.torchrun import dismiss, follow, helps, started
+    from senas_bench.experiments.torchrun import dismiss, follow, helps, joins
 
     spell_out()
     signal.signal(signal.SIGTERM, _interrupt)
-    helping = helps()
+    together = helping = False
     try:
+        together = joins(sys.argv[1:])
+        helping = together and helps()
         if helping:
             sys.exit(follow())
         returned = app(standalone_mode=False)  # the exit code of `typer.Exit`, else what the command returned: None
@@ -105,9 +103,10 @@ def main() -> None:
             raise
         code = _report(error, DataError, RunError)
     if code in (130, 143) and not helping:
-        why = "interrupted" if started() == 1 else "interrupted, or another process failed"
-        print(f"{why}; what is finished is kept. Go on with: {_resume_command()}", file=sys.stderr)
-    if started() > 1:
+        why = "interrupted, or another process failed" if together else "interrupted"
+        again = "the same torchrun command" if together else _resume_command()
+        print(f"{why}; what is finished is kept. Go on with: {again}", file=sys.stderr)
+    if together:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun may send another, while Python shuts down
         if not helping:
             dismiss()

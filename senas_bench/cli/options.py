@@ -150,8 +150,10 @@ def jobs_of(jobs: int, device: str, executor: str = "joblib") -> int:
 def workers_of(jobs: int) -> int:
     """Processes that decode images for each run: its share of the cores."""
     from senas_bench.experiments.provenance import cpu_cores
+    from senas_bench.experiments.torchrun import started
 
-    return (cpu_cores() or 1) // (jobs * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    here = os.environ.get("LOCAL_WORLD_SIZE", "") if started() > 1 else ""
+    return (cpu_cores() or 1) // (jobs * (int(here) if here.isdigit() and int(here) else 1))
 
 
 def print_json(value: Any) -> None:

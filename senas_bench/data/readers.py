@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
 from senas_bench.data.decoding import decode_rgb
 from senas_bench.data.folders import is_lost_link, lost_link
@@ -23,6 +22,7 @@ from senas_bench.data.parquet import image_column, read_labels, reading
 from senas_bench.data.splits import OfficialSplit
 from senas_bench.errors import DataError
 from senas_bench.files import NoHomeError, atomic_file, cache_home, offline, room_named
+from senas_bench.locks import held
 
 DIGITS_ID = "65e5b4619795efb4"
 """Fingerprint of scikit-learn's digits. Kept as a constant because importing scikit-learn takes a
@@ -56,6 +56,8 @@ ATTEMPTS = 3
 """Tries to fetch a file; each goes on where the last one broke off."""
 TIMEOUT = 30.0
 """Seconds without a byte after which a transfer counts as broken."""
+PATIENCE = 24 * 3600.0
+"""Seconds to wait for another process that downloads the same, as long as it lives."""
 BLOCK = 1 << 14
 """Bytes that are written at a time: the most that is lost of what arrived when a transfer breaks."""
 
@@ -244,7 +246,7 @@ class Cifar:
         try:
             with room_named(root):
                 root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / f".{self.name}.lock"):
+            with held(root / f".{self.name}.lock", PATIENCE):
                 if self._find(root) is None:  # else another process has just fetched it
                     archive = fetch(ARCHIVES[self.name], root)
                     unpack(archive, root / self.folder, [name for name, _ in self._checksums()])

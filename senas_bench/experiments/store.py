@@ -10,7 +10,7 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from senas_bench.errors import DataError
 from senas_bench.experiments.spec import SCHEMA, RunRecord, RunSpec, canonical_json
 from senas_bench.files import atomic_write, prove_room, room_named
+from senas_bench.locks import LockHeld, held
 
 SCORES = pa.schema(
     [
@@ -44,6 +44,10 @@ OUTPUTS = ("tables", "figures")
 """Folders beside the runs that commands fill at their end, when all is computed."""
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError)
 """What reading a damaged record can raise."""
+PATIENCE = 600.0
+"""Seconds to wait for a process that writes a record."""
+RUN_PATIENCE = 7 * 24 * 3600.0
+"""Seconds to wait for a process that computes the same run: as long as it lives and a run may take."""
 
 
 def scores_to_bytes(scores: pd.DataFrame) -> bytes:
@@ -201,9 +205,10 @@ class RunStore:
 
         Raises:
             ValueError: The folder cannot be written.
+            LockHeld: The other one did not end.
         """
         self.prepare()
-        with self._lock(spec.run_id):
+        with self._lock(spec.run_id, RUN_PATIENCE):
             yield self._find(spec.run_id, spec)
 
     @property
@@ -230,16 +235,8 @@ class RunStore:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        # The lock file stays, beside the work folder: removing one that others wait for would let two in.
-        lock = FileLock(self._make(self._work) / f"{name}.lock")
-        with room_named(Path(lock.lock_file)):
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def _lock(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:
+        return held(self._make(self._work) / f"{name}.lock", PATIENCE if patience is None else patience)
 
     def _find(self, run_id: str, spec: RunSpec | None = None) -> RunRecord | None:
         """The checked record, or None when it is missing or was damaged and has been moved aside.
@@ -262,6 +259,8 @@ class RunStore:
             fate = f"moved to {', '.join(aside)}"
         except OSError as error:
             fate = f"left in place ({error.strerror})"
+        except LockHeld as error:
+            fate = f"left in place ({error})"
         why = " ".join(str(reason).split()) or type(reason).__name__
         warnings.warn(f"run {run_id} is damaged and counts as missing: {why}; {fate}", stacklevel=3)
         return None

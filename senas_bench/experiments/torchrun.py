@@ -11,12 +11,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.experiments.spec import RunRecord, RunSpec
+from senas_bench.training.place import place
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 WORK = "senas-bench/work"
 """Key of what the first process hands on: the runner's folders and the specs, as JSON; null for nothing to do."""
+COMMANDS = ("reproduce", "rank", "search", "retrain")
+"""Of the command line: those that train."""
+APART = frozenset({"--help", "--version", "--dry-run", "--finished"})
+"""Options with which they do not. Their specs are still those of all processes."""
+PARTING = 60.0
+"""Seconds that a first process which has no work waits for the others to hear so."""
 PATIENCE = 10.0
 """Seconds in which a run that failed in one process must fail in all, so that they can go on with the next in step."""
 PATHS = ("root", "data_dir", "ground_truth")
@@ -34,13 +41,34 @@ POLL = 0.1
 
 
 def started() -> int:
-    """How many processes torchrun started, this one among them; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    """How many processes torchrun started, this one among them; 1 without it.
+
+    Raises:
+        ValueError: `RANK` and `WORLD_SIZE` say that there are others, and other variables of torchrun are missing.
+    """
+    several = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    return place().world if several else 1
 
 
 def helps() -> bool:
     """Whether this process is one of several, and not the first."""
-    return started() > 1 and os.environ["RANK"] != "0"
+    return started() > 1 and place().rank != 0
+
+
+def joins(arguments: Sequence[str]) -> bool:
+    """Whether a command with these arguments trains together with the other processes that torchrun started.
+
+    One of a kind that never trains is alone from then on, whatever variables a cluster has left in the environment.
+
+    Raises:
+        ValueError: See `started`.
+    """
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if command not in COMMANDS or not APART.isdisjoint(arguments):
+        if command not in COMMANDS:
+            os.environ.pop("RANK", None)
+        return False
+    return started() > 1
 
 
 @dataclass(frozen=True)
@@ -105,7 +133,7 @@ def dismiss() -> None:
     from senas_bench.training.distributed import meet
 
     with contextlib.suppress(RunError, RuntimeError):  # they are gone already
-        store = meet()
+        store = meet(PARTING)
         if not store.check([WORK]):
             store.set(WORK, "null")
 

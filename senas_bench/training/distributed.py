@@ -9,9 +9,10 @@ where no path ran, on which the loop relies.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
+import sys
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,12 +27,15 @@ from torch import nn
 from torch.distributed.rendezvous import rendezvous
 
 from senas_bench.errors import RunError
+from senas_bench.training.place import ADVICE, place
 
 TIMEOUT_SECONDS = 600.0
 """How long a process waits for the others before it gives up."""
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Environment variables that torchrun sets."""
-
+SAYING_SECONDS = 10.0
+"""After which it is said that a process waits for the others to come."""
+_MET: list[torch.distributed.Store] = []
+"""Where the processes met: one store in each process. Where the first one serves it, a second would wait for the others
+to connect again."""
 
 _GROUPS = itertools.count()
 """Numbers of the groups that this process has joined: a second one must not find the addresses of the first."""
@@ -174,19 +178,33 @@ class Share:
         return batch[self.rank * size : (self.rank + 1) * size]
 
 
-@functools.cache
-def meet() -> torch.distributed.Store:
+def meet(timeout: float = TIMEOUT_SECONDS) -> torch.distributed.Store:
     """The key-value store at which the processes that torchrun started meet.
 
-    Made once in each process: where the first one serves it, a second would wait for the others to connect again.
+    Args:
+        timeout: Seconds to wait for the others, at the first call.
 
     Raises:
         ValueError: Some of `VARIABLES` are missing.
-        LostProcess: It cannot be reached.
+        LostProcess: The others did not come.
     """
-    rank, world, _ = _place()
-    with Processes(rank, world)._together():
-        return next(rendezvous("env://", rank, world, timeout=timedelta(seconds=TIMEOUT_SECONDS)))[0]
+    rank, world, _ = place()
+    if not _MET:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        said = f"process {rank} of {world} waits for the others at {where}, as RANK and WORLD_SIZE say; {ADVICE}"
+        saying = threading.Timer(SAYING_SECONDS, print, (said,), {"file": sys.stderr})
+        saying.daemon = True
+        saying.start()
+        try:
+            _MET.append(next(rendezvous("env://", rank, world, timeout=timedelta(seconds=timeout)))[0])
+        except RuntimeError as error:
+            why = str(error).splitlines()[0].partition(". ")[0]
+            raise LostProcess(
+                f"process {rank} of {world}: the others did not come to {where} within {timeout:g} s ({why}); {ADVICE}"
+            ) from error
+        finally:
+            saying.cancel()
+    return _MET[0]
 
 
 @contextmanager
@@ -206,7 +224,7 @@ def join(device: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[tuple[Proces
         ValueError: Some of `VARIABLES` are missing, or the machine has fewer GPUs than processes.
         LostProcess: Another process did not come.
     """
-    rank, world, local = _place()
+    rank, world, local = place()
     if device == "cuda" and world > 1:
         if local >= torch.cuda.device_count():
             raise ValueError(
@@ -226,16 +244,6 @@ def join(device: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[tuple[Proces
     yield processes, torch.device(device, local) if device == "cuda" else torch.device(device)
     # Not after an error: it would wait for processes that are gone, and this one ends anyway.
     torch.distributed.destroy_process_group()
-
-
-def _place() -> tuple[int, int, int]:
-    """Rank, number of processes, and rank on this machine."""
-    if "RANK" not in os.environ:
-        return 0, 1, 0
-    missing = [name for name in VARIABLES if name not in os.environ]
-    if missing:
-        raise ValueError(f"RANK is set but {', '.join(missing)} is not; start with torchrun, or unset RANK")
-    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
 
 
 def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:

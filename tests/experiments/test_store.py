@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 
 from senas_bench import files as files_module
 from senas_bench.errors import DataError
+from senas_bench.experiments import store as store_module
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore, scores_to_bytes
 from senas_bench.files import atomic_write
@@ -325,6 +327,40 @@ def test_claims_of_different_runs_do_not_wait_and_a_failed_claim_is_free_again(t
 
     threading.Thread(target=claim_again, daemon=True).start()
     assert done.wait(5)
+
+
+@pytest.mark.parametrize("code", [0, errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_store_on_any_file_system_leaves_no_lock_behind(tmp_path, monkeypatch, code):
+    """With and without `flock`, in a folder where earlier versions left their empty lock files."""
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    for name in ("flock", "lockf"):
+        monkeypatch.setattr(fcntl, name, refuse if code else getattr(fcntl, name))
+    store = RunStore(tmp_path)
+    store.prepare()
+    for name in ("save", "identity", a_spec().run_id):
+        (tmp_path / "work" / f"{name}.lock").touch()
+        os.utime(tmp_path / "work" / f"{name}.lock", (0, 0))
+    identity = store.identity()
+    with store.claim(a_spec()) as finished:
+        assert finished is None
+        store.save(a_record(), None)
+    with store.claim(a_spec()) as finished:
+        assert finished == store.load(a_spec())
+    store.set_aside(a_spec())
+    assert names(tmp_path / "work") == ["identity"] and store.identity() == identity
+
+
+def test_a_damaged_run_whose_lock_stays_held_is_left_in_place(tmp_path, monkeypatch):
+    path = a_file(tmp_path)
+    path.write_text("{")
+    monkeypatch.setattr(store_module, "PATIENCE", 0.0)
+    holder = f"process {os.getpid()} on "
+    with RunStore(tmp_path)._lock("save"), pytest.warns(UserWarning, match=f"left in place \\({holder}.*save.lock"):
+        assert not RunStore(tmp_path).has(a_spec())
+    assert path.read_text() == "{"
 
 
 def a_file(root) -> Path:

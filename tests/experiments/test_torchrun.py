@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from senas_bench.cli import main
+from senas_bench.cli.options import workers_of
 from senas_bench.errors import RunError
-from senas_bench.experiments import torchrun
+from senas_bench.experiments import provenance, torchrun
 from senas_bench.experiments.presets import RETRAIN
 from senas_bench.experiments.run import Runner, make_spec, resized
 from senas_bench.experiments.store import RunStore
@@ -126,14 +127,55 @@ def test_the_same_command_goes_on_and_finds_what_one_process_finds(cut, tmp_path
     assert scores[1].score.tolist() == pytest.approx(scores[0].score.tolist(), abs=1e-5)
 
 
+WHOLE = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29999"}
+"""What torchrun sets."""
+LEFT_OVER = [
+    {"RANK": "0", "WORLD_SIZE": "2"},
+    {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"},
+    {**WHOLE, "RANK": "x"},
+    {**WHOLE, "WORLD_SIZE": ""},
+    {**WHOLE, "MASTER_PORT": "-1"},
+    {**WHOLE, "MASTER_PORT": "99999"},
+    {**WHOLE, "RANK": "2"},
+    {**WHOLE, "LOCAL_RANK": "2"},
+]
+"""What it does not."""
+
+
+def put(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    """The variables of torchrun in the environment, and no others of it."""
+    for name in (*WHOLE, "LOCAL_WORLD_SIZE"):
+        patch.delenv(name, raising=False)
+    for name, value in variables.items():
+        patch.setenv(name, value)
+
+
+def command(patch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of `senas-bench ARGUMENTS` in this process."""
+    patch.setattr(sys, "argv", ["senas-bench", *arguments])
+    patch.setenv("SENAS_DEBUG", "")  # which a command may set
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+@pytest.fixture
+def nobody(monkeypatch):
+    """Fails where others are waited for."""
+
+    def wait(*_):
+        raise AssertionError("waits for others")
+
+    monkeypatch.setattr(distributed, "meet", wait)
+
+
 @pytest.fixture
 def store(monkeypatch) -> torch.distributed.Store:
     """Where the second of two processes meets the first."""
     store = torch.distributed.HashStore()
-    monkeypatch.setattr(distributed, "meet", lambda: store)
+    monkeypatch.setattr(distributed, "meet", lambda *_: store)
     monkeypatch.setattr(torchrun, "PATIENCE", 0.3)
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    put(monkeypatch, {**WHOLE, "RANK": "1"})
     return store
 
 
@@ -143,6 +185,77 @@ def test_who_helps(monkeypatch, store):
     assert started() == 2 and not helps()
     monkeypatch.delenv("RANK")  # of some other program
     assert started() == 1 and not helps()
+
+
+@pytest.mark.parametrize("variables", [*LEFT_OVER, WHOLE, {**WHOLE, "RANK": "1"}], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["status"],
+        ["cost", "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"],
+        ["--debug", "data", "list"],
+    ],
+    ids=lambda arguments: arguments[-1].split("|")[0],
+)
+def test_what_does_not_train_is_alone(monkeypatch, nobody, capsys, tmp_path, variables, arguments):
+    monkeypatch.chdir(tmp_path)
+    put(monkeypatch, {})
+    assert command(monkeypatch, *arguments) == 0
+    alone = capsys.readouterr()
+    assert alone.out
+    put(monkeypatch, variables)
+    assert command(monkeypatch, *arguments) == 0
+    assert capsys.readouterr() == alone
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--dry-run"], ["--finished"]], ids=str)
+def test_what_runs_nothing_waits_for_nobody(monkeypatch, nobody, capsys, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    put(monkeypatch, WHOLE)
+    run = ["reproduce", "table3", "--methods", "spos", "--seeds", "0", "--device", "cpu"]
+    assert command(monkeypatch, *run, *arguments) == (3 if arguments == ["--finished"] else 0)
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err and said.out + said.err
+
+
+def test_a_plan_is_that_of_all_processes(monkeypatch, nobody):
+    put(monkeypatch, WHOLE)
+    assert not torchrun.joins(["reproduce", "table3", "--dry-run"])
+    assert started() == 2
+    assert torchrun.joins(["reproduce", "table3"]) and not torchrun.joins(["doctor"])
+    assert started() == 1
+
+
+@pytest.mark.parametrize("variables", LEFT_OVER, ids=str)
+def test_what_trains_refuses_variables_that_make_no_group(monkeypatch, nobody, capsys, variables):
+    put(monkeypatch, variables)
+    assert command(monkeypatch, *COMMAND) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith("error: ") and said.err.endswith("; start with torchrun, or unset RANK to run alone\n")
+
+
+def test_the_number_of_processes_here_counts_under_torchrun_only(monkeypatch):
+    put(monkeypatch, {"LOCAL_WORLD_SIZE": "2"})
+    monkeypatch.setattr(provenance, "cpu_cores", lambda: 8)
+    assert workers_of(1) == 8
+    put(monkeypatch, {**WHOLE, "LOCAL_WORLD_SIZE": "2"})
+    assert workers_of(1) == 4
+
+
+def test_whoever_waits_for_the_others_says_so(monkeypatch, capsys):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    put(monkeypatch, {**WHOLE, "MASTER_PORT": port})
+    monkeypatch.setattr(distributed, "SAYING_SECONDS", 0.0)
+    monkeypatch.setattr(distributed, "_MET", [])
+    words = f"process 0 of 2: the others did not come to localhost:{port} within 1 s .*; start with torchrun, or unset"
+    with pytest.raises(LostProcess, match=words):
+        distributed.meet(1.0)
+    words = f"process 0 of 2 waits for the others at localhost:{port}, as RANK and WORLD_SIZE say; start with torchrun"
+    assert words in capsys.readouterr().err
 
 
 def test_a_command_without_work_lets_the_others_go(store):
@@ -155,10 +268,7 @@ def test_a_command_without_work_lets_the_others_go(store):
 
 def test_an_accumulation_that_cannot_be_shared_is_refused(store, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr(sys, "argv", ["senas-bench", *COMMAND, "--accumulate", "3"])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
+    assert command(monkeypatch, *COMMAND, "--accumulate", "3") == 2
     assert capsys.readouterr().err == "error: --accumulate 3 must be a multiple of the 2 processes of torchrun\n"
 
 

@@ -50,7 +50,7 @@ def at_once(monkeypatch):
 def problem(space="nasbench201", mode="batch", estimator="snapshot-loglik"):
     """The arguments of `estimate`: two snapshots, three batches."""
     torch.manual_seed(0)
-    network, snapshots = SPACES[space].network(SPACES[space], SKELETONS[space], False), Snapshots()
+    network, snapshots = SPACES[space].network(SPACES[space].whole, SKELETONS[space], False), Snapshots()
     for _ in range(2):
         with torch.no_grad():
             for value in network.state_dict().values():
@@ -58,7 +58,7 @@ def problem(space="nasbench201", mode="batch", estimator="snapshot-loglik"):
                     value.add_(0.1 * torch.randn_like(value)).abs_()
         snapshots.add(network)
     batches = [(torch.randn(6, 1, 8, 8), torch.randint(0, 3, (6,))) for _ in range(3)]
-    archs = SPACES[space].sample_distinct(np.random.default_rng(0), ARCHS)
+    archs = SPACES[space].whole.sample_distinct(np.random.default_rng(0), ARCHS)
     return network, snapshots, archs, Evaluation(batches, mode, [torch.randn(6, 1, 8, 8)]), estimator
 
 
