@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 from senas_bench.training.fair import FairPaths
 
@@ -24,7 +25,7 @@ class FairNas:
     """
 
     recipe: str = "reference"
-    estimator: str = "weight-average"
+    estimator: EstimatorName = "weight-average"
 
     def __call__(self, task: Task) -> MethodOutput:
         epochs = sum(task.recipe.stage_epochs)
@@ -35,7 +36,7 @@ class FairNas:
             FairPaths(task.space, task.cells(network)),
             phase="train",
             epochs=epochs,
-            keep_snapshots=self.estimator != "weight-average",
+            keep_snapshots=estimator_of(self.estimator).needs_snapshots,
         )
         archs = task.report_archs
         scores = task.estimate(trained, archs, self.estimator, "ranking", purpose="search")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.methods.spos import SEARCHES
+from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.ranking.hierarchical import hierarchical_ranking
 from senas_bench.search.evolution import Evolution
 from senas_bench.shrinking.criterion import Criterion, CriterionOutput
@@ -58,7 +59,7 @@ class SeNas:
     """
 
     recipe: str = "reference"
-    estimator: str = "weight-average"
+    estimator: EstimatorName = "weight-average"
     criterion: Criterion = field(default_factory=SeNasCriterion)
     drop: int = 10
     threshold: int = 50
@@ -140,8 +141,8 @@ class SeNas:
     def _needs_snapshots(self, last: bool) -> bool:
         """Whether anyone asks for single snapshots: Eq. 4 needs but their mean, and an expanded network cannot
         afford K copies."""
-        asking = {self.estimator} if last else {self.estimator, getattr(self.criterion, "estimator", "weight-average")}
-        return asking != {"weight-average"}
+        asking = [self.estimator] if last else [self.estimator, getattr(self.criterion, "estimator", "weight-average")]
+        return any(estimator_of(estimator).needs_snapshots for estimator in asking)
 
     def _shrink(self, trained: Trained, task: Task) -> tuple[SearchSpace, CriterionOutput]:
         """The space without the worst operators, and the scores that decided."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.search.evolution import Evolution
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, rows_of
 
@@ -26,7 +27,7 @@ class Spos:
     """
 
     recipe: str = "reference"
-    estimator: str = "weight-average"
+    estimator: EstimatorName = "weight-average"
     search: str = "rank"
     evolution: Evolution = field(default_factory=Evolution)
     trained: bool = True
@@ -46,7 +47,7 @@ class Spos:
             task.uniform_paths(task.space, network),
             phase="train",
             epochs=epochs,
-            keep_snapshots=self.estimator != "weight-average",
+            keep_snapshots=estimator_of(self.estimator).needs_snapshots,
             watch=(points, curve.archs, self.estimator) if curve else None,
         )
         archs = task.report_archs

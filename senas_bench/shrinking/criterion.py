@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ OperatorScores = Mapping[tuple[int, int], float]
 """(edge, operator) -> score; the lowest are dropped first."""
 
 
+def is_operator(key: object) -> bool:
+    """Whether a key of `OperatorScores` is a pair of whole numbers."""
+    return isinstance(key, tuple) and len(key) == 2 and all(isinstance(part, Integral) for part in key)
+
+
 @dataclass(frozen=True)
 class CriterionOutput:
     """The scores of all alive operators, and what they were made of.
@@ -20,10 +26,21 @@ class CriterionOutput:
     Args:
         scores: Finite, or +inf for an operator that there is no reason to drop.
         parts: Named quantities behind the scores, also per operator, for the history of a run.
+
+    Raises:
+        ValueError: A key is no `(edge, operator)`.
     """
 
     scores: OperatorScores
     parts: Mapping[str, OperatorScores] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, values in {"scores": self.scores, **self.parts}.items():
+            wrong = next((key for key in values if not is_operator(key)), None)
+            if wrong is not None:
+                raise ValueError(
+                    f"a criterion gives {name} by (edge, operator), a pair of numbers, not by {wrong!r:.60}"
+                )
 
 
 class Criterion(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.accuracy import LOGLIK
+from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.shrinking.si import SelectionImportance
 
@@ -85,13 +85,13 @@ class SeNasCriterion:
         normalizer: One of `NORMALIZERS`.
     """
 
-    estimator: str = "weight-average"
+    estimator: EstimatorName = "weight-average"
     per_operator: int = 100
     normalizer: str = "mean"
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         importance = SelectionImportance(self.estimator, self.per_operator)(trained, task).scores
-        if self.estimator in LOGLIK:
+        if estimator_of(self.estimator).nats:
             importance = {
                 pair: value if value == -np.inf else float(np.exp(value)) for pair, value in importance.items()
             }

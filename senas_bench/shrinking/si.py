@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from senas_bench.ranking.estimators import EstimatorName
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.spaces.regions import operator_sample
 
@@ -35,11 +36,11 @@ class SelectionImportance:
     """Score operators by SI.
 
     Args:
-        estimator: Of P(a), one of `ranking.accuracy.ESTIMATORS`.
+        estimator: Of P(a), a key of `ranking.estimators.ESTIMATORS`, or a strategy.
         per_operator: Archs that contain each operator (100 on NB201); see `operator_sample`.
     """
 
-    estimator: str = "weight-average"
+    estimator: EstimatorName = "weight-average"
     per_operator: int = 100
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:

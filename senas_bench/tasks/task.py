@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from senas_bench.progress import Progress
-from senas_bench.ranking.accuracy import estimate
+from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.ranking.partial import Partial
+from senas_bench.ranking.snapshots import Watcher
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.limits import Limit
@@ -65,16 +66,22 @@ class Trained:
         space: The space it was trained on.
         network: In its final state.
         training: Optimizer, snapshots and history.
+        build: Makes a network over a space with fresh weights, the same at each call.
     """
 
     phase: str
     space: SearchSpace
     network: nn.Module
     training: Training
+    build: Callable[[SearchSpace], nn.Module] | None = None
 
     @property
     def snapshots(self) -> Snapshots:
         return self.training.snapshots
+
+    def untrained(self, space: SearchSpace) -> nn.Module:
+        """A network over `space` with fresh weights, such as the stand-alone one of `space.only(arch)`."""
+        return self.build(space)
 
 
 @dataclass(frozen=True)
@@ -262,7 +269,7 @@ class Task:
         architecture: Architecture | None = None,
         loader: Any = None,
         keep_snapshots: bool = True,
-        watch: tuple[Collection[int], np.ndarray, str] | None = None,
+        watch: tuple[Collection[int], np.ndarray, EstimatorName] | None = None,
     ) -> Trained:
         """Train in place for one phase; resumes, and counts as search work.
 
@@ -295,10 +302,10 @@ class Task:
         self.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
             self.budget.add("report", seen.seconds, seen.counts)
-        return Trained(phase, space, network, training)
+        return Trained(phase, space, network, training, self.build)
 
     def _look(
-        self, network: nn.Module, watch: tuple[Collection[int], np.ndarray, str, str] | None, epoch: int
+        self, network: nn.Module, watch: tuple[Collection[int], np.ndarray, EstimatorName, str] | None, epoch: int
     ) -> tuple[np.ndarray, Mapping[str, int]] | None:
         """Scores of the watched archs at an epoch of the watch, see `train`, which names its phase; and the work."""
         if watch is None or epoch not in watch[0]:
@@ -308,22 +315,12 @@ class Task:
         _, archs, estimator, phase = watch
         now = Snapshots()
         now.add(network)
-        return estimate(
-            network,
-            now,
-            archs,
-            self.curve.evaluation,
-            estimator,
-            parameters=self._parameters(archs, estimator),
-            partial=Partial(self.work_dir / f"{phase}-watch.arrays", self.processes.first),
-        )
-
-    def _parameters(self, archs: np.ndarray, estimator: str) -> np.ndarray | None:
-        """What `estimate` needs to know of the archs beside their weights."""
-        return self.cost(archs)["params"] if estimator == "snapshot-loglik-size" else None
+        watcher = Watcher(partial=Partial(self.work_dir / f"{phase}-watch.arrays", self.processes.first))
+        seen = _Seen(network, now, self.build)
+        return estimator_of(estimator)(seen, archs, self.curve.evaluation, self.cost, watcher)
 
     def evolve(
-        self, trained: Trained, evolution: Evolution, estimator: str, stage: int, epoch: int
+        self, trained: Trained, evolution: Evolution, estimator: EstimatorName, stage: int, epoch: int
     ) -> tuple[Arch, ScoreTable]:
         """The best arch that evolution finds in the trained space within the limit, and all that it scored, the set
         `candidates`."""
@@ -335,7 +332,9 @@ class Task:
         )
         return pick, ScoreTable(archs, scores, "candidates", stage, epoch)
 
-    def pick(self, trained: Trained, archs: np.ndarray, estimator: str = "weight-average") -> tuple[Arch, ScoreTable]:
+    def pick(
+        self, trained: Trained, archs: np.ndarray, estimator: EstimatorName = "weight-average"
+    ) -> tuple[Arch, ScoreTable]:
         """The best of a few archs, as RSPS, SETN, ENAS and FairNAS choose; and their ranking, the set `candidates`.
 
         Args:
@@ -352,7 +351,7 @@ class Task:
         self,
         trained: Trained,
         archs: np.ndarray,
-        estimator: str,
+        estimator: EstimatorName,
         label: str,
         *,
         purpose: str,
@@ -361,7 +360,7 @@ class Task:
         """`(n,)` estimated performance of archs; kept, so that a resumed run need not repeat it, while it is made too.
 
         Args:
-            estimator: One of `ranking.accuracy.ESTIMATORS`.
+            estimator: A key of `ranking.estimators.ESTIMATORS`, or a strategy.
             label: Unique among the estimates of this phase.
             purpose: `search` or `report`.
             batches: Score on the first few validation batches only.
@@ -375,17 +374,13 @@ class Task:
             self.progress.stage(name, many, many)
         else:
             partial = Partial(path, self.processes.first)
-            scores, work = estimate(
-                trained.network,
-                trained.snapshots,
-                archs,
-                replace(self.evaluation, batches=self.evaluation.batches[:batches]),
-                estimator,
-                lambda share: self.progress.step(int(share * many)),
-                self._parameters(archs, estimator),
-                partial,
-                lambda share: self.progress.stage(name, many, int(share * many)),
+            watcher = Watcher(
+                began=lambda share: self.progress.stage(name, many, int(share * many)),
+                tick=lambda share: self.progress.step(int(share * many)),
+                partial=partial,
             )
+            evaluation = replace(self.evaluation, batches=self.evaluation.batches[:batches])
+            scores, work = estimator_of(estimator)(trained, archs, evaluation, self.cost, watcher)
             self.progress.step(many)
             kept = {"scores": scores, "seconds": np.array(partial.seconds())}
             kept |= {name: np.array(count) for name, count in work.items()}
@@ -394,6 +389,15 @@ class Task:
         counts = {name: int(kept[name]) for name in COUNTERS if name in kept}
         self.budget.add(purpose, float(kept["seconds"]), counts)
         return self.processes.from_first(kept["scores"])
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A network as it is in the middle of its training, for an estimator."""
+
+    network: nn.Module
+    snapshots: Snapshots
+    untrained: Callable[[SearchSpace], nn.Module]
 
 
 def rows_of(archs: np.ndarray, among: np.ndarray) -> np.ndarray:

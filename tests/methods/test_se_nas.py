@@ -290,7 +290,7 @@ def test_a_sample_without_an_arch_of_the_space_is_replaced(tmp_path):
 
 
 def quick(name: str):
-    criterion = CRITERIA[name]()
+    criterion = CRITERIA[name]
     return replace(criterion, per_operator=4) if hasattr(criterion, "per_operator") else criterion
 
 

@@ -1,15 +1,17 @@
 """A scoring that is cut goes on where it was: the same scores to the bit, the same counts, no evaluation twice."""
 
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from senas_bench.ranking import partial
-from senas_bench.ranking.accuracy import estimate
+from senas_bench.ranking.estimators import estimator_of
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.score_archs import Evaluation
+from senas_bench.ranking.snapshots import Watcher
 from senas_bench.spaces import SPACES, mobilenet
 from senas_bench.spaces.darts import DartsSkeleton
 from senas_bench.spaces.nasbench201 import Skeleton
@@ -48,7 +50,7 @@ def at_once(monkeypatch):
 
 
 def problem(space="nasbench201", mode="batch", estimator="snapshot-loglik"):
-    """The arguments of `estimate`: two snapshots, three batches."""
+    """What an estimator is given: two snapshots, three batches."""
     torch.manual_seed(0)
     network, snapshots = SPACES[space].network(SPACES[space].whole, SKELETONS[space], False), Snapshots()
     for _ in range(2):
@@ -63,7 +65,10 @@ def problem(space="nasbench201", mode="batch", estimator="snapshot-loglik"):
 
 
 def score(arguments, kept=None, **more):
-    return estimate(*arguments, parameters=np.arange(1.0, 1 + len(arguments[2])), partial=kept, **more)
+    network, snapshots, archs, evaluation, estimator = arguments
+    weights = SimpleNamespace(network=network, snapshots=snapshots)
+    cost = lambda archs: {"params": np.arange(1.0, 1 + len(archs))}  # noqa: E731
+    return estimator_of(estimator)(weights, archs, evaluation, cost, Watcher(partial=kept, **more))
 
 
 def in_parts(arguments, path, each: int):
@@ -72,7 +77,7 @@ def in_parts(arguments, path, each: int):
     for _ in count():
         kept = Cutting(path, each)
         try:
-            return *score(arguments, kept, on_begin=begins.append), evaluations + kept.evaluations, begins
+            return *score(arguments, kept, began=begins.append), evaluations + kept.evaluations, begins
         except Cut:
             evaluations += kept.evaluations
 
@@ -119,9 +124,9 @@ def test_what_another_scoring_left_is_not_taken_up(tmp_path, what):
     expected, _ = score(arguments)
     if what == "damaged":
         with pytest.warns(UserWarning, match="is damaged"):
-            got, _ = score(arguments, Partial(path), on_begin=begins.append)
+            got, _ = score(arguments, Partial(path), began=begins.append)
     else:
-        got, _ = score(arguments, Partial(path), on_begin=begins.append)
+        got, _ = score(arguments, Partial(path), began=begins.append)
     assert got.tobytes() == expected.tobytes() and begins == [0.0]
 
 

@@ -48,7 +48,7 @@ def a_task(folder, seed: int = 0, progress=None) -> Task:
 
 def quick(name: str):
     """The criterion with few archs per operator; nothing else is changed."""
-    criterion = CRITERIA[name]()
+    criterion = CRITERIA[name]
     small = {"per_operator": PER_OPERATOR} if hasattr(criterion, "per_operator") else {}
     return replace(criterion, **small)
 
@@ -186,7 +186,7 @@ def test_two_stages_do_not_share_what_they_keep(scored, trained, tmp_path, name)
 
 @every_criterion
 def test_criterion_is_a_strategy_of_plain_fields(name):
-    criterion = CRITERIA[name]()
+    criterion = CRITERIA[name]
     assert is_dataclass(criterion) and type(criterion).__dataclass_params__.frozen
     assert replace(criterion) == criterion and hash(criterion) == hash(replace(criterion))
     assert {type(getattr(criterion, field.name)) for field in fields(criterion)} <= {str, int, float, tuple}

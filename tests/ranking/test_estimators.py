@@ -1,18 +1,28 @@
+from dataclasses import dataclass
 from math import log
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from senas_bench.ranking.accuracy import ESTIMATORS, estimate, share_of
+from senas_bench.ranking.estimators import ESTIMATORS, SnapshotLoglikSize, estimator_of
 from senas_bench.ranking.score_archs import Evaluation
+from senas_bench.ranking.snapshots import Watcher, share_of
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.training.snapshots import Snapshots
 
 LABELS = torch.tensor([0, 0, 0, 1])
 ONE_BATCH = Evaluation([(torch.zeros(4, 1), LABELS)], "batch")
+
+
+def estimate(network, snapshots, archs, evaluation, estimator, parameters=None, **watcher):
+    """As `Task.estimate` calls an estimator."""
+    weights = SimpleNamespace(network=network, snapshots=snapshots)
+    cost = lambda archs: {"params": parameters}  # noqa: E731
+    return estimator_of(estimator)(weights, archs, evaluation, cost, Watcher(**watcher))
 
 
 class Fixed(nn.Module):
@@ -68,8 +78,8 @@ def test_size_adds_a_fifth_of_the_logarithm_of_the_parameters():
     sized, same_work = estimate(*arguments, "snapshot-loglik-size", parameters=np.array([1000, 2000]))
     np.testing.assert_allclose(sized - plain, [0.2 * log(1000), 0.2 * log(2000)], rtol=1e-12)
     assert same_work == work
-    with pytest.raises(ValueError, match="snapshot-loglik-size needs the parameters of the archs"):
-        estimate(*arguments, "snapshot-loglik-size")
+    other, _ = estimate(*arguments, SnapshotLoglikSize(0.5), parameters=np.array([1000, 2000]))
+    np.testing.assert_allclose(other - plain, [0.5 * log(1000), 0.5 * log(2000)], rtol=1e-12)
 
 
 def test_snapshots_share_the_batches_out():
@@ -133,7 +143,9 @@ def test_weights_come_back_after_a_failure():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        estimate(network, snapshots_of(a_network(1)), archs, real_evaluation("recalibrate"), "weight-average", stop)
+        estimate(
+            network, snapshots_of(a_network(1)), archs, real_evaluation("recalibrate"), "weight-average", tick=stop
+        )
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -149,6 +161,29 @@ def test_one_snapshot_makes_the_accuracies_agree():
 def test_unknown_estimator():
     with pytest.raises(ValueError, match="unknown estimator 'loglik'; one of: weight-average, snapshot-accuracy, snap"):
         estimate(FIRST, snapshots_of(FIRST), ARCHS, ONE_BATCH, "loglik")
+
+
+def test_what_cannot_be_an_estimator_is_refused_in_a_sentence():
+    @dataclass(frozen=True)
+    class NoBase:
+        pass
+
+    for wrong in (NoBase(), SnapshotLoglikSize, 3, None, len):
+        with pytest.raises(ValueError, match="is no estimator: write a frozen dataclass that inherits"):
+            estimator_of(wrong)
+    assert estimator_of(SnapshotLoglikSize(0.1)).nats_per_log == 0.1
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_what_an_estimator_declares_is_what_it_reads(name):
+    """One that needs no snapshots does without; one that does not know the size asks no cost."""
+    estimator = ESTIMATORS[name]
+    weights = SimpleNamespace(network=FIRST, snapshots=snapshots_of(FIRST, SECOND, keep=estimator.needs_snapshots))
+    asked = []
+    scores, work = estimator(weights, ARCHS, ONE_BATCH, lambda archs: asked.append(1) or {"params": np.ones(2)})
+    assert scores.shape == (2,) and scores.dtype == np.float64 and set(work) >= {"archs_scored", "forward_paths"}
+    assert bool(asked) == estimator.knows_size
+    assert (scores <= 0).all() if estimator.nats else (scores >= 0).all()
 
 
 @pytest.mark.parametrize("estimator", ["snapshot-accuracy", "snapshot-loglik", "snapshot-loglik-size"])

@@ -1,0 +1,119 @@
+"""Scores of archs over several states of one network's weights, which share the validation batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from senas_bench.ranking.partial import Partial, identity_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from senas_bench.ranking.score_archs import Evaluation, Found
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how far a scoring is, and where it keeps what it has done.
+
+    Args:
+        began: Progress callback, called once at the start: fraction that an earlier try has done.
+        tick: Progress callback: fraction done.
+        partial: Where to keep what is done, and to look for what an earlier try has done; the scores are then the same
+            to the bit. None for nowhere.
+    """
+
+    began: Callable[[float], None] = lambda share: None
+    tick: Callable[[float], None] = lambda share: None
+    partial: Partial | None = None
+
+
+NOBODY = Watcher()
+
+
+def score_states(
+    network: nn.Module,
+    states: Sequence[Mapping[str, torch.Tensor]],
+    archs: np.ndarray,
+    evaluation: Evaluation,
+    *,
+    loglik: bool,
+    watcher: Watcher = NOBODY,
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Mean accuracy, or log-likelihood, of each arch over states of the weights.
+
+    The states share the validation batches out among themselves, because weights differ more between snapshots than
+    scores between images; docs/method.md 2.1 scores every snapshot on the whole validation set. With at least as many
+    batches as states any number of them costs the same, with fewer each still scores one batch. Every arch meets the
+    same pairs of state and batch.
+
+    Args:
+        states: As `Module.state_dict` gives them; at least one.
+        archs: `(n, edges)`.
+        loglik: Log-likelihood of the label in nats; otherwise accuracy in percent.
+
+    Returns:
+        `(n,)` scores, higher is better; and the work: `archs_scored` and `forward_paths` (evaluations of a distinct
+        arch with one set of weights) and `images_scored`. The network keeps its own weights.
+    """
+    from senas_bench.ranking.score_archs import score_archs
+
+    shares = [replace(evaluation, batches=share_of(evaluation.batches, k, len(states))) for k in range(len(states))]
+    words = f"{loglik} {evaluation.bn_mode} {evaluation.amp} {[len(share.batches) for share in shares]}"
+    kept = watcher.partial.begin(lambda: identity_of(states, archs, words)) if watcher.partial else {}
+    total = np.array(kept.get("total", np.zeros(len(archs))))
+    watcher.began(float(kept.get("share", 0.0)))
+    own = {name: value.clone() for name, value in network.state_dict().items()}
+    begun = _begun(kept, next(network.parameters()).device) if kept else None
+    distinct = 0
+    try:
+        for k in range(int(kept.get("snapshot", 0)), len(states)):
+            network.load_state_dict(states[k])
+            progress = lambda share, k=k: watcher.tick((k + share) / len(states))  # noqa: E731
+            keep = _keeper(watcher.partial, k, len(states), total)
+            accuracy, likelihood, distinct = score_archs(network, archs, shares[k], progress, begun, keep)
+            begun = None
+            total += likelihood if loglik else accuracy
+    finally:
+        network.load_state_dict(own)
+    passes, images = distinct * len(states), distinct * sum(share.images for share in shares)
+    return total / len(states), {"archs_scored": passes, "forward_paths": passes, "images_scored": images}
+
+
+def _keeper(partial: Partial | None, k: int, count: int, total: np.ndarray) -> Callable[[Found], None]:
+    """Keeps where the estimates stand in snapshot `k`, where there is a place to."""
+    if partial is None:
+        return lambda found: None
+    return lambda found: partial.keep(lambda: _position(k, count, total, found))
+
+
+def _begun(kept: Mapping[str, np.ndarray], device: torch.device) -> Found:
+    """What `_position` wrote of the snapshot that was under way."""
+    import torch
+
+    from senas_bench.ranking.score_archs import Found
+
+    correct, loglik = (torch.from_numpy(kept[name]).to(device) for name in ("correct", "loglik"))
+    return Found(correct, loglik, int(kept["evaluations"]), int(kept["done"]))
+
+
+def _position(k: int, count: int, total: np.ndarray, found: Found) -> dict[str, np.ndarray]:
+    """Where the estimates stand in snapshot `k` of `count`; `total` is of those before it."""
+    where = {"snapshot": k, "evaluations": found.total, "done": found.done}
+    where["share"] = (k + found.done / found.total) / count
+    sums = {"correct": found.correct.cpu().numpy(), "loglik": found.loglik.cpu().numpy(), "total": total}
+    return {**sums, **{name: np.array(value) for name, value in where.items()}}
+
+
+def share_of(batches: Sequence[T], k: int, count: int) -> list[T]:
+    """The batches that snapshot `k` of `count` scores: every `count`-th, or one where there are fewer."""
+    if not batches:
+        raise ValueError("no validation batches to score on; score_images must be at least score_batch")
+    return list(batches[k::count]) if len(batches) >= count else [batches[k % len(batches)]]
