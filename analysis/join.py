@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,27 @@ def primary_column(queries: Mapping[str, Query], images: str) -> str:
     return next((column for column in (f"{images}_test", "cifar10_test") if column in queries), next(iter(queries)))
 
 
+def every_column(queries: Mapping[str, Query], images: str) -> list[str]:
+    """All columns of `accuracy_queries`."""
+    return list(queries)
+
+
+def only_primary(queries: Mapping[str, Query], images: str) -> list[str]:
+    """The `primary_column` alone."""
+    return [primary_column(queries, images)]
+
+
+def tested_columns(queries: Mapping[str, Query], images: str) -> list[str]:
+    """The test accuracies; where the truth has none, the `primary_column`."""
+    return [column for column in queries if column.endswith("_test")] or only_primary(queries, images)
+
+
+def unmeasured(truth: GroundTruth, query: Query, archs: Sequence[str]) -> list[str]:
+    """Those of some arch strings that have no accuracy."""
+    known = dict(zip(truth.arch_strs, truth.columns[query].tolist(), strict=True))
+    return [arch for arch in archs if math.isnan(known.get(arch, math.nan))]
+
+
 def setting_meta(setting: Mapping[str, Any], truth: GroundTruth, seeds: Sequence[int]) -> dict[str, Any]:
     """The `meta` values that every artefact has beside its `title` and `rows`."""
     return {
@@ -160,6 +182,8 @@ def final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
     rankings = {}
     for name, group in table[table["epoch"] == table["epoch"].max()].groupby("set", observed=True):
         last = group[group["stage"] == group["stage"].max()]
+        # runs of one stage used to store their only ranking twice, row by row the same
+        last = last.drop_duplicates(["arch_str", "tier", "score"])
         if last["arch_str"].duplicated().any():
             raise ValueError(f"the last `{name}` ranking of a run holds an arch twice; remove that run and repeat it")
         if len(last) > 1:

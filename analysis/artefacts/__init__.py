@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from senas_bench.analysis.artefacts import convergence, fig1, searches, table1
 from senas_bench.analysis.artefacts.fig6 import FIG6_METHODS, draw_fig6, render_fig6
 from senas_bench.analysis.artefacts.table3 import TABLE3_METHODS, draw_table3, render_table3
+from senas_bench.analysis.join import every_column, only_primary, tested_columns
 from senas_bench.analysis.output.formats import Table
 from senas_bench.names import lookup
 from senas_bench.plotting import house_style
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from senas_bench.analysis.join import Scores
     from senas_bench.experiments.spec import RunRecord
-    from senas_bench.groundtruth import GroundTruth
+    from senas_bench.groundtruth import GroundTruth, Query
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Artefact:
         essential: A method without which there is nothing to show; None where any of its methods will do.
         searches: Runs under a limit that it shows, in row order; an artefact has either these or methods that are
             ranked by the truth.
+        reads: Columns of the truth that it looks archs up in, of `accuracy_queries` and the images of the runs.
+        every_arch: It needs the truth of the whole space, whatever its methods rank and pick.
+        shrinks: It shows what shrinks leave over.
     """
 
     name: str
@@ -47,6 +51,9 @@ class Artefact:
     open: bool = False
     essential: str | None = None
     searches: tuple[searches.Search, ...] = ()
+    reads: Callable[[Mapping[str, Query], str], list[str]] = tested_columns
+    every_arch: bool = False
+    shrinks: bool = False
 
     def of(self, records: Sequence[RunRecord]) -> list[RunRecord]:
         """The records that it shows: of its own methods, and if it is open, of those that no other artefact claims."""
@@ -92,8 +99,18 @@ ARTEFACTS = {
         fig1.render_fig1,
         fig1.draw_fig1,
         essential=table1.ALONE,
+        reads=only_primary,
     ),
-    "fig6": Artefact("fig6", "Figure 6: which operators survive", FIG6_METHODS, render_fig6, draw_fig6),
+    "fig6": Artefact(
+        "fig6",
+        "Figure 6: which operators survive",
+        FIG6_METHODS,
+        render_fig6,
+        draw_fig6,
+        reads=only_primary,
+        every_arch=True,
+        shrinks=True,
+    ),
     "fig7": Artefact(
         "fig7",
         "Figure 7: ranking correlation over epochs",
@@ -109,7 +126,13 @@ ARTEFACTS = {
         convergence.draw_fig8,
     ),
     "table3": Artefact(
-        "table3", "Table 3: searching on NAS-Bench-201", TABLE3_METHODS, render_table3, draw_table3, open=True
+        "table3",
+        "Table 3: searching on NAS-Bench-201",
+        TABLE3_METHODS,
+        render_table3,
+        draw_table3,
+        open=True,
+        reads=every_column,
     ),
     "table4": _searching("table4", searches.TABLE4),
     "table5": _searching("table5", searches.TABLE5),
@@ -125,6 +148,40 @@ GROUPS = {
     "all": list(ARTEFACTS),
 }
 """Names for several artefacts: those that rank NAS-Bench-201, those that search under a limit."""
+
+
+def render_sound(
+    artefact: Artefact,
+    records: Sequence[RunRecord],
+    scores: Scores,
+    truth: GroundTruth,
+    *,
+    no_timing: bool = False,
+    methods: Sequence[str] | None = None,
+) -> tuple[Table, dict[str, str]]:
+    """An artefact without the methods whose runs cannot be shown; why not, by method.
+
+    Args, raises: As `tables.render_table3`; an artefact of searches, or one with an `essential` method, is all or none.
+    """
+
+    def render(shown: Sequence[RunRecord], rows: Sequence[str] | None) -> Table:
+        return artefact.render(shown, scores, truth, no_timing=no_timing, methods=rows)
+
+    try:
+        return render(records, methods), {}
+    except ValueError:
+        if artefact.searches or artefact.essential:
+            raise
+        faults: dict[str, str] = {}
+        for method in dict.fromkeys(record.spec.method for record in records):
+            try:
+                render([record for record in records if record.spec.method == method], [method])
+            except ValueError as error:
+                faults[method] = str(error)
+        sound = [record for record in records if record.spec.method not in faults]
+        if not faults or not sound:
+            raise
+    return render(sound, None if methods is None else [name for name in methods if name not in faults]), faults
 
 
 def render_all(

@@ -16,10 +16,10 @@ from senas_bench.analysis.join import (
     by_method,
     final_rankings,
     one_setting,
-    primary_column,
     run_key,
     setting_meta,
     setting_notes,
+    tested_columns,
 )
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.statistics import MIN_ARCHS, defined, over_seeds
@@ -134,7 +134,7 @@ def _render(
     setting, queries = one_setting(records), accuracy_queries(truth)
     methods = methods or METHODS
     shown = [record for group in by_method(records, methods, METHODS).values() for record in group]
-    columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries, setting["images"])]
+    columns = tested_columns(queries, setting["images"])
     points = [point for record in shown if record.scores_sha256 for point in points_of(record)]
     points += _same_sets(points, _Whole(shown, scores))
     rows = []

@@ -16,9 +16,9 @@ from senas_bench.analysis.join import (
     by_method,
     final_rankings,
     one_setting,
-    primary_column,
     setting_meta,
     setting_notes,
+    tested_columns,
 )
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.statistics import defined
@@ -60,7 +60,7 @@ def render_table1(
     """
     setting, queries = one_setting(records), accuracy_queries(truth)
     groups = by_method(records, methods or METHODS, METHODS)
-    columns = [column for column in queries if column.endswith("_test")] or [primary_column(queries, setting["images"])]
+    columns = tested_columns(queries, setting["images"])
     rankings = _rankings(groups, scores)
     if not rankings:
         raise ValueError(f"none of the runs ranks archs; table1 needs runs of {', '.join(METHODS)}")

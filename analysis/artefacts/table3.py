@@ -128,7 +128,7 @@ def render_table3(
         "rows": [*rows, _optimal(join, rows[0])],
     }
     notes = setting_notes(meta, [row["n"] for row in rows], [join.primary]) + _meaning_notes(join)
-    notes += [*_ranking_notes(rows, join), *_gap_notes(runs, meta["seeds"], methods, join)]
+    notes += [*_stage_notes(groups), *_ranking_notes(rows, join), *_gap_notes(runs, meta["seeds"], methods, join)]
     notes += [*_cost_notes(runs, no_timing), *_verdicts(runs, join), *paper.TABLE3_NOTES]
     numbers = paper.table3()
     return Table(
@@ -260,6 +260,17 @@ def _ranking_notes(rows: list[dict[str, Any]], join: _Join) -> list[str]:
     elif any(row["method"] in BASELINES and row["tau_current_n_min"] for row in rows):
         notes.append("No tau on the same set: no baseline run of the same seed ranked all of the archs alive.")
     return notes
+
+
+def _stage_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Which methods could not shrink: they drop operators between stages, and had but one."""
+    settings = {method: group[0].spec.settings for method, group in groups.items()}
+    named = [
+        method
+        for method, values in settings.items()
+        if "drop" in values.get("method", {}) and len(values["recipe"]["stage_epochs"]) == 1
+    ]
+    return [f"Trained in one stage, so nothing was dropped: {', '.join(named)}."] if named else []
 
 
 def _gap_notes(

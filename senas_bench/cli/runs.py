@@ -154,14 +154,6 @@ def check_tensorboard(folder: Path | None) -> None:
         raise ValueError(NO_TENSORBOARD)
 
 
-def check_ranks(method: str) -> None:
-    from senas_bench.methods import METHODS
-    from senas_bench.names import lookup
-
-    if getattr(lookup("method", method, METHODS), "needs_truth", False):
-        raise ValueError(f"method {method!r} trains archs from scratch and ranks none; use `reproduce`")
-
-
 def compute(
     store: RunStore,
     specs: list[RunSpec],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from senas_bench.cli.checks import check_limit
 from senas_bench.cli.options import (
     FAILED,
     AccumulateOption,
@@ -79,6 +80,9 @@ def search(
     where = device_of(device)
     given = {"flops": max_flops, "params": max_params, "latency": max_latency}
     limit = _limit(given, at_least, space, sizes, dataset, where, threads, results, latency_table)
+    if limit is not None:
+        option = next(f"--max-{name} {value:g}" for name, value in given.items() if value is not None)
+        check_limit(option, space, limit, sizes, dataset or sizes.dataset)
     asked = {"space": space, "limit": limit, "retrain": retrain}
     specs = make_specs([method], numbers, preset, sizes, dataset, data_dir, where, threads, **asked)
     _finish_search(specs, results, data_dir, jobs_of(jobs, where), out, as_json, tensorboard)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from senas_bench.cli.checks import check_ranks, makeable
 from senas_bench.cli.options import (
     FAILED,
     AccumulateOption,
@@ -44,7 +45,6 @@ from senas_bench.cli.plan import print_plan
 from senas_bench.cli.runs import (
     check_images,
     check_output,
-    check_ranks,
     check_tensorboard,
     compute,
     executor_options,
@@ -121,6 +121,8 @@ def reproduce(
     wanted = [name for asked in artefacts for name in GROUPS.get(asked, [asked])]
     chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
     of_artefact = _methods(chosen, names)
+    if not only_finished:
+        of_artefact = makeable(chosen, of_artefact, sizes, truth, dataset or sizes.dataset)
     where = device_of(device, elsewhere=address is not None)
     if gpus_per_run is not None and where != "cuda":
         raise ValueError("--gpus-per-run is for runs on a GPU; add --device cuda")
@@ -145,7 +147,7 @@ def reproduce(
     finished = store.finished(distinct)
     if only_finished and not finished:
         raise DataError(f"none of the {len(distinct)} runs is finished in {results}; run them without --finished")
-    tables = []
+    tables, sound = [], True  # one artefact or method at fault takes no other away
     for name, methods_of_it in of_artefact.items():
         wanted_here = [record for record in finished if record.spec.method in methods_of_it]
         records = [r for r in wanted_here if bool(chosen[name].searches) == is_search(r)]
@@ -153,14 +155,24 @@ def reproduce(
         if essential not in (None, *(record.spec.method for record in records)):
             print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
         elif records:
-            table, paths = _make(chosen[name], records, store, truth, results, no_timing, names and methods_of_it)
+            try:
+                table, paths, whole = _make(
+                    chosen[name], records, store, truth, results, no_timing, names and methods_of_it
+                )
+            except (ValueError, DataError) as error:
+                if len(of_artefact) == 1:
+                    raise
+                print(f"{name} is not made: {error}", file=sys.stderr)
+                sound = False
+                continue
             tables.append(table)
+            sound = sound and whole
             if not as_json:
                 print(f"{to_text(table)}\nwritten: {', '.join(map(str, paths))}")
     if as_json:
         found = [json.loads(to_json(table)) for table in tables]
         print_json(found if len(chosen) > 1 else next(iter(found), None))
-    if failed:
+    if failed or not sound:
         raise typer.Exit(FAILED)
 
 
@@ -195,7 +207,7 @@ def rank(
         official_split=official_split,
     )
     check_images(sizes, dataset, data_dir)
-    check_ranks(method)
+    check_ranks(method, sizes.rank_archs)
     specs = make_specs([method], [seed], preset, sizes, dataset, data_dir, device_of(device), threads)
     store = RunStore(results)
     store.prepare()
@@ -270,12 +282,15 @@ def _make(
     results: Path,
     no_timing: bool,
     methods: Sequence[str] | None,
-) -> tuple[Table, list[Path]]:
-    """Render one artefact and write its files."""
+) -> tuple[Table, list[Path], bool]:
+    """Render one artefact and write its files; and whether all methods are in it."""
+    from senas_bench.analysis.artefacts import render_sound
     from senas_bench.analysis.output.formats import write
 
-    table = artefact.render(records, store.scores, truth, no_timing=no_timing, methods=methods)
-    return table, write(table, results) + save_figure(artefact, table, results)
+    table, faults = render_sound(artefact, records, store.scores, truth, no_timing=no_timing, methods=methods)
+    for method, why in faults.items():
+        print(f"{artefact.name} is made without {method}: {why}", file=sys.stderr)
+    return table, write(table, results) + save_figure(artefact, table, results), not faults
 
 
 def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:

@@ -18,12 +18,11 @@ from senas_bench.errors import DataError
 from senas_bench.experiments.presets import RETRAIN, STAND_ALONE, Preset
 from senas_bench.experiments.provenance import provenance
 from senas_bench.experiments.spec import SEEDS, RunRecord, RunSpec, settings_of
-from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.store import MAX_EPOCHS, MAX_STAGES, RunStore
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
 from senas_bench.names import lookup
 from senas_bench.progress import PlainProgress, Progress, SilentProgress, TensorBoardProgress
 from senas_bench.spaces import SPACES, Arch, ImageShape, SearchSpace
-from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import within
 
@@ -72,8 +71,8 @@ def make_spec(
         retrain: Train the pick from scratch at the end, and test it.
 
     Raises:
-        ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space, a bad arch
-            string, or the table lacks what the method needs.
+        ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space or with these
+            stages, a bad arch string, or the table lacks what the method needs.
         DataError: The images are missing.
     """
     from senas_bench.methods import CURVES
@@ -83,6 +82,7 @@ def make_spec(
     chosen = method_of(method, space, preset)
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
+    _check_stages(method, chosen, space, sizes.recipes[chosen.recipe].stage_epochs)
     settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
     if method in CURVES and sizes.curve_points and space == "nasbench201" and limit is None:
         settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
@@ -107,6 +107,21 @@ def make_spec(
         threads=threads,
         settings=settings,
     )
+
+
+def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -> None:
+    if len(stages) > MAX_STAGES or sum(stages) > MAX_EPOCHS:
+        raise ValueError(
+            f"{len(stages):,} stages of {sum(stages):,} epochs in all are more than a record holds; give at most "
+            f"{MAX_STAGES} stages of {MAX_EPOCHS:,} epochs"
+        )
+    check = getattr(method, "check_stages", None)
+    if check is None:
+        return
+    try:
+        check(lookup("space", space, SPACES), len(stages))
+    except ValueError as error:
+        raise ValueError(f"method {name!r}: {error}") from None
 
 
 def limit_settings(
@@ -216,7 +231,13 @@ class Runner:
                 return finished
             work_dir = store.work_dir(spec)
             self._goes_on(True)
-            return store.save(*self.run_in(work_dir, spec))
+            try:
+                done = self.run_in(work_dir, spec)
+            except Exception:
+                with contextlib.suppress(OSError):  # refused before it kept anything, it is not unfinished
+                    work_dir.rmdir()
+                raise
+            return store.save(*done)
 
     def run_in(self, work_dir: Path, spec: RunSpec) -> tuple[RunRecord, Any]:
         """As `run`, kept nowhere."""
@@ -456,7 +477,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     loaders = _loaders(images, sizes, recipe, device, workers)
     skeleton = space.skeleton(ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels), sizes)
     cost = space.cost(skeleton)
-    limit = _limit(spec.space, spec.settings.get("limit"), skeleton, cost)
+    limit = limit_of(spec.space, spec.settings.get("limit"), skeleton)
 
     def network(over: SearchSpace, affine: bool, **head: bool) -> torch.nn.Module:
         return space.network(over, skeleton, affine, **head).to(device, memory_format=torch.channels_last)
@@ -506,7 +527,7 @@ def _images(spec: RunSpec, sizes: Preset, data_dir: Path | None) -> Images | Str
     return images
 
 
-def _limit(space: str, settings: Mapping[str, Any] | None, skeleton: Any, cost: CostTable) -> Limit | None:
+def limit_of(space: str, settings: Mapping[str, Any] | None, skeleton: Any) -> Limit | None:
     """The limit that a spec asks for, see `limit_settings`, on the network that it builds."""
     if settings is None:
         return None
@@ -515,7 +536,7 @@ def _limit(space: str, settings: Mapping[str, Any] | None, skeleton: Any, cost: 
     low, high = settings["low"], settings["high"]
     if "per_edge" in settings:
         return Limit(np.array(settings["per_edge"], float), settings["base"], low, high, settings["cost"])
-    return Limit.of(cost, settings["cost"], high, low)
+    return Limit.of(SPACES[space].cost(skeleton), settings["cost"], high, low)
 
 
 def _curve(spec: RunSpec, archs: np.ndarray, evaluation: Any) -> Any:

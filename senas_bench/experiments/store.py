@@ -40,6 +40,8 @@ SCORES = pa.schema(
 SEAL = "record_sha256"
 """Entry of a stored record's provenance: the sha256 of its text without the entry. It is the store's own, no record
 that was read has it; files from before it was introduced load without."""
+MAX_STAGES, MAX_EPOCHS = 2**7 - 1, 2**15 - 1
+"""What the integers of `SCORES` hold."""
 OUTPUTS = ("tables", "figures")
 """Folders beside the runs that commands fill at their end, when all is computed."""
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError)

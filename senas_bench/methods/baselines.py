@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 class RandomSearch:
     """Score every arch by a uniform random number and take the best: a uniform random pick."""
 
+    only_ranked: ClassVar[bool] = True
     recipe: str = "reference"
 
     def __call__(self, task: Task) -> MethodOutput:
@@ -27,6 +29,7 @@ class LargestCost:
         cost: `params` or `flops_m`. On NB201 both give the same ranking.
     """
 
+    only_ranked: ClassVar[bool] = True
     cost: str
     recipe: str = "reference"
 

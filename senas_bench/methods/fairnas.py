@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class FairNas:
         estimator: Of an arch's performance.
     """
 
+    only_ranked: ClassVar[bool] = True
     recipe: str = "reference"
     estimator: EstimatorName = "weight-average"
 

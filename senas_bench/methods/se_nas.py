@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class SeNas:
         ValueError: Unknown removal, sampler or search, or `fair` with `global`, which leaves edges unequal.
     """
 
+    shrinks: ClassVar[bool] = True
     recipe: str = "reference"
     estimator: EstimatorName = "weight-average"
     criterion: Criterion = field(default_factory=SeNasCriterion)
@@ -76,6 +77,19 @@ class SeNas:
                 raise ValueError(f"unknown {name} {value!r}; one of: {', '.join(allowed)}")
         if self.sampler == "fair" and self.removal == "global":
             raise ValueError("fair sampling needs equally many operators on every edge; use removal='per-edge'")
+
+    def check_stages(self, space: SearchSpace, stages: int) -> None:
+        """Refuse stages that the space cannot shrink through, before anything is trained. One stage shrinks nothing.
+
+        Raises:
+            ValueError: A `per-edge` shrink would take the last operator of an edge.
+        """
+        most = min(len(alive) for alive in space.candidates)
+        if self.removal == "per-edge" and stages > most:
+            raise ValueError(
+                f"{stages} stages are too many: each shrink takes an operator from every edge, and {space.name} has "
+                f"{most} there; give at most {most} stages"
+            )
 
     def __call__(self, task: Task) -> MethodOutput:
         from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups
@@ -129,7 +143,9 @@ class SeNas:
         pick = tuple(final.archs[int(np.argmax(final.scores))].tolist())
         tiers, values = hierarchical_ranking(task.report_archs, spaces, rankings)
         whole = ScoreTable(task.report_archs, values, task.report_set, len(stages), epoch, tiers)
-        tables += [whole, *(curve.finish(final, whole) if curve else ())]
+        if final.set != whole.set:  # in a single stage nothing is dropped: its ranking is that of the whole already
+            tables.append(whole)
+        tables += curve.finish(final, whole) if curve else ()
         return MethodOutput(pick, tuple(tables), tuple(history))
 
     def _paths(self, task: Task, space: SearchSpace, network: nn.Module) -> Callable[[np.random.Generator], list[Path]]:

@@ -36,6 +36,11 @@ class Spos:
         if self.search not in SEARCHES:
             raise ValueError(f"unknown search {self.search!r}; one of: {', '.join(SEARCHES)}")
 
+    @property
+    def only_ranked(self) -> bool:
+        """See `Method`."""
+        return self.search == "rank"
+
     def __call__(self, task: Task) -> MethodOutput:
         epochs = sum(task.recipe.stage_epochs) if self.trained else 0
         network = task.build(task.space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class StandAlone:
         archs: How many, drawn once and for all among those that the preset ranks.
     """
 
+    ranks: ClassVar[bool] = False
+    only_ranked: ClassVar[bool] = True
     recipe: str = "stand-alone"
     archs: int = 30
 

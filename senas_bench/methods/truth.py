@@ -38,6 +38,7 @@ class RegularizedEvolution:
     """
 
     needs_truth: ClassVar[bool] = True
+    ranks: ClassVar[bool] = False
     population: int = 10
     sample: int = 3
     budget_seconds: float = BUDGET_SECONDS
@@ -74,6 +75,7 @@ class TruthRandomSearch:
     """
 
     needs_truth: ClassVar[bool] = True
+    ranks: ClassVar[bool] = False
     budget_seconds: float = BUDGET_SECONDS
     recipe: str = "reference"
 

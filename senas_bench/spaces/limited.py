@@ -54,9 +54,9 @@ class LimitedSampler:
         low, high = max(limit.low, least), min(limit.high, most)
         if isinstance(least, int):
             low, high = math.ceil(low), math.floor(high)
-        reason = f"no arch of {space.name} meets the {limit.name} limit {limit.low:,} to {limit.high:,}"
+        reason = f"no arch of {space.name} meets the {limit.name} limit {limit.span(limit.low, limit.high)}"
         if low > high:
-            raise ValueError(f"{reason}: costs go from {least:,} to {most:,}; move or widen the limit")
+            raise ValueError(f"{reason}: costs go from {limit.span(least, most)}; move or widen the limit")
         ulp = math.ulp(max(abs(least), abs(most)))
         self._grid = _Grid.of([cost - cost.min() for cost in costs], low - least, high - least, ulp)
         window = np.zeros(self._grid.last + 2)  # the last cell stands for all sums above the window
@@ -65,7 +65,7 @@ class LimitedSampler:
         self._count = self._count_archs()
         if not self._count:
             raise ValueError(
-                f"{reason}: costs go from {least:,} to {most:,}, but none was found there; move or widen the limit"
+                f"{reason}: costs go from {limit.span(least, most)}, but none was found there; move or widen the limit"
             )
 
     @property

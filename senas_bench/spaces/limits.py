@@ -21,6 +21,10 @@ MAX_ROUNDS = 17
 """Rounds of draws before giving up. Round i draws at least `2**i` archs: more than 100,000 in all."""
 
 
+UNITS = {"flops": (1e6, " million"), "params": (1e6, " million"), "latency": (1.0, " ms")}
+"""How messages give a cost, which is how the options of a search take it: divided by a number, with a unit behind."""
+
+
 @dataclass(frozen=True, eq=False)
 class Limit:
     """A window for a cost that is a sum over edges: `low <= base + sum of per_edge[edge, arch[edge]] <= high`.
@@ -62,6 +66,11 @@ class Limit:
         index = lookup("column", column, COLUMNS)
         return cls(table.per_edge[..., index], table.base[index], 0.9 * high if low is None else low, high, column)
 
+    def span(self, low: float, high: float) -> str:
+        """Two costs for a message, such as `423 to 470 million`; see `UNITS`."""
+        scale, unit = UNITS.get(self.name, (1.0, ""))
+        return f"{_short(low / scale)} to {_short(high / scale)}{unit}"
+
     def cost(self, archs: np.ndarray) -> np.ndarray:
         """`(n, edges)` archs to `(n,)` costs, in the unit of the table."""
         return self.base + self.per_edge[np.arange(archs.shape[1]), archs].sum(axis=1)
@@ -70,3 +79,9 @@ class Limit:
         """`(n,)` bool: which rows of `archs` `(n, edges)` lie in the window, its ends included."""
         cost = self.cost(archs)
         return (self.low <= cost) & (cost <= self.high)
+
+
+def _short(value: float) -> str:
+    """A number with commas and up to six decimals, as few as it needs."""
+    text = f"{value:,.6f}".rstrip("0").rstrip(".")
+    return text if text not in ("0", "-0") else f"{value:g}"

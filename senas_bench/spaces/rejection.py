@@ -29,8 +29,8 @@ class RejectionSampler:
         if self._some(np.random.default_rng(0)) is None:
             costs = limit.cost(space.sample_distinct(np.random.default_rng(0), 1000))
             raise ValueError(
-                f"no arch of {space.name} that meets the {limit.name} limit {limit.low:,} to {limit.high:,} was found; "
-                f"typical costs go from {costs.min():,} to {costs.max():,}; move or widen the limit"
+                f"no arch of {space.name} that meets the {limit.name} limit {limit.span(limit.low, limit.high)} was "
+                f"found; typical costs go from {limit.span(costs.min(), costs.max())}; move or widen the limit"
             )
 
     @property

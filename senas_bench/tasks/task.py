@@ -143,7 +143,10 @@ class MethodOutput:
 class Method(Protocol):
     """A search method: a frozen dataclass of its parameters, called with a task.
 
-    `recipe` names the recipe of the preset that it trains with.
+    `recipe` names the recipe of the preset that it trains with. What is asked before anything is computed, where a
+    method has it: `ranks` (it ranks the archs of the report; all do that do not say False), `only_ranked` (it names no
+    others), `shrinks` (it drops operators between stages), `needs_truth`, and `check_stages(space, stages)`, which
+    refuses stages that it cannot train.
     """
 
     recipe: str

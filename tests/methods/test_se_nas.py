@@ -232,6 +232,17 @@ def test_the_rate_restarts_with_each_stage(tmp_path):
     assert rates[0] == rates[1] == rates[3] > rates[2]
 
 
+def test_a_single_stage_drops_nothing_and_ranks_once(tmp_path):
+    """What SPOS does, with the same numbers but for the names of the phases."""
+    task = a_task(tmp_path, stage_epochs=(1,))
+    output = SeNas(criterion=Planted())(task)
+    (table,) = output.tables
+    assert (table.set, table.stage, table.epoch, table.tiers) == ("sample", 1, 1, None)
+    assert table.archs.tolist() == task.report_archs.tolist() and np.isfinite(table.scores).all()
+    assert output.pick == tuple(table.archs[table.scores.argmax()].tolist())
+    assert not any("dropped" in line for line in output.history)
+
+
 def test_scores_are_of_the_weights_of_their_stage(tmp_path):
     """With one snapshot, the last table is that of the network that the last stage left behind."""
     networks, task = [], a_task(tmp_path, snapshots=1)

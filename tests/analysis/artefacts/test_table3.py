@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from senas_bench.analysis.artefacts import ARTEFACTS, render_sound
 from senas_bench.analysis.artefacts.table3 import draw_table3, render_table3, verdict
 from senas_bench.analysis.evaluation import evaluate_ranking, read_scores
 from senas_bench.analysis.join import final_scores
@@ -180,6 +181,33 @@ def test_an_arch_ranked_twice_is_an_error(runs, truth, toy):
     runs.add("params", 0, toy.archs[0], toy.score_rows("full", [*toy.archs, toy.archs[0]], np.arange(41)))
     with pytest.raises(ValueError, match="holds an arch twice"):
         render_table3(runs.records, runs.scores, truth, no_timing=True)
+
+
+def test_a_ranking_stored_twice_over_counts_once(runs, truth, toy):
+    """As runs of one stage had it: the same rows again."""
+    twice = [toy.score_rows("full", toy.archs, np.arange(40))] * 2
+    runs.add("params", 0, toy.archs[0], pd.concat(twice))
+    row = rows_of(render_table3(runs.records, runs.scores, truth, no_timing=True))["params"]
+    assert (row["tau_full_mean"], row["tau_full_n"]) == (pytest.approx(1), 40)
+
+
+def test_a_method_at_fault_takes_no_other_away(runs, truth, toy):
+    whole = rows_of(render_table3(runs.records, runs.scores, truth, no_timing=True))
+    runs.add("params", 0, toy.archs[0], toy.score_rows("full", [*toy.archs, toy.archs[0]], np.arange(41)))
+    table, faults = render_sound(ARTEFACTS["table3"], runs.records, runs.scores, truth, no_timing=True)
+    assert rows_of(table) == whole
+    assert list(faults) == ["params"] and "holds an arch twice" in faults["params"]
+    with pytest.raises(ValueError, match="holds an arch twice"):
+        render_sound(ARTEFACTS["table3"], runs.records[-1:], runs.scores, truth, no_timing=True)
+
+
+def test_a_shrinking_method_of_one_stage_is_named(toy, truth):
+    made = toy.Runs()
+    for method, own in {"se-nas": {"drop": 10}, "spos": {}}.items():
+        settings = {"method": own, "recipe": {"stage_epochs": [60]}, "preset": {}}
+        made.add(method, 0, toy.archs[0], toy.score_rows("full", toy.archs, np.arange(40)), settings=settings)
+    notes = render_table3(made.records, made.scores, truth, no_timing=True).notes
+    assert "Trained in one stage, so nothing was dropped: se-nas." in notes
 
 
 def test_notes_say_what_a_reader_must_know(table):

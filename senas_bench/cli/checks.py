@@ -1,0 +1,120 @@
+"""What is refused before anything is computed, though only the end of a command would need it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from senas_bench.analysis.artefacts import Artefact
+    from senas_bench.experiments.presets import Preset
+    from senas_bench.groundtruth import GroundTruth
+
+
+def check_ranks(method: str, rank_archs: int) -> None:
+    """Refuse a method that ends without a ranking, and a ranking of one arch."""
+    from senas_bench.methods import METHODS
+    from senas_bench.names import lookup
+
+    if not getattr(lookup("method", method, METHODS), "ranks", True):
+        ranking = ", ".join(name for name, other in METHODS.items() if getattr(other, "ranks", True))
+        raise ValueError(
+            f"method {method!r} trains archs from scratch and ranks none; one of: {ranking}; or use `reproduce`"
+        )
+    if rank_archs == 1:
+        raise ValueError("--rank-archs 1: a ranking needs at least 2 archs; 0 ranks the whole space")
+
+
+def check_limit(option: str, space: str, limit: Mapping[str, Any], sizes: Preset, dataset: str) -> None:
+    """Refuse a limit that no network meets. Where the images alone say how large the networks are, the run does it.
+
+    Args:
+        option: As it was given, for the message.
+        limit: As `limit_settings`.
+    """
+    from senas_bench.data import DATASETS, ImageNet
+    from senas_bench.experiments.run import limit_of
+    from senas_bench.experiments.studies import skeleton_for
+    from senas_bench.names import lookup
+    from senas_bench.spaces import SPACES
+    from senas_bench.spaces.regions import within
+
+    images = lookup("dataset", dataset, DATASETS)
+    if isinstance(images, ImageNet) or not (sizes.resolution or getattr(images, "resolution", 0)):
+        return
+    try:
+        within(lookup("space", space, SPACES).whole, limit_of(space, limit, skeleton_for(space, sizes, dataset)))
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
+def makeable(
+    artefacts: Mapping[str, Artefact],
+    methods: Mapping[str, Sequence[str]],
+    sizes: Preset,
+    truth: GroundTruth,
+    images: str,
+) -> dict[str, Sequence[str]]:
+    """The methods of those artefacts that can be made; of each other it prints why not.
+
+    Raises:
+        ValueError: None can.
+    """
+    found = {name: _why_not(artefacts[name], group, sizes, truth, images) for name, group in methods.items()}
+    faults = {name: why for name, why in found.items() if why}
+    if faults and len(faults) == len(methods):
+        raise ValueError("; ".join(f"{name} cannot be made: {why}" for name, why in faults.items()))
+    for name, why in faults.items():
+        print(f"{name} is not made: {why}", file=sys.stderr)
+    return {name: group for name, group in methods.items() if name not in faults}
+
+
+def _why_not(artefact: Artefact, methods: Sequence[str], sizes: Preset, truth: GroundTruth, images: str) -> str | None:
+    """What an artefact of these methods would lack when all its runs are finished."""
+    from senas_bench.analysis.join import accuracy_queries
+    from senas_bench.methods import METHODS
+    from senas_bench.names import lookup
+
+    if artefact.searches:
+        return None
+    if artefact.essential not in (None, *methods):
+        return f"it has no runs of {artefact.essential}"
+    chosen = {name: lookup("method", name, METHODS) for name in methods}
+    shrinking = [method for method in chosen.values() if getattr(method, "shrinks", False)]
+    if artefact.shrinks and not any(len(sizes.recipes[method.recipe].stage_epochs) > 1 for method in shrinking):
+        return "it shows shrinks; give it methods that shrink, and at least two stages"
+    try:
+        queries = accuracy_queries(truth)
+    except ValueError as error:
+        return str(error)
+    anywhere = [name for name, method in chosen.items() if not getattr(method, "only_ranked", False)]
+    archs = _archs(sizes, every=artefact.every_arch or bool(anywhere))
+    for column in artefact.reads(queries, images):
+        if why := _unmeasured(truth, queries[column], archs):
+            free = bool(anywhere) and not artefact.every_arch
+            return why + (f", or leave out {', '.join(anywhere)}, which may pick any arch" if free else "")
+    return None
+
+
+def _archs(sizes: Preset, every: bool) -> Sequence[str]:
+    """The arch strings that the runs rank, or every one of the space."""
+    from senas_bench.experiments.run import report_archs
+    from senas_bench.groundtruth.table import official_index
+    from senas_bench.spaces.nasbench201 import NB201, arch_to_str
+
+    if every or not sizes.rank_archs:
+        return list(official_index())
+    return [arch_to_str(tuple(row)) for row in report_archs(NB201, sizes.rank_archs).tolist()]
+
+
+def _unmeasured(truth: GroundTruth, query: Any, archs: Sequence[str]) -> str | None:
+    from senas_bench.analysis.join import unmeasured
+
+    missing = unmeasured(truth, query, archs)
+    if not missing:
+        return None
+    return (
+        f"ground truth {truth.name} has no {query} of {len(missing):,} of the {len(archs):,} archs that its runs may "
+        f"rank or pick, first {missing[0]}; give a table that has"
+    )

@@ -1,0 +1,113 @@
+"""What runs took, for `--dry-run`: core-seconds from the committed results. No torch here.
+
+Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
+of two), `results/cpu-table6` and `results/cpu-searches`: one thread on an AMD EPYC, most of them beside other work, so
+they are rather too high. A scored image took as long as in the runs of `untrained`, and training took what was left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from senas_bench.experiments.spec import RunSpec
+
+WHOLE_SPACE, SHARE = 7548, 0.76
+"""Functions to evaluate for a ranking of all 15,625 archs, and per arch of a sample: equal ones are scored once."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Core-seconds of a method.
+
+    Args:
+        epoch: Per epoch of its recipe.
+        function: Per function that a ranking evaluates.
+        other: Whatever the epochs and the ranking: scoring operators and candidates, curves.
+        retrain: Per epoch of training the pick from scratch.
+    """
+
+    epoch: float = 0.0
+    function: float = 0.0
+    other: float = 0.0
+    retrain: float = 0.0
+
+
+_UNTRAINED = dict.fromkeys(("random", "params", "flops", "random-search", "regularized-evolution"), Timing())
+TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
+    ("nasbench201", "embedded"): {
+        **_UNTRAINED,
+        "untrained": Timing(0.0, 0.011),
+        "rsps": Timing(0.28, 0.011, 0.5),
+        "darts-v1": Timing(1.0),
+        "darts-v2": Timing(2.6),
+        "gdas": Timing(0.28),
+        "setn": Timing(0.58),
+        "enas": Timing(0.21, 0.0, 0.5),
+        "fairnas": Timing(1.14, 0.011),
+        "spos": Timing(0.24, 0.011, 4.3),
+        "spos+": Timing(0.16, 0.028, 4.3),
+        "stand-alone": Timing(12.0),
+        "random-shrink": Timing(0.29, 0.011, 0.7),
+        "si-shrink": Timing(0.58, 0.011, 9.0),
+        "magnitude-shrink": Timing(0.76, 0.011, 0.5),
+        "angle-shrink": Timing(0.26, 0.011, 0.5),
+        "se-nas": Timing(0.27, 0.011, 14.0),
+        "se-nas+": Timing(0.34, 0.028, 24.0),
+    },
+    ("nasbench201", "cpu"): {
+        **_UNTRAINED,
+        "untrained": Timing(0.0, 0.062),
+        "rsps": Timing(19.0, 0.062, 26.0),
+        "darts-v1": Timing(86.0),
+        "darts-v2": Timing(160.0),
+        "gdas": Timing(27.0),
+        "setn": Timing(110.0, 0.0, 20.0),
+        "enas": Timing(44.0, 0.0, 26.0),
+        "fairnas": Timing(128.0, 0.062),
+        "spos": Timing(23.0, 0.062, 118.0),
+        "spos+": Timing(23.0, 0.062, 118.0),
+        "stand-alone": Timing(610.0),
+        "random-shrink": Timing(14.0, 0.062, 4.0),
+        "si-shrink": Timing(17.0, 0.062, 50.0),
+        "magnitude-shrink": Timing(48.0, 0.062, 4.0),
+        "angle-shrink": Timing(22.0, 0.062, 4.0),
+        "se-nas": Timing(21.0, 0.062, 151.0),
+        "se-nas+": Timing(26.0, 0.062, 102.0),
+    },
+    ("mobilenet", "cpu"): {
+        "spos": Timing(168.0, retrain=196.0),
+        "si-shrink": Timing(221.0, retrain=91.0),
+        "se-nas-shrink": Timing(170.0, retrain=96.0),
+        "se-nas": Timing(147.0, retrain=95.0),
+    },
+    ("darts-separate", "cpu"): {"se-nas": Timing(230.0, retrain=313.0)},
+}
+SIZES = {
+    "embedded": {"resolution": 8, "channels": 8, "cells": 1, "score_images": 400, "bn_mode": "batch"},
+    "cpu": {"resolution": 16, "cells": 1, "bn_mode": "batch"},
+}
+"""Sizes of the presets that were timed; of others nothing is known."""
+IMAGES = {"embedded": ("digits",), "cpu": ("cifar10", "cifar100")}
+"""Data sets of the size of the one that was timed."""
+SOURCES = {"embedded": "results/embedded", "cpu": "results/cpu-*"}
+
+
+def seconds_of(spec: RunSpec) -> float | None:
+    """About how many core-seconds a run takes; None where nothing like it was timed: on a GPU, with several threads, at
+    other sizes, on other images."""
+    timing = TIMINGS.get((spec.space, spec.preset), {}).get(spec.method)
+    sizes = spec.settings["preset"]
+    like = spec.device == "cpu" and spec.threads == 1 and spec.dataset in IMAGES.get(spec.preset, ())
+    if timing is None or not like or any(sizes[name] != value for name, value in SIZES[spec.preset].items()):
+        return None
+    sample = sizes["rank_archs"]
+    functions = min(SHARE * sample, WHOLE_SPACE) if sample else WHOLE_SPACE
+    retrained = _epochs(spec.settings.get("retrain"))
+    epochs = _epochs(spec.settings["recipe"])
+    return timing.epoch * epochs + timing.function * functions + timing.other + timing.retrain * retrained
+
+
+def _epochs(recipe: Mapping[str, Any] | None) -> int:
+    return sum(recipe["stage_epochs"]) if recipe else 0

@@ -1,0 +1,96 @@
+"""`--dry-run`: what would run, and about what it costs."""
+
+from dataclasses import replace
+
+import pytest
+
+from senas_bench.cli.plan import print_plan
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.run import limit_settings, make_spec
+from senas_bench.experiments.spec import RunRecord
+from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.timings import seconds_of
+from senas_bench.methods import METHODS
+from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
+
+ARCH = arch_to_str(official_archs()[11])
+
+
+@pytest.fixture
+def plan(tmp_path, capsys):
+    """The lines for some specs; `finished` are there with their seconds."""
+
+    def lines(specs, finished=()):
+        store = RunStore(tmp_path)
+        for spec, seconds in finished:
+            store.save(RunRecord(spec, ARCH, (), {}, None, {"wall_seconds": seconds}, {}), None)
+        print_plan(store, specs)
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+def seeds(spec, *numbers):
+    return [replace(spec, seed=seed) for seed in numbers]
+
+
+def test_a_fresh_folder_is_estimated_from_committed_timings(plan):
+    spos = make_spec("spos", 0, "embedded")
+    hours = 4 * seconds_of(spos) / 3600
+    assert plan(seeds(spos, 0, 1, 2, 7)) == [
+        f"spos-embedded-digits  seeds 0-2,7: 4 to compute: about {hours:.3f} core-hours by results/embedded",
+        f"total: 4 of 4 runs to compute: about {hours:.3f} core-hours",
+    ]
+
+
+def test_what_nobody_timed_is_unknown_not_nothing(plan):
+    unknown = seeds(replace(make_spec("spos", 0, "embedded"), device="cuda"), 0, 1)
+    line = "spos-embedded-digits  seeds 0-1: 2 to compute: unknown, no run like it was timed"
+    assert plan(unknown) == [line, "total: 2 of 2 runs to compute: core-hours unknown"]
+    assert plan(unknown + seeds(make_spec("params", 0, "embedded"), 0))[-1] == (
+        "total: 3 of 3 runs to compute: about 0.000 core-hours, and 2 runs of unknown cost"
+    )
+
+
+def test_runs_of_the_folder_come_first_scaled_by_epochs_and_threads(plan):
+    """48 epochs took 1, 2 and 9 core-hours: the median is 2, so half the epochs cost 1."""
+    spec = make_spec("spos", 0, "embedded")
+    finished = [(spec, 3600.0), (replace(spec, seed=1, threads=2), 3600.0), (replace(spec, seed=2), 9 * 3600.0)]
+    recipe = replace(PRESETS["embedded"].recipes["reference"], stage_epochs=(8, 8, 8))
+    half = replace(PRESETS["embedded"], recipes={**PRESETS["embedded"].recipes, "reference": recipe})
+    assert plan(seeds(spec, 0, 1, 2), finished) == [
+        "spos-embedded-digits  seeds 0-2: 1 to compute, 2 finished: about 2.000 core-hours by 3 finished",
+        "total: 1 of 3 runs to compute: about 2.000 core-hours",
+    ]
+    shorter = seeds(make_spec("spos", 0, "embedded", sizes=half), 0, 1)
+    assert plan(shorter)[-1] == "total: 2 of 2 runs to compute: about 2.000 core-hours"
+    assert plan(seeds(spec, 0, 2)) == [
+        "spos-embedded-digits  seeds 0,2: 0 to compute, 2 finished",
+        "total: 0 of 2 runs to compute",
+    ]
+
+
+@pytest.mark.parametrize("other", ["rank_archs", "space"])
+def test_runs_of_another_kind_tell_nothing(plan, other):
+    spec = make_spec("spos", 0, "embedded")
+    changed = {"space": "mobilenet"}
+    if other == "rank_archs":
+        changed = {"settings": {**spec.settings, "preset": {**spec.settings["preset"], "rank_archs": 0}}}
+    assert "by results/embedded" in plan(seeds(spec, 0), [(replace(spec, **changed), 9e9)])[0]
+
+
+def test_searches_have_a_line_per_space_and_limit(plan):
+    specs = [
+        make_spec("spos", 0, "embedded", space=space, limit=limit_settings("flops", level=level))
+        for space, level in (("mobilenet", 320), ("mobilenet", 470), ("darts", 590))
+    ]
+    begun = [line.partition("  ")[0] for line in plan(specs)[:-1]]
+    assert begun == [
+        f"spos-embedded-digits {name}" for name in ("mobilenet flops 320", "mobilenet flops 470", "darts flops 590")
+    ]
+
+
+def test_every_method_of_table_3_is_known_at_embedded(plan):
+    specs = [make_spec(name, 0, "embedded") for name in METHODS if not getattr(METHODS[name], "needs_truth", False)]
+    unknown = {spec.method for spec in specs if seconds_of(spec) is None}
+    assert unknown == {"pcnas", "fairnas+se-nas", "se-nas-shrink", "spos-evolution"}

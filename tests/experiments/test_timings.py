@@ -1,0 +1,58 @@
+"""What `--dry-run` knows of the cost of runs, against the records that it was taken from."""
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from senas_bench.experiments.run import make_spec, resized
+from senas_bench.experiments.spec import RunRecord
+from senas_bench.experiments.studies import preset_of
+from senas_bench.experiments.timings import TIMINGS, seconds_of
+
+RESULTS = Path(__file__).parents[2] / "results"
+FOLDERS = ("embedded", "cpu-cifar10", "cpu-cifar10-short", "cpu-table6")
+
+
+def committed(folder: str) -> dict[str, list[RunRecord]]:
+    records = defaultdict(list)
+    for path in sorted((RESULTS / folder / "runs").glob("*.json")):
+        record = RunRecord.from_json(path.read_text())
+        records[record.spec.method].append(record)
+    return records
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_estimates_are_those_of_the_committed_runs_within_a_factor_of_two(folder):
+    found = committed(folder)
+    assert found
+    for method, records in found.items():
+        took, estimate = median(record.timing["wall_seconds"] for record in records), seconds_of(records[0].spec)
+        assert estimate is not None, method
+        assert took < 1 > estimate or took / 2 < estimate < 2 * took, (method, took, estimate)
+
+
+def test_more_epochs_and_archs_cost_more():
+    sizes = preset_of("nasbench201", "embedded")
+    few, more = (resized(sizes, stage_epochs=(n, n, n), rank_archs=archs) for n, archs in ((1, 100), (100, 0)))
+    cheap, dear = (seconds_of(make_spec("spos", 0, "embedded", sizes=own)) for own in (few, more))
+    timing = TIMINGS["nasbench201", "embedded"]["spos"]
+    assert cheap == pytest.approx(3 * timing.epoch + 76 * timing.function + timing.other)
+    assert dear == pytest.approx(300 * timing.epoch + 7548 * timing.function + timing.other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"device": "cuda"}, {"threads": 2}, {"dataset": "imagenet16-120"}, {"preset": "paper"}, {"method": "pcnas"}],
+)
+def test_of_what_was_not_timed_nothing_is_known(change):
+    assert seconds_of(replace(make_spec("spos", 0, "embedded"), **change)) is None
+
+
+def test_other_sizes_were_not_timed():
+    assert (
+        seconds_of(make_spec("spos", 0, "embedded", sizes=replace(preset_of("nasbench201", "embedded"), cells=5)))
+        is None
+    )
