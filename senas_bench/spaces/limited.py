@@ -124,6 +124,10 @@ class LimitedSampler:
         archs = self._distinct(partial(self._draw_with, edge, operator, rng), n, most)
         return archs if len(archs) else None
 
+    def identity(self) -> list[object]:
+        """As `SearchSpace.identity`, with the limit."""
+        return [self.space.identity(), self.limit.identity()]
+
     def pool(self, per_operator: int, rng: np.random.Generator) -> np.ndarray:
         """As many distinct archs as `balanced_sample` would take from the space."""
         return self.sample_distinct(rng, len(balanced_sample(self.space, per_operator, rng)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,11 @@ class Limit:
         """Two costs for a message, such as `423 to 470 million`; see `UNITS`."""
         scale, unit = UNITS.get(self.name, (1.0, ""))
         return f"{_short(low / scale)} to {_short(high / scale)}{unit}"
+
+    def identity(self) -> list[object]:
+        """JSON values that two limits share only if they are the same window for the same costs."""
+        costs = hashlib.sha256(np.ascontiguousarray(self.per_edge, float).tobytes()).hexdigest()
+        return [costs, float(self.base), float(self.low), float(self.high)]
 
     def cost(self, archs: np.ndarray) -> np.ndarray:
         """`(n, edges)` archs to `(n,)` costs, in the unit of the table."""

@@ -30,6 +30,10 @@ class UniformPath:
             return [self.space.sample(rng)]
         return [tuple(self.space.sample(rng) for _ in range(self.cells))]
 
+    def identity(self) -> list[object]:
+        """JSON values that two samplers share only if they draw the same."""
+        return ["uniform", self.space.identity(), self.cells]
+
 
 @dataclass(frozen=True)
 class CoveringPath:
@@ -51,3 +55,7 @@ class CoveringPath:
     def __call__(self, rng: np.random.Generator) -> list[Arch | tuple[Arch, ...]]:
         archs = [tuple(row) for row in self.sampler.covering(rng, self.cells or 1, self.share).tolist()]
         return [tuple(archs)] if self.cells else archs
+
+    def identity(self) -> list[object]:
+        """JSON values that two samplers share only if they draw the same."""
+        return ["covering", self.sampler.identity(), self.share, self.cells]

@@ -26,6 +26,9 @@ class Region(Protocol):
 
     def __contains__(self, arch: object) -> bool: ...
 
+    def identity(self) -> list[object]:
+        """JSON values that two regions share only if they are the same archs of the same space."""
+
     def archs(self) -> np.ndarray:
         """All of them, `(size, edges)` int8, in lexicographic order. For small ones."""
 

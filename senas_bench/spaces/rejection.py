@@ -70,6 +70,10 @@ class RejectionSampler:
                 break
         return np.array(list(found)[:n], np.int8).reshape(-1, len(self.space.edges))
 
+    def identity(self) -> list[object]:
+        """As `SearchSpace.identity`, with the limit."""
+        return [self.space.identity(), self.limit.identity()]
+
     def pool(self, per_operator: int, rng: np.random.Generator) -> np.ndarray:
         """As many distinct archs as `balanced_sample` would take from the space."""
         return self.sample_distinct(rng, len(balanced_sample(self.space, per_operator, rng)))

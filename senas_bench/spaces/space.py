@@ -87,6 +87,10 @@ class SearchSpace:
         """Itself, as a `Region`."""
         return self
 
+    def identity(self) -> list[object]:
+        """JSON values that two spaces share only if they have the same archs and the same copies of weights."""
+        return [self.name, self.candidates, self.groups, repr(self.rule)]
+
     @property
     def choices(self) -> int:
         """Number of ways to choose one operator per edge, archs or not."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +22,7 @@ from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import Region, within
+from senas_bench.tasks.shared import SharedTrainings, array_identity, paths_identity, snapshots_fit
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
 
@@ -185,6 +189,7 @@ class Task:
         arch: The arch that the spec gives to the method `fixed`.
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
             None for every weight-sharing method; see `experiments.run` for those that declare `needs_truth`.
+        shared: Trainings that this run has in common with others; None keeps its own to itself.
         processes: That work on this task together. They train in step, and where one scores archs all do, but what the
             first one found counts: so each takes the same decisions. It alone writes files.
     """
@@ -208,6 +213,7 @@ class Task:
     skeleton: Any = None
     arch: Arch | None = None
     trainer: Callable[[Arch], tuple[float, float]] | None = None
+    shared: SharedTrainings | None = None
     processes: Processes = field(default_factory=_alone)
 
     def rng(self, phase: str) -> np.random.Generator:
@@ -285,27 +291,57 @@ class Task:
         from senas_bench.training.loop import train
 
         self.processes.agree("the space they train", repr((phase, space.candidates, space.groups)).encode())
-        training = train(
-            network,
-            self.processes.share(loader or self.loaders.train),
-            self.recipe,
-            sample,
-            epochs=epochs,
-            rng=self.rng(f"{phase}-paths"),
-            generator=self.generator(f"{phase}-images"),
-            optimizer=optimizer,
-            architecture=architecture,
-            keep_snapshots=keep_snapshots,
-            checkpoint=self.work_dir / f"{phase}.safetensors",
-            on_begin=lambda done: self.progress.stage(phase, epochs, done),
-            on_epoch=lambda epoch, loss: self.progress.step(epoch, epoch=epoch, loss=loss),
-            observe=lambda epoch: self._look(network, watch and (*watch, phase), epoch),
-            processes=self.processes,
+        fresh = optimizer is None and architecture is None and loader is None
+        keep_snapshots = keep_snapshots or (
+            fresh and self.shared is not None and snapshots_fit(network, self.recipe.snapshots)
         )
+        with self._checkpoint(network, sample, phase, epochs, keep_snapshots, fresh) as checkpoint:
+            training = train(
+                network,
+                self.processes.share(loader or self.loaders.train),
+                self.recipe,
+                sample,
+                epochs=epochs,
+                rng=self.rng(f"{phase}-paths"),
+                generator=self.generator(f"{phase}-images"),
+                optimizer=optimizer,
+                architecture=architecture,
+                keep_snapshots=keep_snapshots,
+                checkpoint=checkpoint,
+                on_begin=lambda done: self.progress.stage(phase, epochs, done),
+                on_epoch=lambda epoch, loss: self.progress.step(epoch, epoch=epoch, loss=loss),
+                observe=lambda epoch: self._look(network, watch and (*watch, phase), epoch),
+                observer=self._observer(watch),
+                processes=self.processes,
+            )
         self.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
             self.budget.add("report", seen.seconds, seen.counts)
         return Trained(phase, space, network, training, self.build)
+
+    @contextmanager
+    def _checkpoint(
+        self, network: nn.Module, sample: Any, phase: str, epochs: int, snapshots: bool, fresh: bool
+    ) -> Iterator[Path]:
+        """Where a training is saved: in the run's own work folder, or where runs share it, held meanwhile."""
+        paths = paths_identity(sample)
+        if self.shared is None or not fresh or paths is None or self.processes.world > 1:
+            yield self.work_dir / f"{phase}.safetensors"
+            return
+        place = self.shared.place(
+            network, self.recipe, paths, phase=phase, epochs=epochs, snapshots=snapshots, seed=self.seed
+        )
+        with self.shared.hold(place):
+            yield place
+
+    def _observer(self, watch: tuple[Collection[int], np.ndarray, EstimatorName] | None) -> str:
+        """Tells what a training's watch looks at; see `training.loop.train`."""
+        if not watch or not watch[0]:
+            return ""
+        epochs, archs, estimator = watch
+        images = [array_identity(part.cpu().numpy()) for batch in self.curve.evaluation.batches for part in batch]
+        about = [sorted(epochs), array_identity(archs), repr(estimator), self.curve.evaluation.bn_mode, images]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
     def _look(
         self, network: nn.Module, watch: tuple[Collection[int], np.ndarray, EstimatorName, str] | None, epoch: int

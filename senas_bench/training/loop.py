@@ -116,6 +116,7 @@ def train(
     on_begin: Callable[[int], None] = lambda done: None,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
     observe: Callable[[int], tuple[np.ndarray, Mapping[str, int]] | None] = lambda epoch: None,
+    observer: str = "",
     processes: Processes = ALONE,
 ) -> Training:
     """Train `network` in place for `epochs` epochs and take snapshots at the end.
@@ -134,6 +135,8 @@ def train(
         on_epoch: Told after each epoch: (epochs done, mean loss).
         observe: Asked after each epoch, with the epochs done, for scores to keep and the work they took, or None. It
             must leave the network and all generators as they are.
+        observer: Tells what is observed, where several look at one training: a checkpoint in which another looked at
+            something else is not used by one that looks, and used without what was seen by one that does not.
         processes: That train this network together, each with its rows of a batch and all with the same generators.
             They go through the epochs in step and end with the same network; the first one saves.
 
@@ -143,7 +146,7 @@ def train(
     """
     _check(network, recipe, architecture, processes)
     result = Training(optimizer or make_optimizer(network, recipe), Snapshots(keep_snapshots))
-    done = _restore(checkpoint, network, result, rng, generator, architecture) if checkpoint else 0
+    done = _restore(checkpoint, network, result, rng, generator, architecture, observer) if checkpoint else 0
     on_begin(done)
     processes.agree("where the training stands", _position(done, rng, generator))
     processes.copy_first(network)
@@ -204,7 +207,7 @@ def train(
             result.observed[epoch + 1] = Observation(*seen, time.monotonic() - started)
         if checkpoint and (epoch + 1 == epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
             if processes.first:
-                _save(checkpoint, network, result, rng, generator, architecture, epoch + 1)
+                _save(checkpoint, network, result, rng, generator, architecture, epoch + 1, observer)
             saved = time.monotonic()
         # nobody is ahead of the file by more than an epoch, and nobody leaves before it is written
         processes.agree("the random numbers they draw", _position(epoch + 1, rng, generator))
@@ -288,6 +291,7 @@ def _save(
     generator: torch.Generator,
     architecture: Architecture | None,
     done: int,
+    observer: str,
 ) -> None:
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for name, weight in network.named_parameters():
@@ -307,6 +311,7 @@ def _save(
         "counts": result.counts,
         "seconds": result.seconds,
         "observed": {epoch: [dict(seen.counts), seen.seconds] for epoch, seen in result.observed.items()},
+        "observer": observer,
     }
     write_checkpoint(path, tensors, state)
 
@@ -318,13 +323,17 @@ def _restore(
     rng: np.random.Generator,
     generator: torch.Generator,
     architecture: Architecture | None,
+    observer: str,
 ) -> int:
-    """Load what `_save` wrote; the number of epochs done, 0 when there is nothing."""
+    """Load what `_save` wrote; the number of epochs done, 0 when there is nothing that serves this observer."""
     device = next(network.parameters()).device
     read = read_checkpoint(path, device)
     if read is None:
         return 0
     tensors, state = read
+    looked = state.get("observer", observer)  # checkpoints of earlier versions have one observer only, their run's
+    if observer not in ("", looked):
+        return 0
     heads = ("network", "momentum", "snapshots", "architecture", "observed")
     parts: dict[str, dict[str, torch.Tensor]] = {head: {} for head in heads}
     for key, value in tensors.items():
@@ -344,6 +353,6 @@ def _restore(
     result.history[:] = state["history"]
     result.counts.update(state["counts"])
     result.seconds = state["seconds"]
-    for epoch, (counts, seconds) in state["observed"].items():
+    for epoch, (counts, seconds) in state["observed"].items() if looked == observer else ():
         result.observed[int(epoch)] = Observation(parts["observed"][epoch].cpu().numpy(), counts, seconds)
     return state["done"]

@@ -1,0 +1,108 @@
+"""Trainings that several runs have in common: each is computed once and counted in full by every run that uses it.
+
+A training is stored under the hash of all that decides it: the weights that it starts from, space, recipe, paths, seed,
+images, device and engine. What a run then does with the network, such as scoring it in another way, is no part of
+that. Only trainings from fresh momentum that no architecture learns beside are shared: the first of a method.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from senas_bench.locks import held
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from senas_bench.training.recipe import TrainingRecipe
+
+PATIENCE = 7 * 24 * 3600.0
+"""Seconds to wait for a process that computes the same training: as long as it lives and a training may take."""
+KEPT_BYTES = 256 * 2**20
+"""Where the snapshots of a training are no larger together they are kept though nobody asks, for whoever scores them."""
+
+
+@dataclass(frozen=True)
+class SharedTrainings:
+    """Where the trainings of a results folder lie that its runs share.
+
+    Args:
+        folder: New ones go here.
+        about: JSON values: what decides a training beside what `place` is given, such as images and device.
+        kept: Another folder to look in first, of those that the user asked to keep; None for none.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+    kept: Path | None = None
+
+    def place(
+        self,
+        network: nn.Module,
+        recipe: TrainingRecipe,
+        paths: Any,
+        *,
+        phase: str,
+        epochs: int,
+        snapshots: bool,
+        seed: int,
+    ) -> Path:
+        """The file of a training, which may be there.
+
+        Args:
+            network: As it is before.
+            paths: JSON values that say how paths are drawn.
+            phase: Names the random numbers.
+            snapshots: Whether each is kept.
+        """
+        from senas_bench.training.checkpoint import digest
+
+        decides = {
+            **self.about,
+            "recipe": asdict(recipe),
+            "paths": paths,
+            "phase": phase,
+            "epochs": epochs,
+            "snapshots": snapshots,
+            "seed": seed,
+            "weights": digest(network.state_dict(), type(network).__name__),
+        }
+        name = f"{hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
+        if self.kept is not None and (self.kept / name).exists():
+            return self.kept / name
+        return self.folder / name
+
+    @contextmanager
+    def hold(self, place: Path) -> Iterator[None]:
+        """Compute or read a training alone.
+
+        Raises:
+            LockHeld: Somebody else computes it, and takes longer than `PATIENCE`.
+        """
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with held(place.with_suffix(".lock"), PATIENCE):
+            yield
+
+
+def snapshots_fit(network: nn.Module, count: int) -> bool:
+    """Whether so many snapshots of a network are small enough to be kept unasked."""
+    return count * sum(value.nbytes for value in network.state_dict().values()) <= KEPT_BYTES
+
+
+def paths_identity(sample: Any) -> Any:
+    """JSON values that two path samplers share only if they draw the same; None for one that does not say."""
+    identity = getattr(sample, "identity", None)
+    return None if identity is None else identity()
+
+
+def array_identity(array: np.ndarray) -> str:
+    """Text that two arrays share only if they are equal."""
+    return f"{array.shape} {array.dtype} {hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
