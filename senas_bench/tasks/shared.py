@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PATIENCE = 7 * 24 * 3600.0
 """Seconds to wait for a process that computes the same training: as long as it lives and a training may take."""
 KEPT_BYTES = 256 * 2**20
-"""Where the snapshots of a training are no larger together they are kept though nobody asks, for whoever scores them."""
+"""Snapshots of a training that are no larger together are kept though nobody asks, for whoever scores them."""
 
 
 @dataclass(frozen=True)
