@@ -56,4 +56,5 @@ def _core_hours(spec: RunSpec, costs: list[tuple[float, int]]) -> float:
 
 
 def _epochs(spec: RunSpec) -> int:
-    return sum(spec.settings["recipe"]["stage_epochs"])
+    """Training epochs; 1 of a method that has no recipe, whose runs all cost alike."""
+    return sum(spec.settings["recipe"]["stage_epochs"]) if "recipe" in spec.settings else 1

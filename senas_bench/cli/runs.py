@@ -119,11 +119,13 @@ def check_tensorboard(folder: Path | None) -> None:
 
 
 def check_ranks(method: str) -> None:
-    from senas_bench.methods import METHODS
-    from senas_bench.names import lookup
+    from senas_bench.methods import all_methods, method_named
 
-    if getattr(lookup("method", method, METHODS), "needs_truth", False):
-        raise ValueError(f"method {method!r} trains archs from scratch and ranks none; use `reproduce`")
+    if not method_named(method).ranks:
+        ranking = ", ".join(name for name, other in all_methods().items() if other.ranks)
+        raise ValueError(
+            f"method {method!r} ranks none of the archs of the report; one of: {ranking}; or use `reproduce`"
+        )
 
 
 def compute(

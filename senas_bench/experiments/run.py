@@ -75,13 +75,11 @@ def make_spec(
             the method needs.
         DataError: The images are missing.
     """
-    from senas_bench.methods import CURVES
-
     chosen = method_of(method, space, preset)
     sizes = sizes or preset_of(space, preset)
     dataset = dataset or sizes.dataset
     settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
-    if method in CURVES and sizes.curve_points and space == "nasbench201" and limit is None:
+    if chosen.watched and sizes.curve_points and space == "nasbench201" and limit is None:
         settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
     trainer = _trainer(chosen, ground_truth, dataset)
     if trainer is not None:
@@ -430,7 +428,7 @@ def _check_streamed(images: StreamedImages, recipe: TrainingRecipe) -> None:
 
 def _trainer(method: Any, ground_truth: Path | None, images: str) -> Any:
     """The `BenchmarkTrainer` of a method that declares `needs_truth`; None for any other, without reading a table."""
-    if not getattr(method, "needs_truth", False):
+    if not method.needs_truth:
         return None
     from senas_bench.groundtruth.trainer import load_trainer
 
@@ -447,7 +445,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     kind = method_of(spec.method, spec.space, spec.preset).recipe
     sizes = Preset.from_settings(spec.settings, kind)
     space = lookup("space", spec.space, SPACES)
-    recipe = sizes.recipes[kind]
+    recipe = sizes.recipe_of(kind)
     device = torch.device(spec.device)
     images = _images(spec, sizes, data_dir)
     loaders = _loaders(images, sizes, recipe, device, workers)

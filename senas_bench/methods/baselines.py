@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 
 @dataclass(frozen=True)
-class RandomSearch:
+class RandomSearch(Method):
     """Score every arch by a uniform random number and take the best: a uniform random pick."""
 
+    trains = False
+    only_ranked = True
     recipe: str = "reference"
 
     def __call__(self, task: Task) -> MethodOutput:
@@ -20,13 +23,17 @@ class RandomSearch:
 
 
 @dataclass(frozen=True)
-class LargestCost:
+class LargestCost(Method):
     """Score an arch by its cost: the larger, the better.
 
     Args:
         cost: `params` or `flops_m`. On NB201 both give the same ranking.
     """
 
+    trains = False
+    only_ranked = True
+    knows_size = True
+    spaces = NB201_ONLY
     cost: str
     recipe: str = "reference"
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 from senas_bench.training.fair import FairPaths
 
 
 @dataclass(frozen=True)
-class FairNas:
+class FairNas(Method):
     """Train all operators of all edges once per step, then rank with inherited weights and take the best.
 
     It ranks what `Spos(search="rank")` ranks, so that the two differ in how the weights are trained and in
@@ -23,6 +24,8 @@ class FairNas:
         estimator: Of an arch's performance.
     """
 
+    only_ranked = True
+    spaces = NB201_ONLY
     recipe: str = "reference"
     estimator: str = "weight-average"
 

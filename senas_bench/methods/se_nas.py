@@ -17,6 +17,7 @@ from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.limits import Region, feasible
 from senas_bench.tasks.curve import ShrinkingCurve
+from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, Trained
 from senas_bench.training.fair import FairPaths
 from senas_bench.training.samplers import Path
@@ -34,7 +35,7 @@ SAMPLERS = ("uniform", "fair")
 
 
 @dataclass(frozen=True)
-class SeNas:
+class SeNas(Method):
     """Train, score operators, drop the worst, merge, expand; then rank what is left.
 
     Args:
@@ -52,6 +53,8 @@ class SeNas:
         search: As in `Spos`: `rank` ranks archs after each stage and takes the best of those alive at the end;
             `evolution` searches the last space, and ranks nothing else.
         evolution: Its parameters.
+        dropped_by: The criterion in words; its class by default.
+        spaces, watched: Facts, see `Method`.
 
     Raises:
         ValueError: Unknown removal, sampler or search, or `fair` with `global`, which leaves edges unequal.
@@ -67,6 +70,9 @@ class SeNas:
     max_per_edge: int = field(default=0, metadata={"added": True})
     search: str = field(default="rank", metadata={"added": True})
     evolution: Evolution = field(default=Evolution(), metadata={"added": True})
+    dropped_by: str = fact("")
+    spaces: tuple[str, ...] | None = fact(None)
+    watched: bool = fact(False)
 
     def __post_init__(self) -> None:
         for name, allowed in (("removal", REMOVALS), ("sampler", SAMPLERS), ("search", SEARCHES)):
@@ -75,6 +81,10 @@ class SeNas:
                 raise ValueError(f"unknown {name} {value!r}; one of: {', '.join(allowed)}")
         if self.sampler == "fair" and self.removal == "global":
             raise ValueError("fair sampling needs equally many operators on every edge; use removal='per-edge'")
+
+    @property
+    def shrinks_by(self) -> str:
+        return self.dropped_by or type(self.criterion).__name__
 
     def __call__(self, task: Task) -> MethodOutput:
         from senas_bench.networks.expansion import count_parameters, expand, expanded_parameters, plan_groups

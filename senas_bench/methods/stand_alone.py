@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 SAMPLE_SEED = 30
@@ -13,7 +14,7 @@ SAMPLE_SEED = 30
 
 
 @dataclass(frozen=True)
-class StandAlone:
+class StandAlone(Method):
     """Train archs without weight sharing, by the loop that trains supernets, and score each on validation images.
 
     A network has affine batch norm everywhere, as the benchmark's, and is scored with its running statistics: each has
@@ -24,6 +25,9 @@ class StandAlone:
         archs: How many, drawn once and for all among those that the preset ranks.
     """
 
+    ranks = False
+    only_ranked = True
+    spaces = NB201_ONLY
     recipe: str = "stand-alone"
     archs: int = 30
 

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from senas_bench.ranking.accuracy import estimate
 from senas_bench.search.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.limits import CoveringPath, Limit, LimitedSampler, Region, within
+from senas_bench.tasks.method import needs_parameters
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
 from senas_bench.training.samplers import UniformPath
@@ -131,17 +132,6 @@ class MethodOutput:
     pick: Arch
     tables: tuple[ScoreTable, ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
-
-
-class Method(Protocol):
-    """A search method: a frozen dataclass of its parameters, called with a task.
-
-    `recipe` names the recipe of the preset that it trains with.
-    """
-
-    recipe: str
-
-    def __call__(self, task: Task) -> MethodOutput: ...
 
 
 def _alone() -> Processes:
@@ -318,7 +308,7 @@ class Task:
 
     def _parameters(self, archs: np.ndarray, estimator: str) -> np.ndarray | None:
         """What `estimate` needs to know of the archs beside their weights."""
-        return self.cost(archs)["params"] if estimator == "snapshot-loglik-size" else None
+        return self.cost(archs)["params"] if needs_parameters(estimator) else None
 
     def evolve(
         self, trained: Trained, evolution: Evolution, estimator: str, stage: int, epoch: int
