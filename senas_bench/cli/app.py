@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from senas_bench.cli import files, readers, searches, studies
+from senas_bench.cli import files, lists, readers, searches, studies
 from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption
 
 app = typer.Typer(
@@ -36,6 +36,9 @@ for command in (
     readers.report,
     readers.compare,
     readers.doctor,
+    lists.methods,
+    lists.artefacts,
+    lists.presets,
 ):
     app.command()(command)
 benchmark_app = typer.Typer(no_args_is_help=True, help="Benchmark tables: the ground truth.", rich_markup_mode=None)

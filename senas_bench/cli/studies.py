@@ -66,7 +66,10 @@ def reproduce(
     ],
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0-2",
-    methods: Annotated[str | None, typer.Option(help="Comma-separated methods; by default the artefact's.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated, as `senas-bench methods` lists them; by default the artefact's."),
+    ] = None,
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
     jobs: JobsOption = 0,
