@@ -125,7 +125,7 @@ def _fields(name: str, method: Any) -> str | None:
 
 def _values(where: str, strategy: Any) -> str | None:
     """What is wrong with the fields of a strategy or of one inside it."""
-    for item in fields(strategy):
+    for item in (item for item in fields(strategy) if not item.metadata.get("fact")):
         value, place = getattr(strategy, item.name), f"{where}.{item.name}"
         if is_dataclass(value) and not isinstance(value, type):
             if why := _unfrozen(type(value)) or _values(place, value):

@@ -50,7 +50,7 @@ TINY = replace(
             {method.recipe for method in METHODS.values()} - {None, "reference", "tuned"}, BASELINE
         ),  # as many epochs in one stage
     },
-    curve_points=1,
+    curve_points=3,
     curve_images=100,
 )
 

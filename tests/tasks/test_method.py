@@ -113,13 +113,13 @@ class Misled(Counts):
         (Soft(), "Soft is no frozen dataclass"),
         (Silent(), "Silent cannot be called with a task; define __call__(self, task)"),
         (Greedy(), "Greedy cannot be called with a task"),
-        (Holds(np.zeros(2)), "Holds.what is array([0., 0.]), which no spec can hold; use a number, text"),
-        (Holds([1]), "Holds.what is [1], which no spec can hold"),
-        (Holds(((1,),)), "Holds.what is ((1,),), which no spec can hold"),
-        (Holds(float("inf")), "Holds.what is inf, which no spec can hold"),
-        (Holds(Part), "Holds.what is the class Part, which no spec can hold"),
-        (Holds(Part()), "Part is no frozen dataclass"),
-        (Holds(Holds(np.float32(1))), "Holds.what.what is"),
+        (Holds(what=np.zeros(2)), "Holds.what is array([0., 0.]), which no spec can hold; use a number, text"),
+        (Holds(what=[1]), "Holds.what is [1], which no spec can hold"),
+        (Holds(what=((1,),)), "Holds.what is ((1,),), which no spec can hold"),
+        (Holds(what=float("inf")), "Holds.what is inf, which no spec can hold"),
+        (Holds(what=Part), "Holds.what is the class Part, which no spec can hold"),
+        (Holds(what=Part()), "Part is no frozen dataclass"),
+        (Holds(what=Holds(what=np.float32(1))), "Holds.what.what is"),
         (Trains(), 'Trains names no recipe; give it `recipe: str = "reference"`, or `trains = False` if it trains'),
         (Facts(recipe=3), "Facts.recipe is 3; give the name of a recipe"),
         (Facts(spaces="nasbench201"), "Facts.spaces is 'nasbench201'; give a tuple of names among: nasbench201"),
@@ -139,5 +139,5 @@ def test_what_cannot_run_is_refused_in_one_sentence(monkeypatch, method, message
 @pytest.mark.parametrize("name", ["fixed", "optimal", "all", "My method", "a/b", "a,b", ""])
 def test_names_that_mean_something_else_or_cannot_name_a_file(monkeypatch, name):
     monkeypatch.setitem(METHODS, name, Counts())
-    with pytest.raises(ValueError, match="choose another|a name is made of small letters"):
+    with pytest.raises(ValueError, match=r"choose another|a name is made of small letters"):
         method_named(name)
