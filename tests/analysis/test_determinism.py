@@ -12,6 +12,7 @@ import pytest
 from senas_bench.analysis.artefacts import ARTEFACTS, named
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
+from senas_bench.methods import METHODS
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 
 RENDER = """
@@ -49,7 +50,7 @@ def results(tmp_path_factory, toy, benchmark_table):
     store = RunStore(folder / "runs")
     for record in made.records:
         lines = [{"stage": 1, "epoch": 1, "loss": 2.0}]
-        if "se-nas" in record.spec.method or "shrink" in record.spec.method:
+        if METHODS[record.spec.method].shrinks_by:
             lines += [
                 {"stage": stage, "epoch": 20 * stage, "candidates": alive, "dropped": [], "scores": {}}
                 for stage, alive in enumerate(SHRUNK, 1)
