@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from senas_bench.analysis.artefacts.table3 import ALPHA, TABLE3_METHODS
+from senas_bench.analysis.artefacts.table3 import ALPHA
 from senas_bench.analysis.metrics.statistics import (
     MIN_PAIRS,
     holm,
@@ -23,6 +23,7 @@ from senas_bench.analysis.metrics.statistics import (
 )
 from senas_bench.analysis.output.formats import Table, plus_minus, span, words
 from senas_bench.analysis.paper.verdicts import signed
+from senas_bench.analysis.style import in_order
 from senas_bench.experiments.spec import RunRecord
 
 TABLES = ("table3", "fig8")
@@ -69,14 +70,14 @@ def compare(a: Path, b: Path) -> Table:
     folders = [_read(Path(a)), _read(Path(b))]
     column = _column(folders, a, b)
     sides = [dict(_values(tables, column)) for tables in folders]
-    common = sorted(set(sides[0]) & set(sides[1]), key=_order)
+    common = _in_order(set(sides[0]) & set(sides[1]))
     if not common:
         raise ValueError(f"no method has numbers in both {a} and {b}; render the same artefacts in both")
     rows = [_row(*key, *(side[key] for side in sides)) for key in common]
     _adjust(rows)
     settings = _differences(folders, Path(a), Path(b))
     meta = {"title": "A against B, method by method", "a": str(a), "b": str(b), "settings": settings, "rows": rows}
-    alone = [sorted(set(side) - set(common), key=_order) for side in sides]
+    alone = [_in_order(set(side) - set(common)) for side in sides]
     return Table("compare", _display(rows), tuple(_notes(meta, column, alone)), meta)
 
 
@@ -155,11 +156,11 @@ def _by_seed(row: Mapping[str, Any], key: str) -> dict[int, float]:
     return {run["seed"]: run[key] for run in row["per_seed"] if run.get(key) is not None}
 
 
-def _order(key: tuple[str, str]) -> tuple[int, int, str]:
-    """Quantities in order, then methods as in Table 3, then any other by name."""
-    quantity, method = key
-    place = TABLE3_METHODS.index(method) if method in TABLE3_METHODS else len(TABLE3_METHODS)
-    return QUANTITIES.index(quantity), place, method
+def _in_order(keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Quantities in order, then methods as `STYLES` has them."""
+    keys = set(keys)
+    places = in_order({method for _, method in keys})
+    return sorted(keys, key=lambda key: (QUANTITIES.index(key[0]), places.index(key[1])))
 
 
 def _row(quantity: str, method: str, a: Values, b: Values) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.output.formats import listed, span, words
 from senas_bench.analysis.paper import numbers as paper
+from senas_bench.analysis.style import in_order
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.spec import RunRecord, canonical_json
 from senas_bench.experiments.studies import preset_of
@@ -63,10 +64,10 @@ def changed_sizes(records: Sequence[RunRecord]) -> dict[str, list[str]]:
         if spec.preset not in PRESETS or spec.space not in SPACES:
             continue
         preset = preset_of(spec.space, spec.preset)
-        if kind not in preset.recipes:
+        if kind is not None and kind not in preset.recipes:
             continue
         for part, own in preset.to_settings(kind).items():
-            found = spec.settings[part]
+            found = spec.settings.get(part, {})
             for name in {*own, *found}:
                 if name in found and found[name] != own.get(name):
                     value = found[name]
@@ -81,14 +82,14 @@ def by_method(
     """Records per method in row order, by seed.
 
     Args:
-        methods: Rows in order; default `defaults`, then any other method by name.
+        methods: Rows in order; default `defaults`, then any other method as `STYLES` has them.
 
     Raises:
         ValueError: A method has two runs of one seed or runs with different settings, or no method has runs.
     """
     found = {record.spec.method for record in records}
     groups = {}
-    for method in methods or (*defaults, *sorted(found - set(defaults))):
+    for method in methods or (*defaults, *in_order(found - set(defaults))):
         group = sorted((r for r in records if r.spec.method == method), key=run_key)
         if len(set(map(run_key, group))) < len(group):
             raise ValueError(f"method {method} has two runs of one seed; give one record per method and seed")

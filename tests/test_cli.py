@@ -749,7 +749,7 @@ def test_searches_from_scratch_need_the_right_table(tiny, from_scratch, tmp_path
     line = refused(2, "reproduce", "table3", "--methods", "random-search")
     assert "'analog-nasbench' has no cifar10_val_acc_12ep; give --ground-truth" in line
     line = refused(2, "rank", "--method", "random-search", "--out", "scores.csv")
-    assert "trains archs from scratch and ranks none" in line
+    assert "ranks none of the archs of the report; one of: random, params" in line
     assert not list(tmp_path.iterdir())
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from senas_bench.analysis.artefacts.table3 import BASELINES, TUNED
+from senas_bench.analysis.artefacts.artefact import Artefact
 from senas_bench.analysis.join import (
     Scores,
     accuracy_queries,
@@ -23,8 +24,9 @@ from senas_bench.analysis.join import (
 )
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.statistics import MIN_ARCHS, defined, over_seeds
-from senas_bench.analysis.output.figures import MARKERS, colour, grid
+from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
+from senas_bench.analysis.style import by_baseline, fitting, in_order, shown_as, style, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.plotting import COLUMN
 
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 
     from senas_bench.groundtruth import GroundTruth, Query
 
-METHODS = ("spos", "se-nas", "spos+", "se-nas+")
+TITLES = {
+    "fig7": "Figure 7: ranking correlation over epochs",
+    "fig8": "Figure 8: ranking correlation at the end, over seeds",
+}
 SETS = {"full": "whole space", "sample": "sample", "current": "archs alive", "same": "the same archs"}
 
 
@@ -46,6 +51,11 @@ class _Point:
     seed: int
     epoch: int
     rankings: Mapping[str, pd.Series]
+
+
+def default_methods(artefact: str) -> list[str]:
+    """Methods that rank while they train, each after its baseline."""
+    return by_baseline(fitting(artefact, lambda method: method.watched))
 
 
 def render_fig7(
@@ -63,11 +73,11 @@ def render_fig7(
     far as it scored them; `sample`, a fixed sample of the whole space, where an arch that was dropped ranks below by
     its last score; `full`, the whole space, at the end alone.
 
-    Args, raises: As `tables.render_table3`.
+    Args, raises: As `table3.render_table3`.
     """
     return _render(
         "fig7",
-        "Figure 7: ranking correlation over epochs",
+        TITLES["fig7"],
         records,
         scores,
         truth,
@@ -87,7 +97,7 @@ def render_fig8(
 ) -> Table:
     """Fig. 8: the distribution over seeds of the final tau, on the sets of `render_fig7`.
 
-    Args, raises: As `tables.render_table3`.
+    Args, raises: As `table3.render_table3`.
     """
 
     def last(record: RunRecord) -> list[_Point]:
@@ -96,8 +106,7 @@ def render_fig8(
         rankings = {name: ranking for name, ranking in point.rankings.items() if name in wanted}
         return [_Point(point.method, point.seed, point.epoch, rankings)]
 
-    title = "Figure 8: ranking correlation at the end, over seeds"
-    return _render("fig8", title, records, scores, truth, methods, last, _FIG8_NOTES)
+    return _render("fig8", TITLES["fig8"], records, scores, truth, methods, last, _FIG8_NOTES)
 
 
 _FIG7_NOTES = (
@@ -132,16 +141,16 @@ def _render(
     remarks: Iterable[str],
 ) -> Table:
     setting, queries = one_setting(records), accuracy_queries(truth)
-    methods = methods or METHODS
-    shown = [record for group in by_method(records, methods, METHODS).values() for record in group]
+    methods = methods or default_methods(name)
+    shown = [record for group in by_method(records, methods, ()).values() for record in group]
     columns = tested_columns(queries, setting["images"])
     points = [point for record in shown if record.scores_sha256 for point in points_of(record)]
     points += _same_sets(points, _Whole(shown, scores))
     rows = []
     for column in columns:
-        rows += _rows(points, column, truth, queries[column])
+        rows += _rows(points, column, truth, queries[column], default_methods(name))
     if not rows:
-        raise ValueError(f"none of the runs ranks archs; {name} needs runs of {', '.join(METHODS)}")
+        raise ValueError(f"none of the runs ranks archs; {name} needs runs of {', '.join(default_methods(name))}")
     meta = {
         "title": title,
         **setting_meta(setting, truth, [point.seed for point in points]),
@@ -176,7 +185,7 @@ def _same_sets(points: list[_Point], whole: Callable[[str, int], pd.Series | Non
     last = {(point.method, point.seed): point.epoch for point in points}
     found = []
     for point in points:
-        baseline, alive = BASELINES.get(point.method), point.rankings.get("current")
+        baseline, alive = style(point.method).against, point.rankings.get("current")
         other = by_key.get((baseline, point.seed, point.epoch))
         if alive is None or other is None:
             continue
@@ -190,7 +199,9 @@ def _same_sets(points: list[_Point], whole: Callable[[str, int], pd.Series | Non
     return found
 
 
-def _rows(points: list[_Point], column: str, truth: GroundTruth, query: Query) -> list[dict[str, Any]]:
+def _rows(
+    points: list[_Point], column: str, truth: GroundTruth, query: Query, first: list[str]
+) -> list[dict[str, Any]]:
     """One row per method, set and epoch: mean over seeds; no interval below 10 archs or 3 seeds."""
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for point in points:
@@ -198,7 +209,7 @@ def _rows(points: list[_Point], column: str, truth: GroundTruth, query: Query) -
             tau = defined(correlation.kendall_tau(ranking.to_numpy(), truth.accuracy(query, list(ranking.index))))
             run = {"seed": point.seed, "archs": len(ranking), "tau": tau}
             groups.setdefault((point.method, name, point.epoch), []).append(run)
-    known = [*METHODS, *sorted({method for method, _, _ in groups} - set(METHODS))]
+    known = [*first, *in_order({method for method, _, _ in groups}.difference(first))]
     order = sorted(groups, key=lambda key: (known.index(key[0]), list(SETS).index(key[1]), key[2]))
     return [
         {"method": method, "set": name, "column": column, "epoch": epoch, **tau_summary(groups[method, name, epoch])}
@@ -259,8 +270,8 @@ def _set_notes(rows: list[dict[str, Any]], images: str) -> list[str]:
 def _gap_notes(shown: Sequence[RunRecord], rows: list[dict], methods: Sequence[str]) -> list[str]:
     present = {record.spec.method for record in shown}
     absent = [method for method in methods if method not in present]
-    tuned = [method for method in TUNED if method in present]
-    notes = [f"Tuned with CIFAR-10 truth in view: {', '.join(tuned)}."] if tuned else []
+    ours = tuned(present)
+    notes = [f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}."] if ours else []
     notes += [f"No runs of: {', '.join(absent)}."] if absent else []
     ranked = {(row["method"], run["seed"]) for row in rows for run in row["per_seed"]}
     undefined = {(row["method"], run["seed"]) for row in rows for run in row["per_seed"] if run["tau"] is None}
@@ -269,7 +280,7 @@ def _gap_notes(shown: Sequence[RunRecord], rows: list[dict], methods: Sequence[s
             notes.append(f"{method} ranks no archs with seeds {listed(seeds)}.")
         if seeds := {seed for name, seed in undefined if name == method}:
             notes.append(f"{method} scored some set of archs alike with seeds {listed(seeds)}; those have no tau.")
-        baseline = BASELINES.get(method)
+        baseline = style(method).against
         if seeds := _seeds_at_end(rows, method, "current") - _seeds_at_end(rows, baseline, "same"):
             notes.append(
                 f"No {baseline} run ranks all archs alive at the end of {method} with seeds {listed(seeds)}, so they "
@@ -286,7 +297,7 @@ def _seeds_at_end(rows: list[dict], method: str | None, name: str) -> set[int]:
 
 
 def _display(rows: list[dict[str, Any]], epochs: bool) -> pd.DataFrame:
-    columns = {"method": [row["method"] for row in rows], "set": [row["set"] for row in rows]}
+    columns = {"method": [shown_as(row["method"]) for row in rows], "set": [row["set"] for row in rows]}
     columns["truth"] = [words(row["column"]) for row in rows]
     if epochs:
         columns["epoch"] = [str(row["epoch"]) for row in rows]
@@ -349,12 +360,12 @@ def _line(ax: Axes, rows: list[dict[str, Any]], aside: float) -> None:
     method = rows[0]["method"]
     epochs, means = np.array([row["epoch"] for row in rows], float), np.array([row["tau_mean"] for row in rows])
     stds = np.array([row["tau_std"] or 0.0 for row in rows])
-    style = {"color": colour(method), "marker": MARKERS.get(method, "o"), **_STYLES[rows[0]["set"]]}
+    look = {"color": style(method).colour, "marker": style(method).marker, **_STYLES[rows[0]["set"]]}
     if len(rows) == 1:
-        ax.errorbar(epochs + aside, means, yerr=stds, elinewidth=0.8, capsize=1.5, **style)
+        ax.errorbar(epochs + aside, means, yerr=stds, elinewidth=0.8, capsize=1.5, **look)
     else:
-        ax.fill_between(epochs, means - stds, means + stds, color=colour(method), alpha=0.12, linewidth=0)
-        ax.plot(epochs, means, **style)
+        ax.fill_between(epochs, means - stds, means + stds, color=style(method).colour, alpha=0.12, linewidth=0)
+        ax.plot(epochs, means, **look)
 
 
 def _legend(rows: list[dict[str, Any]]) -> list[Any]:
@@ -365,11 +376,11 @@ def _legend(rows: list[dict[str, Any]]) -> list[Any]:
     handles = []
     for method in dict.fromkeys(row["method"] for row in rows):
         seeds = span([row["n"] for row in rows if row["method"] == method])
-        marker = MARKERS.get(method, "o")
-        handles.append(Line2D([], [], color=colour(method), marker=marker, label=f"{method} (n = {seeds})"))
-    for name, marker, label in (("same", None, "baseline on archs alive"), ("full", "o", "all archs, at the end")):
+        look = {"color": style(method).colour, "marker": style(method).marker}
+        handles.append(Line2D([], [], **look, label=f"{shown_as(method)} (n = {seeds})"))
+    for name, marker, text in (("same", None, "baseline on archs alive"), ("full", "o", "all archs, at the end")):
         if name in sets:
-            handles.append(Line2D([], [], color="#666666", marker=marker, label=label, **_STYLES[name]))
+            handles.append(Line2D([], [], color="#666666", marker=marker, label=text, **_STYLES[name]))
     return handles
 
 
@@ -425,7 +436,7 @@ def draw_fig8(table: Table) -> Figure:
 def _box(ax: Axes, place: int, row: Mapping[str, Any]) -> None:
     """Quartiles, range and the seeds."""
     taus = [run["tau"] for run in row["per_seed"] if run["tau"] is not None]
-    line = {"color": colour(row["method"]), "linewidth": 1.0}
+    line = {"color": style(row["method"]).colour, "linewidth": 1.0}
     if len(taus) > 1:
         ax.boxplot(
             taus, positions=[place], widths=0.6, orientation="horizontal", whis=(0, 100), manage_ticks=False,
@@ -436,4 +447,8 @@ def _box(ax: Axes, place: int, row: Mapping[str, Any]) -> None:
 
 def _kind_label(row: Mapping[str, Any]) -> str:
     size = span([row["archs_min"], row["archs_max"]])
-    return f"{row['method']}, {SETS[row['set']]}\n{size} archs, n = {row['n']}"
+    return f"{shown_as(row['method'])}, {SETS[row['set']]}\n{size} archs, n = {row['n']}"
+
+
+FIG7 = Artefact("fig7", TITLES["fig7"], partial(default_methods, "fig7"), render_fig7, draw_fig7)
+FIG8 = Artefact("fig8", TITLES["fig8"], partial(default_methods, "fig8"), render_fig8, draw_fig8)

@@ -9,24 +9,28 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from senas_bench.analysis.artefacts.artefact import Artefact
+from senas_bench.analysis.artefacts.table1 import ALONE, SUPERNET, alone_scores, largest_ranking
 from senas_bench.analysis.join import (
     Scores,
     accuracy_queries,
     by_method,
     one_setting,
+    only_primary,
     primary_column,
     setting_meta,
     setting_notes,
 )
-from senas_bench.analysis.output.figures import colour, grid
+from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, words
+from senas_bench.analysis.style import style
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from senas_bench.groundtruth import GroundTruth
-from senas_bench.analysis.artefacts.table1 import ALONE, SUPERNET, _alone, largest_ranking
+TITLE = "Figure 1: ranks of single archs over repeats"
 
 
 def render_fig1(
@@ -39,7 +43,7 @@ def render_fig1(
 ) -> Table:
     """Fig. 1: the ranks that archs get over repeats, by one-shot and by stand-alone accuracy, in truth order.
 
-    Args, raises: As `tables.render_table3`.
+    Args, raises: As `table3.render_table3`.
 
     Raises:
         ValueError: No stand-alone runs, they trained different archs, or a supernet did not rank them all.
@@ -49,7 +53,7 @@ def render_fig1(
     groups = by_method(records, methods or (ALONE, SUPERNET), (ALONE, SUPERNET))
     if ALONE not in groups:
         raise ValueError(f"fig1 needs runs of {ALONE}; there are runs of: {', '.join(groups)}")
-    alone = list(_alone(groups, scores).values())
+    alone = list(alone_scores(groups, scores).values())
     accuracy = pd.Series(truth.accuracy(queries[column], list(alone[0].index)), index=alone[0].index)
     order = accuracy.sort_values(ascending=False, kind="stable").index
     ranks = {"stand-alone": _ranks(alone, order)}
@@ -59,7 +63,7 @@ def render_fig1(
     if shared:
         ranks["supernet"] = _ranks(shared, order)
     rows = [_arch_row(place, arch, accuracy[arch], ranks) for place, arch in enumerate(order)]
-    meta = {"title": "Figure 1: ranks of single archs over repeats"}
+    meta = {"title": TITLE}
     meta |= setting_meta(setting, truth, [record.spec.seed for group in groups.values() for record in group])
     meta |= {"column": column, "spread": {name: _spread(values) for name, values in ranks.items()}, "rows": rows}
     notes = [*setting_notes(meta, [len(group) for group in groups.values()], [column]), *_fig1_notes(meta, groups)]
@@ -115,7 +119,7 @@ def draw_fig1(table: Table) -> Figure:
     figure, axes = grid(len(names), 1, width=5.2, height=2.3)
     for ax, name in zip(axes, names, strict=True):
         ranks = [row[f"{name.replace('-', '_')}_ranks"] for row in rows]
-        tint = colour("stand-alone" if name == "stand-alone" else "spos")
+        tint = style(ALONE if name == "stand-alone" else SUPERNET).colour
         ax.plot([1, len(rows)], [1, len(rows)], color="#bbbbbb", linewidth=0.8, zorder=1)
         ax.boxplot(
             ranks, positions=range(1, len(rows) + 1), widths=0.6, patch_artist=True, whis=(0, 100),
@@ -128,3 +132,6 @@ def draw_fig1(table: Table) -> Figure:
         ax.set_title(f"{name} accuracy ({len(ranks[0])} repeats)")
     axes[-1].set_xlabel(f"archs by {words(table.meta['column'])} accuracy, best left")
     return figure
+
+
+FIG1 = Artefact("fig1", TITLE, (ALONE, SUPERNET), render_fig1, draw_fig1, essential=ALONE, reads=only_primary)

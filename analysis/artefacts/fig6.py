@@ -9,27 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from senas_bench.analysis.artefacts.table3 import TUNED, verdict
+from senas_bench.analysis.artefacts.artefact import Artefact
+from senas_bench.analysis.artefacts.table3 import verdict
 from senas_bench.analysis.join import (
     accuracy_queries,
     by_method,
     one_setting,
+    only_primary,
     primary_column,
     setting_meta,
     setting_notes,
 )
-from senas_bench.analysis.metrics.statistics import over_seeds
-from senas_bench.analysis.output.figures import grid
-from senas_bench.analysis.output.formats import Table, fixed, listed, plus_minus, span, words
-from senas_bench.experiments.spec import RunRecord
-from senas_bench.spaces.nasbench201 import NB201
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.collections import QuadMesh
-    from matplotlib.figure import Figure
-
-    from senas_bench.groundtruth import GroundTruth
 from senas_bench.analysis.metrics.operators import (
     DRAWS,
     TOPS,
@@ -39,19 +29,20 @@ from senas_bench.analysis.metrics.operators import (
     rate_interval,
     survivors,
 )
+from senas_bench.analysis.metrics.statistics import over_seeds
+from senas_bench.analysis.output.figures import grid
+from senas_bench.analysis.output.formats import Table, fixed, listed, plus_minus, span, words
+from senas_bench.analysis.style import facts_of, fitting, shown_as, style, tuned
+from senas_bench.experiments.spec import RunRecord
+from senas_bench.spaces.nasbench201 import NB201
 
-FIG6_METHODS = ("se-nas", "se-nas+", "si-shrink", "magnitude-shrink", "angle-shrink", "random-shrink")
-DROPPED_BY = {
-    "se-nas": "SI / SC",
-    "se-nas+": "SI of log-likelihood and size",
-    "si-shrink": "SI, accuracy-based",
-    "magnitude-shrink": "magnitude",
-    "angle-shrink": "angle",
-    "random-shrink": "random scores",
-    "pcnas": "SI, edge by edge",
-    "fairnas+se-nas": "SI / SC, one per edge",
-}
-"""The criterion of a method, in words; docs/method.md 2.1."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.figure import Figure
+
+    from senas_bench.groundtruth import GroundTruth
+
 RANDOM = "random-shrink"
 LIMITS = {
     **{f"recall_{top}": (0, 1) for top in TOPS},
@@ -64,6 +55,11 @@ SHORT = {"none": "none", "skip_connect": "skip", "nor_conv_1x1": "1x1", "nor_con
 SHADES = ("#f1f1f1", "#c6d4e6", "#6f97c4", "#1f4e8c", "#0a2342")
 """From never alive to always alive: one hue, its lightness alone carries the rate."""
 LINE = "#d55e00"
+
+
+def default_methods() -> list[str]:
+    """Methods that shrink; first those that have a baseline to beat."""
+    return sorted(fitting("fig6", lambda method: method.shrinks_by is not None), key=lambda m: not style(m).against)
 
 
 def render_fig6(
@@ -84,20 +80,22 @@ def render_fig6(
         scores: Not read: what is alive after a shrink stands in the history of a run.
         truth: Joined to the runs here; must hold all 15,625 archs.
         no_timing: Changes nothing: no row depends on the machine.
-        methods: In order; default `FIG6_METHODS`.
+        methods: In order; default those of the artefact.
 
     Raises:
         ValueError: No records, none that shrank, settings that may not share a table, a method and seed twice, or a
             truth that lacks 200-epoch accuracy or archs.
     """
-    setting, wanted = one_setting(records), methods or FIG6_METHODS
+    setting, wanted = one_setting(records), methods or default_methods()
     groups = by_method(records, wanted, ())
     column = primary_column(accuracy_queries(truth), setting["images"])
     operators = operator_truth(truth, column)
     runs = {method: _shrinks(group, operators) for method, group in groups.items()}
     rows = [_row(method, stage, seeds) for method, stages in runs.items() for stage, seeds in stages.items()]
     if not rows:
-        raise ValueError(f"no run of {', '.join(groups)} shrank its space; give runs of: {', '.join(FIG6_METHODS)}")
+        raise ValueError(
+            f"no run of {', '.join(groups)} shrank its space; give runs of: {', '.join(default_methods())}"
+        )
     left = sorted({(row["stage"], row[key]) for row in rows for key in ("alive_min", "alive_max")})
     meta = {
         "title": "Figure 6: which operators survive",
@@ -142,7 +140,7 @@ def _row(method: str, stage: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _meaning_notes(meta: Mapping[str, Any], column: str) -> list[str]:
-    count, tuned = len(meta["operators"]), {row["method"] for row in meta["rows"]} & set(TUNED)
+    count, ours = len(meta["operators"]), tuned({row["method"] for row in meta["rows"]})
     best, worst = meta["operators"][0], meta["operators"][-1]
     ends = [f"rank {rank} is {end['operator']} ({fixed(end['score'], 2)})" for rank, end in ((1, best), (count, worst))]
     notes = [
@@ -163,7 +161,7 @@ def _meaning_notes(meta: Mapping[str, Any], column: str) -> list[str]:
         ]
         where = f"Random dropping, {value['alive']} operators left after shrink {value['stage']}"
         notes.append(f"{where} ({DRAWS:,} draws), recall of the {'; '.join(limits)}.")
-    return notes + ([f"Tuned with CIFAR-10 truth in view: {', '.join(sorted(tuned))}."] if tuned else [])
+    return notes + ([f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}."] if ours else [])
 
 
 def _gap_notes(
@@ -208,8 +206,8 @@ def _display(meta: Mapping[str, Any]) -> pd.DataFrame:
     """Rows for readers: those of the methods, then what random dropping leaves."""
     cells = [
         [
-            row["method"],
-            DROPPED_BY.get(row["method"], "–"),
+            shown_as(row["method"]),
+            facts_of(row["method"]).shrinks_by or "–",
             str(row["stage"]),
             str(row["n"]),
             span([row["alive_min"], row["alive_max"]]),
@@ -270,8 +268,8 @@ def _panel(axis: Axes, rows: Sequence[Mapping[str, Any]], labels: Sequence[str])
     left = [f"shrink {row['stage']}: {span([row['alive_min'], row['alive_max']])} left" for row in rows]
     axis.set_yticks(np.arange(len(rows)) + 0.5, left, fontsize=6.5)
     method, counts = rows[0]["method"], span([row["n"] for row in rows])
-    criterion = f": {DROPPED_BY[method]}" if method in DROPPED_BY else ""
-    axis.set_title(f"{method}{criterion} (n = {counts})", loc="left", fontsize=7.5, pad=11)
+    criterion = f": {words_of}" if (words_of := facts_of(method).shrinks_by) else ""
+    axis.set_title(f"{shown_as(method)}{criterion} (n = {counts})", loc="left", fontsize=7.5, pad=11)
     above = {"xytext": (0, 2), "textcoords": "offset points", "fontsize": 6, "va": "bottom", "annotation_clip": False}
     for top, place in zip(TOPS, (count + 2.7, count + 7.3), strict=True):
         axis.axvline(top + 0.5, ymax=1.12, color=LINE, linewidth=1.2, clip_on=False)
@@ -295,3 +293,15 @@ def _caption(meta: Mapping[str, Any]) -> str:
         f"{shade}; from left to right the operators from truly best to worst. At the right the recall of the top 10 "
         f"and top 21: random dropping keeps {', '.join(expected)} on average."
     )
+
+
+FIG6 = Artefact(
+    "fig6",
+    "Figure 6: which operators survive",
+    default_methods,
+    render_fig6,
+    draw_fig6,
+    reads=only_primary,
+    every_arch=True,
+    shrinks=True,
+)

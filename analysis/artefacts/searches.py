@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from senas_bench.analysis.artefacts.artefact import Artefact, Search, key_of
 from senas_bench.analysis.join import one_setting
-from senas_bench.analysis.output.figures import colour, grid
+from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, span
 from senas_bench.analysis.paper import networks
 from senas_bench.analysis.paper import numbers as paper
+from senas_bench.analysis.style import style
 from senas_bench.experiments.spec import RunRecord, canonical_json
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.darts.drawing import draw_darts
@@ -26,30 +28,7 @@ if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth
 
 
-@dataclass(frozen=True)
-class Search:
-    """One row: a method in a space under one of the paper's limits.
-
-    Args:
-        label: In the table.
-        method, space: Keys of `METHODS` and `SPACES`.
-        cost: `flops` or `latency`.
-        level: The paper's limit: millions of multiply-adds, or milliseconds on its GPU. Smaller networks get one that
-            binds as much; see `studies.scaled_limit` and `studies.latency_limit`.
-    """
-
-    label: str
-    method: str
-    space: str
-    cost: str
-    level: float
-
-    @property
-    def key(self) -> tuple[str, str, str, float]:
-        return self.method, self.space, self.cost, self.level
-
-
-TABLE4 = (
+TABLE4_ROWS = (
     Search("SE-NAS-A", "se-nas", "mobilenet", "flops", 250),
     Search("SE-NAS-B", "se-nas", "mobilenet", "flops", 320),
     Search("Random", "random", "mobilenet", "flops", 470),
@@ -58,21 +37,21 @@ TABLE4 = (
     Search("SE-NAS-D", "se-nas", "mobilenet-g2", "flops", 590),
     Search("SE-NAS-E", "se-nas", "darts-separate", "flops", 590),
 )
-TABLE5 = (
+TABLE5_ROWS = (
     Search("SPOS", "spos", "mobilenet", "latency", 17),
     Search("SE-NAS-F", "se-nas", "mobilenet", "latency", 17),
     Search("SPOS", "spos", "mobilenet", "latency", 22),
     Search("SE-NAS-G", "se-nas", "mobilenet", "latency", 22),
 )
-TABLE6 = (
+TABLE6_ROWS = (
     Search("SPOS", "spos", "mobilenet", "flops", 470),
     Search("SPOS + shrinking (SI)", "si-shrink", "mobilenet", "flops", 470),
     Search("SPOS + shrinking (SI + SC)", "se-nas-shrink", "mobilenet", "flops", 470),
     Search("SPOS + shrinking (SI + SC) + expanding", "se-nas", "mobilenet", "flops", 470),
 )
-FIG9 = tuple(search for search in TABLE4 if search.label in ("SE-NAS-A", "SE-NAS-B", "SE-NAS-C", "SE-NAS-D"))
-FIG10 = tuple(search for search in TABLE5 if search.method == "se-nas")
-FIG11 = FIG12 = tuple(search for search in TABLE4 if search.label == "SE-NAS-E")
+FIG9_ROWS = tuple(search for search in TABLE4_ROWS if search.label in ("SE-NAS-A", "SE-NAS-B", "SE-NAS-C", "SE-NAS-D"))
+FIG10_ROWS = tuple(search for search in TABLE5_ROWS if search.method == "se-nas")
+CELL_ROWS = tuple(search for search in TABLE4_ROWS if search.label == "SE-NAS-E")
 
 NUMBERS = ("flops_m", "params_m", "top1", "top5")
 TITLES = {
@@ -84,14 +63,6 @@ TITLES = {
     "fig11": "Figure 11: the normal cell found in the DARTS space",
     "fig12": "Figure 12: the reduction cell found in the DARTS space",
 }
-
-
-def key_of(record: RunRecord) -> tuple[str, str, str, float] | None:
-    """Which search a run is; None for a run under no limit of the paper."""
-    limit = record.spec.settings.get("limit", {})
-    if "level" not in limit:
-        return None
-    return record.spec.method, record.spec.space, limit["cost"], limit["level"]
 
 
 def render(
@@ -260,7 +231,7 @@ def draw_table(table: Table) -> Figure:
     for place, row in enumerate(rows):
         if row["top1_mean"] is None:
             continue
-        tint, seeds = colour(row["method"]), [run["top1"] for run in row["per_seed"] if run["top1"] is not None]
+        tint, seeds = style(row["method"]).colour, [run["top1"] for run in row["per_seed"] if run["top1"] is not None]
         ax.errorbar(row["top1_mean"], place, xerr=row["top1_std"] or 0.0, color=tint, marker="o", capsize=2)
         ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
     unit = {"flops": "M", "latency": "ms"}
@@ -304,3 +275,17 @@ def renderer(name: str, searches: Sequence[Search]) -> Any:
         return render(name, chosen, records, no_timing=no_timing)
 
     return rendered
+
+
+def _artefact(name: str, rows: tuple[Search, ...], draw: Callable[[Table], Figure] = draw_table) -> Artefact:
+    methods = tuple(dict.fromkeys(search.method for search in rows))
+    return Artefact(name, TITLES[name], methods, renderer(name, rows), draw, searches=rows)
+
+
+TABLE4 = _artefact("table4", TABLE4_ROWS)
+TABLE5 = _artefact("table5", TABLE5_ROWS)
+TABLE6 = _artefact("table6", TABLE6_ROWS)
+FIG9 = _artefact("fig9", FIG9_ROWS, draw_archs)
+FIG10 = _artefact("fig10", FIG10_ROWS, draw_archs)
+FIG11 = _artefact("fig11", CELL_ROWS, partial(draw_cell, "normal"))
+FIG12 = _artefact("fig12", CELL_ROWS, partial(draw_cell, "reduce"))

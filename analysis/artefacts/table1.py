@@ -1,4 +1,4 @@
-"""Shared weights against networks trained alone: Table 1 and Fig. 1."""
+"""Table 1: shared weights against networks trained alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from senas_bench.analysis.artefacts.artefact import Artefact
 from senas_bench.analysis.artefacts.convergence import panel_width, tau_summary
 from senas_bench.analysis.join import (
     EPOCHS,
@@ -22,9 +23,10 @@ from senas_bench.analysis.join import (
 )
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.statistics import defined
-from senas_bench.analysis.output.figures import colour, grid
+from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from senas_bench.analysis.paper import numbers as paper
+from senas_bench.analysis.style import style
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from senas_bench.groundtruth import GroundTruth, Query
 
-
+TITLE = "Table 1: shared weights against stand-alone training"
 METHODS = ("stand-alone", "spos", "untrained", "params", "flops")
 SUPERNET, ALONE = "spos", "stand-alone"
 RANKINGS = {SUPERNET: "supernet", "untrained": "untrained", "params": "params", "flops": "flops"}
@@ -53,7 +55,7 @@ def render_table1(
     alone. Stand-alone accuracy is measured twice: by networks trained here, at the size of the preset, and, where the
     truth has the accuracy of single training seeds, by one full training against another.
 
-    Args, raises: As `tables.render_table3`.
+    Args, raises: As `table3.render_table3`.
 
     Raises:
         ValueError: No run ranks archs, or the stand-alone runs trained different ones.
@@ -71,7 +73,7 @@ def render_table1(
             rows.append({"ranking": name, "column": column, **tau_summary(taus)})
     rows = sorted(rows + _benchmark_rows(truth), key=lambda row: list(ORDER).index(row["ranking"]))
     seeds = [record.spec.seed for group in groups.values() for record in group]
-    meta = {"title": "Table 1: shared weights against stand-alone training"}
+    meta = {"title": TITLE}
     meta |= {**setting_meta(setting, truth, seeds), "rows": rows}
     counts = [row["n"] for row in rows if row["ranking"] != BENCHMARK]
     notes = [*setting_notes(meta, counts, columns), *_meanings(rows, groups, setting["images"])]
@@ -92,7 +94,7 @@ def _rankings(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[str
             widest = largest_ranking(scores(record)) if record.scores_sha256 else None
             if widest is not None:
                 found.setdefault(RANKINGS[method], {})[record.spec.seed] = widest
-    if alone := _alone(groups, scores):
+    if alone := alone_scores(groups, scores):
         found[ALONE] = alone
         archs = next(iter(alone.values())).index
         wide = found.get("supernet", {})
@@ -101,7 +103,7 @@ def _rankings(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[str
     return found
 
 
-def _alone(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[int, pd.Series]:
+def alone_scores(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[int, pd.Series]:
     """Stand-alone accuracy by seed, percent, indexed by arch string in the order of the strings."""
     tables = {record.spec.seed: scores(record) for record in groups.get(ALONE, ())}
     alone = {seed: table.set_index("arch_str")["score"].sort_index() for seed, table in tables.items()}
@@ -202,7 +204,7 @@ def draw_table1(table: Table) -> Figure:
     for index, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
         for row in rows:
             if row["column"].rpartition("_")[0] == dataset and row["tau_mean"] is not None:
-                tint = colour("spos" if row["ranking"] in ("supernet", SAME) else row["ranking"].split(",")[0])
+                tint = style(SUPERNET if row["ranking"] in ("supernet", SAME) else row["ranking"].split(",")[0]).colour
                 place = names.index(row["ranking"])
                 ax.errorbar(row["tau_mean"], place, xerr=row["tau_std"] or 0.0, color=tint, marker="o", capsize=2)
         for name, label in (("supernet", "supernet accuracy (paper)"), (BENCHMARK, "standalone accuracy (paper)")):
@@ -225,3 +227,6 @@ def largest_ranking(table: pd.DataFrame) -> pd.Series | None:
     """The final ranking of the whole space, or of the sample, by arch string."""
     final = final_rankings(table)
     return final.get("full", final.get("sample"))
+
+
+TABLE1 = Artefact("table1", TITLE, METHODS, render_table1, draw_table1)

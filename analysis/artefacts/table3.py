@@ -1,4 +1,4 @@
-"""Tables: finished runs and the ground truth join here, and the evaluation of a file of scores."""
+"""Table 3: what each method costs, what it picks, and how well it ranks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from senas_bench.analysis.artefacts.artefact import Artefact
 from senas_bench.analysis.join import (
     accuracy_queries,
     by_method,
+    every_column,
     final_rankings,
     first_stage_ranking,
     one_setting,
@@ -29,7 +31,7 @@ from senas_bench.analysis.metrics.statistics import (
     over_seeds,
     sign_flip,
 )
-from senas_bench.analysis.output.figures import colour, grid
+from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import (
     Table,
     count_cell,
@@ -42,6 +44,7 @@ from senas_bench.analysis.output.formats import (
     words,
 )
 from senas_bench.analysis.paper import numbers as paper
+from senas_bench.analysis.style import baselines, facts_of, fitting, in_order, shown_as, style, tuned
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
@@ -50,28 +53,6 @@ if TYPE_CHECKING:
 
     from senas_bench.groundtruth import GroundTruth, Query
 
-TABLE3_METHODS = (
-    "random",
-    "params",
-    "flops",
-    "untrained",
-    "rsps",
-    "darts-v1",
-    "darts-v2",
-    "gdas",
-    "setn",
-    "enas",
-    "fairnas",
-    "magnitude-shrink",
-    "angle-shrink",
-    "spos",
-    "spos+",
-    "se-nas",
-    "se-nas+",
-)
-BASELINES = {"se-nas": "spos", "se-nas+": "spos+"}
-"""The same training without shrinking and expanding, which each method is compared with seed by seed."""
-TUNED = ("spos+", "se-nas+")
 RANKINGS = (
     "tau_full",
     "stage_1_tau",
@@ -83,6 +64,11 @@ RANKINGS = (
 )
 ALPHA = 0.05
 SAMPLE_RESAMPLES = 500
+
+
+def default_methods() -> list[str]:
+    """Every method that ranks, but for those that a table of weight sharing does without."""
+    return fitting("table3", lambda method: method.ranks and not method.needs_truth)
 
 
 def render_table3(
@@ -105,14 +91,14 @@ def render_table3(
         scores: Reads the score table of a record that has one.
         truth: Joined to the runs here.
         no_timing: Leave out seconds, so that the table does not depend on the machine.
-        methods: Rows in order; default `TABLE3_METHODS`, then any other method by name.
+        methods: Rows in order; default those of the artefact, then any other as `STYLES` has them.
 
     Raises:
         ValueError: No records, settings that may not share a table, a method and seed twice, or a truth without
             200-epoch accuracy.
     """
     setting = one_setting(records)
-    groups = by_method(records, methods, TABLE3_METHODS)
+    groups = by_method(records, methods, default_methods())
     scored = [record for group in groups.values() for record in group if record.scores_sha256]
     tables = {run_key(record): scores(record) for record in scored}
     rankings = {key: final_rankings(table) for key, table in tables.items()}
@@ -184,7 +170,7 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
     if (ranking := rankings.get("current")) is not None:
         accuracy = join.accuracy(ranking.index)
         facts |= {"n_current": len(ranking), "tau_current": correlation.kendall_tau(ranking.to_numpy(), accuracy)}
-        baseline = join.rankings.get((BASELINES.get(record.spec.method, ""), record.spec.seed), {}).get(join.whole)
+        baseline = join.rankings.get((style(record.spec.method).against or "", record.spec.seed), {}).get(join.whole)
         if baseline is not None and ranking.index.isin(baseline.index).all():
             facts["tau_spos_same_set"] = correlation.kendall_tau(baseline.loc[ranking.index].to_numpy(), accuracy)
     return {key: defined(value) for key, value in facts.items()}
@@ -254,10 +240,11 @@ def _ranking_notes(rows: list[dict[str, Any]], join: _Join) -> list[str]:
             f"tau current: the (n) archs alive at the end, not comparable with tau {join.whole}; "
             f"interval over seeds, none below {MIN_ARCHS} archs."
         )
-    pairs = [f"{BASELINES[row['method']]} for {row['method']}" for row in rows if row.get("tau_spos_same_set_seeds")]
+    against = baselines()
+    pairs = [f"{against[row['method']]} for {row['method']}" for row in rows if row.get("tau_spos_same_set_seeds")]
     if pairs:
         notes.append(f"Same set: the tau of the baseline of the same seed on those archs ({', '.join(pairs)}).")
-    elif any(row["method"] in BASELINES and row["tau_current_n_min"] for row in rows):
+    elif any(row["method"] in against and row["tau_current_n_min"] for row in rows):
         notes.append("No tau on the same set: no baseline run of the same seed ranked all of the archs alive.")
     return notes
 
@@ -276,7 +263,7 @@ def _stage_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
 def _gap_notes(
     runs: Mapping[str, list[dict]], seeds: list[int], methods: Sequence[str] | None, join: _Join
 ) -> list[str]:
-    absent = [method for method in methods or TABLE3_METHODS if method not in runs]
+    absent = [method for method in methods or default_methods() if method not in runs]
     notes = [f"No runs of: {', '.join(absent)}."] if absent else []
     for method, facts in runs.items():
         ranked = {run["seed"]: run["tau_full"] for run in facts if run["n_full"]}
@@ -291,19 +278,21 @@ def _gap_notes(
 
 
 def _cost_notes(runs: Mapping[str, list[dict]], no_timing: bool) -> list[str]:
-    tuned = [method for method in TUNED if method in runs]
+    ours, sized = tuned(runs), in_order(m for m in runs if facts_of(m).knows_size and facts_of(m).trains)
     seconds = "" if no_timing else " Seconds depend on the machine and compare only at equal batch size."
     counts = "Images trained and scored and paths evaluated forward are exact counts per search, the cost to compare"
     notes = [f"{counts}; a mixture of all operators counts as their paths.{seconds}"]
-    if tuned:
-        notes.append(f"Tuned with CIFAR-10 truth in view: {', '.join(tuned)}.")
-        notes.append("Their scores contain the parameters of an arch: compare them with the row of params.")
+    if ours:
+        notes.append(f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}.")
+    if sized:
+        whose = "Their scores" if sized == ours else f"The scores of {', '.join(sized)}"
+        notes.append(f"{whose} contain the parameters of an arch: compare them with the row of params.")
     return notes
 
 
 def _verdicts(runs: Mapping[str, list[dict]], join: _Join) -> list[str]:
     lines = []
-    for method, baseline in BASELINES.items():
+    for method, baseline in baselines().items():
         if method not in runs or baseline not in runs:
             continue
         others = {run["seed"]: run for run in runs[baseline]}
@@ -337,7 +326,7 @@ def verdict(differences: Sequence[float]) -> str:
 def _display(rows: list[dict[str, Any]], join: _Join, no_timing: bool) -> pd.DataFrame:
     sizes = {row["tau_full_n"] for row in rows if row["tau_full_n"]}
     tau = f"tau {join.whole} (n={sizes.pop()})" if len(sizes) == 1 else f"tau {join.whole}"
-    columns = {"method": [row["method"] for row in rows], "n": [str(row["n"] or "–") for row in rows]}
+    columns = {"method": [shown_as(row["method"]) for row in rows], "n": [str(row["n"] or "–") for row in rows]}
     if not no_timing:
         columns["search s"] = [fixed(row["search_seconds_mean"], 1) for row in rows]
     columns["images"] = [count_cell(row["images_trained_mean"]) for row in rows]
@@ -383,7 +372,9 @@ def draw_table3(table: Table) -> Figure:
         if key == column:
             ax.axvline(optimal[f"{key}_mean"], color="#000000", linestyle="--", linewidth=0.8, label="optimal")
             ax.legend(loc="lower left")
-        ax.set_yticks(range(len(rows)), [f"{row['method']} ({row['n']})" if index == 0 else "" for row in rows])
+        ax.set_yticks(
+            range(len(rows)), [f"{shown_as(row['method'])} ({row['n']})" if index == 0 else "" for row in rows]
+        )
         ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=label)
     figure.supxlabel("mean and standard deviation over seeds (how many), and each seed", fontsize=7)
     return figure
@@ -393,6 +384,17 @@ def _dots(ax: Axes, place: int, row: Mapping[str, Any], key: str) -> None:
     mean, std = row[f"{key}_mean"], row[f"{key}_std"]
     if mean is None:
         return
-    tint, seeds = colour(row["method"]), [run[key] for run in row["per_seed"] if run[key] is not None]
+    tint, seeds = style(row["method"]).colour, [run[key] for run in row["per_seed"] if run[key] is not None]
     ax.errorbar(mean, place, xerr=std or 0.0, color=tint, marker="o", capsize=2, linewidth=1.0)
     ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
+
+
+TABLE3 = Artefact(
+    "table3",
+    "Table 3: searching on NAS-Bench-201",
+    default_methods,
+    render_table3,
+    draw_table3,
+    open=True,
+    reads=every_column,
+)

@@ -1,4 +1,4 @@
-"""How figures look: one colour per method, readable at column width, safe for colour-blind eyes."""
+"""How figures are laid out and written: readable at column width, equal figures in equal bytes."""
 
 from __future__ import annotations
 
@@ -19,30 +19,6 @@ from senas_bench.plotting import COLUMN, house_style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COLOURS = {
-    "se-nas": "#d55e00",
-    "se-nas+": "#cc79a7",
-    "spos": "#0072b2",
-    "spos+": "#56b4e9",
-    "si-shrink": "#009e73",
-    "magnitude-shrink": "#e69f00",
-    "angle-shrink": "#8c6bb1",
-    "random-shrink": "#7f7f7f",
-    "stand-alone": "#009e73",
-    "params": "#000000",
-    "flops": "#000000",
-    "untrained": "#999999",
-    "random": "#7f7f7f",
-}
-"""Okabe and Ito's palette, the same colour for a method in every figure."""
-OTHER = "#444444"
-MARKERS = {"se-nas": "o", "se-nas+": "D", "spos": "s", "spos+": "^"}
-
-
-def colour(method: str) -> str:
-    """The colour of a method."""
-    return COLOURS.get(method, OTHER)
 
 
 def grid(rows: int, columns: int, *, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, list[Axes]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from senas_bench.analysis.artefacts.table3 import ALPHA, BASELINES, TUNED
+from senas_bench.analysis.artefacts.table3 import ALPHA
 from senas_bench.analysis.metrics.statistics import (
     MIN_PAIRS,
     MIN_SEEDS,
@@ -23,8 +23,11 @@ from senas_bench.analysis.metrics.statistics import (
 )
 from senas_bench.analysis.output.formats import Table, fixed, span, words
 from senas_bench.analysis.paper import numbers as paper
+from senas_bench.analysis.style import STYLES, baselines, facts_of, in_order, tuned
 
 HOLDS, FAILS, UNDECIDED, NO_RUNS = WORDS = ("holds", "does not hold", "undecided", "no runs")
+PAPERS = "se-nas"
+"""The method that the claims are about; ours are those tuned ones that have a baseline, as it has."""
 OURS = "ours, tuned with CIFAR-10 truth in view"
 RIVALS = ("rsps", "darts-v1", "darts-v2", "setn", "enas")
 NEAR = {"cifar10_test": 1.0, "cifar100_test": 2.0, "imagenet16-120_test": 2.0}
@@ -147,11 +150,11 @@ def _claim_rows(claim: paper.Claim, tables: Mapping[str, Table]) -> list[dict[st
         return [_row(claim) | {"numbers": f"run `senas-bench reproduce {' '.join(missing)}` first"}]
     given, rows = [tables[name] for name in claim.needs], []
     gaps: dict[str, list[Measured]] = {}
-    for subject in ("se-nas",) if claim.id in PLAIN else BASELINES:
+    for subject in (PAPERS,) if claim.id in PLAIN else (PAPERS, *tuned(baselines())):
         for measured in RULES[claim.id](*given, subject):
             if facts := JUDGES[measured.judge](measured):
                 rows.append(_row(claim, measured, subject) | facts | {"preset": given[0].meta["preset"]})
-            elif subject not in TUNED:
+            elif subject == PAPERS:
                 gaps.setdefault(measured.reading, []).append(measured)
     rows += [_gap(claim, group) for group in gaps.values()]
     return rows or [_row(claim) | {"numbers": f"{given[0].name} holds nothing that this claim compares"}]
@@ -166,7 +169,7 @@ def _gap(claim: paper.Claim, group: Sequence[Measured]) -> dict[str, Any]:
 
 def _row(claim: paper.Claim, measured: Measured | None = None, subject: str = "") -> dict[str, Any]:
     """A row with every key, and no numbers yet."""
-    ours = subject in TUNED
+    ours = facts_of(subject).tuned
     reading = measured.reading if measured else "–"
     reading = f"{words(measured.column)}: {reading}" if measured and measured.column else reading
     row = {"id": claim.id, "claim": claim.text, "reading": f"{reading} ({OURS})" if ours else reading}
@@ -298,7 +301,7 @@ def _adjust(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 def _end_taus(table: Table, subject: str, judge: str) -> Iterator[Measured]:
     """Fig. 8: tau at the end, in each reading."""
-    baseline = BASELINES[subject]
+    baseline = STYLES[subject].against
     for column in _columns(table):
         for reading, sets in READINGS.items():
             yield _taus(table, column, (subject, baseline), sets, reading, judge)
@@ -309,7 +312,9 @@ def _first_stage_taus(table: Table, subject: str) -> Iterator[Measured]:
     readings = {reading: sets for reading, sets in READINGS.items() if "same" not in sets}  # it holds some archs only
     for epoch, column in itertools.product(table.meta["shrinks"][1:2], _columns(table)):
         for reading, sets in readings.items():
-            yield _taus(table, column, (subject, BASELINES[subject]), sets, f"epoch {epoch}, {reading}", epoch=epoch)
+            yield _taus(
+                table, column, (subject, STYLES[subject].against), sets, f"epoch {epoch}, {reading}", epoch=epoch
+            )
 
 
 def _taus(
@@ -485,6 +490,7 @@ def _notes(meta: Mapping[str, Any], tables: Mapping[str, Table]) -> list[str]:
             f"Family {family}: {size} tests. Fewer than {max(least, MIN_PAIRS)} paired seeds cannot reach an adjusted "
             f"p <= {ALPHA} in it."
         )
-    if any(row["ours"] for row in meta["rows"]):
-        notes.append(f"Extra rows: {', '.join(TUNED)} are {OURS}. The paper makes no claim about them.")
+    if ours := {row["subject"] for row in meta["rows"] if row["ours"]}:
+        names = ", ".join(in_order(ours | {STYLES[name].against for name in ours}))
+        notes.append(f"Extra rows: {names} are {OURS}. The paper makes no claim about them.")
     return notes

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from senas_bench.cli import files, readers, searches, studies
+from senas_bench.cli import files, lists, readers, searches, studies
 from senas_bench.cli.command import Command
 from senas_bench.cli.encoding import spell_out
 from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption
@@ -38,6 +38,9 @@ for command in (
     readers.report,
     readers.compare,
     readers.doctor,
+    lists.methods,
+    lists.artefacts,
+    lists.presets,
 ):
     app.command(cls=Command)(command)
 benchmark_app = typer.Typer(no_args_is_help=True, help="Benchmark tables: the ground truth.", rich_markup_mode=None)

@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
 def check_ranks(method: str, rank_archs: int) -> None:
     """Refuse a method that ends without a ranking, and a ranking of one arch."""
-    from senas_bench.methods import METHODS
-    from senas_bench.names import lookup
+    from senas_bench.methods import all_methods, method_named
 
-    if not getattr(lookup("method", method, METHODS), "ranks", True):
-        ranking = ", ".join(name for name, other in METHODS.items() if getattr(other, "ranks", True))
+    if not method_named(method).ranks:
+        ranking = ", ".join(name for name, other in all_methods().items() if other.ranks)
         raise ValueError(
-            f"method {method!r} trains archs from scratch and ranks none; one of: {ranking}; or use `reproduce`"
+            f"method {method!r} ranks none of the archs of the report; one of: {ranking}; or use `reproduce`"
         )
     if rank_archs == 1:
         raise ValueError("--rank-archs 1: a ranking needs at least 2 archs; 0 ranks the whole space")
@@ -81,14 +80,14 @@ def _why_not(artefact: Artefact, methods: Sequence[str], sizes: Preset, truth: G
     if artefact.essential not in (None, *methods):
         return f"it has no runs of {artefact.essential}"
     chosen = {name: lookup("method", name, METHODS) for name in methods}
-    shrinking = [method for method in chosen.values() if getattr(method, "shrinks", False)]
-    if artefact.shrinks and not any(len(sizes.recipes[method.recipe].stage_epochs) > 1 for method in shrinking):
+    shrinking = [method for method in chosen.values() if method.shrinks_by]
+    if artefact.shrinks and not any(len(sizes.recipe_of(method.recipe).stage_epochs) > 1 for method in shrinking):
         return "it shows shrinks; give it methods that shrink, and at least two stages"
     try:
         queries = accuracy_queries(truth)
     except ValueError as error:
         return str(error)
-    anywhere = [name for name, method in chosen.items() if not getattr(method, "only_ranked", False)]
+    anywhere = [name for name, method in chosen.items() if not method.only_ranked]
     archs = _archs(sizes, every=artefact.every_arch or bool(anywhere))
     for column in artefact.reads(queries, images):
         if why := _unmeasured(truth, queries[column], archs):

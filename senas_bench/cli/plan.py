@@ -104,4 +104,5 @@ def _core_hours(specs: Sequence[RunSpec], known: Known) -> tuple[float | None, s
 
 
 def _epochs(spec: RunSpec) -> int:
-    return sum(spec.settings["recipe"]["stage_epochs"])
+    """Training epochs; 1 of a method that has no recipe, whose runs all cost alike."""
+    return sum(spec.settings["recipe"]["stage_epochs"]) if "recipe" in spec.settings else 1

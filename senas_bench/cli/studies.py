@@ -65,11 +65,14 @@ if TYPE_CHECKING:
 
 def reproduce(
     artefacts: Annotated[
-        list[str], typer.Argument(help="table1, table3 to table6, fig1, fig6 to fig12; nasbench201, searches, or all.")
+        list[str], typer.Argument(help="Names as `senas-bench artefacts` lists them; nasbench201, searches, or all.")
     ],
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0-2",
-    methods: Annotated[str | None, typer.Option(help="Comma-separated methods; by default the artefact's.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated, as `senas-bench methods` lists them; by default the artefact's."),
+    ] = None,
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
     jobs: JobsOption = 0,
@@ -113,13 +116,11 @@ def reproduce(
     check_images(sizes, dataset, data_dir)
     truth = load_truth(ground_truth, seed_truth)
     # seconds of imports, after all that can be refused without them
-    from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, is_search
+    from senas_bench.analysis.artefacts import ARTEFACTS, is_search, named
     from senas_bench.analysis.output.formats import to_json, to_text
     from senas_bench.experiments.store import RunStore
-    from senas_bench.names import lookup
 
-    wanted = [name for asked in artefacts for name in GROUPS.get(asked, [asked])]
-    chosen = {name: lookup("artefact", name, ARTEFACTS) for name in wanted}
+    chosen = {name: ARTEFACTS[name] for asked in artefacts for name in named(asked)}
     of_artefact = _methods(chosen, names)
     if not only_finished:
         of_artefact = makeable(chosen, of_artefact, sizes, truth, dataset or sizes.dataset)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from senas_bench.experiments.spec import settings_of
+from senas_bench.names import lookup
 from senas_bench.training.recipe import TrainingRecipe
 
 OWN_FIELDS = ("recipes", "note", "curve_points", "curve_images")
@@ -34,7 +35,7 @@ class Preset:
         rank_archs: Size of the fixed random sample that rankings cover; 0 means the whole space.
         recipes: `reference`, the paper's and its code's, and `tuned`, ours.
         note: What a reader must know before quoting a number.
-        curve_points: Rankings per stage of the methods in `methods.CURVES`, for plots of tau over epochs; 0 for none.
+        curve_points: Rankings per stage of the methods that are `watched`, for plots of tau over epochs; 0 for none.
             They are of a fixed sample of archs, and part of the specs of those methods alone.
         curve_images: Validation images that score one of them.
         candidates: Archs that RSPS, SETN and ENAS score for their pick, on all `score_images`; 0 leaves both to
@@ -61,18 +62,30 @@ class Preset:
     curve_points: int = 0
     curve_images: int = 0
 
-    def to_settings(self, recipe: str) -> dict[str, Any]:
+    def to_settings(self, recipe: str | None) -> dict[str, Any]:
         """JSON values for the spec of a method that trains with `recipe`: `preset`, the sizes that all methods
-        share, and `recipe`, its own."""
+        share, and `recipe`, its own, where it has one.
+
+        Raises:
+            ValueError: The preset has no such recipe.
+        """
         sizes = {name: value for name, value in settings_of(self).items() if name not in OWN_FIELDS}
-        return {"preset": sizes, "recipe": settings_of(self.recipes[recipe])}
+        if recipe is None:
+            return {"preset": sizes}
+        return {"preset": sizes, "recipe": settings_of(lookup("recipe of this preset", recipe, self.recipes))}
 
     @staticmethod
-    def from_settings(settings: Mapping[str, Any], recipe: str) -> Preset:
-        """Inverse of `to_settings`: a preset with that one recipe."""
+    def from_settings(settings: Mapping[str, Any], recipe: str | None) -> Preset:
+        """Inverse of `to_settings`: a preset with that one recipe, or with none."""
+        if recipe is None:
+            return Preset(**settings["preset"], recipes={})
         fields = settings["recipe"]
         chosen = TrainingRecipe(**{**fields, "stage_epochs": tuple(fields["stage_epochs"])})
         return Preset(**settings["preset"], recipes={recipe: chosen})
+
+    def recipe_of(self, recipe: str | None) -> TrainingRecipe:
+        """The recipe of that name; for None one of no epochs, whose batches are those that score."""
+        return TrainingRecipe((), self.score_batch) if recipe is None else self.recipes[recipe]
 
 
 def _baseline_recipes(epochs: int, darts_epochs: int, controller_steps: int) -> dict[str, TrainingRecipe]:

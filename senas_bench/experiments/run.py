@@ -75,16 +75,14 @@ def make_spec(
             stages, a bad arch string, or the table lacks what the method needs.
         DataError: The images are missing.
     """
-    from senas_bench.methods import CURVES
-
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed {seed} must be at least 0 and below 2**64")
     chosen = method_of(method, space, preset)
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
-    _check_stages(method, chosen, space, sizes.recipes[chosen.recipe].stage_epochs)
+    _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
     settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
-    if method in CURVES and sizes.curve_points and space == "nasbench201" and limit is None:
+    if chosen.watched and sizes.curve_points and space == "nasbench201" and limit is None:
         settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
     trainer = _trainer(chosen, ground_truth, dataset)
     if trainer is not None:
@@ -115,11 +113,8 @@ def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -
             f"{len(stages):,} stages of {sum(stages):,} epochs in all are more than a record holds; give at most "
             f"{MAX_STAGES} stages of {MAX_EPOCHS:,} epochs"
         )
-    check = getattr(method, "check_stages", None)
-    if check is None:
-        return
     try:
-        check(lookup("space", space, SPACES), len(stages))
+        method.check_stages(lookup("space", space, SPACES).whole, len(stages))
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}") from None
 
@@ -454,7 +449,7 @@ def _check_streamed(images: StreamedImages, recipe: TrainingRecipe) -> None:
 
 def _trainer(method: Any, ground_truth: Path | None, images: str) -> Any:
     """The `BenchmarkTrainer` of a method that declares `needs_truth`; None for any other, without reading a table."""
-    if not getattr(method, "needs_truth", False):
+    if not method.needs_truth:
         return None
     from senas_bench.groundtruth.trainer import load_trainer
 
@@ -471,7 +466,7 @@ def make_task(spec: RunSpec, work_dir: Path, data_dir: Path | None, progress: Pr
     kind = method_of(spec.method, spec.space, spec.preset).recipe
     sizes = Preset.from_settings(spec.settings, kind)
     space = lookup("space", spec.space, SPACES)
-    recipe = sizes.recipes[kind]
+    recipe = sizes.recipe_of(kind)
     device = torch.device(spec.device)
     images = _images(spec, sizes, data_dir)
     loaders = _loaders(images, sizes, recipe, device, workers)

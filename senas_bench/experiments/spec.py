@@ -100,12 +100,13 @@ def settings_of(strategy: Any) -> dict[str, Any]:
     """Fields of a method, recipe or preset as JSON values; a nested dataclass carries its class name as `kind`.
 
     A field whose metadata says `{"added": True}` came after the first results: it is left out while it has its
-    default, so that the ids of runs made before it stay what they are.
+    default, so that the ids of runs made before it stay what they are. One that says `{"fact": True}` decides no
+    result, see `tasks.method.fact`, and is left out always.
     """
     plain: dict[str, Any] = {}
     for item in fields(strategy):
         value = getattr(strategy, item.name)
-        if item.metadata.get("added") and value == item.default:
+        if item.metadata.get("fact") or (item.metadata.get("added") and value == item.default):
             continue
         if is_dataclass(value):
             value = {"kind": type(value).__name__, **settings_of(value)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,18 +16,8 @@ from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import within
 from senas_bench.training.recipe import TrainingRecipe
 
-METHODS_EVERYWHERE = (
-    "random",
-    "untrained",
-    "spos",
-    "si-shrink",
-    "angle-shrink",
-    "random-shrink",
-    "se-nas-shrink",
-    "se-nas",
-)
-"""Methods that run in every space; where a study says so they search by evolution. The others pick as their papers do
-on NAS-Bench-201, and run there alone."""
+if TYPE_CHECKING:
+    from senas_bench.tasks.method import Method
 
 
 def study_of(space: str, preset: str) -> Study:
@@ -40,34 +30,47 @@ def study_of(space: str, preset: str) -> Study:
 
 
 def preset_of(space: str, preset: str) -> Preset:
-    """The preset as it is for a space.
+    """The preset as it is for a space, and the recipes that methods bring along.
 
     Raises:
-        ValueError: Unknown name.
+        ValueError: Unknown name, or a recipe that a method brings has the name of another.
     """
     own = lookup("preset", preset, PRESETS)
     study = study_of(space, preset)
     recipes = own.recipes
     if study.recipes is not None:
         recipes = {name: TrainingRecipe(**fields) for name, fields in study.recipes.items()}
-    return replace(own, recipes=recipes, **study.sizes)
+    return replace(own, recipes=_with_brought(recipes, preset), **study.sizes)
 
 
-def method_of(name: str, space: str, preset: str) -> Any:
+def _with_brought(recipes: Mapping[str, TrainingRecipe], preset: str) -> Mapping[str, TrainingRecipe]:
+    """The recipes of a preset and those of methods that bring their own."""
+    from senas_bench.methods import METHODS
+
+    brought: dict[str, TrainingRecipe] = {}
+    for name, method in METHODS.items():
+        if preset not in getattr(method, "recipes", ()):
+            continue
+        recipe, key = method.recipes[preset], str(method.recipe)
+        if key in recipes or brought.setdefault(key, recipe) != recipe:
+            raise ValueError(f"method {name!r} brings a recipe {key!r}, which preset {preset} has already; rename it")
+    return {**recipes, **brought}
+
+
+def method_of(name: str, space: str, preset: str) -> Method:
     """The method as it is for a space at a preset.
 
     Raises:
         ValueError: Unknown name, or the method does not run in that space.
     """
-    from senas_bench.methods import GIVEN, METHODS
+    from senas_bench.methods import GIVEN, all_methods, method_named
 
-    if name in GIVEN:
-        return GIVEN[name]
-    method = lookup("method", name, METHODS)
-    if space == "nasbench201":
+    method = method_named(name)
+    if method.spaces is not None and space not in method.spaces:
+        others = ", ".join(other for other, own in all_methods().items() if own.spaces is None or space in own.spaces)
+        raise ValueError(f"method {name!r} runs in {', '.join(method.spaces)} only; in {space}: {others}")
+    if space == "nasbench201" or name in GIVEN:
         return method
-    if name not in METHODS_EVERYWHERE:
-        raise ValueError(f"method {name!r} runs in nasbench201 only; in {space}: {', '.join(METHODS_EVERYWHERE)}")
     return _fitted(method, study_of(space, preset).method)
 
 

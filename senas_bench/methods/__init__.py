@@ -12,12 +12,14 @@ from senas_bench.methods.setn import Setn
 from senas_bench.methods.spos import Spos
 from senas_bench.methods.stand_alone import StandAlone
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
+from senas_bench.names import lookup
 from senas_bench.shrinking.angle import Angle
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.shrinking.random import RandomScores
 from senas_bench.shrinking.si import SelectionImportance
+from senas_bench.tasks.method import NB201_ONLY, Method, check_method
 
-METHODS = {
+METHODS: dict[str, Method] = {
     # nothing is trained
     "random": RandomSearch(),
     "params": LargestCost("params"),
@@ -34,30 +36,58 @@ METHODS = {
     "setn": Setn(),
     "enas": Enas(),
     "fairnas": FairNas(),
-    "spos": Spos(),
-    "spos-evolution": Spos(search="evolution"),
-    "spos+": Spos(recipe="tuned", estimator="snapshot-loglik-size"),
+    "spos": Spos(watched=True),
+    "spos-evolution": Spos(search="evolution", spaces=NB201_ONLY),
+    "spos+": Spos(recipe="tuned", estimator="snapshot-loglik-size", spaces=NB201_ONLY, watched=True),
     # no weights are shared
     "stand-alone": StandAlone(),
     # the space shrinks
-    "random-shrink": SeNas(criterion=RandomScores(), threshold=0),
-    "si-shrink": SeNas(criterion=SelectionImportance(), threshold=0),
-    "magnitude-shrink": SeNas(criterion=Magnitude(), threshold=0),
-    "angle-shrink": SeNas(criterion=Angle(), threshold=0),
-    "pcnas": SeNas(criterion=SelectionImportance(), threshold=0, removal="edge-by-edge"),
-    "se-nas-shrink": SeNas(threshold=0),
+    "random-shrink": SeNas(criterion=RandomScores(), threshold=0, dropped_by="random scores"),
+    "si-shrink": SeNas(criterion=SelectionImportance(), threshold=0, dropped_by="SI, accuracy-based"),
+    "magnitude-shrink": SeNas(criterion=Magnitude(), threshold=0, dropped_by="magnitude", spaces=NB201_ONLY),
+    "angle-shrink": SeNas(criterion=Angle(), threshold=0, dropped_by="angle"),
+    "pcnas": SeNas(
+        criterion=SelectionImportance(),
+        threshold=0,
+        removal="edge-by-edge",
+        dropped_by="SI, edge by edge",
+        spaces=NB201_ONLY,
+    ),
+    "se-nas-shrink": SeNas(threshold=0, dropped_by="SI / SC"),
     # it shrinks and expands
-    "se-nas": SeNas(),
-    "fairnas+se-nas": SeNas(removal="per-edge", sampler="fair"),
+    "se-nas": SeNas(dropped_by="SI / SC", watched=True),
+    "fairnas+se-nas": SeNas(removal="per-edge", sampler="fair", dropped_by="SI / SC, one per edge", spaces=NB201_ONLY),
     "se-nas+": SeNas(
         recipe="tuned",
         estimator="snapshot-loglik-size",
         criterion=SelectionImportance(estimator="snapshot-loglik-size"),
+        dropped_by="SI of log-likelihood and size",
+        spaces=NB201_ONLY,
+        watched=True,
     ),
 }
 """Methods keep their papers' settings. Those that end in a plus are ours, tuned with CIFAR-10 truth in view; they know
-the size of an arch, so `params` is their control beside `untrained`, which has random weights and no more."""
-GIVEN = {"fixed": Fixed()}
+the size of an arch, so `params` is their control beside `untrained`, which has random weights and no more.
+
+How a method is shown, and which artefacts leave it out unless asked, stands in `analysis/style.py`; one without a line
+there is in every artefact that its facts fit."""
+GIVEN: dict[str, Method] = {"fixed": Fixed()}
 """No methods, but they run like one: the arch is given."""
-CURVES = frozenset({"spos", "spos+", "se-nas", "se-nas+"})
-"""Methods that rank a sample of archs while they train, for Fig. 7, where the preset has `curve_points`."""
+
+
+def method_named(name: str) -> Method:
+    """The method of that name, checked.
+
+    Raises:
+        ValueError: Unknown, or what `check_method` refuses.
+    """
+    if name in GIVEN and name in METHODS:
+        raise ValueError(f"method {name!r}: the name means something else; choose another")
+    method = GIVEN[name] if name in GIVEN else lookup("method", name, METHODS)
+    check_method(name, method)
+    return method
+
+
+def all_methods() -> dict[str, Method]:
+    """`METHODS`, each checked."""
+    return {name: method_named(name) for name in METHODS}

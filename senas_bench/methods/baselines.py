@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 
 @dataclass(frozen=True)
-class RandomSearch:
+class RandomSearch(Method):
     """Score every arch by a uniform random number and take the best: a uniform random pick."""
 
-    only_ranked: ClassVar[bool] = True
+    trains = False
+    only_ranked = True
     recipe: str = "reference"
 
     def __call__(self, task: Task) -> MethodOutput:
@@ -22,14 +23,17 @@ class RandomSearch:
 
 
 @dataclass(frozen=True)
-class LargestCost:
+class LargestCost(Method):
     """Score an arch by its cost: the larger, the better.
 
     Args:
         cost: `params` or `flops_m`. On NB201 both give the same ranking.
     """
 
-    only_ranked: ClassVar[bool] = True
+    trains = False
+    only_ranked = True
+    knows_size = True
+    spaces = NB201_ONLY
     cost: str
     recipe: str = "reference"
 

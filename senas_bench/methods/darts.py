@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, Trained
 from senas_bench.training.samplers import path_evaluations
 
@@ -21,7 +22,7 @@ SHIFT = 0.01
 
 
 @dataclass(frozen=True)
-class Darts:
+class Darts(Method):
     """Weights and the logits of the operators learn in turn, each on its own half of the training images.
 
     On every edge runs the softmax mixture of all operators. The pick is the most probable arch, `none` among the
@@ -34,6 +35,7 @@ class Darts:
         arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
     """
 
+    spaces = NB201_ONLY
     recipe: str = "darts"
     second_order: bool = False
     arch_lr: float = 3e-4

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 from senas_bench.training.samplers import Path
 
@@ -92,7 +93,7 @@ class LearningController:
 
 
 @dataclass(frozen=True)
-class Enas:
+class Enas(Method):
     """Learn weights on archs that a controller draws, and the controller from their accuracy; then take the best of a
     few archs that it draws.
 
@@ -109,6 +110,7 @@ class Enas:
         aggregate: Archs per step of the controller.
     """
 
+    spaces = NB201_ONLY
     recipe: str = "enas"
     candidates: int = 100
     hidden: int = 32

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 from senas_bench.training.fair import FairPaths
 
 
 @dataclass(frozen=True)
-class FairNas:
+class FairNas(Method):
     """Train all operators of all edges once per step, then rank with inherited weights and take the best.
 
     It ranks what `Spos(search="rank")` ranks, so that the two differ in how the weights are trained and in
@@ -25,7 +25,8 @@ class FairNas:
         estimator: Of an arch's performance.
     """
 
-    only_ranked: ClassVar[bool] = True
+    only_ranked = True
+    spaces = NB201_ONLY
     recipe: str = "reference"
     estimator: EstimatorName = "weight-average"
 

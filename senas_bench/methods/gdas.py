@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from senas_bench.methods.darts import most_probable
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, Task
 from senas_bench.training.samplers import Path
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Gdas:
+class Gdas(Method):
     """As DARTS of first order, but one operator runs on each edge: a fresh sample for every step.
 
     Args:
@@ -30,6 +31,7 @@ class Gdas:
         arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
     """
 
+    spaces = NB201_ONLY
     recipe: str = "gdas"
     tau_max: float = 10.0
     tau_min: float = 0.1

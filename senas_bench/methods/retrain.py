@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.spaces import Arch
+from senas_bench.tasks.method import Method
 from senas_bench.tasks.task import Budget, MethodOutput, Task
 from senas_bench.training.recipe import TrainingRecipe
 
@@ -71,9 +72,11 @@ def accuracy(network: nn.Module, arch: Arch, batches: Iterable[Batch]) -> tuple[
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(Method):
     """No search: the arch that the spec gives. What is asked of it comes after, such as training it from scratch."""
 
+    trains = False
+    ranks = False
     recipe: str = "reference"
 
     def __call__(self, task: Task) -> MethodOutput:

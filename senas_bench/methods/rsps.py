@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 from senas_bench.training.connected import ConnectedPath
 
@@ -12,7 +13,7 @@ ESTIMATOR = "weight-average"
 
 
 @dataclass(frozen=True)
-class Rsps:
+class Rsps(Method):
     """Train shared weights on random paths, then take the best of a few random archs.
 
     The paths of training leave no node without an input, as in the reference code; the archs of the pick
@@ -24,6 +25,7 @@ class Rsps:
         candidates: Archs to choose from where the task does not say.
     """
 
+    spaces = NB201_ONLY
     recipe: str = "rsps"
     candidates: int = 100
 

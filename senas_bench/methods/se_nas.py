@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.regions import Region, feasible
 from senas_bench.tasks.curve import ShrinkingCurve
+from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, Trained
 from senas_bench.training.fair import FairPaths
 from senas_bench.training.samplers import Path
@@ -35,7 +36,7 @@ SAMPLERS = ("uniform", "fair")
 
 
 @dataclass(frozen=True)
-class SeNas:
+class SeNas(Method):
     """Train, score operators, drop the worst, merge, expand; then rank what is left.
 
     Args:
@@ -53,12 +54,13 @@ class SeNas:
         search: As in `Spos`: `rank` ranks archs after each stage and takes the best of those alive at the end;
             `evolution` searches the last space, and ranks nothing else.
         evolution: Its parameters.
+        dropped_by: The criterion in words; its class by default.
+        spaces, watched: Facts, see `Method`.
 
     Raises:
         ValueError: Unknown removal, sampler or search, or `fair` with `global`, which leaves edges unequal.
     """
 
-    shrinks: ClassVar[bool] = True
     recipe: str = "reference"
     estimator: EstimatorName = "weight-average"
     criterion: Criterion = field(default_factory=SeNasCriterion)
@@ -69,6 +71,9 @@ class SeNas:
     max_per_edge: int = field(default=0, metadata={"added": True})
     search: str = field(default="rank", metadata={"added": True})
     evolution: Evolution = field(default=Evolution(), metadata={"added": True})
+    dropped_by: str = fact("")
+    spaces: tuple[str, ...] | None = fact(None)
+    watched: bool = fact(False)
 
     def __post_init__(self) -> None:
         for name, allowed in (("removal", REMOVALS), ("sampler", SAMPLERS), ("search", SEARCHES)):
@@ -77,6 +82,10 @@ class SeNas:
                 raise ValueError(f"unknown {name} {value!r}; one of: {', '.join(allowed)}")
         if self.sampler == "fair" and self.removal == "global":
             raise ValueError("fair sampling needs equally many operators on every edge; use removal='per-edge'")
+
+    @property
+    def shrinks_by(self) -> str:
+        return self.dropped_by or type(self.criterion).__name__
 
     def check_stages(self, space: SearchSpace, stages: int) -> None:
         """Refuse stages that the space cannot shrink through, before anything is trained. One stage shrinks nothing.

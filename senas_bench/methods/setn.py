@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from senas_bench.spaces import SearchSpace
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Setn:
+class Setn(Method):
     """Learn weights on uniformly drawn archs and alphas on the softmax mixture, as first-order DARTS learns them; then
     take the best of the most probable archs.
 
@@ -29,6 +30,7 @@ class Setn:
         arch_lr, arch_betas, arch_weight_decay: Of the Adam of the alphas.
     """
 
+    spaces = NB201_ONLY
     recipe: str = "setn"
     candidates: int = 100
     arch_lr: float = 3e-4

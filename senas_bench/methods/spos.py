@@ -8,13 +8,14 @@ import numpy as np
 
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.search.evolution import Evolution
+from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, rows_of
 
 SEARCHES = ("rank", "evolution")
 
 
 @dataclass(frozen=True)
-class Spos:
+class Spos(Method):
     """Train one supernet over the whole space, then search it with inherited weights.
 
     Args:
@@ -24,6 +25,7 @@ class Spos:
             `evolution` searches the whole space, as the SPOS paper does, and ranks only for the report.
         evolution: Its parameters.
         trained: Off leaves the supernet at its random weights: the same code with 0 steps.
+        spaces, watched: Facts, see `Method`.
     """
 
     recipe: str = "reference"
@@ -31,14 +33,19 @@ class Spos:
     search: str = "rank"
     evolution: Evolution = field(default_factory=Evolution)
     trained: bool = True
+    spaces: tuple[str, ...] | None = fact(None)
+    watched: bool = fact(False)
 
     def __post_init__(self) -> None:
         if self.search not in SEARCHES:
             raise ValueError(f"unknown search {self.search!r}; one of: {', '.join(SEARCHES)}")
 
     @property
+    def trains(self) -> bool:
+        return self.trained
+
+    @property
     def only_ranked(self) -> bool:
-        """See `Method`."""
         return self.search == "rank"
 
     def __call__(self, task: Task) -> MethodOutput:

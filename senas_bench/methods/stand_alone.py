@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 SAMPLE_SEED = 30
@@ -14,7 +14,7 @@ SAMPLE_SEED = 30
 
 
 @dataclass(frozen=True)
-class StandAlone:
+class StandAlone(Method):
     """Train archs without weight sharing, by the loop that trains supernets, and score each on validation images.
 
     A network has affine batch norm everywhere, as the benchmark's, and is scored with its running statistics: each has
@@ -25,8 +25,9 @@ class StandAlone:
         archs: How many, drawn once and for all among those that the preset ranks.
     """
 
-    ranks: ClassVar[bool] = False
-    only_ranked: ClassVar[bool] = True
+    ranks = False
+    only_ranked = True
+    spaces = NB201_ONLY
     recipe: str = "stand-alone"
     archs: int = 30
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.nasbench201 import arch_to_str
+from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
 
 BUDGET_SECONDS = 12_000.0
@@ -25,7 +26,7 @@ BUDGET_SECONDS = 12_000.0
 
 
 @dataclass(frozen=True)
-class RegularizedEvolution:
+class RegularizedEvolution(Method):
     """Aging evolution (Real et al., AAAI 2019, Algorithm 1): a mutant of the best of a sample replaces the oldest.
 
     Args:
@@ -37,8 +38,10 @@ class RegularizedEvolution:
     Mutation draws the edge uniformly; the reference draws a node and then one of its edges.
     """
 
-    needs_truth: ClassVar[bool] = True
-    ranks: ClassVar[bool] = False
+    needs_truth = True
+    trains = False
+    ranks = False
+    spaces = NB201_ONLY
     population: int = 10
     sample: int = 3
     budget_seconds: float = BUDGET_SECONDS
@@ -66,7 +69,7 @@ class RegularizedEvolution:
 
 
 @dataclass(frozen=True)
-class TruthRandomSearch:
+class TruthRandomSearch(Method):
     """Train uniform random archs from scratch and take the best.
 
     Args:
@@ -74,8 +77,10 @@ class TruthRandomSearch:
         recipe: Of the preset; nothing here is trained with it.
     """
 
-    needs_truth: ClassVar[bool] = True
-    ranks: ClassVar[bool] = False
+    needs_truth = True
+    trains = False
+    ranks = False
+    spaces = NB201_ONLY
     budget_seconds: float = BUDGET_SECONDS
     recipe: str = "reference"
 

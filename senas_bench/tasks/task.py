@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -142,20 +142,6 @@ class MethodOutput:
     pick: Arch
     tables: tuple[ScoreTable, ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
-
-
-class Method(Protocol):
-    """A search method: a frozen dataclass of its parameters, called with a task.
-
-    `recipe` names the recipe of the preset that it trains with. What is asked before anything is computed, where a
-    method has it: `ranks` (it ranks the archs of the report; all do that do not say False), `only_ranked` (it names no
-    others), `shrinks` (it drops operators between stages), `needs_truth`, and `check_stages(space, stages)`, which
-    refuses stages that it cannot train.
-    """
-
-    recipe: str
-
-    def __call__(self, task: Task) -> MethodOutput: ...
 
 
 def _alone() -> Processes:

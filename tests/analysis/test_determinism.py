@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS
+from senas_bench.analysis.artefacts import ARTEFACTS, named
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
+from senas_bench.methods import METHODS
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 
 RENDER = """
@@ -19,13 +20,13 @@ import hashlib, sys
 from pathlib import Path
 
 import senas_bench.analysis.artefacts.fig6
-from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, make
+from senas_bench.analysis.artefacts import ARTEFACTS, make, named
 from senas_bench.analysis.output.figures import save
 from senas_bench.analysis.output.formats import to_json, to_text, write
 
 senas_bench.analysis.artefacts.fig6.DRAWS = 200
 results, truth, folder = map(Path, sys.argv[1:])
-for name, artefact in ((name, ARTEFACTS[name]) for name in GROUPS["nasbench201"]):
+for name, artefact in ((name, ARTEFACTS[name]) for name in named("nasbench201")):
     table = make(name, results, truth, no_timing=True)
     figure = artefact.figure(table)
     for path in [*write(table, folder), *(save(figure, folder, name) if figure else [])]:
@@ -43,13 +44,13 @@ SHRUNK = ([[0, 1, 2]] * 4 + [[0, 1, 2, 3]] * 2, [[1], [0]] + [[0, 1]] * 4)
 def results(tmp_path_factory, toy, benchmark_table):
     """A results folder with two runs of every method that an artefact names, and a truth with single seeds."""
     folder, made = tmp_path_factory.mktemp("results"), toy.Runs()
-    for method in sorted({method for name in GROUPS["nasbench201"] for method in ARTEFACTS[name].methods}):
+    for method in sorted({method for name in named("nasbench201") for method in ARTEFACTS[name].methods}):
         for seed in range(2):
             made.add(method, seed, toy.archs[seed], _scores(toy, method, seed), settings=_settings(method))
     store = RunStore(folder / "runs")
     for record in made.records:
         lines = [{"stage": 1, "epoch": 1, "loss": 2.0}]
-        if "se-nas" in record.spec.method or "shrink" in record.spec.method:
+        if METHODS[record.spec.method].shrinks_by:
             lines += [
                 {"stage": stage, "epoch": 20 * stage, "candidates": alive, "dropped": [], "scores": {}}
                 for stage, alive in enumerate(SHRUNK, 1)
@@ -103,6 +104,6 @@ def test_every_artefact_is_the_same_everywhere(results, tmp_path):
         printed.append(process.stdout.splitlines())
     assert printed[0] == printed[1]
     names = {line.split()[0] for line in printed[0]}
-    for name, artefact in ((name, ARTEFACTS[name]) for name in GROUPS["nasbench201"]):
+    for name, artefact in ((name, ARTEFACTS[name]) for name in named("nasbench201")):
         assert {name, *(f"{name}.{suffix}" for suffix in ("csv", "md", "tex", "json", "parquet"))} <= names
         assert ({f"{name}.png", f"{name}.svg"} <= names) == (artefact.draw is not None)

@@ -18,7 +18,7 @@ from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.experiments.run import REPORT_SEED, Runner, make_spec, make_task, report_archs, resized, run
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
-from senas_bench.methods import CURVES, METHODS, se_nas
+from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.networks.kernels import library
 from senas_bench.progress import SilentProgress
@@ -81,7 +81,12 @@ def test_a_spec_is_json_and_reads_back_as_itself(method, preset, benchmark_table
     assert again.run_id == spec.run_id
     assert asdict(again) == asdict(spec)
     kind = METHODS[method].recipe
-    own = {"note": "", "recipes": {kind: PRESETS[preset].recipes[kind]}, "curve_points": 0, "curve_images": 0}
+    own = {
+        "note": "",
+        "recipes": {kind: PRESETS[preset].recipes[kind]} if kind else {},
+        "curve_points": 0,
+        "curve_images": 0,
+    }
     expected = replace(PRESETS[preset], **own)
     assert Preset.from_settings(again.settings, kind) == expected
 
@@ -123,13 +128,13 @@ def test_resized_changes_what_it_is_told_and_nothing_else():
 
 
 def test_a_curve_is_part_of_the_identity_of_the_methods_that_draw_one_and_of_no_other():
-    for method in METHODS:
-        if method not in ("regularized-evolution", "random-search"):  # they need a benchmark
+    for name, method in METHODS.items():
+        if not method.needs_truth:
             with_curve, more, without = (
-                make_spec(method, 0, "embedded", sizes=replace(EMBEDDED, curve_points=points)) for points in (2, 3, 0)
+                make_spec(name, 0, "embedded", sizes=replace(EMBEDDED, curve_points=points)) for points in (2, 3, 0)
             )
-            assert (with_curve.settings.get("curve") == {"points": 2, "images": 200}) == (method in CURVES)
-            assert len({with_curve.run_id, more.run_id, without.run_id}) == (3 if method in CURVES else 1)
+            assert (with_curve.settings.get("curve") == {"points": 2, "images": 200}) == method.watched
+            assert len({with_curve.run_id, more.run_id, without.run_id}) == (3 if method.watched else 1)
             assert "curve" not in without.settings
 
 

@@ -2,13 +2,13 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from senas_bench.experiments.spec import RunRecord, RunSpec
+from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 
 SPEC = RunSpec("spos", 3, "embedded", "nasbench201", "digits", "d1", settings={"lr": 0.05, "deep": {"b": 1, "a": [2]}})
 
@@ -137,3 +137,20 @@ def test_run_id_is_the_same_in_every_process():
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
         assert done.stdout.strip() == SPEC.run_id
     assert SPEC.run_id == "spos-embedded-digits-s3-ab3059433e"  # a new value orphans every record ever saved
+
+
+def test_a_fact_is_never_part_of_a_spec_and_an_added_field_only_when_it_is_used():
+    @dataclass(frozen=True)
+    class Strategy:
+        lr: float = 0.1
+        added: int = field(default=0, metadata={"added": True})
+        fact: str = field(default="", metadata={"fact": True})
+
+    @dataclass(frozen=True)
+    class Method:
+        inner: Strategy = Strategy(fact="within")
+        fact: bool = field(default=False, metadata={"fact": True})
+
+    assert settings_of(Method(fact=True)) == {"inner": {"kind": "Strategy", "lr": 0.1}}
+    assert settings_of(Method()) == settings_of(Method(fact=True))
+    assert settings_of(Strategy(added=2, fact="x")) == {"lr": 0.1, "added": 2}

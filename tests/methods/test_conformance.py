@@ -3,8 +3,8 @@
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
@@ -15,12 +15,14 @@ import torch
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.run import make_spec, report_archs, run
 from senas_bench.experiments.spec import RunRecord
-from senas_bench.methods import CURVES, METHODS, se_nas
-from senas_bench.methods.baselines import LargestCost, RandomSearch
+from senas_bench.experiments.studies import preset_of
+from senas_bench.methods import METHODS, se_nas
+from senas_bench.methods.baselines import RandomSearch
 from senas_bench.names import lookup
 from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
 from senas_bench.spaces.nasbench201.network import NB201Network
+from senas_bench.tasks.method import Method, check_method
 from senas_bench.tasks.task import COUNTERS, Task
 from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe
@@ -44,24 +46,17 @@ TINY = replace(
     recipes={
         "reference": TrainingRecipe((1, 1, 1), BATCH, snapshots=2),
         "tuned": TrainingRecipe((1, 1, 1), BATCH, sampling="per_cell", snapshots=2, snapshot_epochs=2),
-        **dict.fromkeys(("rsps", "darts", "gdas", "setn", "enas", "stand-alone"), BASELINE),
+        **dict.fromkeys(
+            {method.recipe for method in METHODS.values()} - {None, "reference", "tuned"}, BASELINE
+        ),  # as many epochs in one stage
     },
-    curve_points=1,
+    curve_points=3,
     curve_images=100,
 )
-DETERMINISTIC = {name for name, method in METHODS.items() if isinstance(method, LargestCost)}
-FROM_SCRATCH = {name for name, method in METHODS.items() if getattr(method, "needs_truth", False)}
-UNTRAINED = {"random", "untrained", *DETERMINISTIC, *FROM_SCRATCH}
-UNSCORED = {"random", *DETERMINISTIC, *FROM_SCRATCH}
-BILEVEL = {"darts-v1", "darts-v2", "gdas", "setn", "enas"}
-EVENTS = {
-    **dict.fromkeys(("random", *DETERMINISTIC), 0),
-    **dict.fromkeys(("untrained", *FROM_SCRATCH), 2),
-    **dict.fromkeys(("darts-v1", "darts-v2", "gdas"), 1 + EPOCHS),  # they score nothing
-}
-"""Least number of events at which a run can be interrupted, where it is not 5."""
-REPORTING = {"rsps": ("train ranking",), "spos-evolution": ("train ranking",)}
-"""Stages that only the correlation tables need, where they are not those of a method that shrinks."""
+
+
+def those(fits: Callable[[Method], bool]) -> list[str]:
+    return [name for name, method in METHODS.items() if fits(method)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,7 +71,7 @@ def small_samples():
                 quick = replace(quick, candidates=30)
             if hasattr(method, "evolution"):
                 quick = replace(quick, evolution=replace(method.evolution, population=10, parents=4, generations=2))
-            if name == "stand-alone":
+            if hasattr(method, "archs"):
                 quick = replace(quick, archs=ALONE)
             if hasattr(method, "budget_seconds"):
                 quick = replace(quick, budget_seconds=2000.0)
@@ -92,7 +87,7 @@ def perform(small_samples, benchmark_table):
 
     def perform(name: str, seed: int, folder, progress=None) -> tuple[RunRecord, pd.DataFrame]:
         spec = make_spec(name, seed, "embedded", sizes=TINY, ground_truth=benchmark_table)
-        assert ("truth" in spec.settings) == (name in FROM_SCRATCH)
+        assert ("truth" in spec.settings) == METHODS[name].needs_truth
         return run(spec, folder, progress=progress, ground_truth=benchmark_table)
 
     return perform
@@ -116,25 +111,24 @@ def lasting(record: RunRecord) -> RunRecord:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_pick_lies_in_the_space_and_leads_the_archs_it_was_chosen_from(finished, name):
+    """One that may pick any arch leads the ranking of the sample where the sample holds it."""
     record, scores = finished(name)
     assert arch_from_str(record.pick) in NB201
     last = scores[scores.epoch == scores.epoch.max()]
     last = last[last.stage == last.stage.max()]
-    if name in ("darts-v1", "darts-v2", "gdas", "spos-evolution"):  # chosen from the whole space
-        chosen = last[last["set"] == "sample"]
-        picked = chosen[chosen.arch_str == record.pick]
-        assert not len(picked) or picked.score.item() == chosen.score.max()
-        return
-    chosen = next(group for kind in ("candidates", "current", "sample") if len(group := last[last["set"] == kind]))
-    assert chosen[chosen.tier == 0].iloc[0].arch_str == record.pick
+    kinds = [kind for kind in ("candidates", "current", "sample") if kind in set(last["set"])]
+    chosen = last[(last["set"] == kinds[0]) & (last.tier == 0)]
+    picked = chosen[chosen.arch_str == record.pick]
+    if METHODS[name].only_ranked or kinds[0] != "sample":
+        assert chosen.iloc[0].arch_str == record.pick
+    assert not len(picked) or picked.score.item() == chosen.score.max()
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in {*FROM_SCRATCH, "stand-alone"}])
+@pytest.mark.parametrize("name", those(lambda method: method.ranks))
 def test_the_report_sample_is_ranked_last(finished, name):
     scores = finished(name)[1]
-    epochs = 0 if name in UNTRAINED else EPOCHS
-    assert scores.epoch.max() == epochs
-    final = scores[(scores["set"] == "sample") & (scores.epoch == epochs)]
+    assert scores.epoch.max() == (EPOCHS if METHODS[name].trains else 0)
+    final = scores[(scores["set"] == "sample") & (scores.epoch == scores.epoch.max())]
     wanted = [arch_to_str(tuple(row)) for row in report_archs(NB201, ARCHS).tolist()]
     assert sorted(final.arch_str) == sorted(wanted)
 
@@ -142,7 +136,7 @@ def test_the_report_sample_is_ranked_last(finished, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_rankings_are_in_order(finished, name):
     scores = finished(name)[1]
-    curves = {"curve", "curve-current"} if name in CURVES else set()
+    curves = {"curve", "curve-current"} if METHODS[name].watched else set()
     assert curves - {"curve-current"} <= set(scores["set"]) <= {"sample", "current", "candidates", *curves}
     for _, ranking in scores.groupby(["set", "stage", "epoch"]):
         assert not ranking.arch_str.duplicated().any()
@@ -151,21 +145,26 @@ def test_rankings_are_in_order(finished, name):
     assert scores.notna().all(axis=None)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in FROM_SCRATCH])
-def test_another_seed_gives_other_scores_of_the_same_archs(finished, name):
+@pytest.mark.parametrize("name", those(lambda method: not method.needs_truth))
+def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, name):
+    """Unless the method never asks for a random number."""
     one, other = finished(name)[1], finished(name, 1)[1]
-    kind = "candidates" if name == "stand-alone" else "sample"
+    kind = "sample" if METHODS[name].ranks else "candidates"
     final = [scores[scores["set"] == kind].set_index("arch_str") for scores in (one, other)]
     final = [scores[scores.stage == scores.stage.max()].score.sort_index() for scores in final]
     assert final[0].index.equals(final[1].index)
-    assert final[0].equals(final[1]) == (name in DETERMINISTIC)
+    assert final[0].equals(final[1]) == (not repeated(name)[2].asked)
 
 
 class Spy(SilentProgress):
-    """Counts path evaluations and images of forward passes, by stage and by whether a gradient was wanted."""
+    """Counts path evaluations and images of forward passes, by stage and by whether a gradient was wanted; and notes
+    what was asked for: random numbers, and estimates for the report alone."""
 
     def __init__(self) -> None:
         self.now = None
+        self.asked: set[str] = set()
+        self.reporting: set[str] = set()
+        self.trainings: set[str] = set()
         self.passes: Counter[tuple[str, bool]] = Counter()
         self.images: Counter[tuple[str, bool]] = Counter()
 
@@ -197,10 +196,27 @@ def repeated(perform, tmp_path_factory):
             spy.count(x, path)
             return forward(self, x, path, cache)
 
+        def drawing(self, phase):
+            spy.asked.add(phase)
+            return rng(self, phase)
+
+        def estimating(self, trained, archs, estimator, label, *, purpose, **how):
+            if purpose == "report":
+                spy.reporting.add(f"{trained.phase} {label}")
+            return estimate(self, trained, archs, estimator, label, purpose=purpose, **how)
+
+        def training(self, *parts, phase, **how):
+            spy.trainings.add(phase)
+            return train(self, *parts, phase=phase, **how)
+
+        rng, estimate, train = Task.rng, Task.estimate, Task.train
         torch.manual_seed(99)  # the state of the global generators is nothing to a run
         np.random.seed(99)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(NB201Network, "forward", counting)
+            patch.setattr(Task, "rng", drawing)
+            patch.setattr(Task, "estimate", estimating)
+            patch.setattr(Task, "train", training)
             return *perform(name, 0, tmp_path_factory.mktemp("again"), spy), spy
 
     return make
@@ -214,19 +230,6 @@ def test_same_seed_same_record(finished, repeated, name):
     assert RunRecord.from_json(record.to_json()) == record
 
 
-def images_trained(name: str) -> int:
-    """What three epochs of a method see: each image once an epoch, the architecture's among them."""
-    if name in UNTRAINED:
-        return 0
-    if name == "enas":  # its controller takes 20 batches an epoch
-        return (HALF_STEPS + EPOCHS * 20) * BATCH
-    if name == "magnitude-shrink":  # two of the three stages train a second supernet on both halves
-        return (STEPS + 2 * 2 * HALF_STEPS // EPOCHS) * BATCH
-    if name == "stand-alone":
-        return ALONE * STEPS * BATCH
-    return (2 * HALF_STEPS if name in BILEVEL else STEPS) * BATCH
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_work_is_counted_exactly(repeated, name):
     """Against a count of what the network was really asked."""
@@ -234,23 +237,59 @@ def test_work_is_counted_exactly(repeated, name):
     assert set(record.counters) == {"search", "report"}
     assert all(tuple(counts) == COUNTERS for counts in record.counters.values())
     search, report = record.counters["search"], record.counters["report"]
-    assert search["images_trained"] == images_trained(name)
-    second = 2 * HALF_STEPS // EPOCHS if name == "magnitude-shrink" else 0
-    alone = (ALONE - 1) * STEPS if name == "stand-alone" else 0
-    steps = 0 if name in UNTRAINED else HALF_STEPS if name in BILEVEL else STEPS + second + alone
-    assert search["train_steps"] == steps
-    for_report = REPORTING.get(name, ("stage-1 ranking", "stage-2 ranking"))
+    trained = [search[count] for count in ("images_trained", "train_steps", "backward_paths")]
+    assert all(trained) if METHODS[name].trains else not any(trained)
+    assert search["train_steps"] * BATCH <= search["images_trained"]
     assert search["backward_paths"] == spy.total(spy.passes, gradient=True)
-    trainings = ("train", "stage-1", "stage-2", "stage-3") if name in CURVES else ()  # where a curve is looked at
-    looks, images = (spy.total(counts, trainings, gradient=False) for counts in (spy.passes, spy.images))
-    assert (looks > 0) == (name in CURVES)
-    assert report["forward_paths"] == spy.total(spy.passes, for_report) + looks
+    watching = {stage for stage, _ in spy.passes} & set(spy.trainings) if METHODS[name].watched else set()
+    looks, images = (spy.total(counts, watching, gradient=False) for counts in (spy.passes, spy.images))
+    assert (looks > 0) == METHODS[name].watched
+    assert report["forward_paths"] == spy.total(spy.passes, spy.reporting) + looks
     assert search["forward_paths"] + report["forward_paths"] == spy.total(spy.passes)
-    assert report["images_scored"] == spy.total(spy.images, for_report) + images
-    scoring = {stage for stage, _ in spy.passes} - ({"train"} if name == "enas" else set())  # it asks while it trains
+    assert report["images_scored"] == spy.total(spy.images, spy.reporting) + images
+    scoring = {stage for stage, _ in spy.passes} - ({*spy.trainings} - watching)  # a training may ask what it likes
     assert search["images_scored"] + report["images_scored"] == spy.total(spy.images, scoring, gradient=False)
-    assert (search["images_scored"] == 0) == (name in {*UNSCORED, "darts-v1", "darts-v2", "gdas"})
     assert not any(report[count] for count in ("images_trained", "train_steps", "backward_paths"))
+
+
+BILEVEL = 2 * HALF_STEPS, HALF_STEPS
+"""Batches and steps of the weights, where an architecture learns on the other half of the images."""
+BATCHES = {
+    **dict.fromkeys(("darts-v1", "darts-v2", "gdas", "setn"), BILEVEL),
+    "enas": (HALF_STEPS + EPOCHS * 20, HALF_STEPS),  # its controller takes 20 batches an epoch
+    # two of the three stages train a second supernet on both halves
+    "magnitude-shrink": (STEPS + 2 * 2 * HALF_STEPS // EPOCHS, STEPS + 2 * HALF_STEPS // EPOCHS),
+    "stand-alone": (ALONE * STEPS, ALONE * STEPS),
+    **dict.fromkeys(("spos", "se-nas", "fairnas", "rsps", "pcnas"), (STEPS, STEPS)),
+    **dict.fromkeys(("random", "untrained", "params", "random-search"), (0, 0)),
+}
+"""What three epochs of some methods of papers train on."""
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_papers_train_as_long_as_they_say(finished, name):
+    search = finished(name)[0].counters["search"]
+    assert (search["images_trained"] / BATCH, search["train_steps"]) == BATCHES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "scored", "for_report"),
+    [
+        ("random", False, False),
+        ("params", False, False),
+        ("darts-v1", False, False),
+        ("gdas", False, False),
+        ("spos", True, True),  # its curve
+        ("fairnas", True, False),
+        ("rsps", True, True),
+        ("spos-evolution", True, True),
+        ("enas", True, False),
+        ("se-nas-shrink", True, True),
+    ],
+)
+def test_what_papers_score_for_their_pick_and_for_the_report(finished, name, scored, for_report):
+    search, report = (finished(name)[0].counters[purpose] for purpose in ("search", "report"))
+    assert (search["images_scored"] > 0, report["images_scored"] > 0) == (scored, for_report)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -259,7 +298,7 @@ def test_resumed_run_gives_the_same_record(perform, finished, through_interrupti
     (record, scores), events = through_interruptions(
         lambda progress: perform(name, 0, tmp_path, progress), most=100, every=1 if full else 3
     )
-    assert events >= EVENTS.get(name, 5)
+    assert events >= (1 + EPOCHS if METHODS[name].trains else 0)
     assert lasting(record) == lasting(finished(name)[0])
     pd.testing.assert_frame_equal(scores, finished(name)[1], check_exact=True)
 
@@ -267,8 +306,8 @@ def test_resumed_run_gives_the_same_record(perform, finished, through_interrupti
 @pytest.mark.parametrize("name", METHODS)
 def test_method_is_a_strategy_of_plain_fields(name):
     method = METHODS[name]
-    assert is_dataclass(method) and type(method).__dataclass_params__.frozen
-    assert all(method.recipe in preset.recipes for preset in PRESETS.values())
+    check_method(name, method)
+    assert all(method.recipe in (None, *preset_of("nasbench201", preset).recipes) for preset in PRESETS)
     assert replace(method) == method and hash(method) == hash(replace(method))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, make
+from senas_bench.analysis.artefacts import ARTEFACTS, make, named, records_of
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query
 from senas_bench.names import lookup
@@ -53,16 +53,16 @@ def test_make_renders_from_a_folder(toy, runs, query, tmp_path):
 
 
 def test_what_an_artefact_shows(runs):
-    shown = {name: {r.spec.method for r in artefact.of(runs.records)} for name, artefact in ARTEFACTS.items()}
-    assert {name for name in GROUPS["searches"] if shown.pop(name)} == set()
+    shown = {name: {r.spec.method for r in records_of(name, runs.records)} for name in ARTEFACTS}
+    assert {name for name in named("searches") if shown.pop(name)} == set()
     assert shown == {
         "table1": {"spos"}, "fig1": set(), "fig6": {"se-nas"}, "fig7": {"spos", "se-nas"}, "fig8": {"spos", "se-nas"},
         "table3": {"random", "spos", "se-nas"},
     }  # fmt: skip
     others = [replace(r, spec=replace(r.spec, method="pcnas")) for r in runs.records[:1]]
     others += [replace(r, spec=replace(r.spec, method="stand-alone")) for r in runs.records[:1]]
-    assert {r.spec.method for r in ARTEFACTS["table3"].of(others)} == {"pcnas"}
-    assert {r.spec.method for r in ARTEFACTS["fig1"].of([*others, *runs.records])} == {"stand-alone", "spos"}
+    assert {r.spec.method for r in records_of("table3", others)} == {"pcnas"}
+    assert {r.spec.method for r in records_of("fig1", [*others, *runs.records])} == {"stand-alone", "spos"}
 
 
 def test_a_notebook_shows_a_table_with_its_notes(runs, truth):

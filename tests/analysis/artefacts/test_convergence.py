@@ -12,8 +12,9 @@ from matplotlib.colors import to_hex
 
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts.convergence import render_fig7, render_fig8, tau_summary
-from senas_bench.analysis.output.figures import colour, save
+from senas_bench.analysis.output.figures import save
 from senas_bench.analysis.output.formats import write
+from senas_bench.analysis.style import style
 from senas_bench.groundtruth import GroundTruth, Query
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -447,7 +448,9 @@ def check_saved(table, figure, folder):
 
 def drawn(ax, method, dashed=False):
     """The points of a method: `(epoch, tau)` of each of its lines with markers."""
-    lines = [line for line in ax.lines if to_hex(line.get_color()) == colour(method) and line.get_marker() in "osD^"]
+    lines = [
+        line for line in ax.lines if to_hex(line.get_color()) == style(method).colour and line.get_marker() in "osD^"
+    ]
     lines = [line for line in lines if (line.get_linestyle() == "--") == dashed]
     return [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in lines]
 
@@ -528,7 +531,9 @@ def test_fig8_draws_each_seed(study, two_datasets, tmp_path):
         rows = [row for row in table.meta["rows"] if row["column"] == column]
         dots = [part.get_offsets().tolist() for part in ax.collections]
         assert dots == [[[run["tau"], place] for run in row["per_seed"]] for place, row in enumerate(rows)]
-        assert [to_hex(part.get_facecolor()[0]) for part in ax.collections] == [colour(row["method"]) for row in rows]
+        assert [to_hex(part.get_facecolor()[0]) for part in ax.collections] == [
+            style(row["method"]).colour for row in rows
+        ]
         medians = [line for line in ax.lines if line.get_linewidth() == 2]
         assert [line.get_xdata()[0] for line in medians] == pytest.approx(
             [np.median([run["tau"] for run in row["per_seed"]]) for row in rows]

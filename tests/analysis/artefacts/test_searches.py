@@ -3,7 +3,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from senas_bench.analysis.artefacts import ARTEFACTS, GROUPS, render_all, searches
+from senas_bench.analysis.artefacts import ARTEFACTS, named, records_of, render_all
+from senas_bench.analysis.artefacts.artefact import Search
 from senas_bench.analysis.output.figures import save, to_bytes
 from senas_bench.analysis.output.formats import to_text, write
 from senas_bench.analysis.output.report import make_report
@@ -14,7 +15,7 @@ from senas_bench.spaces import SPACES
 from senas_bench.spaces.mobilenet import KNOWN_NETWORKS
 
 
-def a_record(search: searches.Search, seed: int, top1: float = 80.0, preset: str = "embedded") -> RunRecord:
+def a_record(search: Search, seed: int, top1: float = 80.0, preset: str = "embedded") -> RunRecord:
     """A finished run of a search; its pick is a random arch."""
     arch = SPACES[search.space].whole.sample(np.random.default_rng([seed, int(search.level)]))
     limit = {"cost": search.cost, "level": search.level}
@@ -43,7 +44,7 @@ def render(name: str, records: list[RunRecord], no_timing: bool = True):
     return ARTEFACTS[name].render(records, None, None, no_timing=no_timing)
 
 
-@pytest.mark.parametrize("name", GROUPS["searches"])
+@pytest.mark.parametrize("name", named("searches"))
 def test_every_artefact_renders_and_draws(name):
     table = render(name, every(name))
     assert table.name == name and len(table.frame) == len(ARTEFACTS[name].searches)
@@ -75,9 +76,9 @@ def test_runs_are_shared_and_not_mixed_up():
     shown = render("table6", ARTEFACTS["table6"].of(records))
     assert [row["method"] for row in shown.meta["rows"]] == ["spos", "si-shrink", "se-nas"]
     assert "No runs of: SPOS + shrinking (SI + SC) (470)." in shown.notes
-    assert ARTEFACTS["table3"].of(records) == [] == ARTEFACTS["fig8"].of(records)
+    assert records_of("table3", records) == [] == records_of("fig8", records)
     ranked = replace(records[0], spec=replace(records[0].spec, space="nasbench201", settings={}))
-    assert ARTEFACTS["table3"].of([*records, ranked]) == [ranked]
+    assert records_of("table3", [*records, ranked]) == [ranked]
 
 
 def test_runs_that_may_not_share_a_table_are_refused():
@@ -87,7 +88,7 @@ def test_runs_that_may_not_share_a_table_are_refused():
             "table6", [one, replace(one, spec=replace(one.spec, settings={**one.spec.settings, "retrain": {"a": 1}}))]
         )
     with pytest.raises(ValueError, match="runs with preset cpu and embedded never share a table"):
-        render("table6", [one, a_record(searches.TABLE6[1], 0, preset="cpu")])
+        render("table6", [one, a_record(ARTEFACTS["table6"].searches[1], 0, preset="cpu")])
     with pytest.raises(ValueError, match="SPOS at 470 has runs with different settings"):
         render(
             "table6", [one, replace(two, spec=replace(two.spec, settings={**two.spec.settings, "retrain": {"a": 1}}))]
@@ -115,7 +116,7 @@ def test_a_report_shows_searches_beside_what_the_truth_ranks():
 
 def test_figures_show_the_skeleton_of_the_search():
     """Over the paper's own skeleton and over a smaller one the same arch gives different pictures."""
-    search = searches.FIG9[0]
+    search = ARTEFACTS["fig9"].searches[0]
     record = a_record(search, 0)
     published = asdict(KNOWN_NETWORKS["proxyless-gpu"].skeleton)
     larger = replace(record, history=({**record.history[0], "skeleton": published}, record.history[1]))

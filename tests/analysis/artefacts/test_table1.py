@@ -9,9 +9,10 @@ from matplotlib.colors import to_hex
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts.fig1 import render_fig1
 from senas_bench.analysis.artefacts.table1 import ALONE, render_table1
-from senas_bench.analysis.output.figures import colour, save
+from senas_bench.analysis.output.figures import save
 from senas_bench.analysis.output.formats import to_text, write
 from senas_bench.analysis.paper import numbers as paper
+from senas_bench.analysis.style import style
 from senas_bench.groundtruth import GroundTruth, Query
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -341,8 +342,8 @@ def test_table1_is_drawn(study, table_of, tmp_path):
             row["ranking"]: row["tau_mean"] for row in rows
         }
         tints = {names[place]: to_hex(line.get_color()) for place, line in dots.items()}
-        assert tints["supernet"] == tints["supernet, same archs"] == colour("spos")
-        assert tints["stand-alone"] == colour("stand-alone") and tints["untrained"] == colour("untrained")
+        assert tints["supernet"] == tints["supernet, same archs"] == style("spos").colour
+        assert tints["stand-alone"] == style("stand-alone").colour and tints["untrained"] == style("untrained").colour
         printed = {(names[line.get_ydata()[0]], line.get_xdata()[0]) for line in ax.lines if line.get_marker() == "D"}
         numbers = paper.table1().set_index("ranking")[dataset].tolist()
         assert printed == set(zip(("supernet", "stand-alone, benchmark"), numbers, strict=True))
@@ -469,7 +470,9 @@ def test_fig1_is_drawn(study, truth, tmp_path):
         assert [np.mean(line.get_xdata()) for line in medians] == pytest.approx([1, 2, 3, 4, 5])
         outside = [line for line in ax.lines if line.get_marker() == "o"]
         assert len(outside) == 5 and not any(len(line.get_ydata()) for line in outside)  # whiskers reach all ranks
-        assert {to_hex(box.get_facecolor()) for box in ax.patches} == {colour("spos" if key == "supernet" else ALONE)}
+        assert {to_hex(box.get_facecolor()) for box in ax.patches} == {
+            style("spos" if key == "supernet" else ALONE).colour
+        }
         assert ax.get_ylim() == (6, 0)  # rank 1 on top
     assert figure.axes[-1].get_xlabel() == "archs by cifar10 test accuracy, best left"
     check_saved(table, figure, tmp_path)

@@ -1,7 +1,7 @@
 import pytest
 
 from senas_bench.analysis.output import figures
-from senas_bench.analysis.output.figures import OTHER, colour, grid, save, save_once, to_bytes
+from senas_bench.analysis.output.figures import grid, save, save_once, to_bytes
 from senas_bench.plotting import house_style
 
 
@@ -78,8 +78,3 @@ def test_the_style_of_the_user_is_neither_used_nor_lost():
         with house_style():
             assert matplotlib.rcParams["font.size"] == 8 and matplotlib.rcParams["axes.grid"]
         assert matplotlib.rcParams["font.size"] == 30 and not matplotlib.rcParams["axes.grid"]
-
-
-def test_colours():
-    assert len({colour(name) for name in ("se-nas", "se-nas+", "spos", "spos+")}) == 4
-    assert colour("a method of one's own") == OTHER

@@ -1,0 +1,109 @@
+"""How methods are shown: the one table of names, colours, markers, baselines and row order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from senas_bench.methods import METHODS, all_methods
+from senas_bench.tasks.method import Method
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method is shown. The defaults are those of a method without a line in `STYLES`.
+
+    Args:
+        label: What readers see; its name if empty.
+        colour, marker: In every figure.
+        against: Its baseline, which it is compared with seed by seed: the same training without what is its own.
+        left_out_of: Artefacts that its facts fit, but which show it only when `--methods` asks for it.
+    """
+
+    label: str = ""
+    colour: str = "#444444"
+    marker: str = "o"
+    against: str | None = None
+    left_out_of: tuple[str, ...] = ()
+
+
+STYLES = {
+    "random": Style(colour="#7f7f7f"),
+    "params": Style(colour="#000000"),
+    "flops": Style(colour="#000000"),
+    "untrained": Style(colour="#999999"),
+    "rsps": Style(),
+    "darts-v1": Style(),
+    "darts-v2": Style(),
+    "gdas": Style(),
+    "setn": Style(),
+    "enas": Style(),
+    "fairnas": Style(),
+    "si-shrink": Style(colour="#009e73", left_out_of=("table3",)),
+    "magnitude-shrink": Style(colour="#e69f00"),
+    "angle-shrink": Style(colour="#8c6bb1"),
+    "random-shrink": Style(colour="#7f7f7f", left_out_of=("table3",)),
+    "spos": Style(colour="#0072b2", marker="s"),
+    "spos+": Style(colour="#56b4e9", marker="^"),
+    "se-nas": Style(colour="#d55e00", marker="o", against="spos"),
+    "se-nas+": Style(colour="#cc79a7", marker="D", against="spos+"),
+    "fairnas+se-nas": Style(left_out_of=("table3", "fig6")),
+    "pcnas": Style(left_out_of=("table3", "fig6")),
+    "random-search": Style(),
+    "regularized-evolution": Style(),
+    "se-nas-shrink": Style(left_out_of=("table3", "fig6")),
+    "spos-evolution": Style(left_out_of=("table3",)),
+    "stand-alone": Style(colour="#009e73"),
+}
+"""In row order. The colours are Okabe and Ito's, which colour-blind eyes tell apart."""
+
+
+def style(method: str) -> Style:
+    """The style of a method, the neutral one where it has none."""
+    return STYLES.get(method, Style())
+
+
+def shown_as(method: str) -> str:
+    """What readers see in place of the name."""
+    return style(method).label or method
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Methods as `STYLES` has them, then any other by name."""
+    places = {name: place for place, name in enumerate(STYLES)}
+    return sorted(methods, key=lambda name: (places.get(name, len(places)), name))
+
+
+def by_baseline(methods: Iterable[str]) -> list[str]:
+    """Methods in order, but each right after its baseline where that is among them."""
+    places = {name: place for place, name in enumerate(in_order(methods))}
+    first = lambda name: places.get(style(name).against or name, places[name])  # noqa: E731
+    return sorted(places, key=lambda name: (first(name), style(name).against is not None, places[name]))
+
+
+def baselines() -> dict[str, str]:
+    """By method that has one its baseline, in row order."""
+    return {name: STYLES[name].against for name in STYLES if STYLES[name].against}
+
+
+def facts_of(method: str) -> Method:
+    """What is true of a method: of one that this version does not have, no more than of any."""
+    return METHODS.get(method, _UNKNOWN)
+
+
+_UNKNOWN = Method()
+
+
+def tuned(methods: Iterable[str]) -> list[str]:
+    """Those whose settings were chosen with CIFAR-10 truth in view, in row order."""
+    return in_order(name for name in methods if facts_of(name).tuned)
+
+
+def fitting(artefact: str, fits: Callable[[Method], bool]) -> list[str]:
+    """The methods that an artefact shows by default: those whose facts fit, in row order.
+
+    Args:
+        artefact: Key of `ARTEFACTS`.
+    """
+    found = (name for name, method in all_methods().items() if fits(method))
+    return in_order(name for name in found if artefact not in style(name).left_out_of)

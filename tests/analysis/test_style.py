@@ -1,0 +1,50 @@
+from dataclasses import dataclass
+
+import pytest
+
+from senas_bench.analysis import style as styles
+from senas_bench.analysis.artefacts import ARTEFACTS
+from senas_bench.analysis.style import STYLES, Style, baselines, by_baseline, in_order, shown_as, style, tuned
+from senas_bench.methods import METHODS
+
+
+def test_every_method_has_a_line_and_no_line_is_of_nothing():
+    assert STYLES.keys() == METHODS.keys()
+    assert {name for own in STYLES.values() for name in own.left_out_of} <= ARTEFACTS.keys()
+    assert all(name in METHODS for name in baselines().values())
+
+
+def test_methods_that_are_compared_look_different():
+    pairs = [name for pair in baselines().items() for name in pair]
+    assert sorted(pairs) == ["se-nas", "se-nas+", "spos", "spos+"]
+    assert len({style(name).colour for name in pairs}) == len({style(name).marker for name in pairs}) == 4
+
+
+def test_a_method_without_a_line_is_neutral_and_comes_last():
+    assert style("mine") == Style() and shown_as("mine") == "mine"
+    assert in_order(["zeta", "se-nas", "mine", "spos", "random"]) == ["random", "spos", "se-nas", "mine", "zeta"]
+    assert not styles.facts_of("mine").tuned
+
+
+def test_each_method_after_its_baseline():
+    assert by_baseline(["se-nas+", "mine", "spos", "spos+", "se-nas"]) == ["spos", "se-nas", "spos+", "se-nas+", "mine"]
+    assert by_baseline(["se-nas", "random"]) == ["random", "se-nas"]
+
+
+def test_tuned_ones_in_order():
+    assert tuned(["se-nas+", "spos", "untrained", "gone", "spos+"]) == ["spos+", "se-nas+"]
+
+
+def test_a_line_may_name_a_method_for_readers(monkeypatch):
+    monkeypatch.setitem(STYLES, "spos", Style(label="SPOS (Guo et al.)"))
+    assert shown_as("spos") == "SPOS (Guo et al.)"
+
+
+def test_a_registered_method_that_cannot_run_is_named_by_every_artefact(monkeypatch):
+    @dataclass
+    class Soft:
+        pass
+
+    monkeypatch.setitem(METHODS, "soft", Soft())
+    with pytest.raises(ValueError, match="method 'soft': Soft is no Method; inherit"):
+        _ = ARTEFACTS["table3"].methods

@@ -1,0 +1,143 @@
+"""What a method may be, and what is said of one that cannot run."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from senas_bench.methods import GIVEN, METHODS, all_methods, method_named
+from senas_bench.tasks.method import Method, check_method, fact
+from senas_bench.training.recipe import TrainingRecipe
+
+
+@dataclass(frozen=True)
+class Counts(Method):
+    """Ranks archs by the number of some operator; it trains nothing and has no recipe."""
+
+    trains = False
+    operator: int = 3
+
+    def __call__(self, task):
+        return None
+
+
+def test_what_is_registered_is_sound():
+    assert list(all_methods()) == list(METHODS)
+    assert all(method_named(name) is method for name, method in {**METHODS, **GIVEN}.items())
+    check_method("counts", Counts())
+
+
+def test_facts_that_are_not_stated_are_those_of_a_supernet_that_ranks():
+    method = Counts()
+    assert (method.ranks, method.spaces, method.recipe, method.shrinks_by) == (True, None, None, None)
+    assert not (method.needs_truth or method.tuned or method.knows_size or method.watched or method.only_ranked)
+
+
+def test_facts_follow_from_the_fields_of_an_entry():
+    assert [name for name, method in METHODS.items() if method.tuned] == ["spos+", "se-nas+"]
+    assert [name for name, method in METHODS.items() if method.knows_size] == ["params", "flops", "spos+", "se-nas+"]
+    assert not METHODS["untrained"].trains and METHODS["spos"].trains
+    assert [name for name, method in METHODS.items() if not method.ranks] == [
+        "random-search", "regularized-evolution", "stand-alone",
+    ]  # fmt: skip
+
+
+class Thawed(Method):
+    trains = False
+
+    def __call__(self, task):
+        return None
+
+
+@dataclass
+class Soft(Thawed):
+    pass
+
+
+@dataclass(frozen=True)
+class Silent(Method):
+    trains = False
+
+
+@dataclass(frozen=True)
+class Greedy(Method):
+    trains = False
+
+    def __call__(self, task, more):
+        return None
+
+
+@dataclass(frozen=True)
+class Alone:
+    def __call__(self, task):
+        return None
+
+
+@dataclass(frozen=True)
+class Holds(Counts):
+    what: object = field(default=0, hash=False)
+
+
+@dataclass
+class Part:
+    x: int = 1
+
+
+@dataclass(frozen=True)
+class Trains(Method):
+    def __call__(self, task):
+        return None
+
+
+@dataclass(frozen=True)
+class Facts(Counts):
+    recipe: object = None
+    spaces: object = fact(None)
+
+
+class Bringing(Counts):
+    recipes = {"cpu": TrainingRecipe()}  # noqa: RUF012
+
+
+class Misled(Counts):
+    recipe = "own"
+    recipes = {"cpu": (20,)}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Counts, "Counts is a class; register an instance, Counts()"),
+        (Alone(), "Alone is no Method; inherit senas_bench.tasks.method.Method"),
+        (Thawed(), "Thawed is no frozen dataclass; write @dataclass(frozen=True) above it"),
+        (Soft(), "Soft is no frozen dataclass"),
+        (Silent(), "Silent cannot be called with a task; define __call__(self, task)"),
+        (Greedy(), "Greedy cannot be called with a task"),
+        (Holds(what=np.zeros(2)), "Holds.what is array([0., 0.]), which no spec can hold; use a number, text"),
+        (Holds(what=[1]), "Holds.what is [1], which no spec can hold"),
+        (Holds(what=((1,),)), "Holds.what is ((1,),), which no spec can hold"),
+        (Holds(what=float("inf")), "Holds.what is inf, which no spec can hold"),
+        (Holds(what=Part), "Holds.what is the class Part, which no spec can hold"),
+        (Holds(what=Part()), "Part is no frozen dataclass"),
+        (Holds(what=Holds(what=np.float32(1))), "Holds.what.what is"),
+        (Trains(), 'Trains names no recipe; give it `recipe: str = "reference"`, or `trains = False` if it trains'),
+        (Facts(recipe=3), "Facts.recipe is 3; give the name of a recipe"),
+        (Facts(spaces="nasbench201"), "Facts.spaces is 'nasbench201'; give a tuple of names among: nasbench201"),
+        (Facts(spaces=("nasbench101",)), "give a tuple of names among"),
+        (Bringing(), "Bringing brings recipes, but `recipe` names none"),
+        (Misled(), "Misled.recipes['cpu'] is (20,); give a TrainingRecipe"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_sentence(monkeypatch, method, message):
+    monkeypatch.setitem(METHODS, "toy", method)
+    with pytest.raises(ValueError) as caught:
+        method_named("toy")
+    assert str(caught.value).startswith("method 'toy': ") and message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["fixed", "optimal", "all", "My method", "a/b", "a,b", ""])
+def test_names_that_mean_something_else_or_cannot_name_a_file(monkeypatch, name):
+    monkeypatch.setitem(METHODS, name, Counts())
+    with pytest.raises(ValueError, match=r"choose another|a name is made of small letters"):
+        method_named(name)
