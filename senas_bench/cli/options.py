@@ -36,7 +36,9 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes
 JobsOption = Annotated[
     int, typer.Option(min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU; with ray, what fits).")
 ]
-ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads per run; part of what makes results identical.")]
+ThreadsOption = Annotated[
+    int, typer.Option(min=1, max=1024, help="CPU threads per run; part of what makes results identical.")
+]
 DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the images.")]
 TruthOption = Annotated[
     Path | None, typer.Option(help="Benchmark table (Parquet); by default the CIFAR-10 table of analog-nasbench.")

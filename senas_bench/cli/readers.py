@@ -31,7 +31,7 @@ def evaluate_ranking(
     epochs: Annotated[int, typer.Option(help="12 or 200.")],
     ground_truth: TruthOption = None,
     k: Annotated[str, typer.Option(help="Sizes of the top for P@k and best-rank@k.")] = "10,100",
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    resamples: Annotated[int, typer.Option(min=100, max=1_000_000, help="Bootstrap resamples.")] = 1000,
     as_json: JsonOption = False,
 ) -> None:
     """Compare scores of archs with their ground-truth accuracy."""
@@ -160,15 +160,20 @@ def doctor(
 
 def no_results(results: Path) -> str:
     """Why a results folder cannot be used, which runs would create with all folders above it; empty if it can."""
+    from senas_bench.experiments.store import OUTPUTS
     from senas_bench.files import prove_room
 
-    place = results.absolute()
-    while not os.path.lexists(place):
-        place = place.parent
-    if not place.is_dir():
-        return f"cannot be made: {place} is no folder"
-    try:
-        prove_room(place)
-    except OSError as error:
-        return f"cannot be written: {error.strerror}"
+    folders = (results.absolute(), *(results.absolute() / name for name in ("runs", "work", *OUTPUTS)))
+    for place in dict.fromkeys(map(_there, folders)):
+        if not place.is_dir():
+            return f"cannot be made: {place} is no folder"
+        try:
+            prove_room(place)
+        except OSError as error:
+            return f"cannot be written: {error.strerror}"
     return ""
+
+
+def _there(path: Path) -> Path:
+    """The path, or of the folders above it the nearest that is there."""
+    return path if os.path.lexists(path) else _there(path.parent)

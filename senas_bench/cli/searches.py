@@ -120,12 +120,14 @@ def latency(
     preset: PresetOption = "embedded",
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Images at a time.")] = 1,
     threads: ThreadsOption = 1,
     clock: Annotated[
         str | None, typer.Option(help="wall, cpu (computing time: other processes disturb it less) or cuda; by device.")
     ] = None,
-    validate: Annotated[int, typer.Option(min=0, help="Random archs to measure whole beside the table's sums.")] = 0,
+    validate: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Random archs to measure whole beside the table's sums.")
+    ] = 0,
     results: ResultsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:

@@ -97,6 +97,23 @@ def test_no_number_is_not_finite(words, option, value, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+TOO_LARGE = [
+    (("reproduce",), "--threads"),
+    (("search",), "--threads"),
+    (("rank",), "--threads"),
+    (("rank",), "--seed"),
+    (("latency",), "--batch"),
+    (("latency",), "--validate"),
+    (("evaluate-ranking",), "--resamples"),
+]
+
+
+@pytest.mark.parametrize(("words", "option"), TOO_LARGE, ids=ids(TOO_LARGE))
+def test_numbers_that_no_run_could_take_are_refused_before(senas, words, option):
+    code, out, err = senas(*words, *arguments_of(words), f"{option}={2**64}")
+    assert (code, out, err.count("\n")) == (2, "", 1) and f"'{option}'" in err
+
+
 def test_it_is_one_line_and_a_usage_error(senas):
     code, out, err = senas("cost", "11", "--dataset", "")
     assert (code, out, err.count("\n")) == (2, "", 1)

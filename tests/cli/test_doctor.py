@@ -9,7 +9,7 @@ from senas_bench.cli.readers import no_results
 from senas_bench.experiments.store import RunStore
 
 PLACES = {"there": True, "made": True, "made/with/all/above": True, "there/below": True, "linked/below": True}
-PLACES |= {"file": False, "file/below": False, "dangling": False}
+PLACES |= {"file": False, "file/below": False, "half": False, "dangling": False}
 """Results folders, and whether they can be used."""
 
 
@@ -18,6 +18,8 @@ def places(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "file").write_text("")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere/at/all")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half/work").write_text("")
     (tmp_path / "linked").symlink_to(tmp_path / "there")
     return tmp_path
 

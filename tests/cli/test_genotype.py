@@ -13,7 +13,7 @@ V2 = str(darts.GENOTYPES["DARTS_V2"])
     ("dataset", "flops", "params"), [("cifar10", 528.359, 3.349342), ("imagenet", 529.912, 4.718752)]
 )
 def test_cost(senas, tmp_path, dataset, flops, params):
-    """The published costs of NAME section 7."""
+    """The published costs of docs/method.md 7."""
     (tmp_path / "v2.txt").write_text(V2.replace("), (", "),\n("))
     for arch in (V2, "v2.txt"):
         code, out, err = senas("cost", arch, "--space", "darts-separate", "--dataset", dataset, "--json")
