@@ -14,6 +14,7 @@ from senas_bench.analysis.artefacts.searches import FIG9, FIG10, FIG11, FIG12, T
 from senas_bench.analysis.artefacts.table1 import TABLE1
 from senas_bench.analysis.artefacts.table3 import TABLE3
 from senas_bench.analysis.output.formats import Table
+from senas_bench.errors import DataError
 from senas_bench.names import lookup
 
 if TYPE_CHECKING:
@@ -21,7 +22,19 @@ if TYPE_CHECKING:
     from senas_bench.experiments.spec import RunRecord
     from senas_bench.groundtruth import GroundTruth
 
-__all__ = ["ARTEFACTS", "GROUPS", "Artefact", "is_search", "make", "named", "records_of", "render_all", "render_sound"]
+__all__ = [
+    "ARTEFACTS",
+    "GROUPS",
+    "NO_RUNS",
+    "Artefact",
+    "is_search",
+    "make",
+    "named",
+    "records_of",
+    "render_all",
+    "render_each",
+    "render_sound",
+]
 
 ARTEFACTS: dict[str, Artefact] = {
     "table1": TABLE1,
@@ -44,6 +57,8 @@ GROUPS = {
     "all": lambda artefact: True,
 }
 """Names for several artefacts: those that rank NAS-Bench-201, those that search under a limit."""
+NO_RUNS = "no finished runs of it"
+"""Why an artefact is not there."""
 
 
 def named(name: str) -> list[str]:
@@ -95,6 +110,37 @@ def render_sound(
         if not faults or not sound:
             raise
     return render(sound, None if methods is None else [name for name in methods if name not in faults]), faults
+
+
+def render_each(
+    records: Sequence[RunRecord], scores: Scores, truth: GroundTruth, *, no_timing: bool = False
+) -> tuple[dict[str, Table], dict[str, str]]:
+    """As `render_all`, but what cannot be rendered keeps nothing else from it.
+
+    Returns:
+        The tables by name, and why there are no others: by name too, one line each; where a table lacks a method, by
+        `name without method`.
+    """
+    tables, missing = {}, {}
+    for name, artefact in ARTEFACTS.items():
+        shown = records_of(name, records)
+        if not shown:
+            missing[name] = NO_RUNS
+            continue
+        try:
+            tables[name], faults = render_sound(artefact, shown, scores, truth, no_timing=no_timing)
+        except Exception as error:  # whatever it is, the others are shown
+            missing[name] = why(error)
+        else:
+            missing |= {f"{name} without {method}": reason for method, reason in faults.items()}
+    return tables, missing
+
+
+def why(error: Exception) -> str:
+    """An error as one line; as the command line says it, what should not happen is called a bug."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    known = isinstance(error, (ValueError, OSError, DataError))
+    return text if known else f"{type(error).__name__}: {text} (this is a bug)"
 
 
 def render_all(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
 
-from senas_bench.analysis.artefacts import ARTEFACTS
+from senas_bench.analysis.artefacts import ARTEFACTS, NO_RUNS, why
 from senas_bench.analysis.output.figures import to_bytes
 from senas_bench.analysis.output.formats import PAPER, Table, listed
 from senas_bench.analysis.paper.verdicts import WORDS, verdicts
@@ -59,6 +60,27 @@ nav{display:none}tr,figure{break-inside:avoid}h2,h3{break-after:avoid}.scroll{ov
 """
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a page shows of one study.
+
+    Args:
+        title: Of the study; shown where the page has several.
+        tables: Rendered artefacts by name; give tables rendered with `no_timing` to a report that has it.
+        verdict_table: From `verdicts.verdicts`.
+        figures: SVG text by name of the artefact; those of names that are not in `tables` are left out.
+        provenance: From `provenance_summary`.
+        missing: Why an artefact, or its figure, is not shown, by name; those without runs share a line.
+    """
+
+    title: str
+    tables: Mapping[str, Table]
+    verdict_table: Table
+    figures: Mapping[str, str]
+    provenance: Sequence[Mapping[str, Any]]
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
 def report_html(
     tables: Mapping[str, Table],
     verdict_table: Table,
@@ -67,30 +89,33 @@ def report_html(
     *,
     no_timing: bool = False,
 ) -> str:
+    """`page_html` of one part."""
+    return page_html([Part("", tables, verdict_table, figures, provenance)], no_timing=no_timing)
+
+
+def page_html(parts: Sequence[Part], *, no_timing: bool = False) -> str:
     """The page as text. Equal input gives equal text.
 
     Args:
-        tables: Rendered artefacts by name; give tables rendered with `no_timing` to a report that has it.
-        verdict_table: From `verdicts.verdicts`.
-        figures: SVG text by name of the artefact; those of names that are not in `tables` are left out.
-        provenance: From `provenance_summary`.
+        parts: One per study, each with its own verdicts; a page of one study says nothing of parts.
         no_timing: Leave out what differs between machines and days: commands, commits, versions, hardware, dates.
 
     Raises:
         ValueError: No tables, or a figure that is no SVG or holds a script or something to load.
     """
-    if not tables:
+    if not any(part.tables for part in parts):
         raise ValueError("no rendered artefact to report; run `senas-bench reproduce all` first")
-    names = [name for name in ORDER if name in tables] + sorted(set(tables) - set(ORDER))
-    sections = [_artefact(index, tables[name], figures.get(name)) for index, name in enumerate(names, 1)]
-    body = [
-        "<h1>SE-NAS on NAS-Bench-201: what these runs show</h1>",
-        _about([tables[name] for name in names]),
-        _contents([tables[name].meta["title"] for name in names]),
-        _verdict_section(verdict_table),
-        *sections,
-        _provenance(provenance, no_timing),
-    ]
+    body = ["<h1>SE-NAS on NAS-Bench-201: what these runs show</h1>"]
+    if len(parts) == 1:
+        body += _part(parts[0], "", no_timing)
+    else:
+        links = [(f"part-{number}", part.title) for number, part in enumerate(parts, 1)]
+        body += [
+            "<p>The folder holds runs of several studies, which never share a table.</p>",
+            _links(links, "Studies"),
+        ]
+        for (anchor, title), part in zip(links, parts, strict=True):
+            body += [f'<h1 id="{anchor}">{escape(title)}</h1>', *_part(part, f"{anchor}-", no_timing)]
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     head = (
         '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -100,6 +125,36 @@ def report_html(
     return '<!DOCTYPE html>\n<html lang="en">\n<head>\n{}\n</head>\n<body>\n{}\n</body>\n</html>\n'.format(
         head, "\n".join(body)
     )
+
+
+def _part(part: Part, prefix: str, no_timing: bool) -> list[str]:
+    """A study's blocks, all ids with a prefix."""
+    tables = part.tables
+    names = [name for name in ORDER if name in tables] + sorted(set(tables) - set(ORDER))
+    missing = [_missing(part.missing)] if part.missing else []
+    if not names:
+        return [*missing, _provenance(part.provenance, no_timing, prefix)]
+    sections = [_artefact(f"{prefix}artefact-{i}", tables[n], part.figures.get(n)) for i, n in enumerate(names, 1)]
+    return [
+        _about([tables[name] for name in names]),
+        _contents([tables[name].meta["title"] for name in names], prefix),
+        _verdict_section(part.verdict_table, prefix),
+        *sections,
+        *missing,
+        _provenance(part.provenance, no_timing, prefix),
+    ]
+
+
+def _missing(missing: Mapping[str, str]) -> str:
+    """A line for each artefact that is not shown; those without runs share one."""
+    without = [name for name, reason in missing.items() if reason == NO_RUNS]
+    lines = [f"{_title(name)}: {reason}" for name, reason in missing.items() if reason != NO_RUNS]
+    lines += [f"No finished runs of: {', '.join(without)}."] if without else []
+    return f"<section>\n<h2>Not shown</h2>\n{_notes(lines)}\n</section>"
+
+
+def _title(name: str) -> str:
+    return ARTEFACTS[name].title if name in ARTEFACTS else name
 
 
 def make_report(
@@ -114,10 +169,28 @@ def make_report(
     Raises:
         ValueError: No tables.
     """
-    figures = {name: ARTEFACTS[name].figure(table) for name, table in tables.items()}
-    svgs = {name: to_bytes(figure, "svg").decode() for name, figure in figures.items() if figure}
-    judged = verdicts(tables)
-    return report_html(tables, judged, svgs, provenance_summary(records), no_timing=no_timing), judged
+    part = make_part("", tables, records)
+    return page_html([part], no_timing=no_timing), part.verdict_table
+
+
+def make_part(
+    title: str, tables: Mapping[str, Table], records: Sequence[RunRecord], missing: Mapping[str, str] | None = None
+) -> Part:
+    """A study with its figures drawn and its claims judged; a figure that cannot be drawn is missing.
+
+    Args:
+        title: Of the study.
+        tables: From `artefacts.render_each`, as `missing`.
+        records: The runs behind them.
+    """
+    svgs, undrawn = {}, {}
+    for name, table in tables.items():
+        try:
+            if figure := ARTEFACTS[name].figure(table):
+                svgs[name] = to_bytes(figure, "svg").decode()
+        except Exception as error:  # whatever it is, the table is shown
+            undrawn[name] = f"its figure cannot be drawn: {why(error)}"
+    return Part(title, tables, verdicts(tables), svgs, provenance_summary(records), {**(missing or {}), **undrawn})
 
 
 def provenance_summary(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -177,14 +250,17 @@ def _about(tables: Sequence[Table]) -> str:
     return "\n".join([*parts, _rows(frame, "what was run", words=True)])
 
 
-def _contents(titles: Sequence[str]) -> str:
-    artefacts = [(f"artefact-{index}", title) for index, title in enumerate(titles, 1)]
-    links = [("verdicts", "Verdicts"), *artefacts, ("made", "How it was made")]
+def _contents(titles: Sequence[str], prefix: str) -> str:
+    artefacts = [(f"{prefix}artefact-{index}", title) for index, title in enumerate(titles, 1)]
+    return _links([(f"{prefix}verdicts", "Verdicts"), *artefacts, (f"{prefix}made", "How it was made")], "Contents")
+
+
+def _links(links: Sequence[tuple[str, str]], label: str) -> str:
     items = [f'<li><a href="#{anchor}">{escape(title)}</a></li>' for anchor, title in links]
-    return f'<nav aria-label="Contents"><ul>{"".join(items)}</ul></nav>'
+    return f'<nav aria-label="{label}"><ul>{"".join(items)}</ul></nav>'
 
 
-def _verdict_section(table: Table) -> str:
+def _verdict_section(table: Table, prefix: str) -> str:
     """Counts, then claim by claim the verdict, as a word in colour, and the numbers behind it."""
     found = table.frame["verdict"].tolist()
     counts = [f"{_badge(word)} {found.count(word)}" for word in WORDS]
@@ -201,7 +277,7 @@ def _verdict_section(table: Table) -> str:
     rows = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>"
     return "\n".join(
         [
-            '<section id="verdicts">',
+            f'<section id="{prefix}verdicts">',
             f"<h2>{escape(table.meta['title'])}</h2>",
             f"<p>{' &nbsp; '.join(counts)}</p>",
             f'<table class="words">{rows}</table>',
@@ -221,11 +297,11 @@ def _badge(word: str) -> str:
     return f'<span class="verdict v{index}">{escape(word)}</span>'
 
 
-def _artefact(index: int, table: Table, figure: str | None) -> str:
+def _artefact(anchor: str, table: Table, figure: str | None) -> str:
     title = table.meta["title"]
-    parts = [f'<section id="artefact-{index}">', f"<h2>{escape(title)}</h2>"]
+    parts = [f'<section id="{anchor}">', f"<h2>{escape(title)}</h2>"]
     if figure is not None:
-        scope = f"figure-{index}"
+        scope = anchor.replace("artefact", "figure")
         parts.append(f'<figure id="{scope}">{inline_svg(figure, scope, title, table.name)}</figure>')
     parts.append(_rows(table.frame, title))
     if not table.paper_frame.empty:
@@ -249,13 +325,13 @@ def _notes(notes: Sequence[str]) -> str:
     return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
 
 
-def _provenance(groups: Sequence[Mapping[str, Any]], no_timing: bool) -> str:
+def _provenance(groups: Sequence[Mapping[str, Any]], no_timing: bool, prefix: str) -> str:
     """The end of the page: how many runs of what, and unless `no_timing` how they were made."""
     runs = sum(group["runs"] for group in groups)
     methods = sorted({method for group in groups for method in group["methods"]})
     seeds = listed({seed for group in groups for seed in group["seeds"]})
     summary = f"{runs} runs: methods {', '.join(methods)}; seeds {seeds}." if runs else "No runs were given."
-    parts = ['<section id="made">', "<h2>How it was made</h2>", f"<p>{escape(summary)}</p>"]
+    parts = [f'<section id="{prefix}made">', "<h2>How it was made</h2>", f"<p>{escape(summary)}</p>"]
     if no_timing:
         parts.append(
             "<p>Commands, commits, versions, hardware and dates are left out, so that this page does not depend on "

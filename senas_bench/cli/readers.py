@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +23,10 @@ from senas_bench.cli.options import (
     whole_number,
 )
 from senas_bench.cli.runs import check_output
-from senas_bench.cli.studies import load_truth, save_figure
+from senas_bench.cli.studies import load_truth, write_beside
+
+if TYPE_CHECKING:
+    from senas_bench.analysis.output.report import Part
 
 
 def evaluate_ranking(
@@ -82,21 +87,46 @@ def report(
     records = store.records()
     if not records:
         raise ValueError(f"no finished runs in {results}; run `senas-bench reproduce all` first")
-    from senas_bench.analysis.artefacts import ARTEFACTS, render_all
-    from senas_bench.analysis.output.formats import write
-    from senas_bench.analysis.output.report import make_report
+    from senas_bench.analysis.artefacts import NO_RUNS, render_each
+    from senas_bench.analysis.output.report import make_part, page_html
+    from senas_bench.analysis.output.sections import sections
     from senas_bench.files import atomic_write
 
-    tables = render_all(records, store.scores, truth, no_timing=no_timing)
-    page, judged = make_report(tables, records, no_timing=no_timing)
+    parts = []
+    for section in sections(records):
+        tables, missing = render_each(section.records, store.scores, truth, no_timing=no_timing)
+        parts.append((section.label, make_part(section.title, tables, section.records, missing)))
+    reasons = [
+        f"{label}: {name} is not shown: {reason}"
+        for label, part in parts
+        for name, reason in part.missing.items()
+        if reason != NO_RUNS
+    ]
+    if reasons and not any(part.tables for _, part in parts):
+        raise ValueError(f"nothing of {results} can be shown; {'; '.join(reasons)}")
+    print(*reasons, sep="\n", end="\n" * bool(reasons), file=sys.stderr)
+    page = page_html([part for _, part in parts], no_timing=no_timing)
     path = out or results / "report.html"
     atomic_write(path, page.encode())
-    for table in (*tables.values(), judged):
-        write(table, results)
-    for name, table in tables.items():
-        save_figure(ARTEFACTS[name], table, results)
-    counts = ", ".join(f"{count} {word}" for word, count in judged.meta["counts"].items() if count)
-    print(f"claims of the paper: {counts}; written: {path}")
+    for label, part in parts:
+        counts = _write_part(part, f"-{label}" if len(parts) > 1 else "", results)
+        print(f"{label}: {counts}" if len(parts) > 1 else f"claims of the paper: {counts}; written: {path}")
+    if len(parts) > 1:
+        print(f"{len(parts)} studies; written: {path}")
+
+
+def _write_part(part: Part, suffix: str, results: Path) -> str:
+    """Write what a page shows of one study; how its claims fare, in words."""
+    from senas_bench.analysis.artefacts import ARTEFACTS
+
+    for name, table in part.tables.items():
+        renamed = replace(table, name=f"{name}{suffix}")
+        write_beside(renamed, results, ARTEFACTS[name] if name in part.figures else None)
+    if not part.tables:
+        return "nothing to show"
+    write_beside(replace(part.verdict_table, name=f"verdicts{suffix}"), results, None)
+    counts = part.verdict_table.meta["counts"].items()
+    return ", ".join(f"{count} {word}" for word, count in counts if count)
 
 
 def compare(

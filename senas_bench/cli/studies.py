@@ -160,10 +160,10 @@ def reproduce(
                 table, paths, whole = _make(
                     chosen[name], records, store, truth, results, no_timing, names and methods_of_it
                 )
-            except (ValueError, DataError) as error:
+            except (ValueError, OSError, DataError) as error:
                 if len(of_artefact) == 1:
                     raise
-                print(f"{name} is not made: {error}", file=sys.stderr)
+                print(f"{name} is not made: {' '.join(str(error).split())}", file=sys.stderr)
                 sound = False
                 continue
             tables.append(table)
@@ -286,12 +286,26 @@ def _make(
 ) -> tuple[Table, list[Path], bool]:
     """Render one artefact and write its files; and whether all methods are in it."""
     from senas_bench.analysis.artefacts import render_sound
-    from senas_bench.analysis.output.formats import write
 
     table, faults = render_sound(artefact, records, store.scores, truth, no_timing=no_timing, methods=methods)
     for method, why in faults.items():
         print(f"{artefact.name} is made without {method}: {why}", file=sys.stderr)
-    return table, write(table, results) + save_figure(artefact, table, results), not faults
+    return *write_beside(table, results, artefact), not faults
+
+
+def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tuple[Table, list[Path]]:
+    """Write a table and the figure of its artefact, under a name of their own where the folder has more by theirs.
+
+    Returns:
+        The table as it is named, and the files.
+    """
+    from senas_bench.analysis.output.formats import write
+    from senas_bench.analysis.output.naming import beside
+
+    table, why = beside(table, results)
+    if why:
+        print(why, file=sys.stderr)
+    return table, write(table, results) + (save_figure(artefact, table, results) if artefact else [])
 
 
 def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
@@ -301,4 +315,4 @@ def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
     from senas_bench.analysis.output.figures import save_once
     from senas_bench.analysis.output.formats import to_json
 
-    return save_once(lambda: artefact.figure(table), to_json(table), results, artefact.name)
+    return save_once(lambda: artefact.figure(table), to_json(table), results, table.name)
