@@ -7,6 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from senas_bench.cli.app import app
+from senas_bench.experiments.run import make_spec
 
 
 def commands(group=None, path=()):
@@ -118,6 +119,11 @@ def test_it_is_one_line_and_a_usage_error(senas):
     code, out, err = senas("cost", "11", "--dataset", "")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: --dataset '' is empty; give a value")
+
+
+def test_an_empty_data_set_is_none_for_the_library_either():
+    with pytest.raises(ValueError, match="unknown dataset ''"):
+        make_spec("params", 0, "embedded", dataset="")
 
 
 def test_help_of_every_command_stands():
