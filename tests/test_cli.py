@@ -486,6 +486,19 @@ def test_doctor(tmp_path):
     assert outcome.code == 1 and "\nproblem  ground truth: bad.parquet is not a readable" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "cause"),
+    [
+        ("CC", "/nowhere/cc -O2", "the C compiler /nowhere/cc cannot run (No such file or directory)"),
+        ("SENAS_COMPILE", "0", "SENAS_COMPILE=0 forbids them"),
+    ],
+)
+def test_doctor_says_why_there_are_no_loops(monkeypatch, tmp_path, variable, value, cause):
+    monkeypatch.setenv("SENAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(variable, value)
+    assert f"missing  loops in C: {cause}" in call("doctor").out
+
+
 def test_status_of_nothing():
     assert done("status").out == "0 finished, 0 unfinished in runs\n"
     assert as_json("status", "--results", "nowhere") == {"finished": [], "unfinished": []}

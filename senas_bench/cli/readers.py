@@ -158,16 +158,17 @@ def doctor(
     from senas_bench.errors import DataError
     from senas_bench.experiments.provenance import cpu_cores
     from senas_bench.groundtruth import load_ground_truth
-    from senas_bench.networks.kernels import library
+    from senas_bench.networks import kernels
 
     problems = 0
     print(f"ok       senas-bench {__version__}, Python {platform.python_version()}, torch {torch.__version__}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     print(f"ok       {cpu_cores()} CPU cores, GPU: {gpu}")
-    if library():
+    try:
+        kernels.load()
         print("ok       loops in C: compiled, for runs on one CPU thread")
-    else:
-        print("missing  loops in C: they need Linux, a C compiler and no SENAS_COMPILE=0; torch does without")
+    except kernels.Unavailable as why:
+        print(f"missing  loops in C: {why}; torch does without, more slowly")
     for name in DATASETS:
         try:
             print(f"ok       images {name}: {data_id(name, data_dir)}")

@@ -7,7 +7,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -26,8 +25,9 @@ class Executor(Protocol):
         """Each spec with its result, in completion order.
 
         A run that fails gives its exception in place of a result, with the traceback as the last of
-        its `__notes__`, and the others go on. Each run has `spec.threads` CPU threads. Wrap the iterator in
-        `contextlib.closing`: an interrupt that strikes between two results then ends the workers too.
+        its `__notes__`, and the others go on. Threads are the function's own affair; `run` sets those of its spec.
+        Wrap the iterator in `contextlib.closing`: an interrupt that strikes between two results then ends the workers
+        too.
         """
         ...
 
@@ -69,16 +69,13 @@ class JoblibExecutor:
     ) -> Iterator[tuple[RunSpec, R | Exception]]:
         """See `Executor.map`."""
         waiting = deque(enumerate(specs))
-        if not waiting:
-            return
-        threads = max(spec.threads for _, spec in waiting)
         while waiting:
             flying: dict[int, RunSpec] = {}
             try:
-                yield from _run_pool(self.jobs, threads, function, waiting, flying)
+                yield from _run_pool(self.jobs, function, waiting, flying)
             except BrokenProcessPool:
                 for index, spec in flying.items():
-                    yield spec, _run_alone(threads, function, index, spec)
+                    yield spec, _run_alone(function, index, spec)
 
 
 def _ray(jobs: int, **options: Any) -> Executor:
@@ -97,7 +94,6 @@ EXECUTORS: Mapping[str, Callable[..., Executor]] = {
 
 def _run_pool(
     jobs: int,
-    threads: int,
     function: Callable[[RunSpec], R],
     waiting: deque[tuple[int, RunSpec]],
     flying: dict[int, RunSpec],
@@ -111,16 +107,16 @@ def _run_pool(
             flying[index] = spec
             yield joblib.delayed(_call_pickled)(function, index, spec)
 
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=threads):
-        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)
+    kind = {"backend": "loky", "return_as": "generator_unordered"}
+    pool = joblib.Parallel(n_jobs=jobs, pre_dispatch=jobs, batch_size=1, **kind)
     for index, data in pool(tasks()):
         yield flying.pop(index), pickle.loads(data)
 
 
-def _run_alone(threads: int, function: Callable[[RunSpec], R], index: int, spec: RunSpec) -> R | Exception:
+def _run_alone(function: Callable[[RunSpec], R], index: int, spec: RunSpec) -> R | Exception:
     """Run in a pool of its own, of two, because a pool of one would be this process."""
     try:
-        ((_, result),) = _run_pool(2, threads, function, deque([(index, spec)]), {})
+        ((_, result),) = _run_pool(2, function, deque([(index, spec)]), {})
     except BrokenProcessPool:
         return RunError(f"the worker of {spec.run_id} died, most likely out of memory; use fewer --jobs")
     return result
@@ -141,23 +137,7 @@ def _call_pickled(function: Callable[[RunSpec], R], index: int, spec: RunSpec) -
 
 def _call(function: Callable[[RunSpec], R], spec: RunSpec) -> R | Exception:
     try:
-        with _limited_threads(spec.threads):
-            return function(spec)
+        return function(spec)
     except Exception as error:
         error.add_note(traceback.format_exc())
         return error.with_traceback(None)  # its frames would keep the run's tensors alive
-
-
-@contextmanager
-def _limited_threads(threads: int) -> Iterator[None]:
-    """Limit torch, BLAS and OpenMP to `threads` in this process, and restore them."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -303,7 +303,7 @@ def run(
     workers: int = 0,
     processes: Processes | None = None,
 ) -> tuple[RunRecord, Any]:
-    """Run a method.
+    """Run a method, on as many CPU threads as its spec says; what torch, BLAS and OpenMP had before is restored.
 
     Args:
         work_dir: Checkpoints; a run that finds its own there goes on from them.
@@ -319,28 +319,42 @@ def run(
         DataError: The images are missing or are not those of the spec.
         RunError: Training failed.
     """
-    import torch
-
+    from senas_bench.experiments.threads import limited_threads
     from senas_bench.memory import keep_freed_memory
-    from senas_bench.networks.kernels import library
     from senas_bench.training.distributed import ALONE
 
     keep_freed_memory()
-    processes = processes or ALONE
+    places = data_dir, progress or SilentProgress(), command or [], ground_truth
+    with limited_threads(spec.threads):
+        return _computed(spec, work_dir, *places, workers, processes or ALONE)
+
+
+def _computed(
+    spec: RunSpec,
+    work_dir: Path,
+    data_dir: Path | None,
+    progress: Progress,
+    command: list[str],
+    ground_truth: Path | None,
+    workers: int,
+    processes: Processes,
+) -> tuple[RunRecord, Any]:
+    """`run`, on the threads that are set."""
+    import torch
+
     method = method_of(spec.method, spec.space, spec.preset)
     if settings_of(method) != spec.settings["method"]:
         raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
     trainer = _trainer(method, ground_truth, spec.dataset)
     if spec.settings.get("truth") != (None if trainer is None else trainer.identity):
         raise ValueError(f"the ground truth is not the one that {spec.run_id} names; give --ground-truth that table")
-    started = provenance(command or [], spec.device)
+    started = provenance(command, spec.device)
     if processes.world > 1:
         started["processes"] = processes.world
-    started["kernels"] = "compiled" if spec.device == "cpu" and spec.threads == 1 and library() else "torch"
     seed_everything(spec.seed)
     if spec.device == "cuda":
         torch.backends.cudnn.benchmark = True
-    task = make_task(spec, work_dir, data_dir, progress or SilentProgress(), workers)
+    task = make_task(spec, work_dir, data_dir, progress, workers)
     task = replace(task, trainer=trainer, processes=processes)
     begin = time.monotonic()
     output = method(task)
@@ -361,9 +375,21 @@ def run(
         counters=task.budget.counts,
         scores_sha256=None,
         timing={**timing, "wall_seconds": round(wall, 3)},
-        provenance=started,
+        provenance={**started, **_engine(spec.device, task.budget.counts)},
     )
     return record, _frame(output.tables, to_str)
+
+
+def _engine(device: str, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """For the provenance: the CPU threads that are set, and whose kernels ran; `none` where no network did."""
+    import torch
+
+    from senas_bench.networks import kernels
+
+    threads = torch.get_num_threads()
+    if not any(value for work in counts.values() for value in work.values()):
+        return {"threads": threads, "kernels": "none"}
+    return {"threads": threads, "kernels": "compiled" if device == "cpu" and kernels.available() else "torch"}
 
 
 def _describe_pick(task: Any, pick: Arch) -> dict[str, Any]:

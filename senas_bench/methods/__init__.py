@@ -67,7 +67,8 @@ METHODS: dict[str, Method] = {
     ),
 }
 """Methods keep their papers' settings. Those that end in a plus are ours, tuned with CIFAR-10 truth in view; they know
-the size of an arch, so `params` is their control beside `untrained`, which has random weights and no more.
+the size of an arch, so `params` is their control beside `untrained`, which has random weights and no more. It is scored
+by log-likelihood, `spos` by the accuracy of averaged weights.
 
 How a method is shown, and which artefacts leave it out unless asked, stands in `analysis/style.py`; one without a line
 there is in every artefact that its facts fit."""

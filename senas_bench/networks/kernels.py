@@ -3,7 +3,8 @@ narrow convolutions. And those of a step of the weights.
 
 `torch` reads a tensor four times to normalise it, and again for each sum and each ReLU. These read it twice in all, and
 twice on the way back. A convolution of a few channels takes torch longer than its arithmetic. `kernels.c` is compiled
-once per machine where a C compiler is found; without one torch does it, more slowly and with other roundings.
+once per machine where a C compiler is found; without one torch does it, more slowly and with other roundings, and a
+warning says why.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import hashlib
 import math
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +27,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from senas_bench.errors import DataError
 from senas_bench.files import atomic_write, cache_home
+from senas_bench.networks import pointwise
 
 CHANNELS_LAST = torch.channels_last
 
@@ -44,6 +49,8 @@ MOST_PIXELS = 1024
 """Pixels of an image that they have room for, as there."""
 GROUP = 256
 """Outputs of the images that they take at once, as there."""
+SOURCE = Path(__file__).with_name("kernels.c")
+DIGEST = hashlib.sha256().digest_size
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 
 
@@ -56,13 +63,17 @@ def usable(x: torch.Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and torch.get_num_threads() == 1
         and x.is_contiguous(memory_format=CHANNELS_LAST)
         and not torch._C._len_torch_dispatch_stack()
         and not torch.jit.is_tracing()
         and torch._C._functorch.peek_interpreter_stack() is None
-        and library() is not None
+        and available()
     )
+
+
+def available() -> bool:
+    """Whether what runs on the CPU now can run here: on one thread, and with the compiled kernels."""
+    return torch.get_num_threads() == 1 and library() is not None
 
 
 def can_normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
@@ -83,17 +94,73 @@ def worth_it(elements: int) -> bool:
     return elements >= SMALLEST or not torch.is_grad_enabled()
 
 
+class Unavailable(Exception):
+    """Why the compiled kernels cannot be had, in one line."""
+
+
+class Forbidden(Unavailable):
+    """They are not wanted."""
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels; None without a compiler, or where `SENAS_COMPILE=0` forbids it."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if os.environ.get("SENAS_COMPILE") == "0" or not compiler or platform.system() != "Linux":
-        return None
+    """The compiled kernels; None where `SENAS_COMPILE=0` forbids them or, with a warning, they cannot be had."""
     try:
-        path = _compiled(compiler)
-        loaded = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
+        return load()
+    except Forbidden:
         return None
+    except Unavailable as why:
+        what = f"no loops in C: {why}; torch computes instead, more slowly and with other roundings"
+        warnings.warn(f"{what} (SENAS_COMPILE=0 asks for that)", stacklevel=2)
+        return None
+
+
+def load() -> ctypes.CDLL:
+    """The compiled kernels, from the cache or compiled into it; where it cannot be used, compiled for this process.
+
+    Raises:
+        Unavailable: There are none; see the message.
+    """
+    compiler = _compiler()
+    try:
+        path = cache_home() / "kernels" / f"{_key(compiler)}.so"
+        return _with_types(_opened(path, compiler))
+    except (
+        OSError,
+        AttributeError,
+        RuntimeError,
+        ValueError,
+        DataError,
+    ):  # unwritable, full, barred from code, nowhere
+        return _temporary(compiler)
+
+
+def _temporary(compiler: tuple[str, ...]) -> ctypes.CDLL:
+    try:
+        with tempfile.TemporaryDirectory(prefix="senas-bench-") as folder:  # what is loaded outlives its file
+            return _with_types(_opened(Path(folder, "kernels.so"), compiler))
+    except (OSError, AttributeError) as error:
+        why = " ".join(str(error).split())
+        raise Unavailable(f"what `{shlex.join(compiler)}` compiled cannot be kept or loaded ({why})") from error
+
+
+def _compiler() -> tuple[str, ...]:
+    """The command of the C compiler: that of `CC`, else the first that is found."""
+    if os.environ.get("SENAS_COMPILE") == "0":
+        raise Forbidden("SENAS_COMPILE=0 forbids them")
+    if platform.system() != "Linux":
+        raise Unavailable(f"they need Linux, and this is {platform.system()}")
+    try:
+        command = tuple(shlex.split(os.environ.get("CC", "")))
+    except ValueError as error:
+        raise Unavailable(f"CC={os.environ['CC']} is no command ({error})") from error
+    found = command or tuple(filter(shutil.which, ("cc", "gcc", "clang")))[:1]
+    if not found:
+        raise Unavailable("no C compiler is found; install gcc or clang, or name one with CC")
+    return found
+
+
+def _with_types(loaded: ctypes.CDLL) -> ctypes.CDLL:
     long, double, real, pointer = ctypes.c_long, ctypes.c_double, ctypes.c_float, ctypes.c_void_p
     loaded.statistics.argtypes = [pointer, long, long, double, pointer, pointer, double, *[pointer] * 3]
     loaded.combine.argtypes = [long, pointer, pointer, long, pointer, long, long, real, pointer, pointer]
@@ -109,23 +176,51 @@ def library() -> ctypes.CDLL | None:
     return loaded
 
 
-def _compiled(compiler: str) -> Path:
-    """The shared library of `kernels.c` for this processor, from the cache or compiled into it."""
-    source = Path(__file__).with_name("kernels.c")
+def _key(compiler: tuple[str, ...]) -> str:
+    """Of the library that this compiler makes for this processor."""
     processor = [line for line in _read("/proc/cpuinfo").splitlines() if line.startswith(("flags", "Features"))][:1]
-    key = hashlib.sha256(
-        repr((source.read_text(), FLAGS, compiler, platform.machine(), processor)).encode()
-    ).hexdigest()[:16]
-    path = cache_home() / "kernels" / f"{key}.so"
-    if path.exists():
-        return path
+    parts = (SOURCE.read_text(), FLAGS, shlex.join(compiler), platform.machine(), processor)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _opened(path: Path, compiler: tuple[str, ...]) -> ctypes.CDLL:
+    """The library at `path`, compiled there unless it is whole. A damaged one could kill the process that loads it."""
+    if not _whole(path):
+        _compile(path, compiler)
+    return ctypes.CDLL(str(path))
+
+
+def _whole(path: Path) -> bool:
+    """Whether the file ends in the hash of what is before."""
+    data = path.read_bytes() if path.exists() else b""
+    return hashlib.sha256(data[:-DIGEST]).digest() == data[-DIGEST:]
+
+
+def _compile(path: Path, compiler: tuple[str, ...]) -> None:
+    """The shared library of `kernels.c`, and its hash behind it, where the loader does not look."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         target = Path(folder, "kernels.so")
-        command = [compiler, *FLAGS, str(source), "-o", str(target), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
-        atomic_write(path, target.read_bytes())
-    return path
+        _call((*compiler, *FLAGS, str(SOURCE), "-o", str(target), "-lm"))
+        data = target.read_bytes()
+        atomic_write(path, data + hashlib.sha256(data).digest())
+
+
+def _call(command: tuple[str, ...]) -> None:
+    """Run a compiler.
+
+    Raises:
+        Unavailable: It did not come to a good end.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = error.strerror if isinstance(error, OSError) else "no end after 300 s"
+        raise Unavailable(f"the C compiler {command[0]} cannot run ({why}); see CC") from error
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]
+        why = said[0].strip() if said else f"exit code {done.returncode}"
+        raise Unavailable(f"the C compiler {command[0]} failed ({why}); see CC")
 
 
 def _read(path: str) -> str:
@@ -438,7 +533,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.by_loops(x) or not usable(x):
-            return super().forward(x)
+            return pointwise.convolve(self, x)
         if torch.is_grad_enabled():
             return _Convolution.apply(x, self.weight, self.stride[0])
         return _convolve(x, self.weight, self.stride[0])

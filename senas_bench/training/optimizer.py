@@ -46,10 +46,15 @@ def _steps(optimizer: torch.optim.SGD) -> list[Columns] | None:
     the step."""
     hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
     watched = torch._C._len_torch_dispatch_stack() > 0
-    if hooks or watched or torch.get_num_threads() != 1 or kernels.library() is None:
+    if hooks or watched or not _on_cpu(optimizer) or not kernels.available():
         return None
     steps = [_columns(group, optimizer.state) if _usual(group) else None for group in optimizer.param_groups]
     return None if any(columns is None for columns in steps) else steps
+
+
+def _on_cpu(optimizer: torch.optim.SGD) -> bool:
+    """Whether to look for the loops at all: a GPU's runs need none, nor to hear that there are none."""
+    return all(weight.device.type == "cpu" for group in optimizer.param_groups for weight in group["params"][:1])
 
 
 def _usual(group: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.experiments.run import REPORT_SEED, Runner, make_spec, make_task, report_archs, resized, run
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.threads import limited_threads
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.networks.kernels import library
@@ -237,6 +238,33 @@ def test_scores_come_best_first_under_the_names_of_the_archs(tmp_path):
     assert scores.dtypes.astype(str)[["stage", "epoch", "tier", "score"]].tolist() == [
         "int8", "int16", "int8", "float32",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "compile_", "kernels"), [(1, "1", "compiled"), (1, "0", "torch"), (2, "1", "torch")])
+def test_a_run_sets_its_threads_and_says_what_it_used(tmp_path, monkeypatch, asked, compile_, kernels):
+    """Whoever calls it: a library, or an executor whose process has other threads."""
+    monkeypatch.setenv("SENAS_COMPILE", compile_)
+    library.cache_clear()
+    if kernels == "compiled" and library() is None:
+        pytest.skip("no C compiler")
+    spec = make_spec("untrained", 0, "embedded", sizes=replace(TINY, rank_archs=20), threads=asked)
+    seen, made = set(), []
+    for outside in (1, 2):
+        with limited_threads(outside):
+            with monkeypatch.context() as patch:
+                patch.setattr(run_module, "make_task", lambda *a: seen.add(torch.get_num_threads()) or make_task(*a))
+                made.append(Runner(tmp_path / str(outside))(spec))
+            assert torch.get_num_threads() == outside
+    library.cache_clear()
+    assert seen == {asked}
+    assert lasting(made[0]) == lasting(made[1])
+    for record in made:
+        assert (record.provenance["threads"], record.provenance["kernels"]) == (asked, kernels)
+
+
+def test_a_run_that_runs_no_network_says_so(tmp_path):
+    record = Runner(tmp_path)(tiny_spec("params"))
+    assert (record.provenance["threads"], record.provenance["kernels"]) == (1, "none")
 
 
 def test_runner_keeps_the_record_and_cleans_up(tmp_path, monkeypatch):

@@ -1,5 +1,10 @@
 import copy
+import errno
+import platform
+import re
+import shutil
 import subprocess
+import tempfile
 
 import numpy as np
 import pytest
@@ -434,15 +439,99 @@ def test_halving(compiled, shape):
     torch.testing.assert_close(kernels.halve_backward(back), torch.autograd.grad(expected, x, back)[0])
 
 
-@pytest.mark.parametrize("compiler", ["false", "/nowhere/cc"])
-def test_without_a_working_compiler_torch_does_it(monkeypatch, tmp_path, compiler):
-    monkeypatch.setenv("CC", compiler)
-    monkeypatch.setenv("SENAS_HOME", str(tmp_path / compiler.replace("/", "_")))
+@pytest.fixture
+def fresh(compiled, monkeypatch, tmp_path):
+    """Kernels that are not loaded yet and have an empty cache, which is returned; forgotten in the end."""
+    if not usual_compiler() or platform.system() != "Linux":
+        pytest.skip("no C compiler")
+    monkeypatch.setattr(kernels, "FLAGS", ("-shared", "-fPIC"))  # quick to compile
+    monkeypatch.setenv("SENAS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SENAS_COMPILE", raising=False)
     kernels.library.cache_clear()
+    yield tmp_path / "home" / "kernels"
+    kernels.library.cache_clear()
+
+
+def usual_compiler() -> str | None:
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+UNAVAILABLE = [
+    ("false", "the C compiler false failed (exit code 1)"),
+    ("/nowhere/cc", "the C compiler /nowhere/cc cannot run (No such file or directory)"),
+    ("{cc} -fno-such-option", "error: unrecognized command"),
+    ("{cc} 'a", "is no command (No closing quotation)"),
+    ("true", "what `true` compiled cannot be kept or loaded"),
+    ("{cc} -Dstatistics=other", "undefined symbol: statistics"),
+]
+
+
+@pytest.mark.parametrize(("command", "why"), UNAVAILABLE)
+def test_where_they_cannot_be_had_torch_does_it_and_one_warning_says_why(fresh, monkeypatch, command, why):
+    monkeypatch.setenv("CC", command.format(cc=usual_compiler()))
     network, x = NB201Network(NB201, channels=4, cells=1), channels_last(4, 3, 8, 8)
-    with torch.no_grad(), evaluation_mode(network, "batch"):
+    with torch.no_grad(), evaluation_mode(network, "batch"), pytest.warns(UserWarning) as warned:
         assert not fused.possible(network, x)
         assert network(x, (3,) * 6).shape == (4, 10)
+    (message,) = [str(warning.message) for warning in warned]
+    assert why in message and "torch computes instead" in message and "\n" not in message
+    with pytest.raises(kernels.Unavailable, match=re.escape(why)):
+        kernels.load()
+
+
+def test_without_any_compiler_the_cause_is_that(fresh, monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(kernels.Unavailable, match="no C compiler is found"):
+        kernels.load()
+
+
+@pytest.mark.parametrize("command", ["{cc} -DNOTHING", "{env} -- {cc}", " {cc} ", "{cc} -D'A B=1'"])
+def test_a_compiler_may_have_options_and_a_launcher(fresh, monkeypatch, command):
+    monkeypatch.setenv("CC", command.format(cc=usual_compiler(), env=shutil.which("env")))
+    assert kernels.library() is not None
+    assert len(list(fresh.glob("*.so"))) == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" * len(data)]
+)
+def test_a_damaged_library_in_the_cache_is_compiled_again(fresh, damage):
+    kernels.load()
+    (path,) = fresh.glob("*.so")
+    whole = path.read_bytes()
+    path.unlink()  # so that the file which this process has loaded stays whole
+    path.write_bytes(damage(whole))
+    kernels.load()
+    assert path.read_bytes() == whole
+
+
+def as_a_file(home, patch):
+    home.parent.write_text("not a folder")
+
+
+def nowhere(home, patch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    patch.setattr(kernels, "cache_home", no_home)
+
+
+@pytest.mark.parametrize("trouble", [as_a_file, nowhere])
+def test_where_the_cache_cannot_be_used_they_are_compiled_elsewhere(fresh, monkeypatch, tmp_path, trouble):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    trouble(fresh, monkeypatch)
+    assert kernels.library() is not None
+    assert not list(tmp_path.glob("senas-bench-*"))
+
+
+def test_where_no_disk_has_room_the_cause_is_that(fresh, monkeypatch):
+    def no_room(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kernels, "atomic_write", no_room)
+    with pytest.raises(kernels.Unavailable, match="No space left on device"):
+        kernels.load()
 
 
 def test_it_is_compiled_once(compiled, monkeypatch):

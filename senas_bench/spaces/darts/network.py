@@ -15,6 +15,7 @@ from torch import nn
 from senas_bench.networks import kernels
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.networks.operations import ConvBN
+from senas_bench.networks.pointwise import PointConv2d
 from senas_bench.spaces.darts import (
     AVG_POOL,
     DILATED,
@@ -51,8 +52,8 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, affine: bool) -> None:
         super().__init__()
-        self.even = nn.Conv2d(c_in, c_out // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(c_in, c_out - c_out // 2, 1, stride=2, bias=False)
+        self.even = PointConv2d(c_in, c_out // 2, stride=2)
+        self.odd = PointConv2d(c_in, c_out - c_out // 2, stride=2)
         self.norm = nn.BatchNorm2d(c_out, affine=affine)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
