@@ -19,8 +19,10 @@ from senas_bench.analysis.artefacts.artefact import Artefact
 from senas_bench.analysis.output.formats import Table
 from senas_bench.analysis.style import STYLES, Style
 from senas_bench.cli.app import app
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS, Preset
-from senas_bench.experiments.run import make_spec, resized, run
+from senas_bench.experiments.run import run
+from senas_bench.experiments.settings import make_spec, resized
 from senas_bench.experiments.spec import RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.studies import preset_of
@@ -154,7 +156,7 @@ def test_added_methods_run_and_stand_in_table_and_figures(added, tmp_path, bench
     for seed in range(2):
         for name in ("count-convs", "short"):
             (place := work / f"{name}-{seed}").mkdir(parents=True)
-            record, scores = run(make_spec(name, seed, "embedded", sizes=sizes), place)
+            record, scores = run(make_spec(name, seed, "embedded", sizes=sizes), Place(place))
             assert (record.counters["search"]["train_steps"] > 0) == METHODS[name].trains
             store.save(record, scores)
             if name == "short":

@@ -25,7 +25,8 @@ from senas_bench import __version__
 from senas_bench.cli import main
 from senas_bench.cli.options import Device, device_of, parse_seeds
 from senas_bench.experiments.presets import PRESETS, RETRAIN
-from senas_bench.experiments.run import Runner, make_spec
+from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.methods import METHODS

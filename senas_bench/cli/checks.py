@@ -33,7 +33,7 @@ def check_limit(option: str, space: str, limit: Mapping[str, Any], sizes: Preset
         limit: As `limit_settings`.
     """
     from senas_bench.data import DATASETS, ImageNet
-    from senas_bench.experiments.run import limit_of
+    from senas_bench.experiments.settings import limit_of
     from senas_bench.experiments.studies import skeleton_for
     from senas_bench.names import lookup
     from senas_bench.spaces import SPACES
@@ -98,7 +98,7 @@ def _why_not(artefact: Artefact, methods: Sequence[str], sizes: Preset, truth: G
 
 def _archs(sizes: Preset, every: bool) -> Sequence[str]:
     """The arch strings that the runs rank, or every one of the space."""
-    from senas_bench.experiments.run import report_archs
+    from senas_bench.experiments.tasks import report_archs
     from senas_bench.groundtruth.table import official_index
     from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 

@@ -30,7 +30,7 @@ def make_specs(
     **asked: Any,
 ) -> list[RunSpec]:
     """A spec per method and seed; `asked` as `make_spec` takes it: space, limit, arch, retrain."""
-    from senas_bench.experiments.run import make_spec
+    from senas_bench.experiments.settings import make_spec
 
     of_one_seed = [  # fingerprints the images: once per method, not once per run
         make_spec(
@@ -59,7 +59,7 @@ def sizes_of(
     **changes: Any,
 ) -> Preset:
     """The preset of a space as the options change it; `changes` as `resized` takes them."""
-    from senas_bench.experiments.run import resized
+    from senas_bench.experiments.settings import resized
     from senas_bench.experiments.studies import preset_of
     from senas_bench.experiments.torchrun import started
 
@@ -169,7 +169,7 @@ def compute(
     from contextlib import closing
 
     from senas_bench.experiments.executors import EXECUTORS
-    from senas_bench.experiments.run import Runner
+    from senas_bench.experiments.runner import Runner
     from senas_bench.experiments.torchrun import TorchrunExecutor, started
 
     missing = store.missing(specs)

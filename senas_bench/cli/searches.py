@@ -234,7 +234,7 @@ def _limit(
     latency_table: Path | None,
 ) -> dict[str, Any] | None:
     """The limit that the options ask for, as it stands in a spec."""
-    from senas_bench.experiments.run import limit_settings
+    from senas_bench.experiments.settings import limit_settings
 
     asked = {name: value for name, value in given.items() if value is not None}
     if len(asked) > 1:

@@ -233,7 +233,7 @@ def _search_specs(
     latency_table: Path | None,
 ) -> list[RunSpec]:
     """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained."""
-    from senas_bench.experiments.run import limit_settings, make_spec
+    from senas_bench.experiments.settings import limit_settings, make_spec
 
     firsts: dict[str, RunSpec] = {}
     for name, artefact in artefacts.items():

@@ -42,6 +42,8 @@ SEAL = "record_sha256"
 that was read has it; files from before it was introduced load without."""
 MAX_STAGES, MAX_EPOCHS = 2**7 - 1, 2**15 - 1
 """What the integers of `SCORES` hold."""
+TRAININGS = "trained"
+"""Name of the folders of trainings that runs share."""
 OUTPUTS = ("tables", "figures")
 """Folders beside the runs that commands fill at their end, when all is computed."""
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError)
@@ -172,7 +174,11 @@ class RunStore:
     def unfinished(self) -> list[str]:
         """Run ids with a work folder: begun and not finished."""
         return (
-            sorted(path.name for path in self._work.iterdir() if path.is_dir() and ".old" not in path.name)
+            sorted(
+                path.name
+                for path in self._work.iterdir()
+                if path.is_dir() and ".old" not in path.name and path != self.trainings
+            )
             if self._work.is_dir()
             else []
         )
@@ -212,6 +218,20 @@ class RunStore:
         self.prepare()
         with self._lock(spec.run_id, RUN_PATIENCE):
             yield self._find(spec.run_id, spec)
+
+    @property
+    def trainings(self) -> Path:
+        """Trainings that runs share, for as long as a command goes on."""
+        return self._work / TRAININGS
+
+    @property
+    def kept_trainings(self) -> Path:
+        """Trainings that runs share and somebody asked to keep."""
+        return Path(self.root) / TRAININGS
+
+    def forget_trainings(self) -> None:
+        """Remove the trainings that runs shared and nobody asked to keep."""
+        shutil.rmtree(self.trainings, ignore_errors=True)
 
     @property
     def _runs(self) -> Path:

@@ -22,7 +22,7 @@ from senas_bench.training.place import place
 if TYPE_CHECKING:
     from torch.distributed import Store
 
-    from senas_bench.experiments.run import Runner
+    from senas_bench.experiments.runner import Runner
 
 WORK = "senas-bench/work"
 """Key of what the first process hands on: the runner's folders and the specs, as JSON; null for nothing to do."""
@@ -170,6 +170,6 @@ def _as_json(runner: Runner) -> dict[str, Any]:
 
 
 def _from_json(fields: dict[str, Any]) -> Runner:
-    from senas_bench.experiments.run import Runner
+    from senas_bench.experiments.runner import Runner
 
     return Runner(**{name: Path(value) if name in PATHS and value else value for name, value in fields.items()})

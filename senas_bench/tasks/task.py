@@ -174,7 +174,7 @@ class Task:
         skeleton: What surrounds the choices in the networks of this task.
         arch: The arch that the spec gives to the method `fixed`.
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
-            None for every weight-sharing method; see `experiments.run` for those that declare `needs_truth`.
+            None for every weight-sharing method; see `experiments.tasks` for those that declare `needs_truth`.
         shared: Trainings that this run has in common with others; None keeps its own to itself.
         processes: That work on this task together. They train in step, and where one scores archs all do, but what the
             first one found counts: so each takes the same decisions. It alone writes files.

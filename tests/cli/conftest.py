@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.cli import main
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, resized
+from senas_bench.experiments.settings import make_spec, resized
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.store import RunStore
 from senas_bench.spaces.nasbench201 import arch_to_str, official_archs

@@ -14,8 +14,10 @@ import pytest
 
 from senas_bench.cli import main
 from senas_bench.experiments.executors import SerialExecutor
-from senas_bench.experiments.run import Runner, limit_settings, make_spec, report_archs
+from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.settings import limit_settings, make_spec
 from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.tasks import report_archs
 from senas_bench.methods import METHODS
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str, official_archs
 

@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from senas_bench.cli.app import app
-from senas_bench.experiments.run import make_spec
+from senas_bench.experiments.settings import make_spec
 
 
 def commands(group=None, path=()):

@@ -6,7 +6,7 @@ import pytest
 
 from senas_bench.cli.plan import print_plan
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import limit_settings, make_spec
+from senas_bench.experiments.settings import limit_settings, make_spec
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.timings import seconds_of

@@ -38,7 +38,7 @@ def test_one_study_has_one_section_and_the_plain_names(cli, finish, tmp_path):
 def test_a_section_per_preset_images_and_size(cli, finish, tmp_path, monkeypatch):
     """Four studies; networks trained alone, which `--stage-epochs` leaves alone, belong to both of their preset."""
     images = {"digits": "d1", "cifar10": "d2", "cifar100": "d3"}
-    monkeypatch.setattr("senas_bench.experiments.run.data_id", lambda name, *_, **__: images[name])
+    monkeypatch.setattr("senas_bench.experiments.settings.data_id", lambda name, *_, **__: images[name])
     finish("random,spos,rsps,darts-v1,stand-alone")
     finish("spos,rsps,darts-v1", stage_epochs=(5, 5, 5))
     finish("spos,random", preset="cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from senas_bench.cli.options import parse_seeds
-from senas_bench.experiments.run import make_spec
+from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.spec import SEEDS
 
 LAST = 18_446_744_073_709_551_615

@@ -18,7 +18,8 @@ from senas_bench.errors import RunError
 from senas_bench.experiments import ray_executor
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.ray_executor import RayExecutor
-from senas_bench.experiments.run import Runner, make_spec
+from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.training.recipe import TrainingRecipe
@@ -97,7 +98,7 @@ def watched(runner: Runner, folder: Path, shared: bool, doomed: str):
 
                 import ray
 
-                from senas_bench.experiments import run as module
+                from senas_bench.experiments import runner as module
                 from senas_bench.progress import SilentProgress
 
                 class Held(SilentProgress):
@@ -108,7 +109,7 @@ def watched(runner: Runner, folder: Path, shared: bool, doomed: str):
                 node = ray.get_runtime_context().get_node_id()
                 (folder / f"{spec.run_id}@{node}").touch()
                 if node == doomed:
-                    module._progress = lambda kind, label: Held()
+                    module.progress_of = lambda kind, label: Held()
                 while node != doomed and not (folder / "held").exists():
                     time.sleep(0.02)
                 return away(spec)

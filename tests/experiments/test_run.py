@@ -13,11 +13,16 @@ import pytest
 import torch
 
 from senas_bench.experiments import run as run_module
+from senas_bench.experiments import runner as runner_module
 from senas_bench.experiments import store as store_module
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS, Preset
-from senas_bench.experiments.run import REPORT_SEED, Runner, make_spec, make_task, report_archs, resized, run
+from senas_bench.experiments.run import run
+from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.settings import make_spec, resized
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.tasks import REPORT_SEED, make_task, report_archs
 from senas_bench.experiments.threads import limited_threads
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
@@ -151,14 +156,14 @@ def test_a_spec_of_another_version_is_refused(tmp_path):
     spec = tiny_spec()
     other = replace(spec, settings={**spec.settings, "method": {**spec.settings["method"], "search": "evolution"}})
     with pytest.raises(ValueError, match="other settings of 'spos'") as caught:
-        run(other, tmp_path)
+        run(other, Place(tmp_path))
     assert "\n" not in str(caught.value)
 
 
 def test_a_spec_that_was_read_from_a_file_runs_the_same(tmp_path):
     spec = tiny_spec()
     stored = RunSpec(**json.loads(json.dumps(asdict(spec))))
-    (one, scores), (other, again) = run(spec, tmp_path), run(stored, tmp_path / "..")
+    (one, scores), (other, again) = run(spec, Place(tmp_path)), run(stored, Place(tmp_path / ".."))
     assert lasting(one).to_json() == lasting(other).to_json()
     pd.testing.assert_frame_equal(scores, again, check_exact=True)
 
@@ -173,7 +178,7 @@ def test_the_fixed_sample_is_the_same_in_every_run():
 
 def test_task_is_what_the_spec_says(tmp_path):
     spec = tiny_spec("spos+", seed=5)
-    task = make_task(spec, tmp_path, None, SilentProgress())
+    task = make_task(spec, Place(tmp_path, progress=SilentProgress()))
     assert task.recipe == TINY.recipes["tuned"]
     assert (task.seed, task.space, task.report_set, len(task.report_archs)) == (5, NB201, "sample", ARCHS)
     assert task.evaluation.images == 50 and task.evaluation.bn_mode == "batch"
@@ -195,12 +200,12 @@ def test_a_runner_hands_the_table_to_a_method_that_declares_its_need(tmp_path, m
 
 
 def test_whole_space_when_the_preset_says_so(tmp_path):
-    task = make_task(tiny_spec(rank_archs=0), tmp_path, None, SilentProgress())
+    task = make_task(tiny_spec(rank_archs=0), Place(tmp_path, progress=SilentProgress()))
     assert (task.report_set, len(task.report_archs)) == ("full", 15625)
 
 
 def test_fresh_weights_are_the_same_at_each_call_and_leave_the_global_generator_alone(tmp_path):
-    task, other = (make_task(tiny_spec(seed=seed), tmp_path, None, SilentProgress()) for seed in (0, 1))
+    task, other = (make_task(tiny_spec(seed=seed), Place(tmp_path, progress=SilentProgress())) for seed in (0, 1))
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -210,7 +215,7 @@ def test_fresh_weights_are_the_same_at_each_call_and_leave_the_global_generator_
 
 
 def test_phases_draw_independent_numbers(tmp_path):
-    task = make_task(tiny_spec(), tmp_path, None, SilentProgress())
+    task = make_task(tiny_spec(), Place(tmp_path, progress=SilentProgress()))
     draws = {phase: task.rng(phase).integers(2**62) for phase in ("stage-1-paths", "stage-1-images", "stage-2-paths")}
     assert len(set(draws.values())) == 3
     assert task.rng("stage-1-paths").integers(2**62) == draws["stage-1-paths"]
@@ -225,11 +230,11 @@ def test_phases_draw_independent_numbers(tmp_path):
 def test_too_few_images_to_fill_a_scoring_batch_are_an_error(tmp_path):
     """Not a run whose every score is NaN."""
     with pytest.raises(ValueError):
-        run(tiny_spec("untrained", score_images=49), tmp_path)
+        run(tiny_spec("untrained", score_images=49), Place(tmp_path))
 
 
 def test_scores_come_best_first_under_the_names_of_the_archs(tmp_path):
-    _, scores = run(tiny_spec("spos+"), tmp_path)
+    _, scores = run(tiny_spec("spos+"), Place(tmp_path))
     assert list(scores.columns) == ["set", "stage", "epoch", "arch_str", "tier", "score"]
     scores = scores[scores["set"] == "sample"]
     assert scores.score.is_monotonic_decreasing
@@ -277,7 +282,7 @@ def test_runner_keeps_the_record_and_cleans_up(tmp_path, monkeypatch):
     assert record.provenance["kernels"] == ("compiled" if library() else "torch")
     assert set(record.timing) == {"search_seconds", "report_seconds", "wall_seconds"}
     assert not (tmp_path / "work" / spec.run_id).exists()
-    monkeypatch.setattr(run_module, "run", lambda *_: pytest.fail("it is finished"))
+    monkeypatch.setattr(runner_module, "run", lambda *_: pytest.fail("it is finished"))
     assert Runner(tmp_path)(spec) == record
 
 
@@ -304,7 +309,7 @@ def test_a_runner_in_two_parts_keeps_the_same_once_whether_or_not_the_folder_is_
     if expected.scores_sha256 is not None:
         assert store.scores(store.load(spec)).equals(RunStore(tmp_path / "whole").scores(expected))
     if seen:
-        monkeypatch.setattr(run_module, "run", lambda *_: pytest.fail("it is finished"))
+        monkeypatch.setattr(runner_module, "run", lambda *_: pytest.fail("it is finished"))
         assert away(spec)[0] == store.load(spec)
 
 
@@ -317,7 +322,7 @@ def test_an_interrupted_runner_leaves_its_work_and_goes_on(tmp_path, monkeypatch
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "_progress", lambda kind, label: Failing())
+        patch.setattr(runner_module, "progress_of", lambda kind, label: Failing())
         with pytest.raises(KeyboardInterrupt):
             Runner(root)(spec)
     assert RunStore(root).missing([spec]) == [spec]
@@ -331,13 +336,13 @@ def test_an_interrupted_runner_leaves_its_work_and_goes_on(tmp_path, monkeypatch
 def test_damaged_work_is_done_again(tmp_path, monkeypatch, quick, damage):
     """Whatever of an unfinished run is unreadable, down to half a file, is computed anew."""
     spec = tiny_spec("se-nas")
-    expected, _ = run(spec, tmp_path)
+    expected, _ = run(spec, Place(tmp_path))
     files = list(tmp_path.iterdir())
     assert len(files) == 3 + 3 + 2  # checkpoints, rankings, operator scores
     for file in files:
         data = file.read_bytes()
         file.write_bytes(data[: len(data) // 2] if damage is None else damage)
-    record, _ = run(spec, tmp_path)
+    record, _ = run(spec, Place(tmp_path))
     assert lasting(record) == lasting(expected)
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from senas_bench.data.loader import TrainLoader
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS, RETRAIN
-from senas_bench.experiments.run import limit_settings, make_spec, run
+from senas_bench.experiments.run import run
+from senas_bench.experiments.settings import limit_settings, make_spec
 from senas_bench.experiments.spec import settings_of
 from senas_bench.experiments.studies import (
     level_limit,
@@ -127,7 +129,7 @@ def test_what_is_new_in_a_spec_is_not_there_when_not_asked_for():
 def test_se_nas_searches_other_spaces_under_a_limit(quick, tmp_path, space):
     limit = limit_settings("flops", level=590)
     spec = make_spec("se-nas", 0, "embedded", space=space, limit=limit, retrain=True)
-    record, scores = run(spec, tmp_path)
+    record, scores = run(spec, Place(tmp_path))
     shrinks = [line for line in record.history if "dropped" in line]
     pick, retrained = record.history[-2:]
     assert len(shrinks) == 1 and shrinks[0]["dropped"] and shrinks[0]["parameters"][1] > 0
@@ -148,12 +150,12 @@ def test_se_nas_searches_other_spaces_under_a_limit(quick, tmp_path, space):
 def test_a_given_arch_is_trained_and_nothing_is_searched(quick, tmp_path):
     nodes = ("sep_conv_3x3~1", "skip_connect~1", "dil_conv_3x3~2", "max_pool_3x3~1")
     text = "+".join(f"|skip_connect~0|{other}|" for other in nodes)
-    record, scores = run(make_spec("fixed", 1, "embedded", space="darts", arch=text, retrain=True), tmp_path)
+    record, scores = run(make_spec("fixed", 1, "embedded", space="darts", arch=text, retrain=True), Place(tmp_path))
     assert record.pick == text and scores is None
     assert record.counters["search"]["train_steps"] == 0 and record.counters["retrain"]["train_steps"] == 5
     assert record.timing["retrain_seconds"] > 0
     with pytest.raises(ValueError, match="method 'fixed' needs an arch in its spec"):
-        run(make_spec("fixed", 1, "embedded"), tmp_path)
+        run(make_spec("fixed", 1, "embedded"), Place(tmp_path))
 
 
 SKIPS = "+".join(f"|skip_connect~0|{other}|" for other in ("sep_conv_3x3~1",) * 2 + ("max_pool_3x3~1",) * 2)
@@ -191,7 +193,7 @@ def test_darts_is_retrained_with_auxiliary_head_drop_path_and_cutout(tmp_path, m
     monkeypatch.setattr(TrainLoader, "_cut", lambda self, x, at: cut.append(self.cutout) or hole(self, x, at))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     spec = make_spec("fixed", 0, "paper", dataset="digits", space="darts", arch=SKIPS, retrain=True)
-    record, _ = run(spec, tmp_path)
+    record, _ = run(spec, Place(tmp_path))
     assert cut == [16, 16] and set(dropped) == {0.1}  # a step an epoch; none in the first, half of 0.2 in the second
     weights, _ = read_checkpoint(tmp_path / "retrain.safetensors")
     assert {"network.auxiliary.head.weight", "momentum.auxiliary.head.weight"} <= weights.keys()
@@ -207,4 +209,4 @@ def test_nasbench201_retrains_as_it_trains_stand_alone_networks():
 def test_a_limit_that_nothing_meets_is_one_clear_line(quick, tmp_path):
     spec = make_spec("spos", 0, "embedded", space="mobilenet", limit=limit_settings("flops", high=100.0))
     with pytest.raises(ValueError, match=r"mobilenet meets the flops limit 0\.00009 to 0\.0001 million: costs go"):
-        run(spec, tmp_path)
+        run(spec, Place(tmp_path))

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from senas_bench.experiments.run import make_spec, resized
+from senas_bench.experiments.settings import make_spec, resized
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.timings import TIMINGS, seconds_of

@@ -18,7 +18,8 @@ from senas_bench.cli.options import workers_of
 from senas_bench.errors import RunError
 from senas_bench.experiments import provenance, torchrun
 from senas_bench.experiments.presets import RETRAIN
-from senas_bench.experiments.run import Runner, make_spec, resized
+from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.settings import make_spec, resized
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.torchrun import TorchrunExecutor, dismiss, follow, helps, started

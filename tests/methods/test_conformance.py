@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, report_archs, run
+from senas_bench.experiments.run import run
+from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.studies import preset_of
+from senas_bench.experiments.tasks import report_archs
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.baselines import RandomSearch
 from senas_bench.names import lookup
@@ -88,7 +91,7 @@ def perform(small_samples, benchmark_table):
     def perform(name: str, seed: int, folder, progress=None) -> tuple[RunRecord, pd.DataFrame]:
         spec = make_spec(name, seed, "embedded", sizes=TINY, ground_truth=benchmark_table)
         assert ("truth" in spec.settings) == METHODS[name].needs_truth
-        return run(spec, folder, progress=progress, ground_truth=benchmark_table)
+        return run(spec, Place(folder, progress=progress, ground_truth=benchmark_table))
 
     return perform
 
@@ -352,10 +355,12 @@ def test_a_run_has_no_path_to_the_ground_truth():
     code = """if True:
         import sys, tempfile, pathlib
         import senas_bench.methods
-        from senas_bench.experiments.run import make_spec, run
+        from senas_bench.experiments.place import Place
+        from senas_bench.experiments.run import run
+        from senas_bench.experiments.settings import make_spec
         loaded = lambda: [name for name in sys.modules if "groundtruth" in name or "analog" in name.lower()]
         print(loaded())
-        run(make_spec("params", 0, "embedded"), pathlib.Path(tempfile.mkdtemp()))
+        run(make_spec("params", 0, "embedded"), Place(pathlib.Path(tempfile.mkdtemp())))
         print(loaded())"""
     assert in_a_fresh_process(code).split() == ["[]", "[]"]
     assert not [field.name for field in fields(Task) if "truth" in field.name or "accuracy" in field.name]
@@ -367,8 +372,9 @@ def test_what_must_not_need_torch():
         import importlib, pkgutil, sys
         import senas_bench.analysis
         names = ["senas_bench.spaces", "senas_bench.spaces.cost", "senas_bench.experiments.spec",
-                 "senas_bench.experiments.store", "senas_bench.experiments.presets", "senas_bench.experiments.run"]
-        names += [f"analysis.{module.name}" for module in pkgutil.iter_modules(analysis.__path__)]
+                 "senas_bench.experiments.store", "senas_bench.experiments.presets", "senas_bench.experiments.runner"]
+        found = pkgutil.walk_packages(senas_bench.analysis.__path__, "senas_bench.analysis.")
+        names += [module.name for module in found]
         for name in names:
             importlib.import_module(name)
             if "torch" in sys.modules:

@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task, run
+from senas_bench.experiments.run import run
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.methods import METHODS, darts
 from senas_bench.methods.darts import Darts, second_order, unrolled_gradient
 from senas_bench.progress import SilentProgress
@@ -278,7 +281,7 @@ def methods(monkeypatch):
 
 
 def a_run(method, folder, progress=None, seed=0):
-    return run(make_spec(method, seed, "embedded", sizes=TINY), folder, progress=progress)
+    return run(make_spec(method, seed, "embedded", sizes=TINY), Place(folder, progress=progress))
 
 
 @pytest.mark.parametrize(("method", "passes"), [("darts-v1", 2), ("darts-v2", 5)])
@@ -352,7 +355,7 @@ def test_weights_and_logits_learn_on_different_images(methods, tmp_path, monkeyp
 def test_a_shrunk_space_is_searched_within_itself(tmp_path, monkeypatch):
     """Dropped operators are neither built, nor picked, nor probable."""
     monkeypatch.setitem(METHODS, "darts-v2", Darts(second_order=True))
-    task = make_task(make_spec("darts-v2", 0, "embedded", sizes=TINY), tmp_path, None, SilentProgress())
+    task = make_task(make_spec("darts-v2", 0, "embedded", sizes=TINY), Place(tmp_path, progress=SilentProgress()))
     space = replace(NB201, candidates=((0,), (1, 3), (2,), (0, 4), (1, 2, 3), (3, 4)), groups=())
     task = replace(task, space=space, report_archs=space.archs())
     output = Darts(second_order=True)(task)

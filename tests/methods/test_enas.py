@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from senas_bench.data.loader import TrainLoader
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.methods.enas import Enas, LearningController
 from senas_bench.progress import SilentProgress
 from senas_bench.search.controller import Controller, Reinforce
@@ -130,7 +132,7 @@ def a_task(folder, seed: int = 0, **changes) -> Task:
         rank_archs=60,
         recipes={"reference": recipe},
     )
-    return make_task(make_spec("spos", seed, "embedded", sizes=sizes), folder, None, SilentProgress())
+    return make_task(make_spec("spos", seed, "embedded", sizes=sizes), Place(folder, progress=SilentProgress()))
 
 
 def test_weights_and_controller_have_a_half_each(tmp_path, monkeypatch):

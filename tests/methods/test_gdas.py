@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, run
+from senas_bench.experiments.run import run
+from senas_bench.experiments.settings import make_spec
 from senas_bench.methods import METHODS
 from senas_bench.methods.gdas import Gdas, GumbelPaths
 from senas_bench.progress import SilentProgress
@@ -266,7 +268,7 @@ STEPS = (1797 - 400) // 2 // 256
 
 
 def a_run(folder, progress=None, seed=0):
-    return run(make_spec("gdas", seed, "embedded", sizes=TINY), folder, progress=progress)
+    return run(make_spec("gdas", seed, "embedded", sizes=TINY), Place(folder, progress=progress))
 
 
 class Interrupted(Exception):

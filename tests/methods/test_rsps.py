@@ -3,8 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.methods.rsps import Rsps
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
@@ -24,7 +26,7 @@ def a_task(folder, **changes) -> Task:
         rank_archs=60,
         recipes={"reference": TrainingRecipe((1, 0, 1), 256, snapshots=1, **changes)},
     )
-    return make_task(make_spec("spos", 0, "embedded", sizes=sizes), folder, None, SilentProgress())
+    return make_task(make_spec("spos", 0, "embedded", sizes=sizes), Place(folder, progress=SilentProgress()))
 
 
 @pytest.mark.parametrize(("sampling", "cells"), [("tied", 0), ("per_cell", 3)])

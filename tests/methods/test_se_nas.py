@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.spec import settings_of
+from senas_bench.experiments.tasks import make_task
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
 from senas_bench.networks.expansion import count_parameters
@@ -48,7 +50,7 @@ def a_task(folder, seed: int = 0, **changes):
         recipes={"reference": recipe},
         curve_points=0,
     )
-    return make_task(make_spec("se-nas", seed, "embedded", sizes=sizes), folder, None, SilentProgress())
+    return make_task(make_spec("se-nas", seed, "embedded", sizes=sizes), Place(folder, progress=SilentProgress()))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.methods.setn import Setn, top_archs
 from senas_bench.progress import SilentProgress
 from senas_bench.spaces import SearchSpace
@@ -29,7 +31,7 @@ def a_task(folder, batch: int = 128, epochs: int = 2, **changes) -> Task:
         rank_archs=60,
         recipes={"reference": TrainingRecipe((epochs,), batch, snapshots=1, **{"clip": 0.0, **changes})},
     )
-    return make_task(make_spec("spos", 0, "embedded", sizes=sizes), folder, None, SilentProgress())
+    return make_task(make_spec("spos", 0, "embedded", sizes=sizes), Place(folder, progress=SilentProgress()))
 
 
 @pytest.fixture

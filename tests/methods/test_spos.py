@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.methods.spos import Spos
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
@@ -27,7 +29,7 @@ def a_task(folder, recipe: str = "reference", seed: int = 0, **changes):
     sizes = replace(
         EMBEDDED, channels=4, score_images=50, score_batch=50, rank_archs=60, recipes=recipes, curve_points=0
     )
-    task = make_task(make_spec("spos", seed, "embedded", sizes=sizes), folder, None, SilentProgress())
+    task = make_task(make_spec("spos", seed, "embedded", sizes=sizes), Place(folder, progress=SilentProgress()))
     return replace(task, recipe=recipes[recipe])
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.methods.stand_alone import StandAlone, stand_alone_archs
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking.batchnorm import batch_norms
@@ -24,7 +26,7 @@ def a_task(folder, seed: int = 0) -> Task:
         rank_archs=40,
         recipes={"stand-alone": TrainingRecipe((1, 1), 256, lr=0.1, lr_min=0.0, lr_horizon=0, snapshots=1)},
     )
-    return make_task(make_spec("stand-alone", seed, "embedded", sizes=sizes), folder, None, SilentProgress())
+    return make_task(make_spec("stand-alone", seed, "embedded", sizes=sizes), Place(folder, progress=SilentProgress()))
 
 
 def test_the_archs_are_the_same_in_every_run_and_among_those_ranked(tmp_path):

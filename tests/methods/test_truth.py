@@ -7,8 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, run
+from senas_bench.experiments.run import run
+from senas_bench.experiments.settings import make_spec
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.groundtruth.trainer import load_trainer
 from senas_bench.methods import METHODS
@@ -164,14 +166,14 @@ def test_sizes_of_zero_are_an_error(field):
 @pytest.mark.parametrize("method", ["regularized-evolution", "random-search"])
 def test_a_run_books_no_work_and_names_its_truth(benchmark_table, tmp_path, registered, method):
     spec = make_spec(method, 3, "embedded", sizes=TINY, ground_truth=benchmark_table)
-    record, scores = run(spec, tmp_path, ground_truth=benchmark_table)
+    record, scores = run(spec, Place(tmp_path, ground_truth=benchmark_table))
     assert spec.settings["truth"] == load_trainer(benchmark_table, "digits").identity
     assert record.counters == {purpose: dict.fromkeys(COUNTERS, 0) for purpose in ("search", "report")}
     trainer = load_trainer(benchmark_table, "digits")
     assert scores.arch_str[0] == record.pick and set(scores["set"]) == {"candidates"}
     for row in scores.itertuples():
         assert row.score == np.float32(trainer(arch_from_str(row.arch_str))[0])
-    again, _ = run(spec, tmp_path, ground_truth=benchmark_table)
+    again, _ = run(spec, Place(tmp_path, ground_truth=benchmark_table))
     assert (again.pick, again.history) == (record.pick, record.history)
 
 
@@ -188,10 +190,10 @@ def test_runs_of_two_truths_do_not_mix(benchmark_table, tmp_path, registered):
     )
     assert spec.run_id != other.run_id
     with pytest.raises(ValueError, match=r"the ground truth is not the one that random-search-.* names"):
-        run(spec, tmp_path, ground_truth=tmp_path / "made-up.parquet")
+        run(spec, Place(tmp_path, ground_truth=tmp_path / "made-up.parquet"))
     stripped = replace(spec, settings={k: v for k, v in spec.settings.items() if k != "truth"})
     with pytest.raises(ValueError, match="the ground truth is not the one"):
-        run(stripped, tmp_path, ground_truth=benchmark_table)
+        run(stripped, Place(tmp_path, ground_truth=benchmark_table))
 
 
 def test_no_other_method_gets_a_trainer(benchmark_table, tmp_path, monkeypatch):
@@ -206,7 +208,7 @@ def test_no_other_method_gets_a_trainer(benchmark_table, tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "random", Probe())
     spec = make_spec("random", 0, "embedded", sizes=TINY, ground_truth=benchmark_table)
     assert spec.run_id == make_spec("random", 0, "embedded", sizes=TINY).run_id
-    run(spec, tmp_path, ground_truth=benchmark_table)
+    run(spec, Place(tmp_path, ground_truth=benchmark_table))
     assert seen == [None]
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.networks.expansion import expand
 from senas_bench.progress import SilentProgress
 from senas_bench.shrinking import CRITERIA, CriterionOutput
@@ -43,7 +45,9 @@ PER_OPERATOR = 4
 
 
 def a_task(folder, seed: int = 0, progress=None) -> Task:
-    return make_task(make_spec("se-nas", seed, "embedded", sizes=SIZES), folder, None, progress or SilentProgress())
+    return make_task(
+        make_spec("se-nas", seed, "embedded", sizes=SIZES), Place(folder, progress=progress or SilentProgress())
+    )
 
 
 def quick(name: str):

@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.progress import SilentProgress
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.spaces.nasbench201 import NB201
@@ -114,7 +116,7 @@ def test_nothing_to_learn_is_no_error():
 def a_task(folder) -> Task:
     recipe = TrainingRecipe((3,), 128, snapshots=2)
     sizes = replace(PRESETS["embedded"], channels=2, rank_archs=10, recipes={"reference": recipe})
-    return make_task(make_spec("se-nas", 0, "embedded", sizes=sizes), folder, None, SilentProgress())
+    return make_task(make_spec("se-nas", 0, "embedded", sizes=sizes), Place(folder, progress=SilentProgress()))
 
 
 def stage(space, epochs: int) -> Trained:

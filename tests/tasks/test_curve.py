@@ -4,8 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import CURVE_ARCHS, make_spec, make_task, report_archs
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import CURVE_ARCHS, make_task, report_archs
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.spos import Spos
@@ -90,7 +92,7 @@ def a_task(folder, curve_points: int = 2, rank_archs: int = 40, **sizes):
         curve_images=50,
         **sizes,
     )
-    return make_task(make_spec("spos", 0, "embedded", sizes=preset), folder, None, SilentProgress())
+    return make_task(make_spec("spos", 0, "embedded", sizes=preset), Place(folder, progress=SilentProgress()))
 
 
 def test_a_task_has_the_curve_that_its_spec_asks_for(tmp_path):

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from senas_bench.errors import RunError
+from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.run import make_spec, make_task
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking import partial
 from senas_bench.spaces.nasbench201 import NB201
@@ -49,7 +51,7 @@ class Second(Processes):
 
 @pytest.fixture
 def task(tmp_path):
-    return make_task(make_spec("spos", 0, "embedded", sizes=TINY), tmp_path, None, SilentProgress())
+    return make_task(make_spec("spos", 0, "embedded", sizes=TINY), Place(tmp_path, progress=SilentProgress()))
 
 
 def test_all_take_the_scores_of_the_first_which_alone_keeps_them(task, tmp_path):
@@ -158,7 +160,9 @@ def test_a_ranking_while_training_goes_on_too(tmp_path, monkeypatch):
     expected, cuts = None, []
     for folder, stop in (("whole", None), ("cut", 2), ("cut", None)):
         (tmp_path / folder).mkdir(exist_ok=True)
-        task = make_task(make_spec("spos", 0, "embedded", sizes=sizes), tmp_path / folder, None, SilentProgress())
+        task = make_task(
+            make_spec("spos", 0, "embedded", sizes=sizes), Place(tmp_path / folder, progress=SilentProgress())
+        )
         network, scored = task.build(NB201), []
         forward = network.forward
 

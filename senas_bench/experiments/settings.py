@@ -1,0 +1,189 @@
+"""Specs of runs: what is asked for, with every setting that decides its result written out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from senas_bench.data import data_id
+from senas_bench.experiments.presets import RETRAIN, STAND_ALONE, Preset
+from senas_bench.experiments.spec import SEEDS, RunSpec, settings_of
+from senas_bench.experiments.store import MAX_EPOCHS, MAX_STAGES
+from senas_bench.experiments.studies import level_limit, method_of, preset_of
+from senas_bench.names import lookup
+from senas_bench.spaces import SPACES
+from senas_bench.spaces.limits import Limit
+
+if TYPE_CHECKING:
+    pass
+
+
+def make_spec(
+    method: str,
+    seed: int,
+    preset: str,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    sizes: Preset | None = None,
+    ground_truth: Path | None = None,
+    space: str = "nasbench201",
+    limit: Mapping[str, Any] | None = None,
+    arch: str | None = None,
+    retrain: bool = False,
+) -> RunSpec:
+    """The spec of one run, with every setting that decides its result written out.
+
+    Args:
+        method: Key of `METHODS`.
+        preset: Key of `PRESETS`.
+        dataset: Images; the preset's by default.
+        data_dir: Where they lie.
+        sizes: Replaces the preset's sizes; see `resized`.
+        ground_truth: Benchmark table that a method which trains from scratch looks its trainings up in; its name and
+            hashes are then settings. Not touched for any other method.
+        space: Key of `SPACES`.
+        limit: What archs may cost, as `limit_settings` gives it; None for no limit.
+        arch: Arch string for the method `fixed`.
+        retrain: Train the pick from scratch at the end, and test it.
+
+    Raises:
+        ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space or with these
+            stages, a bad arch string, or the table lacks what the method needs.
+        DataError: The images are missing.
+    """
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"seed {seed} must be at least 0 and below 2**64")
+    chosen = method_of(method, space, preset)
+    sizes = sizes or preset_of(space, preset)
+    dataset = sizes.dataset if dataset is None else dataset
+    _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
+    settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
+    if chosen.watched and sizes.curve_points and space == "nasbench201" and limit is None:
+        settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
+    trainer = trainer_of(chosen, ground_truth, dataset)
+    if trainer is not None:
+        settings["truth"] = trainer.identity
+    if limit is not None:
+        settings["limit"] = dict(limit)
+    if arch is not None:
+        settings["arch"] = SPACES[space].to_str(SPACES[space].from_str(arch))
+    if retrain:
+        names = (f"{RETRAIN}-{dataset}", RETRAIN, STAND_ALONE)
+        settings["retrain"] = sizes.to_settings(next(name for name in names if name in sizes.recipes))["recipe"]
+    return RunSpec(
+        method=method,
+        seed=seed,
+        preset=preset,
+        space=space,
+        dataset=dataset,
+        data_id=data_id(dataset, data_dir, official_split=not sizes.held_out),
+        device=device,
+        threads=threads,
+        settings=settings,
+    )
+
+
+def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -> None:
+    if len(stages) > MAX_STAGES or sum(stages) > MAX_EPOCHS:
+        raise ValueError(
+            f"{len(stages):,} stages of {sum(stages):,} epochs in all are more than a record holds; give at most "
+            f"{MAX_STAGES} stages of {MAX_EPOCHS:,} epochs"
+        )
+    try:
+        method.check_stages(lookup("space", space, SPACES).whole, len(stages))
+    except ValueError as error:
+        raise ValueError(f"method {name!r}: {error}") from None
+
+
+def limit_settings(
+    cost: str, *, high: float | None = None, low: float | None = None, level: float | None = None, table: Any = None
+) -> dict[str, Any]:
+    """A limit as it stands in a spec: `high`, or one of the paper's.
+
+    Args:
+        cost: `flops` (multiply-adds), `params`, or another name, whose `table` must then be given.
+        low: `0.9 * high` by default.
+        level: A limit of the paper, see `studies.level_limit`; then neither `high` nor `low` is given.
+        table: `per_edge` and `base`, such as a latency look-up table; it becomes part of the spec.
+    """
+    if level is not None:
+        limit = {"cost": cost, "level": level}
+    else:
+        limit = {"cost": cost, "low": 0.9 * high if low is None else low, "high": high}
+    if table is not None:
+        per_edge = [[None if np.isnan(value) else float(value) for value in row] for row in table.per_edge]
+        limit |= {"base": float(table.base), "per_edge": per_edge}
+    return limit
+
+
+def resized(
+    preset: Preset,
+    *,
+    stage_epochs: tuple[int, ...] | None = None,
+    rank_archs: int | None = None,
+    candidates: int | None = None,
+    curve_points: int | None = None,
+    official_split: bool = False,
+    accumulate: int | None = None,
+    alone_epochs: int | None = None,
+) -> Preset:
+    """`preset` with other sizes; None leaves one as it is.
+
+    Args:
+        stage_epochs: Of every recipe but those of networks trained alone. One that has a single stage keeps it, and
+            trains their sum.
+        official_split: Validate on the images that NAS-Bench-201 validates on.
+        accumulate: Of every recipe.
+        alone_epochs: Of the networks that `stand-alone` trains.
+
+    Raises:
+        ValueError: `accumulate` does not divide the batch of a recipe.
+    """
+    recipes = preset.recipes
+    alone = [name for name in recipes if name.startswith((RETRAIN, STAND_ALONE))]
+    if stage_epochs is not None:
+        recipes = {
+            name: replace(recipe, stage_epochs=stage_epochs if len(recipe.stage_epochs) > 1 else (sum(stage_epochs),))
+            for name, recipe in recipes.items()
+            if name not in alone
+        } | {name: recipe for name, recipe in recipes.items() if name in alone}
+    if alone_epochs is not None and STAND_ALONE in recipes:
+        recipes = {**recipes, STAND_ALONE: replace(recipes[STAND_ALONE], stage_epochs=(alone_epochs,))}
+    if accumulate is not None:
+        recipes = {name: replace(recipe, accumulate=accumulate) for name, recipe in recipes.items()}
+    return replace(
+        preset,
+        recipes=recipes,
+        held_out=0 if official_split else preset.held_out,
+        rank_archs=preset.rank_archs if rank_archs is None else rank_archs,
+        candidates=preset.candidates if candidates is None else candidates,
+        curve_points=preset.curve_points if curve_points is None else curve_points,
+    )
+
+
+def trainer_of(method: Any, ground_truth: Path | None, images: str) -> Any:
+    """The `BenchmarkTrainer` of a method that declares `needs_truth`; None for any other, without reading a table."""
+    if not method.needs_truth:
+        return None
+    from senas_bench.groundtruth.trainer import load_trainer
+
+    return load_trainer(ground_truth, images)
+
+
+def limit_of(space: str, settings: Mapping[str, Any] | None, skeleton: Any) -> Limit | None:
+    """The limit that a spec asks for, see `limit_settings`, on the network that it builds."""
+    if settings is None:
+        return None
+    if "level" in settings:
+        return level_limit(space, skeleton, settings)
+    low, high = settings["low"], settings["high"]
+    if "per_edge" in settings:
+        return Limit(np.array(settings["per_edge"], float), settings["base"], low, high, settings["cost"])
+    return Limit.of(SPACES[space].cost(skeleton), settings["cost"], high, low)

@@ -1,0 +1,200 @@
+"""From a spec to the task of its method."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from senas_bench.data import Images, StreamedImages, read_images
+from senas_bench.errors import DataError
+from senas_bench.experiments.place import Place
+from senas_bench.experiments.presets import Preset
+from senas_bench.experiments.spec import RunSpec
+from senas_bench.experiments.studies import method_of
+from senas_bench.names import lookup
+from senas_bench.spaces import SPACES, ImageShape, SearchSpace
+from senas_bench.spaces.limits import Limit
+from senas_bench.spaces.regions import within
+
+if TYPE_CHECKING:
+    import torch
+
+    from senas_bench.data.loader import Loaders
+    from senas_bench.tasks.shared import SharedTrainings
+    from senas_bench.tasks.task import Task
+    from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.experiments.settings import limit_of
+
+REPORT_SEED = 2021
+"""Seed of the fixed sample of archs that a preset ranks when it does not rank them all."""
+CURVE_ARCHS = 500
+"""Size of the fixed sample that is ranked while a supernet trains, where the preset itself ranks no sample."""
+
+
+def _loaders(images: Any, sizes: Preset, recipe: TrainingRecipe, device: torch.device, workers: int) -> Loaders:
+    """What a method trains and scores with, of images that are in memory or are not."""
+    resolution = sizes.resolution or images.resolution
+    if isinstance(images, StreamedImages):
+        from senas_bench.data.streaming import prepare_streaming
+
+        _check_streamed(images, recipe)
+        return prepare_streaming(
+            images.train,
+            resolution,
+            sizes.held_out,
+            recipe.batch_size,
+            sizes.score_batch,
+            device,
+            sizes.calibration_images,
+            sizes.score_images,
+            workers,
+            flip=sizes.flip,
+        )
+    from senas_bench.data.loader import prepare
+
+    return prepare(
+        images,
+        resolution,
+        sizes.held_out,
+        recipe.batch_size,
+        sizes.score_batch,
+        sizes.pad,
+        sizes.flip,
+        device,
+        sizes.calibration_images,
+        recipe.cutout,
+    )
+
+
+def retraining_loaders(
+    images: Any, sizes: Preset, recipe: TrainingRecipe, resolution: int, device: torch.device, workers: int
+) -> tuple[Any, Any, str]:
+    """What trains from scratch and tests: loader, batches, and the name of their split."""
+    sides = resolution, sizes.held_out, recipe.batch_size, sizes.score_batch, sizes.pad, sizes.flip
+    if not isinstance(images, StreamedImages):
+        from senas_bench.data.loader import prepare_retraining
+
+        return prepare_retraining(images, *sides, device, recipe.cutout)
+    from senas_bench.data.streaming import prepare_streaming_retraining
+
+    _check_streamed(images, recipe)
+    batches = recipe.batch_size, sizes.score_batch
+    return prepare_streaming_retraining(images.train, images.test, resolution, *batches, device, workers, sizes.flip)
+
+
+def _check_streamed(images: StreamedImages, recipe: TrainingRecipe) -> None:
+    if recipe.cutout:
+        raise ValueError(f"images of {images.name} are not cut out; set cutout of the recipe to 0")
+
+
+def make_task(spec: RunSpec, place: Place) -> Task:
+    """The task of a spec: images on the device, network builder, evaluation, archs to rank."""
+    import torch
+
+    from senas_bench.ranking.score_archs import Evaluation
+    from senas_bench.tasks.task import Budget, Task
+
+    kind = method_of(spec.method, spec.space, spec.preset).recipe
+    sizes = Preset.from_settings(spec.settings, kind)
+    space = lookup("space", spec.space, SPACES)
+    recipe = sizes.recipe_of(kind)
+    device = torch.device(spec.device)
+    images = images_of(spec, sizes, place.data_dir)
+    loaders = _loaders(images, sizes, recipe, device, place.workers)
+    skeleton = space.skeleton(ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels), sizes)
+    cost = space.cost(skeleton)
+    limit = limit_of(spec.space, spec.settings.get("limit"), skeleton)
+
+    def network(over: SearchSpace, affine: bool, **head: bool) -> torch.nn.Module:
+        return space.network(over, skeleton, affine, **head).to(device, memory_format=torch.channels_last)
+
+    evaluation = Evaluation(
+        loaders.valid[: sizes.score_images // sizes.score_batch],
+        sizes.bn_mode,
+        [x for x, _ in loaders.calibration],
+        recipe.amp,
+    )
+    archs = report_archs(space.whole, sizes.rank_archs, limit)
+    arch = spec.settings.get("arch")
+    return Task(
+        space=space.whole,
+        seed=spec.seed,
+        recipe=recipe,
+        loaders=loaders,
+        evaluation=evaluation,
+        report_archs=archs,
+        report_set="sample" if sizes.rank_archs or limit else "full",
+        network=network,
+        cost=cost,
+        candidates=sizes.candidates,
+        curve=_curve(spec, archs if sizes.rank_archs else report_archs(space.whole, CURVE_ARCHS), evaluation),
+        limit=limit,
+        skeleton=skeleton,
+        arch=None if arch is None else space.from_str(arch),
+        device=device,
+        work_dir=place.work_dir,
+        progress=place.progress,
+        budget=Budget(),
+        shared=_shared(spec, sizes, skeleton, place),
+        processes=place.processes,
+    )
+
+
+def _shared(spec: RunSpec, sizes: Preset, skeleton: Any, place: Place) -> SharedTrainings | None:
+    """Where the run's trainings are shared, and what decides them beside their recipe and paths."""
+    if place.trainings is None:
+        return None
+    import torch
+
+    from senas_bench.networks import kernels
+    from senas_bench.tasks.shared import SharedTrainings
+
+    about = {
+        "space": spec.space,
+        "skeleton": asdict(skeleton),
+        "images": [spec.dataset, spec.data_id, sizes.resolution, sizes.held_out, sizes.pad, sizes.flip],
+        "device": spec.device,
+        "threads": torch.get_num_threads(),
+        "kernels": spec.device == "cpu" and kernels.available(),
+        "torch": torch.__version__,
+    }
+    return SharedTrainings(place.trainings, about, place.kept_trainings)
+
+
+def images_of(spec: RunSpec, sizes: Preset, data_dir: Path | None) -> Images | StreamedImages:
+    """The images of a spec.
+
+    Raises:
+        DataError: They are missing, or are others than the spec's.
+    """
+    images = read_images(spec.dataset, data_dir, official_split=not sizes.held_out)
+    if images.data_id != spec.data_id:
+        raise DataError(
+            f"the images of {spec.dataset} are {images.data_id}, those of {spec.run_id} were {spec.data_id}; name the "
+            "folder of those with --data-dir"
+        )
+    return images
+
+
+def _curve(spec: RunSpec, archs: np.ndarray, evaluation: Any) -> Any:
+    """The `Curve` that the spec asks for, or None."""
+    from senas_bench.tasks.task import Curve
+
+    asked = spec.settings.get("curve")
+    if asked is None:
+        return None
+    batches = asked["images"] // len(evaluation.batches[0][1])
+    return Curve(archs, asked["points"], replace(evaluation, batches=evaluation.batches[:batches]))
+
+
+def report_archs(space: SearchSpace, sample: int, limit: Limit | None = None) -> np.ndarray:
+    """`(n, edges)` archs that rankings cover: the whole space, or the same `sample` of it in every run.
+
+    Args:
+        limit: That they must meet.
+    """
+    region = within(space, limit)
+    return region.sample_distinct(np.random.default_rng(REPORT_SEED), sample) if sample else region.archs()
