@@ -85,7 +85,9 @@ class Preset:
 
     def recipe_of(self, recipe: str | None) -> TrainingRecipe:
         """The recipe of that name; for None one of no epochs, whose batches are those that score."""
-        return TrainingRecipe((), self.score_batch) if recipe is None else self.recipes[recipe]
+        if recipe is None:
+            return TrainingRecipe((), self.score_batch)
+        return lookup("recipe of this preset", recipe, self.recipes)
 
 
 def _baseline_recipes(epochs: int, darts_epochs: int, controller_steps: int) -> dict[str, TrainingRecipe]:

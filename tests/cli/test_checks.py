@@ -39,7 +39,7 @@ def call(*arguments: object) -> SimpleNamespace:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
+def cache(tmp_path_factory, monkeypatch):
     """A cache of the tests' own."""
     monkeypatch.setenv("SENAS_HOME", str(tmp_path_factory.mktemp("home")))
 
@@ -96,7 +96,7 @@ def test_stages_and_methods_that_cannot_end_well(refused, options, message):
 @pytest.mark.parametrize("method", ["stand-alone", "random-search", "regularized-evolution"])
 def test_rank_refuses_what_ranks_nothing(refused, method):
     line = refused("rank", "--method", method, "--out", "x.csv")
-    assert line.startswith(f"method {method!r} trains archs from scratch and ranks none; one of: random, params")
+    assert line.startswith(f"method {method!r} ranks none of the archs of the report; one of: random, params")
 
 
 def test_a_truth_without_200_epochs(refused, table):
@@ -155,7 +155,7 @@ def test_a_limit_that_no_network_meets(refused, space, option, message):
 def test_the_folder_of_what_a_search_finds(refused, tmp_path):
     (tmp_path / "file").write_text("")
     assert refused("search", "--space", "mobilenet", "--out", "file") == "--out file is a file; name a folder"
-    assert "cannot write in" in refused("search", "--space", "mobilenet", "--out", "file/in")
+    assert "cannot write there" in refused("search", "--space", "mobilenet", "--out", "file/in")
 
 
 def test_the_run_itself_refuses_too_and_leaves_nothing_unfinished(tmp_path):

@@ -58,7 +58,7 @@ def test_an_artefact_that_is_not_made_is_no_json_of_its_own(senas, finished):
     """Figure 1 shows networks trained alone, which are not among these runs."""
     asked = [*FINISHED, "--results", finished, "--json"]
     code, out, err = senas("reproduce", "fig1", *asked)
-    assert (code, strict(out)) == (0, None) and "fig1 is not made" in err
+    assert (code, out) == (2, "") and "fig1 cannot be made: it has no runs of stand-alone" in err
     code, out, _ = senas("reproduce", "fig1", "table3", *asked)
     assert code == 0 and [table["name"] for table in strict(out)] == ["table3"]
 

@@ -39,13 +39,13 @@ def alive(pid: int) -> bool:
 def test_a_signal_stops_a_study_in_training(tmp_path, number, jobs, full):
     if number == signal.SIGINT and not full:
         pytest.skip("tests/experiments/test_executors.py sends SIGINT; set SENAS_FAULTS=full")
-    options = ["--stage-epochs", "100000", "--jobs", str(jobs), "--results", str(tmp_path / "results"), "--fresh"]
+    options = ["--stage-epochs", "30000", "--jobs", str(jobs), "--results", str(tmp_path / "results"), "--fresh"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SENAS_HOME": str(tmp_path / "home")}
     log = tmp_path / "log"
     with log.open("w") as stderr:
         process = subprocess.Popen([sys.executable, "-c", START, *STUDY, *options], stderr=stderr, env=environment)
     deadline = time.monotonic() + 240
-    while "train: 100000 steps" not in log.read_text():
+    while "train: 30000 steps" not in log.read_text():
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
     workers = descendants(process.pid)

@@ -32,7 +32,7 @@ assert torch.allclose(dx.double(), spread, atol=1e-5)
 NETWORK = """
 import sys
 import torch
-from senas_bench.networks import DartsNetwork
+from senas_bench.spaces.darts.network import DartsNetwork
 from senas_bench.spaces.darts import DARTS_SEPARATE, GENOTYPES, DartsSkeleton, arch_from_genotype
 channels = int(sys.argv[1])
 torch.set_num_threads(1)

@@ -1,0 +1,155 @@
+"""Trainings that runs share: computed once, counted in full by each, and the records are as if each had run alone."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from senas_bench.experiments.executors import JoblibExecutor
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.settings import make_spec, resized
+from senas_bench.experiments.spec import RunRecord
+from senas_bench.experiments.store import RunStore
+from senas_bench.methods import METHODS
+from senas_bench.methods.spos import Spos
+from senas_bench.ranking.estimators import SnapshotLoglik
+from senas_bench.spaces.cost import CostTable
+from senas_bench.spaces.limits import Limit
+from senas_bench.spaces.nasbench201 import NB201, Skeleton, nasbench201_cost
+from senas_bench.spaces.paths import UniformPath
+from senas_bench.spaces.regions import within
+from senas_bench.tasks.shared import paths_identity
+from senas_bench.training import loop
+
+SIZES = replace(
+    resized(PRESETS["embedded"], stage_epochs=(1, 1), rank_archs=12, curve_points=1),
+    channels=2,
+    score_images=100,
+    score_batch=50,
+    curve_images=50,
+)
+
+
+@pytest.fixture
+def epochs(monkeypatch):
+    """The epochs that were really trained, as they end."""
+    trained, save = [], loop._save
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "_save", lambda path, *rest: trained.append(path.name) or save(path, *rest))
+    return trained
+
+
+@pytest.fixture
+def others(monkeypatch):
+    """Methods that score the supernet of `spos` in other ways, and one that trains another."""
+    monkeypatch.setitem(METHODS, "loglik", Spos(estimator="snapshot-loglik"))
+    monkeypatch.setitem(METHODS, "strategy", Spos(estimator=SnapshotLoglik()))
+    monkeypatch.setitem(METHODS, "tuned", Spos(recipe="tuned"))
+
+
+def spec_of(method, seed=0):
+    return make_spec(method, seed, "embedded", sizes=SIZES)
+
+
+def lasting(record):
+    """A record without what depends on the machine."""
+    return {name: value for name, value in asdict(record).items() if name not in ("timing", "provenance")}
+
+
+def computed(folder, methods, **options):
+    runner = Runner(folder, **options)
+    return {method: runner(spec_of(method)) for method in methods}
+
+
+def test_a_supernet_is_trained_once_and_counted_in_full(tmp_path, epochs, others):
+    methods = ["spos", "loglik", "strategy"]
+    alone = computed(tmp_path / "alone", methods)
+    assert len(epochs) == 3 * 2
+    epochs.clear()
+    shared = computed(tmp_path / "shared", methods, share=True)
+    assert len(epochs) == 2 and len(set(epochs)) == 1
+    assert {name: lasting(record) for name, record in shared.items()} == {
+        name: lasting(record) for name, record in alone.items()
+    }
+    for name in methods:
+        counts = shared[name].counters["search"]
+        assert counts["train_steps"] == alone["spos"].counters["search"]["train_steps"] > 0
+        one, other = (RunStore(tmp_path / folder) for folder in ("shared", "alone"))
+        assert one.scores(shared[name]).equals(other.scores(alone[name]))
+
+
+def test_what_trains_otherwise_is_not_shared(tmp_path, epochs, others):
+    runner = Runner(tmp_path, share=True)
+    for spec in (spec_of("spos"), spec_of("spos", seed=1), spec_of("tuned"), spec_of("se-nas")):
+        runner(spec)
+    first = {name for name in epochs if len(name) > 40}
+    assert len(first) == 4
+
+
+def test_shrinking_methods_share_their_first_stage(tmp_path, epochs):
+    computed(tmp_path, ["se-nas-shrink", "si-shrink"], share=True)
+    assert len([name for name in epochs if len(name) > 40]) == 1
+
+
+def test_a_curve_is_seen_by_those_that_ask_for_it_alone(tmp_path, epochs, others):
+    """One that does not look takes the training of one that did; the other way round it is trained again."""
+    alone = computed(tmp_path / "alone", ["spos", "loglik"])
+    epochs.clear()
+    for folder, order in (("first", ["spos", "loglik"]), ("last", ["loglik", "spos"])):
+        found = computed(tmp_path / folder, order, share=True)
+        assert {name: lasting(record) for name, record in found.items()} == {
+            name: lasting(record) for name, record in alone.items()
+        }
+    assert len(epochs) == 2 + 2 * 2
+    assert alone["spos"].counters["report"] != alone["loglik"].counters["report"]
+
+
+def test_they_are_dropped_or_kept(tmp_path, epochs, others):
+    store = RunStore(tmp_path)
+    computed(tmp_path, ["spos"], share=True)
+    assert len(list(store.trainings.glob("*.safetensors"))) == 1 and store.unfinished() == []
+    store.forget_trainings()
+    assert not store.trainings.exists()
+    epochs.clear()
+    computed(tmp_path / "kept", ["spos"], keep_trained=True)
+    kept = RunStore(tmp_path / "kept")
+    kept.forget_trainings()
+    computed(tmp_path / "kept", ["loglik"], share=True)
+    assert len(epochs) == 2 and len(list(kept.kept_trainings.glob("*.safetensors"))) == 1
+    assert not list((tmp_path / "kept").rglob("*.lock"))
+
+
+def test_a_damaged_one_is_trained_again(tmp_path, epochs, others):
+    store, expected = RunStore(tmp_path), computed(tmp_path / "alone", ["loglik"])["loglik"]
+    computed(tmp_path, ["spos"], share=True)
+    (file,) = store.trainings.glob("*.safetensors")
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 4
+    file.write_bytes(bytes(data))
+    with pytest.warns(UserWarning, match="is damaged"):
+        again = computed(tmp_path, ["loglik"], share=True)["loglik"]
+    assert lasting(again) == lasting(expected)
+
+
+@pytest.mark.slow
+def test_two_workers_train_one_supernet(tmp_path):
+    """Where both want it at once one waits."""
+    specs = [spec_of("spos"), spec_of("spos-evolution")]
+    results = [result for _, result in JoblibExecutor(2).map(Runner(tmp_path, share=True), specs)]
+    assert all(isinstance(result, RunRecord) for result in results), results
+    assert len(list(RunStore(tmp_path).trainings.glob("*.safetensors"))) == 1
+    (alone,) = computed(tmp_path / "alone", ["spos-evolution"]).values()
+    assert lasting(RunStore(tmp_path).load(specs[1])) == lasting(alone)
+
+
+def test_paths_are_the_same_only_if_they_draw_the_same():
+    table = nasbench201_cost(Skeleton(8, 10))
+    costs = CostTable(table.base, table.per_edge)
+    regions = [NB201, NB201.without(0, 1), NB201.with_groups(((0, 1), (2,), (3,), (4,), (5,)))]
+    regions += [within(NB201, Limit.of(costs, "flops", high)) for high in (1e6, 2e6)]
+    paths = [region.paths(cells) for region in regions for cells in (0, 3)]
+    identities = [str(paths_identity(path)) for path in paths]
+    assert len(set(identities)) == len(paths)
+    assert identities == [str(paths_identity(path)) for path in paths]
+    assert paths_identity(UniformPath(NB201)) == paths_identity(NB201.paths(0))
+    assert paths_identity(lambda rng: [NB201.sample(rng)]) is None
