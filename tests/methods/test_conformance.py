@@ -91,7 +91,7 @@ def perform(small_samples, benchmark_table):
     def perform(name: str, seed: int, folder, progress=None) -> tuple[RunRecord, pd.DataFrame]:
         spec = make_spec(name, seed, "embedded", sizes=TINY, ground_truth=benchmark_table)
         assert ("truth" in spec.settings) == METHODS[name].needs_truth
-        return run(spec, Place(folder, progress=progress, ground_truth=benchmark_table))
+        return run(spec, Place(folder, progress=progress or SilentProgress(), ground_truth=benchmark_table))
 
     return perform
 

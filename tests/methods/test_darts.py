@@ -281,7 +281,7 @@ def methods(monkeypatch):
 
 
 def a_run(method, folder, progress=None, seed=0):
-    return run(make_spec(method, seed, "embedded", sizes=TINY), Place(folder, progress=progress))
+    return run(make_spec(method, seed, "embedded", sizes=TINY), Place(folder, progress=progress or SilentProgress()))
 
 
 @pytest.mark.parametrize(("method", "passes"), [("darts-v1", 2), ("darts-v2", 5)])

@@ -268,7 +268,7 @@ STEPS = (1797 - 400) // 2 // 256
 
 
 def a_run(folder, progress=None, seed=0):
-    return run(make_spec("gdas", seed, "embedded", sizes=TINY), Place(folder, progress=progress))
+    return run(make_spec("gdas", seed, "embedded", sizes=TINY), Place(folder, progress=progress or SilentProgress()))
 
 
 class Interrupted(Exception):

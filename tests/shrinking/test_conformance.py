@@ -168,7 +168,7 @@ def test_resumed_it_gives_the_same(scored, trained, through_interruptions, tmp_p
 
     def attempt(progress):
         assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
-        task = a_task(tmp_path, progress=progress)
+        task = a_task(tmp_path, progress=progress or SilentProgress())
         return quick(name)(trained["expanded"], task), task.budget.counts
 
     (output, counts), events = through_interruptions(attempt, most=20)
