@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -108,3 +108,49 @@ def atomic_write(path: Path, data: bytes) -> None:
     """Write bytes through `atomic_file`."""
     with atomic_file(path) as file:
         file.write(data)
+
+
+def check_output(out: Path, suffixes: Sequence[str] = (), *, option: str = "--out", makes_folder: bool = False) -> None:
+    """Prove that a file can be written before anything is computed for it.
+
+    Args:
+        out: The file.
+        suffixes: How its name may end: what is written is what the name says.
+        option: What the user calls it.
+        makes_folder: Whether the command makes folders that are missing.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if suffixes and out.suffix not in suffixes:
+        raise ValueError(f"{option} {out}: the name must end in {' or '.join(suffixes)}")
+    if out.is_dir():
+        raise ValueError(f"{option} {out} is a folder; name a file")
+    probe = out.with_name(f".{out.name}.{os.getpid()}")
+    folder = out.absolute().parent
+    try:
+        if makes_folder and not folder.exists():
+            prove_room(_first_that_is_there(folder))
+            return
+        atomic_write(probe, b"room")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(f"{option} {out}: cannot write in {folder}: {error.strerror}; name another place") from error
+
+
+def check_folder(out: Path, option: str = "--out") -> None:
+    """Prove that files can be written to a folder, which may be missing, before anything is computed for it.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{option} {out} is a file; name a folder")
+    try:
+        prove_room(_first_that_is_there(out.absolute()))
+    except OSError as error:
+        raise ValueError(f"{option} {out}: cannot write there: {error.strerror}; name another place") from error
+
+
+def _first_that_is_there(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())

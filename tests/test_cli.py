@@ -23,7 +23,8 @@ from scipy import stats
 
 from senas_bench import __version__
 from senas_bench.cli import main
-from senas_bench.cli.options import Device, device_of, parse_seeds
+from senas_bench.cli.options import Device, parse_seeds
+from senas_bench.experiments.machine import device_of
 from senas_bench.experiments.presets import PRESETS, RETRAIN
 from senas_bench.experiments.runner import Runner
 from senas_bench.experiments.settings import make_spec
@@ -31,7 +32,7 @@ from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import Query, load_ground_truth
 from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
-from senas_bench.search.evolution import Evolution
+from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces import SPACES, darts
 from senas_bench.spaces.nasbench201 import Skeleton, arch_to_str, nasbench201_cost, official_archs
 from senas_bench.training.recipe import TrainingRecipe

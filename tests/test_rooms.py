@@ -10,13 +10,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = (
     "cli",
+    "api",
     "analysis",
     "experiments",
     "methods",
     "shrinking",
     "tasks",
     "ranking",
-    "search",
+    "searching",
     "training",
     "latency",
     "groundtruth",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from senas_bench.cli.options import NO_DATA, DataDirOption, JsonOption, TruthOption, show, workers_of
-from senas_bench.cli.runs import check_output
+from senas_bench.cli.options import NO_DATA, DataDirOption, JsonOption, TruthOption, show
+from senas_bench.experiments.machine import workers_of
+from senas_bench.files import check_output
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
-import os
 import re
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -107,6 +104,11 @@ def split_names(text: str | None) -> list[str] | None:
     return None if text is None else list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
+def parse_epochs(text: str | None) -> tuple[int, ...] | None:
+    """Epochs of the stages from `5,5,5`."""
+    return None if text is None else tuple(whole_number(part, "--stage-epochs") for part in text.split(","))
+
+
 def whole_number(text: str, option: str) -> int:
     if not _WHOLE.fullmatch(text.strip()) or not int(text):
         raise ValueError(f"{option} {text!r:.60} must be a positive whole number, below 10**9")
@@ -114,48 +116,6 @@ def whole_number(text: str, option: str) -> int:
 
 
 _WHOLE = re.compile(r"\d{1,9}")
-
-
-def device_of(device: Device, elsewhere: bool = False) -> str:
-    """`cpu` or `cuda`. Of machines `elsewhere` it believes what is asked; `auto` is as this one."""
-    if device is Device.cpu or (device is Device.cuda and elsewhere):
-        return device.value
-    if _driver():
-        import torch
-
-        if torch.cuda.is_available():
-            return "cuda"
-    if device is Device.cuda:
-        raise ValueError("--device cuda: this machine has no usable CUDA GPU; use --device cpu or auto")
-    return "cpu"
-
-
-def _driver() -> bool:
-    """Whether torch, which takes seconds to import, could find a GPU: the library of NVIDIA or the device of AMD."""
-    if sys.platform != "linux" or Path("/dev/kfd").exists():
-        return True
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def jobs_of(jobs: int, device: str, executor: str = "joblib") -> int:
-    from senas_bench.experiments.provenance import cpu_cores
-
-    if executor == "ray":  # which knows how much room there is
-        return jobs
-    return jobs or (1 if device == "cuda" else cpu_cores() or 1)
-
-
-def workers_of(jobs: int) -> int:
-    """Processes that decode images for each run: its share of the cores."""
-    from senas_bench.experiments.provenance import cpu_cores
-    from senas_bench.experiments.torchrun import started
-
-    here = os.environ.get("LOCAL_WORLD_SIZE", "") if started() > 1 else ""
-    return (cpu_cores() or 1) // (jobs * (int(here) if here.isdigit() and int(here) else 1))
 
 
 def print_json(value: Any) -> None:

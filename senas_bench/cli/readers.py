@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from senas_bench.api.rankings import evaluate_ranking as evaluated
+from senas_bench.api.studies import load_truth, write_beside
 from senas_bench.cli.options import (
     FAILED,
     DataDirOption,
@@ -22,8 +24,7 @@ from senas_bench.cli.options import (
     show,
     whole_number,
 )
-from senas_bench.cli.runs import check_output
-from senas_bench.cli.studies import load_truth, write_beside
+from senas_bench.files import check_output
 
 if TYPE_CHECKING:
     from senas_bench.analysis.output.report import Part
@@ -40,16 +41,9 @@ def evaluate_ranking(
     as_json: JsonOption = False,
 ) -> None:
     """Compare scores of archs with their ground-truth accuracy."""
-    from senas_bench.analysis.evaluation import evaluate_ranking as evaluate
-    from senas_bench.analysis.evaluation import read_scores
-    from senas_bench.groundtruth import Query, load_ground_truth
-
-    query = Query(dataset, split, epochs, "mean")
-    table = read_scores(scores)
-    truth = load_ground_truth(ground_truth)
     ks = [whole_number(text, "--k") for text in k.split(",")]
-    result = evaluate(table["arch_str"].tolist(), table["score"].to_numpy(), truth, query, ks=ks, n_resamples=resamples)
-    show(result, as_json)
+    how = {"dataset": dataset, "split": split, "epochs": epochs, "ground_truth": ground_truth}
+    show(evaluated(scores, **how, k=ks, resamples=resamples), as_json)
 
 
 def status(results: ResultsOption = Path("runs"), as_json: JsonOption = False) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from senas_bench.cli.checks import check_limit
+from senas_bench.api import searches as api
 from senas_bench.cli.options import (
     FAILED,
     AccumulateOption,
@@ -26,25 +25,13 @@ from senas_bench.cli.options import (
     StageEpochsOption,
     TensorboardOption,
     ThreadsOption,
-    device_of,
-    jobs_of,
+    parse_epochs,
     parse_seeds,
     print_json,
     show,
 )
-from senas_bench.cli.runs import (
-    check_folder,
-    check_images,
-    check_output,
-    check_tensorboard,
-    compute,
-    make_specs,
-    sizes_of,
-)
-
-if TYPE_CHECKING:
-    from senas_bench.experiments.presets import Preset
-    from senas_bench.experiments.spec import RunRecord, RunSpec
+from senas_bench.experiments.study import Setting
+from senas_bench.files import check_output
 
 
 def search(
@@ -71,21 +58,16 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search any space, under a limit or none; write what was found, and draw it."""
-    numbers = parse_seeds(seeds)
-    check_tensorboard(tensorboard)
+    setting = Setting(preset, dataset, data_dir, stage_epochs=parse_epochs(stage_epochs), accumulate=accumulate)
+    setting = replace(setting, device=device, threads=threads, jobs=jobs, results=results, tensorboard=tensorboard)
+    setting = replace(setting, latency_table=latency_table)
+    limits = {"flops": max_flops, "params": max_params, "latency": max_latency}
+    found = api.find(space, method, parse_seeds(seeds), limits, at_least, retrain, out, setting)
+    _print_found(found, as_json)
     if out is not None:
-        check_folder(out)
-    sizes = sizes_of(preset, space, stage_epochs=stage_epochs, accumulate=accumulate)
-    check_images(sizes, dataset, data_dir)
-    where = device_of(device)
-    given = {"flops": max_flops, "params": max_params, "latency": max_latency}
-    limit = _limit(given, at_least, space, sizes, dataset, where, threads, results, latency_table)
-    if limit is not None:
-        option = next(f"--max-{name} {value:g}" for name, value in given.items() if value is not None)
-        check_limit(option, space, limit, sizes, dataset or sizes.dataset)
-    asked = {"space": space, "limit": limit, "retrain": retrain}
-    specs = make_specs([method], numbers, preset, sizes, dataset, data_dir, where, threads, **asked)
-    _finish_search(specs, results, data_dir, jobs_of(jobs, where), out, as_json, tensorboard)
+        found.write(out)
+    if found.failed:
+        raise typer.Exit(FAILED)
 
 
 def retrain(
@@ -104,15 +86,21 @@ def retrain(
     as_json: JsonOption = False,
 ) -> None:
     """Train one arch from scratch, and test it."""
-    numbers = parse_seeds(seeds)
-    check_tensorboard(tensorboard)
-    sizes = sizes_of(preset, space, accumulate=accumulate)
-    check_images(sizes, dataset, data_dir)
-    text = _one_arch(arch, space)
-    where = device_of(device)
-    asked = {"space": space, "arch": text, "retrain": True}
-    specs = make_specs(["fixed"], numbers, preset, sizes, dataset, data_dir, where, threads, **asked)
-    _finish_search(specs, results, data_dir, jobs_of(jobs, where), None, as_json, tensorboard)
+    setting = Setting(preset, dataset, data_dir, accumulate=accumulate, device=device, threads=threads)
+    setting = replace(setting, jobs=jobs, results=results, tensorboard=tensorboard)
+    found = api.train_alone(arch, space, parse_seeds(seeds), setting)
+    _print_found(found, as_json)
+    if found.failed:
+        raise typer.Exit(FAILED)
+
+
+def _print_found(found: api.Found, as_json: bool) -> None:
+    if as_json:
+        print_json(found.lines)
+        return
+    for line in found.lines:
+        words = [value if isinstance(value, str) else f"{name} {value:,}" for name, value in line.items()]
+        print("  ".join(words))
 
 
 def latency(
@@ -132,11 +120,12 @@ def latency(
     as_json: JsonOption = False,
 ) -> None:
     """Measure every operator of a space here, once; check that sums of them predict the latency of whole networks."""
-    sizes = sizes_of(preset, space)
+    setting = Setting(preset, dataset, device=device, threads=threads, results=results)
+    sizes = setting.sizes(space)
     from senas_bench.experiments.studies import skeleton_for
 
-    skeleton = skeleton_for(space, sizes, dataset or sizes.dataset)
-    where = device_of(device)
+    skeleton = skeleton_for(space, sizes, setting.images(sizes))
+    where = setting.placed().device
     import numpy as np
 
     from senas_bench.latency import measure as measuring
@@ -193,7 +182,7 @@ def cost(
     from senas_bench.spaces import SPACES
 
     kind = lookup("space", space, SPACES)
-    choice = kind.from_str(_one_arch(arch, space))
+    choice = kind.from_str(api.one_arch(arch, space))
     skeleton = lookup("dataset", dataset or next(iter(kind.skeletons)), kind.skeletons)
     costs = kind.cost(skeleton)(np.array([choice]))
     found = {"flops_m": float(costs["flops_m"][0]), "params": int(costs["params"][0])}
@@ -201,137 +190,3 @@ def cost(
         print_json(found)
     else:
         print(f"{kind.to_str(choice)}\n{found['flops_m']:.6f} MFLOPs, {found['params'] / 1e6:.6f} M parameters")
-
-
-def _one_arch(text: str, space: str) -> str:
-    """The arch string that is given: itself, an official index of NAS-Bench-201, or the one arch of a file."""
-    from senas_bench.spaces import SPACES
-    from senas_bench.spaces.nasbench201 import NB201, arch_to_str, official_archs
-
-    if space == "nasbench201" and text.strip().isdecimal():
-        if int(text) >= NB201.size:
-            raise ValueError(f"arch index {text} is out of range; 0 to {NB201.size - 1}")
-        return arch_to_str(official_archs()[int(text)])
-    if text.endswith((".json", ".txt")):
-        from senas_bench.spaces.archfile import read_archs
-
-        archs = read_archs(Path(text), space)
-        if len(archs) != 1 or archs[0].space != space:
-            raise ValueError(f"{text} holds {len(archs)} archs of {archs[0].space}; one of {space} is needed")
-        return SPACES[space].to_str(archs[0].arch)
-    return text
-
-
-def _limit(
-    given: dict[str, float | None],
-    at_least: float,
-    space: str,
-    sizes: Preset,
-    dataset: str | None,
-    device: str,
-    threads: int,
-    results: Path,
-    latency_table: Path | None,
-) -> dict[str, Any] | None:
-    """The limit that the options ask for, as it stands in a spec."""
-    from senas_bench.experiments.settings import limit_settings
-
-    asked = {name: value for name, value in given.items() if value is not None}
-    if len(asked) > 1:
-        raise ValueError("one limit at a time; give one of --max-flops, --max-params, --max-latency")
-    if not asked:
-        return None
-    if not 0 <= at_least < 1:
-        raise ValueError(f"--at-least {at_least} must be at least 0 and below 1")
-    ((name, value),) = asked.items()
-    if not 0 < value * 1e6 < math.inf:
-        raise ValueError(f"--max-{name} {value} must be positive, and below 1e302")
-    if name == "latency":
-        table = latency_table_for(space, sizes, dataset, device, threads, results, latency_table)
-        return limit_settings(name, high=value, low=at_least * value, table=table)
-    return limit_settings(name, high=value * 1e6, low=at_least * value * 1e6)
-
-
-def latency_table_for(
-    space: str,
-    sizes: Preset,
-    dataset: str | None,
-    device: str,
-    threads: int,
-    results: Path,
-    path: Path | None,
-) -> Any:
-    """The latency table of a space at these sizes: the file given, or the one that the results folder keeps."""
-    from senas_bench.experiments.studies import skeleton_for
-    from senas_bench.latency.tables import LatencyTable
-
-    skeleton = skeleton_for(space, sizes, dataset or sizes.dataset)
-    if path is not None:
-        table = LatencyTable.load(path)
-        table.check(space, skeleton)
-        return table
-    from senas_bench.latency.measure import saved_table
-
-    table, kept = saved_table(results / "latency", space, skeleton, device, threads=threads)
-    print(f"latency of {space}: {kept}", file=sys.stderr)
-    return table
-
-
-def _finish_search(
-    specs: list[RunSpec],
-    results: Path,
-    data_dir: Path | None,
-    jobs: int,
-    out: Path | None,
-    as_json: bool,
-    tensorboard: Path | None,
-) -> None:
-    """Run what is missing, print what was found, and write it to a folder if one is named."""
-    from senas_bench.experiments.store import RunStore
-
-    store = RunStore(results)
-    store.prepare()
-    failed = compute(store, specs, results, data_dir, None, "joblib", jobs, tensorboard)
-    records = store.finished(specs)
-    found = [_found(record) for record in records]
-    if as_json:
-        print_json(found)
-    else:
-        for line in found:
-            words = [value if isinstance(value, str) else f"{name} {value:,}" for name, value in line.items()]
-            print("  ".join(words))
-    if out is not None and records:
-        _write_found(records, out)
-    if failed:
-        raise typer.Exit(FAILED)
-
-
-def _found(record: RunRecord) -> dict[str, Any]:
-    phases = {line["phase"]: line for line in record.history if "phase" in line}
-    line: dict[str, Any] = {"pick": record.pick, "seed": record.spec.seed}
-    line |= {name: round(phases["pick"][name], 6) for name in ("flops_m", "params") if name in phases.get("pick", {})}
-    if phases.get("pick", {}).get("limited") == "latency":
-        line["latency_ms"] = round(phases["pick"]["limited_cost"], 4)
-    if "retrain" in phases:
-        line |= {name: round(phases["retrain"][name], 2) for name in ("top1", "top5")}
-        line["tested_on"] = f"{record.spec.dataset} {phases['retrain']['split']}"
-    return line
-
-
-def _write_found(records: list[RunRecord], out: Path) -> None:
-    from senas_bench.analysis.output.figures import to_bytes
-    from senas_bench.files import atomic_write
-    from senas_bench.spaces import SPACES
-    from senas_bench.spaces.archfile import NamedArch, write_archs
-    from senas_bench.spaces.drawing import draw as drawing
-
-    out.mkdir(parents=True, exist_ok=True)
-    archs = [
-        NamedArch(r.spec.space, SPACES[r.spec.space].from_str(r.pick), f"{r.spec.method}, seed {r.spec.seed}")
-        for r in records
-    ]
-    stem = out / f"{records[0].spec.method}-{records[0].spec.space}"
-    write_archs(stem.with_suffix(".json"), archs)
-    for suffix in ("png", "svg"):
-        atomic_write(stem.with_suffix(f".{suffix}"), to_bytes(drawing(archs[0].space, archs), suffix))
-    print(f"written: {stem}.json, .png, .svg", file=sys.stderr)

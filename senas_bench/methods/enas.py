@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from senas_bench.search.controller import Controller, Reinforce
+    from senas_bench.searching.controller import Controller, Reinforce
     from senas_bench.training.bilevel import Batch, Counts
 
 
@@ -126,7 +126,7 @@ class Enas(Method):
     aggregate: int = 20
 
     def __call__(self, task: Task) -> MethodOutput:
-        from senas_bench.search.controller import Reinforce
+        from senas_bench.searching.controller import Reinforce
 
         network = task.build(task.space)
         first, second = task.loaders.train.halves()
@@ -166,7 +166,7 @@ class Enas(Method):
 
     def controller(self, task: Task) -> Controller:
         """The controller at its start."""
-        from senas_bench.search.controller import Controller
+        from senas_bench.searching.controller import Controller
 
         return Controller(
             task.space,

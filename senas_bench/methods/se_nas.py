@@ -11,7 +11,7 @@ import numpy as np
 from senas_bench.methods.spos import SEARCHES
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.ranking.hierarchical import hierarchical_ranking
-from senas_bench.search.evolution import Evolution
+from senas_bench.searching.evolution import Evolution
 from senas_bench.shrinking.criterion import Criterion, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge

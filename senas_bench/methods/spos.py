@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
-from senas_bench.search.evolution import Evolution
+from senas_bench.searching.evolution import Evolution
 from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, rows_of
 

@@ -18,7 +18,7 @@ from senas_bench.progress import Progress
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import Watcher
-from senas_bench.search.evolution import Evolution
+from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import Region, within

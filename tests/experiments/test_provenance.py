@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from senas_bench import __version__
-from senas_bench.cli.options import jobs_of
 from senas_bench.experiments import provenance as module
+from senas_bench.experiments.machine import jobs_of
 from senas_bench.experiments.provenance import provenance
 
 

@@ -17,7 +17,7 @@ from senas_bench.experiments.studies import (
     skeleton_for,
 )
 from senas_bench.methods import METHODS
-from senas_bench.search.evolution import Evolution
+from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces import SPACES, ImageShape, Study
 from senas_bench.spaces.darts import SKELETONS as DARTS_SKELETONS
 from senas_bench.spaces.darts import network as darts_module

@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from senas_bench.cli import main
-from senas_bench.cli.options import workers_of
 from senas_bench.errors import RunError
 from senas_bench.experiments import provenance, torchrun
+from senas_bench.experiments.machine import workers_of
 from senas_bench.experiments.presets import RETRAIN
 from senas_bench.experiments.runner import Runner
 from senas_bench.experiments.settings import make_spec, resized
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.torchrun import TorchrunExecutor, dismiss, follow, helps, started
-from senas_bench.search.evolution import Evolution
+from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces import SPACES, Study
 from senas_bench.training import distributed, loop
 from senas_bench.training.distributed import LostProcess

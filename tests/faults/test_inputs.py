@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from senas_bench import cli, groundtruth
 from senas_bench.analysis.evaluation import read_scores
-from senas_bench.cli import searches, studies
 from senas_bench.errors import DataError
 from senas_bench.experiments.spec import RunRecord, RunSpec, canonical_json
 from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.study import Setting
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
 
@@ -275,8 +275,7 @@ def idle(tmp_path, monkeypatch):
     monkeypatch.delenv("SENAS_DEBUG", raising=False)
     table, load = groundtruth.load_ground_truth(), groundtruth.load_ground_truth
     monkeypatch.setattr(groundtruth, "load_ground_truth", lambda path=None: table if path is None else load(path))
-    for commands in (studies, searches):
-        monkeypatch.setattr(commands, "compute", lambda *_: [])
+    monkeypatch.setattr(Setting, "compute", lambda *_: [])
     return folder
 
 

@@ -12,7 +12,7 @@ from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.tasks import make_task
 from senas_bench.methods.enas import Enas, LearningController
 from senas_bench.progress import SilentProgress
-from senas_bench.search.controller import Controller, Reinforce
+from senas_bench.searching.controller import Controller, Reinforce
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import Task

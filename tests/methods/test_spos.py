@@ -12,7 +12,7 @@ from senas_bench.experiments.tasks import make_task
 from senas_bench.methods.spos import Spos
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
-from senas_bench.search.evolution import Evolution
+from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.training.recipe import TrainingRecipe

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from senas_bench.search.evolution import Evolution
-from senas_bench.search.random_search import RandomSearch
+from senas_bench.searching.evolution import Evolution
+from senas_bench.searching.random_search import RandomSearch
 from senas_bench.spaces.limited import LimitedSampler
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.nasbench201 import NB201, SKELETONS, nasbench201_cost

@@ -1,4 +1,4 @@
-"""What is refused before anything is computed, though only the end of a command would need it."""
+"""What is refused before anything is computed, though only the end of a study would need it."""
 
 from __future__ import annotations
 
@@ -10,42 +10,6 @@ if TYPE_CHECKING:
     from senas_bench.analysis.artefacts import Artefact
     from senas_bench.experiments.presets import Preset
     from senas_bench.groundtruth import GroundTruth
-
-
-def check_ranks(method: str, rank_archs: int) -> None:
-    """Refuse a method that ends without a ranking, and a ranking of one arch."""
-    from senas_bench.methods import all_methods, method_named
-
-    if not method_named(method).ranks:
-        ranking = ", ".join(name for name, other in all_methods().items() if other.ranks)
-        raise ValueError(
-            f"method {method!r} ranks none of the archs of the report; one of: {ranking}; or use `reproduce`"
-        )
-    if rank_archs == 1:
-        raise ValueError("--rank-archs 1: a ranking needs at least 2 archs; 0 ranks the whole space")
-
-
-def check_limit(option: str, space: str, limit: Mapping[str, Any], sizes: Preset, dataset: str) -> None:
-    """Refuse a limit that no network meets. Where the images alone say how large the networks are, the run does it.
-
-    Args:
-        option: As it was given, for the message.
-        limit: As `limit_settings`.
-    """
-    from senas_bench.data import DATASETS, ImageNet
-    from senas_bench.experiments.settings import limit_of
-    from senas_bench.experiments.studies import skeleton_for
-    from senas_bench.names import lookup
-    from senas_bench.spaces import SPACES
-    from senas_bench.spaces.regions import within
-
-    images = lookup("dataset", dataset, DATASETS)
-    if isinstance(images, ImageNet) or not (sizes.resolution or getattr(images, "resolution", 0)):
-        return
-    try:
-        within(lookup("space", space, SPACES).whole, limit_of(space, limit, skeleton_for(space, sizes, dataset)))
-    except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
 
 
 def makeable(

@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from senas_bench.search import evolution
-from senas_bench.search.evolution import MAX_TRIES, Evolution
-from senas_bench.search.random_search import RandomSearch
+from senas_bench.searching import evolution
+from senas_bench.searching.evolution import MAX_TRIES, Evolution
+from senas_bench.searching.random_search import RandomSearch
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.limited import LimitedSampler
 from senas_bench.spaces.limits import Limit

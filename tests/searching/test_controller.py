@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from senas_bench.search import controller as module
-from senas_bench.search.controller import Controller, Reinforce
+from senas_bench.searching import controller as module
+from senas_bench.searching.controller import Controller, Reinforce
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201
 

@@ -1,0 +1,32 @@
+"""What the functions of the face take by keyword, for editors and type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TypedDict
+
+
+class Options(TypedDict, total=False):
+    """The fields of `experiments.study.Setting`, which says what each means."""
+
+    preset: str
+    dataset: str | None
+    data_dir: str | PathLike[str] | None
+    ground_truth: str | PathLike[str] | None
+    device: str
+    threads: int
+    results: str | PathLike[str]
+    latency_table: str | PathLike[str] | None
+    stage_epochs: Sequence[int] | None
+    alone_epochs: int | None
+    rank_archs: int | None
+    candidates: int | None
+    curve_points: int | None
+    accumulate: int | None
+    official_split: bool
+    jobs: int
+    executor: str
+    address: str | None
+    gpus_per_run: float | None
+    tensorboard: str | PathLike[str] | None

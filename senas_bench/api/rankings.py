@@ -1,0 +1,95 @@
+"""Rankings of archs: made by a method, and judged by the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from senas_bench.experiments.study import RunsFailed, Setting, check_ranks, seeds_of
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    import pandas as pd
+
+    from senas_bench.api.options import Options
+
+
+def rank(method: str = "spos+", seed: int = 0, **options: Unpack[Options]) -> pd.DataFrame:
+    """Run a method and score the archs of its widest final ranking.
+
+    Args:
+        method: Key of `METHODS`.
+        options: See `Setting`: preset, results, rank_archs, ...
+
+    Returns:
+        `arch_str` and `score`, best first; higher is better.
+
+    Raises:
+        ValueError: A method that ranks nothing, or anything else that cannot be.
+        DataError: Images are missing.
+        RunsFailed: The run failed.
+    """
+    from senas_bench.experiments.store import RunStore
+
+    (seed,) = seeds_of(seed)
+    setting = replace(Setting(**options), executor="serial", jobs=1)
+    sizes = setting.sizes()
+    setting.check_images(sizes)
+    check_ranks(method, sizes.rank_archs)
+    setting = setting.placed()
+    spec = replace(setting.spec(method, sizes), seed=seed)
+    store = RunStore(setting.results)
+    store.prepare()
+    if failed := setting.compute(store, [spec]):
+        raise RunsFailed(failed)
+    from senas_bench.analysis.join import final_scores
+
+    return final_scores(store.scores(store.load(spec)))
+
+
+def evaluate_ranking(
+    scores: str | Path | pd.DataFrame,
+    *,
+    dataset: str = "cifar10",
+    split: str = "test",
+    epochs: int = 200,
+    ground_truth: Path | None = None,
+    k: Sequence[int] = (10, 100),
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """How well scores rank archs, against their accuracy in a benchmark.
+
+    Args:
+        scores: Columns `arch_str` and `score` (higher is better), or a CSV or Parquet file of them.
+        dataset, split, epochs: Which accuracy; the mean of its training seeds.
+        ground_truth: Benchmark table; None for the embedded one.
+        k: Sizes of the top for `precision@k` and `best_rank@k`.
+        resamples: Of the bootstrap behind the intervals.
+
+    Returns:
+        See `analysis.evaluation.evaluate_ranking`.
+
+    Raises:
+        ValueError: A column is missing, or an arch or score is bad or repeated.
+        DataError: A file cannot be read.
+
+    >>> import pandas as pd
+    >>> archs = ["|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|none~2|", "|none~0|+|none~0|none~1|+"
+    ...          "|nor_conv_3x3~0|none~1|none~2|"]
+    >>> found = evaluate_ranking(pd.DataFrame({"arch_str": archs, "score": [0.0, 1.0]}), k=(1,))
+    >>> found["tau_b"], found["precision@1"]
+    (1.0, 1.0)
+    """
+    from senas_bench.analysis.evaluation import evaluate_ranking as evaluate
+    from senas_bench.analysis.evaluation import read_scores
+    from senas_bench.groundtruth import Query, load_ground_truth
+
+    query = Query(dataset, split, epochs, "mean")
+    table = read_scores(Path(scores)) if isinstance(scores, str | Path) else scores
+    if missing := [name for name in ("arch_str", "score") if name not in table]:
+        raise ValueError(f"the scores have no column {', '.join(missing)}; they have: {', '.join(map(str, table))}")
+    truth = load_ground_truth(ground_truth)
+    return evaluate(table["arch_str"].tolist(), table["score"].to_numpy(), truth, query, ks=k, n_resamples=resamples)

@@ -1,0 +1,267 @@
+"""Tables and figures of the paper: what they need is run, then they are rendered and written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from senas_bench.api.checks import makeable
+from senas_bench.errors import DataError
+from senas_bench.experiments.study import RunsFailed, Setting, at_seeds, latency_table_for, seeds_of
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from senas_bench.analysis.artefacts import Artefact
+    from senas_bench.analysis.output.formats import Table
+    from senas_bench.api.options import Options
+    from senas_bench.experiments.presets import Preset
+    from senas_bench.experiments.spec import RunRecord, RunSpec
+    from senas_bench.experiments.store import RunStore
+    from senas_bench.groundtruth import GroundTruth
+
+
+def reproduce(
+    *artefacts: str,
+    seeds: int | Sequence[int] = range(3),
+    methods: Sequence[str] | None = None,
+    fresh: bool = False,
+    finished: bool = False,
+    no_timing: bool = False,
+    seed_truth: Path | None = None,
+    **options: Unpack[Options],
+) -> Table | dict[str, Table]:
+    """Make tables and figures of the paper: run what is missing, then render, and write into the results folder.
+
+    Args:
+        artefacts: Names of `ARTEFACTS`; or `nasbench201`, `searches`, `all`.
+        seeds: One or several.
+        methods: Names of `METHODS`; default the artefact's.
+        fresh: Set finished runs aside and compute them again.
+        finished: Run nothing: what the finished runs of the folder show.
+        no_timing: Leave machine-dependent columns out.
+        seed_truth: Parquet table with the accuracy of single training seeds, for table1.
+        options: See `Setting`: preset, results, jobs, ...
+
+    Returns:
+        The table of the one artefact; of several, the tables by name. `.frame` is what a reader sees, `.meta["rows"]`
+        the numbers. Progress goes to standard error.
+
+    Raises:
+        ValueError: Anything that cannot be, before anything is computed.
+        DataError: Images or ground truth are missing or corrupt; or there is nothing to show.
+        RunsFailed: Of all runs, once what the others show is written.
+    """
+    setting, numbers = Setting(**options), seeds_of(seeds)
+    study = prepare(artefacts, numbers, methods, setting, finished=finished, fresh=fresh, seed_truth=seed_truth)
+    failed = study.run()
+    tables = {made.name: made.table for made in study.render(no_timing=no_timing)}
+    if failed:
+        raise RunsFailed(failed)
+    if len(study.artefacts) > 1:
+        return tables
+    if not tables:
+        raise DataError(f"{', '.join(study.artefacts)}: the finished runs of {setting.results} do not show it")
+    return next(iter(tables.values()))
+
+
+class Made(NamedTuple):
+    """An artefact that was rendered: its name, its table, as it is named, and the files."""
+
+    name: str
+    table: Table
+    paths: list[Path]
+
+
+@dataclass
+class Study:
+    """What some artefacts need, before and after it is run.
+
+    Args:
+        artefacts: Asked for.
+        methods: Of those that can be made.
+        chosen: Whether somebody chose the methods.
+        specs: The runs, each once.
+        sound: Whether everything is in what was rendered.
+    """
+
+    artefacts: Mapping[str, Artefact]
+    methods: Mapping[str, Sequence[str]]
+    chosen: bool
+    specs: Sequence[RunSpec]
+    setting: Setting
+    truth: GroundTruth
+    only_finished: bool
+    fresh: bool
+    sound: bool = field(default=True, init=False)
+
+    @property
+    def store(self) -> RunStore:
+        from senas_bench.experiments.store import RunStore
+
+        return RunStore(self.setting.results)
+
+    def run(self) -> list[RunSpec]:
+        """Run what is missing; the specs that failed."""
+        self.store.prepare()
+        if self.fresh:
+            for spec in self.specs:
+                self.store.set_aside(spec)
+        return [] if self.only_finished else self.setting.compute(self.store, self.specs)
+
+    def render(self, *, no_timing: bool = False) -> Iterator[Made]:
+        """Render and write one artefact after the other; one artefact or method at fault takes no other away.
+
+        Raises:
+            DataError: Nothing was to be run, and nothing is finished.
+            ValueError: The only artefact cannot be rendered.
+        """
+        finished = self.store.finished(self.specs)
+        if self.only_finished and not finished:
+            none = f"none of the {len(self.specs)} runs is finished in {self.setting.results}"
+            raise DataError(f"{none}; run them without --finished")
+        for name in self.methods:
+            records = self._records(name, finished)
+            essential = self.artefacts[name].essential
+            if essential not in (None, *(record.spec.method for record in records)):
+                print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
+                continue
+            try:
+                made = self._make(name, records, no_timing) if records else None
+            except (ValueError, OSError, DataError) as error:
+                if len(self.methods) == 1:
+                    raise
+                print(f"{name} is not made: {' '.join(str(error).split())}", file=sys.stderr)
+                self.sound = False
+                continue
+            if made is not None:
+                yield made
+
+    def _records(self, name: str, finished: Sequence[RunRecord]) -> list[RunRecord]:
+        from senas_bench.analysis.artefacts import is_search
+
+        wanted = [record for record in finished if record.spec.method in self.methods[name]]
+        return [record for record in wanted if bool(self.artefacts[name].searches) == is_search(record)]
+
+    def _make(self, name: str, records: Sequence[RunRecord], no_timing: bool) -> Made:
+        from senas_bench.analysis.artefacts import render_sound
+
+        artefact, rows = self.artefacts[name], self.methods[name] if self.chosen else None
+        table, faults = render_sound(
+            artefact, records, self.store.scores, self.truth, no_timing=no_timing, methods=rows
+        )
+        for method, why in faults.items():
+            print(f"{artefact.name} is made without {method}: {why}", file=sys.stderr)
+        table, paths = write_beside(table, self.setting.results, artefact)
+        self.sound = self.sound and not faults
+        return Made(name, table, paths)
+
+
+def prepare(
+    artefacts: Sequence[str],
+    seeds: Sequence[int],
+    methods: Sequence[str] | None,
+    setting: Setting,
+    *,
+    finished: bool = False,
+    fresh: bool = False,
+    seed_truth: Path | None = None,
+) -> Study:
+    """What artefacts need, refused here if it cannot be. Nothing is computed, but latency tables that are missing.
+
+    Args, raises: As `reproduce`.
+    """
+    setting.check_tools()
+    if finished and fresh:
+        raise ValueError("--finished runs nothing and --fresh runs everything anew; give one of them")
+    sizes = setting.sizes()
+    setting.check_images(sizes)
+    truth = load_truth(setting.ground_truth, seed_truth)
+    # seconds of imports, after all that can be refused without them
+    from senas_bench.analysis.artefacts import ARTEFACTS, named
+
+    if not artefacts:
+        raise ValueError(f"no artefact is named; give one of: {', '.join(ARTEFACTS)}")
+    chosen = {name: ARTEFACTS[name] for asked in artefacts for name in named(asked)}
+    own = _methods(chosen, None if methods is None else list(dict.fromkeys(_listed(methods))))
+    if not finished:
+        own = makeable(chosen, own, sizes, truth, setting.images(sizes))
+    setting = setting.placed()
+    ranked = dict.fromkeys(method for name, group in own.items() if not chosen[name].searches for method in group)
+    specs = at_seeds([setting.spec(method, sizes) for method in ranked], seeds)
+    specs += at_seeds(_search_specs(chosen, own, setting), seeds)
+    return Study(chosen, own, methods is not None, specs, setting, truth, finished, fresh)
+
+
+def _listed(names: Sequence[str]) -> Sequence[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _search_specs(
+    artefacts: Mapping[str, Artefact], methods: Mapping[str, Sequence[str]], setting: Setting
+) -> list[RunSpec]:
+    """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained."""
+    from senas_bench.experiments.settings import limit_settings
+
+    specs: dict[str, RunSpec] = {}
+    rows = [row for name, group in methods.items() for row in artefacts[name].searches if row.method in group]
+    for row in rows:
+        sizes: Preset = setting.sizes(row.space)
+        table = latency_table_for(row.space, sizes, setting) if row.cost == "latency" else None
+        limit = limit_settings(row.cost, level=row.level, table=table)
+        spec = setting.spec(row.method, sizes, space=row.space, limit=limit, retrain=True)
+        specs[spec.run_id] = spec
+    return list(specs.values())
+
+
+def load_truth(ground_truth: Path | None, seed_truth: Path | None) -> GroundTruth:
+    """A benchmark table, joined with one of single training seeds."""
+    from senas_bench.groundtruth import load_ground_truth
+
+    truth = load_ground_truth(ground_truth)
+    return truth.joined(load_ground_truth(seed_truth)) if seed_truth else truth
+
+
+def _methods(artefacts: dict[str, Artefact], names: list[str] | None) -> dict[str, Sequence[str]]:
+    """The methods of each artefact: its own, or those asked for. Of several artefacts, each takes those it knows.
+
+    Raises:
+        ValueError: A method that was asked for is of none of the artefacts.
+    """
+    if names is None:
+        return {name: artefact.methods for name, artefact in artefacts.items()}
+    if len(artefacts) == 1 and not next(iter(artefacts.values())).searches:
+        return dict.fromkeys(artefacts, names)
+    known = {name: [method for method in names if method in artefact.methods] for name, artefact in artefacts.items()}
+    unused = [method for method in names if not any(method in group for group in known.values())]
+    if unused:
+        raise ValueError(f"--methods {', '.join(unused)}: none of {', '.join(artefacts)} shows it; leave it out")
+    return {name: group for name, group in known.items() if group}
+
+
+def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tuple[Table, list[Path]]:
+    """Write a table and the figure of its artefact, under a name of their own where the folder has more by theirs.
+
+    Returns:
+        The table as it is named, and the files.
+    """
+    from senas_bench.analysis.output.formats import write
+    from senas_bench.analysis.output.naming import beside
+
+    table, why = beside(table, results)
+    if why:
+        print(why, file=sys.stderr)
+    return table, write(table, results) + (save_figure(artefact, table, results) if artefact else [])
+
+
+def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
+    """Write the figure of a rendered table, if it has one; files that show it already stay as they are."""
+    if artefact.draw is None:
+        return []
+    from senas_bench.analysis.output.figures import save_once
+    from senas_bench.analysis.output.formats import to_json
+
+    return save_once(lambda: artefact.figure(table), to_json(table), results, table.name)

@@ -1,0 +1,324 @@
+"""A study: from what is asked to specs, and from specs to finished runs."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from senas_bench.errors import RunError
+from senas_bench.experiments.machine import device_of, jobs_of, workers_of
+
+if TYPE_CHECKING:
+    from senas_bench.experiments.presets import Preset
+    from senas_bench.experiments.spec import RunSpec
+    from senas_bench.experiments.store import RunStore
+
+LEAST = {"threads": 1, "jobs": 0, "alone_epochs": 1, "rank_archs": 0, "candidates": 0, "curve_points": 0}
+LEAST |= {"accumulate": 1}
+"""Of the whole numbers in a `Setting`."""
+MOST_THREADS = 1024
+PATHS = ("data_dir", "ground_truth", "latency_table", "results", "tensorboard")
+
+
+class RunsFailed(RunError):
+    """Runs of a study failed; the others are kept."""
+
+    def __init__(self, specs: Sequence[RunSpec]) -> None:
+        names = ", ".join(spec.run_id for spec in specs)
+        super().__init__(f"{len(specs)} runs failed: {names}; the others are kept, finished=True shows them")
+        self.specs = list(specs)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a study share, as the options of the command line of these names.
+
+    Args:
+        preset: Key of `PRESETS`.
+        dataset: Images; None for the preset's.
+        data_dir: Folder with them.
+        ground_truth: Benchmark table; None for the embedded one.
+        device: `auto`, `cpu` or `cuda`.
+        threads: Per run.
+        results: Folder.
+        latency_table: For limits of latency; measured here if None.
+        stage_epochs, alone_epochs, rank_archs, candidates, curve_points, accumulate: Sizes; None for the preset's.
+        official_split: Validate on the images that NAS-Bench-201 validates on.
+        jobs: Runs at a time; 0 for what fits.
+        executor: Key of `EXECUTORS`; `address` and `gpus_per_run` are Ray's.
+        tensorboard: Folder for curves.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    preset: str = "embedded"
+    dataset: str | None = None
+    data_dir: Path | None = None
+    ground_truth: Path | None = None
+    device: str = "auto"
+    threads: int = 1
+    results: Path = field(default_factory=lambda: Path("runs"))
+    latency_table: Path | None = None
+    stage_epochs: Sequence[int] | None = None
+    alone_epochs: int | None = None
+    rank_archs: int | None = None
+    candidates: int | None = None
+    curve_points: int | None = None
+    accumulate: int | None = None
+    official_split: bool = False
+    jobs: int = 0
+    executor: str = "joblib"
+    address: str | None = None
+    gpus_per_run: float | None = None
+    tensorboard: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in PATHS:
+            path = getattr(self, name)
+            object.__setattr__(self, name, None if path is None else Path(path))
+        for name, least in LEAST.items():
+            _check_whole(name, getattr(self, name), least)
+        if self.threads > MOST_THREADS:
+            raise ValueError(f"threads {self.threads} must be at most {MOST_THREADS:,}")
+        for epochs in self.stage_epochs or ():
+            _check_whole("stage_epochs", epochs, 1)
+        if self.stage_epochs is not None and not len(self.stage_epochs):
+            raise ValueError("stage_epochs are empty; give the epochs of at least one stage, such as (5, 5, 5)")
+
+    def images(self, sizes: Preset) -> str:
+        """The data set."""
+        return self.dataset or sizes.dataset
+
+    def sizes(self, space: str = "nasbench201") -> Preset:
+        """The preset of a space as this setting changes it."""
+        from senas_bench.experiments.settings import resized
+        from senas_bench.experiments.studies import preset_of
+        from senas_bench.experiments.torchrun import started
+
+        shares = self.accumulate
+        if started() > 1 and (shares or 0) % started():
+            raise ValueError(f"--accumulate {shares} must be a multiple of the {started()} processes of torchrun")
+        return resized(
+            preset_of(space, self.preset),
+            stage_epochs=None if self.stage_epochs is None else tuple(self.stage_epochs),
+            accumulate=shares or (started() if started() > 1 else None),
+            alone_epochs=self.alone_epochs,
+            rank_archs=self.rank_archs,
+            candidates=self.candidates,
+            curve_points=self.curve_points,
+            official_split=self.official_split,
+        )
+
+    def check_tools(self) -> None:
+        """Refuse an executor, its options or curves that cannot be, before anything slow is imported."""
+        self.executor_options()
+        check_tensorboard(self.tensorboard)
+
+    def executor_options(self) -> dict[str, Any]:
+        """The options that only Ray has, where they are given."""
+        from senas_bench.experiments.executors import EXECUTORS
+        from senas_bench.names import lookup
+
+        maker = lookup("executor", self.executor, EXECUTORS)
+        given = {"address": self.address, "gpus_per_run": self.gpus_per_run}
+        options = {name: value for name, value in given.items() if value is not None}
+        if options and self.executor != "ray":
+            option = next(iter(options)).replace("_", "-")
+            raise ValueError(f"--{option} is for --executor ray, not {self.executor}")
+        maker(1, **options)
+        return options
+
+    def check_images(self, sizes: Preset) -> None:
+        """Refuse missing images before anything slow is imported."""
+        from senas_bench.data import data_id
+        from senas_bench.errors import DataError
+
+        if self.data_dir is not None and not self.data_dir.is_dir():
+            raise DataError(f"--data-dir {self.data_dir} is not a folder; name the folder with the image files")
+        data_id(self.images(sizes), self.data_dir, official_split=not sizes.held_out)
+
+    def placed(self) -> Setting:
+        """With `cpu` or `cuda` as the device."""
+        device = device_of(self.device, elsewhere=self.address is not None)
+        if self.gpus_per_run is not None and device != "cuda":
+            raise ValueError("--gpus-per-run is for runs on a GPU; add --device cuda")
+        return replace(self, device=device)
+
+    def spec(self, method: str, sizes: Preset, **asked: Any) -> RunSpec:
+        """The spec of seed 0 at a device that is settled; `asked` as `make_spec` takes it: space, limit, arch, retrain.
+
+        It fingerprints the images: once per method, not once per run.
+        """
+        from senas_bench.experiments.settings import make_spec
+
+        shared = ("dataset", "data_dir", "ground_truth", "device", "threads")
+        return make_spec(method, 0, self.preset, sizes=sizes, **{name: getattr(self, name) for name in shared}, **asked)
+
+    def compute(self, store: RunStore, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """Run what is missing; the specs that failed."""
+        from contextlib import closing
+
+        from senas_bench.experiments.executors import EXECUTORS
+        from senas_bench.experiments.runner import Runner
+        from senas_bench.experiments.torchrun import TorchrunExecutor, started
+
+        missing = store.missing(specs)
+        done = len(specs) - len(missing)
+        print(f"{done} of {len(specs)} runs are finished, {len(missing)} to compute", file=sys.stderr)
+        if not missing:
+            return []
+        alone = started() > 1 or self.executor == "serial"
+        jobs = 1 if alone else min(jobs_of(self.jobs, self.device, self.executor), len(missing))
+        pool = TorchrunExecutor() if started() > 1 else EXECUTORS[self.executor](jobs, **self.executor_options())
+        live = jobs == 1 and self.executor != "ray" and sys.stderr.isatty()
+        workers = workers_of(jobs) if self.executor != "ray" else max(spec.threads for spec in missing)
+        if jobs > 1:  # costly methods come last in the order of tables: begun first, they leave no worker idle at last
+            missing = sorted(reversed(missing), key=lambda spec: spec.seed)
+        said, told = "rich" if live else "plain", tuple(sys.argv[1:])
+        runner = Runner(
+            self.results, self.data_dir, told, said, self.ground_truth, workers, tensorboard=self.tensorboard
+        )
+        with closing(pool.map(runner, missing)) as outcomes:
+            return _failed(outcomes, len(missing))
+
+
+def _failed(outcomes: Any, count: int) -> list[RunSpec]:
+    """Say how each run ended; those that failed."""
+    failed, done = [], 0
+    for done, (spec, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, Exception):
+            failed.append(spec)
+            why = " ".join(str(outcome).split()) or type(outcome).__name__
+            print(f"[{done}/{count}] {spec.run_id} FAILED: {why}", file=sys.stderr)
+            if os.environ.get("SENAS_DEBUG"):
+                print("\n".join(getattr(outcome, "__notes__", [])), file=sys.stderr)
+        else:
+            seconds = outcome.timing["wall_seconds"]
+            print(f"[{done}/{count}] {spec.run_id} done in {seconds:.1f} s", file=sys.stderr)
+    if done < count:
+        print(f"{count - done} runs not begun: the processes of torchrun are out of step", file=sys.stderr)
+    return failed
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise ValueError(f"{name} {value!r:.60} must be a whole number of at least {least}")
+
+
+def seeds_of(seeds: int | Sequence[int]) -> list[int]:
+    """Seeds, each once.
+
+    Raises:
+        ValueError: None, or what is no whole number below 2**64.
+
+    >>> seeds_of(range(3)), seeds_of(7)
+    ([0, 1, 2], [7])
+    """
+    from senas_bench.experiments.spec import SEEDS
+
+    numbers = [seeds] if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+    for seed in numbers:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS:
+            raise ValueError(f"seed {seed!r:.60} must be a whole number, at least 0 and below 2**64")
+    if not numbers:
+        raise ValueError("no seeds; give at least one, such as range(3)")
+    return numbers
+
+
+def at_seeds(specs: Sequence[RunSpec], seeds: Sequence[int]) -> list[RunSpec]:
+    """The specs at every seed."""
+    return [replace(spec, seed=seed) for seed in seeds for spec in specs]
+
+
+def check_tensorboard(folder: Path | None) -> None:
+    """Refuse curves where nothing can write them."""
+    from importlib.util import find_spec
+
+    from senas_bench.progress import NO_TENSORBOARD
+
+    if folder is not None and find_spec("tensorboard") is None:
+        raise ValueError(NO_TENSORBOARD)
+
+
+def check_ranks(method: str, rank_archs: int) -> None:
+    """Refuse a method that ends without a ranking, and a ranking of one arch."""
+    from senas_bench.methods import all_methods, method_named
+
+    if not method_named(method).ranks:
+        ranking = ", ".join(name for name, other in all_methods().items() if other.ranks)
+        raise ValueError(
+            f"method {method!r} ranks none of the archs of the report; one of: {ranking}; or use `reproduce`"
+        )
+    if rank_archs == 1:
+        raise ValueError("--rank-archs 1: a ranking needs at least 2 archs; 0 ranks the whole space")
+
+
+def limit_asked(given: Mapping[str, float | None], at_least: float, space: str, sizes: Preset, setting: Setting) -> Any:
+    """The limit that is asked for, as it stands in a spec; None where none is. Refuses one that no network meets.
+
+    Args:
+        given: `flops`, `params` (millions) and `latency` (ms), of which one is not None.
+        at_least: Share of it that a network must use.
+        setting: With a device that is settled.
+    """
+    from senas_bench.experiments.settings import limit_settings
+
+    asked = {name: value for name, value in given.items() if value is not None}
+    if len(asked) > 1:
+        raise ValueError("one limit at a time; give one of --max-flops, --max-params, --max-latency")
+    if not asked:
+        return None
+    if not 0 <= at_least < 1:
+        raise ValueError(f"--at-least {at_least} must be at least 0 and below 1")
+    ((name, value),) = asked.items()
+    if not 0 < value * 1e6 < math.inf:
+        raise ValueError(f"--max-{name} {value} must be positive, and below 1e302")
+    table = latency_table_for(space, sizes, setting) if name == "latency" else None
+    unit = 1.0 if table is not None else 1e6
+    high = value * unit
+    low = at_least * value * unit
+    limit = limit_settings(name, high=high, low=low, table=table)
+    _check_limit(f"--max-{name} {value:g}", space, limit, sizes, setting.images(sizes))
+    return limit
+
+
+def _check_limit(option: str, space: str, limit: Mapping[str, Any], sizes: Preset, dataset: str) -> None:
+    """Refuse a limit that no network meets. Where the images alone say how large the networks are, the run does it."""
+    from senas_bench.data import DATASETS, ImageNet
+    from senas_bench.experiments.settings import limit_of
+    from senas_bench.experiments.studies import skeleton_for
+    from senas_bench.names import lookup
+    from senas_bench.spaces import SPACES
+    from senas_bench.spaces.regions import within
+
+    images = lookup("dataset", dataset, DATASETS)
+    if isinstance(images, ImageNet) or not (sizes.resolution or getattr(images, "resolution", 0)):
+        return
+    try:
+        within(lookup("space", space, SPACES).whole, limit_of(space, limit, skeleton_for(space, sizes, dataset)))
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
+def latency_table_for(space: str, sizes: Preset, setting: Setting) -> Any:
+    """The latency table of a space at these sizes: the file given, or the one that the results folder keeps."""
+    from senas_bench.experiments.studies import skeleton_for
+    from senas_bench.latency.tables import LatencyTable
+
+    skeleton = skeleton_for(space, sizes, setting.images(sizes))
+    if setting.latency_table is not None:
+        table = LatencyTable.load(setting.latency_table)
+        table.check(space, skeleton)
+        return table
+    from senas_bench.latency.measure import saved_table
+
+    kept_in = setting.results / "latency"
+    table, kept = saved_table(kept_in, space, skeleton, setting.device, threads=setting.threads)
+    print(f"latency of {space}: {kept}", file=sys.stderr)
+    return table

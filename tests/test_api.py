@@ -1,0 +1,177 @@
+"""The Python face: what the command line does, as functions that return tables and frames."""
+
+import doctest
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import senas_bench as sb
+from senas_bench.analysis.output.formats import Table, to_json
+from senas_bench.api.options import Options
+from senas_bench.errors import DataError
+from senas_bench.experiments.executors import SerialExecutor
+from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.study import RunsFailed, Setting, seeds_of
+
+SMALL = {"rank_archs": 60, "jobs": 1, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A cache and a working folder of the test's own."""
+    monkeypatch.setenv("SENAS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = "import sys, senas_bench as sb; dir(sb); sb.__version__; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "numpy", "pandas", "matplotlib", "scipy", "typer"} & set(loaded)
+    assert [name for name in loaded if name.startswith("senas_bench.")] == []
+
+
+def test_every_name_of_the_face_is_there_and_listed():
+    assert set(sb.__all__) <= set(dir(sb))
+    for name in sb.__all__:
+        value = getattr(sb, name)
+        assert callable(value) if name.islower() else isinstance(value, dict)
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = sb.nope
+
+
+def test_no_room_of_the_package_takes_a_name_of_the_face():
+    """Importing `senas_bench.x` would put the module where the function was."""
+    folder = Path(sb.__file__).parent
+    assert not {path.stem for path in folder.iterdir()} & set(sb.__all__)
+
+
+def test_editors_know_every_option():
+    assert list(Options.__annotations__) == [item.name for item in fields(Setting)]
+    for function in (sb.reproduce, sb.rank, sb.search, sb.retrain):
+        assert inspect.signature(function).parameters["options"].annotation == "Unpack[Options]"
+
+
+@pytest.mark.parametrize("name", ["api.rankings", "experiments.study"])
+def test_examples(name):
+    found = doctest.testmod(importlib.import_module(f"senas_bench.{name}"))
+    assert found.attempted and not found.failed
+
+
+def test_reproduce_returns_the_table_that_it_writes(tmp_path, capsys):
+    table = sb.reproduce("table3", methods=["params", "flops"], seeds=range(2), no_timing=True, **SMALL)
+    assert isinstance(table, Table)
+    assert (tmp_path / "runs/tables/table3.json").read_text() == to_json(table)
+    assert [(row["method"], row["n"]) for row in table.meta["rows"]] == [("params", 2), ("flops", 2), ("optimal", 0)]
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("0 of 4 runs are finished, 4 to compute\n")
+    again = sb.reproduce("table3", methods=["params", "flops"], seeds=[0, 1], finished=True, no_timing=True, **SMALL)
+    assert to_json(again) == to_json(table)
+
+
+def test_several_artefacts_are_a_dict():
+    tables = sb.reproduce("table1", "table3", methods=["params", "random"], seeds=0, results="here", **SMALL)
+    assert list(tables) == ["table1", "table3"] and Path("here/tables/table1.csv").exists()
+
+
+def test_rank_and_evaluate(tmp_path):
+    scores = sb.rank("params", **SMALL)
+    assert isinstance(scores, pd.DataFrame) and list(scores.columns) == ["arch_str", "score"] and len(scores) == 60
+    assert scores["score"].is_monotonic_decreasing
+    found = sb.evaluate_ranking(scores, resamples=100)
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    assert sb.evaluate_ranking(tmp_path / "scores.csv", resamples=100) == found
+    assert found["n"] == 60 and json.dumps(found)
+
+
+def test_search(tmp_path):
+    found = sb.search("nasbench201", "params", seeds=[0, 1], jobs=1, device="cpu", out=tmp_path / "found")
+    assert [line["seed"] for line in found] == [0, 1]
+    written = json.loads((tmp_path / "found/params-nasbench201.json").read_text())
+    assert [arch["arch"] for arch in written] == [line["pick"] for line in found]
+
+
+def test_failed_runs_are_an_error_once_the_rest_is_written(monkeypatch, tmp_path):
+    run = Runner.__call__
+
+    def fails_once(self, spec):
+        if spec.seed == 1:
+            raise ValueError("broken")
+        return run(self, spec)
+
+    monkeypatch.setattr(Runner, "__call__", fails_once)
+    with pytest.raises(RunsFailed, match=r"1 runs failed: params-.*-s1-") as failure:
+        sb.reproduce("table3", methods=["params"], seeds=range(2), **SMALL)
+    assert [spec.seed for spec in failure.value.specs] == [1]
+    assert json.loads((tmp_path / "runs/tables/table3.json").read_text())["seeds"] == [0]
+    with pytest.raises(RunsFailed):
+        sb.rank("params", seed=1, **SMALL)
+    with pytest.raises(RunsFailed):
+        sb.search("nasbench201", "params", seeds=1, jobs=1, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: sb.reproduce("tabel3"), ValueError, "unknown artefact 'tabel3'; did you mean 'table3'"),
+        (lambda: sb.reproduce(), ValueError, "no artefact is named"),
+        (lambda: sb.reproduce("table3", methods=["spo"]), ValueError, "unknown method 'spo'"),
+        (lambda: sb.reproduce("table3", methods="spo"), ValueError, "unknown method 'spo'"),
+        (lambda: sb.reproduce("table3", seeds=[]), ValueError, "no seeds"),
+        (lambda: sb.reproduce("table3", seeds=[0, -1]), ValueError, "seed -1 must be"),
+        (lambda: sb.reproduce("table3", seeds="0-2"), ValueError, "seed '0' must be"),
+        (lambda: sb.reproduce("table3", finished=True, fresh=True), ValueError, "give one of them"),
+        (lambda: sb.reproduce("table3", finished=True), DataError, "none of the"),
+        (lambda: sb.reproduce("table3", device="gpu"), ValueError, "unknown device 'gpu'"),
+        (lambda: sb.reproduce("table3", executor="dask"), ValueError, "unknown executor 'dask'"),
+        (lambda: sb.reproduce("table3", preset="cpu"), DataError, "no cifar10 images"),
+        (lambda: sb.reproduce("table3", rank_arch=3), TypeError, "rank_arch"),
+        (lambda: sb.rank("random-search"), ValueError, "ranks none of the archs"),
+        (lambda: sb.rank("params", rank_archs=1), ValueError, "at least 2 archs"),
+        (lambda: sb.search("mobile"), ValueError, "unknown space 'mobile'"),
+        (lambda: sb.search("darts", max_flops=1, max_params=1), ValueError, "one limit at a time"),
+        (lambda: sb.search("darts", max_flops=1e-9), ValueError, "--max-flops 1e-09"),
+        (lambda: sb.retrain("|foo|"), ValueError, "bad arch string"),
+        (lambda: sb.evaluate_ranking(pd.DataFrame({"arch": []})), ValueError, "no column arch_str, score"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_computed(call, error, words, monkeypatch, tmp_path):
+    monkeypatch.setattr(SerialExecutor, "map", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(Runner, "__call__", lambda *_: pytest.fail("computed"))
+    with pytest.raises(error, match=words):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("threads", 0),
+        ("threads", 1025),
+        ("jobs", -1),
+        ("rank_archs", -1),
+        ("alone_epochs", 0),
+        ("candidates", 1.5),
+        ("accumulate", True),
+        ("stage_epochs", (5, 0)),
+        ("stage_epochs", ()),
+    ],
+)
+def test_numbers_out_of_range(name, value):
+    with pytest.raises(ValueError, match=name):
+        Setting(**{name: value})
+
+
+def test_options_become_part_of_the_runs():
+    sb.reproduce("table3", methods=["params"], seeds=0, results="runs", **{**SMALL, "rank_archs": 40})
+    (record,) = RunStore(Path("runs")).records()
+    assert record.spec.settings["preset"]["rank_archs"] == 40
+    setting = replace(Setting(), stage_epochs=[1, 2])
+    assert setting.sizes().recipes["reference"].stage_epochs == (1, 2)
+    assert seeds_of([3, 3, 1]) == [3, 1]
