@@ -30,3 +30,4 @@ class Options(TypedDict, total=False):
     address: str | None
     gpus_per_run: float | None
     tensorboard: str | PathLike[str] | None
+    keep_trained: bool

@@ -71,6 +71,9 @@ LatencyTableOption = Annotated[
 SeedTruthOption = Annotated[
     Path | None, typer.Option(help="Parquet table with the accuracy of single training seeds, for table1.")
 ]
+KeepTrainedOption = Annotated[
+    bool, typer.Option("--keep-trained", help="Keep trainings that several runs share, in RESULTS/trained.")
+]
 TensorboardOption = Annotated[Path | None, typer.Option(help="Folder for curves of the losses, for TensorBoard.")]
 ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

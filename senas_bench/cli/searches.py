@@ -18,6 +18,7 @@ from senas_bench.cli.options import (
     DeviceOption,
     JobsOption,
     JsonOption,
+    KeepTrainedOption,
     LatencyTableOption,
     PresetOption,
     ResultsOption,
@@ -54,12 +55,14 @@ def search(
     data_dir: DataDirOption = None,
     results: ResultsOption = Path("runs"),
     tensorboard: TensorboardOption = None,
+    keep_trained: KeepTrainedOption = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the found archs and their picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search any space, under a limit or none; write what was found, and draw it."""
     setting = Setting(preset, dataset, data_dir, stage_epochs=parse_epochs(stage_epochs), accumulate=accumulate)
     setting = replace(setting, device=device, threads=threads, jobs=jobs, results=results, tensorboard=tensorboard)
+    setting = replace(setting, keep_trained=keep_trained)
     setting = replace(setting, latency_table=latency_table)
     limits = {"flops": max_flops, "params": max_params, "latency": max_latency}
     found = api.find(space, method, parse_seeds(seeds), limits, at_least, retrain, out, setting)
@@ -83,11 +86,13 @@ def retrain(
     data_dir: DataDirOption = None,
     results: ResultsOption = Path("runs"),
     tensorboard: TensorboardOption = None,
+    keep_trained: KeepTrainedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train one arch from scratch, and test it."""
     setting = Setting(preset, dataset, data_dir, accumulate=accumulate, device=device, threads=threads)
     setting = replace(setting, jobs=jobs, results=results, tensorboard=tensorboard)
+    setting = replace(setting, keep_trained=keep_trained)
     found = api.train_alone(arch, space, parse_seeds(seeds), setting)
     _print_found(found, as_json)
     if found.failed:

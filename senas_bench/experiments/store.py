@@ -230,8 +230,10 @@ class RunStore:
         return Path(self.root) / TRAININGS
 
     def forget_trainings(self) -> None:
-        """Remove the trainings that runs shared and nobody asked to keep."""
-        shutil.rmtree(self.trainings, ignore_errors=True)
+        """Remove the trainings that runs shared, that nobody asked to keep and nobody is at."""
+        for path in self.trainings.glob("*.safetensors"):
+            if not path.with_suffix(".lock").exists():
+                path.unlink(missing_ok=True)
 
     @property
     def _runs(self) -> Path:

@@ -52,6 +52,7 @@ class Setting:
         jobs: Runs at a time; 0 for what fits.
         executor: Key of `EXECUTORS`; `address` and `gpus_per_run` are Ray's.
         tensorboard: Folder for curves.
+        keep_trained: Keep trainings that several runs share; otherwise they go when all runs are finished.
 
     Raises:
         ValueError: A number out of range.
@@ -77,6 +78,7 @@ class Setting:
     address: str | None = None
     gpus_per_run: float | None = None
     tensorboard: Path | None = None
+    keep_trained: bool = False
 
     def __post_init__(self) -> None:
         for name in PATHS:
@@ -182,10 +184,21 @@ class Setting:
             missing = sorted(reversed(missing), key=lambda spec: spec.seed)
         said, told = "rich" if live else "plain", tuple(sys.argv[1:])
         runner = Runner(
-            self.results, self.data_dir, told, said, self.ground_truth, workers, tensorboard=self.tensorboard
+            self.results,
+            self.data_dir,
+            told,
+            said,
+            self.ground_truth,
+            workers,
+            tensorboard=self.tensorboard,
+            share=True,
+            keep_trained=self.keep_trained,
         )
         with closing(pool.map(runner, missing)) as outcomes:
-            return _failed(outcomes, len(missing))
+            failed = _failed(outcomes, len(missing))
+        if not failed:
+            store.forget_trainings()
+        return failed
 
 
 def _failed(outcomes: Any, count: int) -> list[RunSpec]:

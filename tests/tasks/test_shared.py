@@ -109,7 +109,7 @@ def test_they_are_dropped_or_kept(tmp_path, epochs, others):
     computed(tmp_path, ["spos"], share=True)
     assert len(list(store.trainings.glob("*.safetensors"))) == 1 and store.unfinished() == []
     store.forget_trainings()
-    assert not store.trainings.exists()
+    assert not list(store.trainings.iterdir())
     epochs.clear()
     computed(tmp_path / "kept", ["spos"], keep_trained=True)
     kept = RunStore(tmp_path / "kept")
