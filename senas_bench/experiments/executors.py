@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import pickle
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +16,10 @@ from senas_bench.errors import RunError
 from senas_bench.experiments.spec import RunSpec
 
 R = TypeVar("R")
+FEEDER = "QueueFeederThread"
+"""What loky, like multiprocessing, calls the thread that feeds the workers."""
+FEEDER_SECONDS = 5.0
+"""Most seconds that the end of this process waits for it."""
 
 
 class Executor(Protocol):
@@ -109,8 +115,16 @@ def _run_pool(
 
     kind = {"backend": "loky", "return_as": "generator_unordered"}
     pool = joblib.Parallel(n_jobs=jobs, pre_dispatch=jobs, batch_size=1, **kind)
-    for index, data in pool(tasks()):
-        yield flying.pop(index), pickle.loads(data)
+    before = set(threading.enumerate())
+    try:
+        for index, data in pool(tasks()):
+            yield flying.pop(index), pickle.loads(data)
+    finally:
+        # loky does not wait for the thread that feeds its workers. Where this process ends while that thread gives its
+        # semaphores back, the resource tracker says after our last word that they leaked.
+        for thread in set(threading.enumerate()) - before:
+            if thread.name == FEEDER:
+                atexit.register(thread.join, FEEDER_SECONDS)
 
 
 def _run_alone(function: Callable[[RunSpec], R], index: int, spec: RunSpec) -> R | Exception:

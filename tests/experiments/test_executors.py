@@ -152,3 +152,51 @@ def test_interrupt_is_prompt_and_leaves_no_workers(tmp_path, name, moment, worke
     assert process.wait(timeout=8) == 130
     time.sleep(0.3)
     assert not [pid for pid in sleepers if alive(pid)]
+
+
+LATE = """
+import _multiprocessing, contextlib, os, signal, sys, threading, time
+unlink, run, said, begun = _multiprocessing.sem_unlink, threading.Thread.run, threading.Event(), threading.Event()
+
+def feeds():
+    return threading.current_thread().name == "QueueFeederThread"
+
+def late(thread):
+    if feeds():  # it gives back what it holds when all has been said
+        target = thread._target
+        thread._target = lambda *arguments: (target(*arguments), said.wait())
+    run(thread)
+    if feeds():
+        begun.set()
+
+def slow(name):
+    unlink(name)
+    if feeds():
+        begun.set()
+        time.sleep(0.5)
+
+_multiprocessing.sem_unlink, threading.Thread.run = slow, late
+from senas_bench.experiments.executors import JoblibExecutor
+from senas_bench.experiments.spec import RunSpec
+
+def work(spec):
+    if sys.argv[1] == "interrupted" and spec.seed == 0:
+        os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60 if sys.argv[1] == "interrupted" else 0)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+specs = [RunSpec("spos", seed, "embedded", "nasbench201", "digits", "d1") for seed in range(2)]
+with contextlib.suppress(KeyboardInterrupt), contextlib.closing(JoblibExecutor(2).map(work, specs)) as results:
+    list(results)
+print("the last word", file=sys.stderr, flush=True)
+said.set()
+begun.wait(60 if sys.argv[1] == "interrupted" else 0)
+"""
+
+
+@pytest.mark.parametrize("how", ["interrupted", "done"])
+def test_nothing_is_said_after_the_last_word(light_workers, how):
+    """Neither by threads nor by helpers of joblib, where they are the last to end."""
+    environment = {**os.environ, "PYTHONPATH": str(light_workers)}
+    done = subprocess.run([sys.executable, "-c", LATE, how], stderr=subprocess.PIPE, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "the last word\n")
