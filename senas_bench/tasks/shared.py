@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.locks import held
+from senas_bench.training.samplers import Sampler
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,8 +99,9 @@ def snapshots_fit(network: nn.Module, count: int) -> bool:
 
 
 def paths_identity(sample: Any) -> Any:
-    """JSON values that two path samplers share only if they draw the same; None for one that does not say."""
-    identity = getattr(sample, "identity", None)
+    """JSON values that two path samplers share only if they draw the same; None for one that does not say, or
+    remembers."""
+    identity = None if isinstance(sample, Sampler) else getattr(sample, "identity", None)
     return None if identity is None else identity()
 
 

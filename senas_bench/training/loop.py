@@ -22,7 +22,7 @@ from senas_bench.training.checkpoint import read_checkpoint, write_checkpoint
 from senas_bench.training.distributed import ALONE, Processes
 from senas_bench.training.optimizer import descend
 from senas_bench.training.recipe import TrainingRecipe, learning_rate, snapshot_steps
-from senas_bench.training.samplers import Path, path_evaluations
+from senas_bench.training.samplers import Path, Sampler, path_evaluations
 from senas_bench.training.snapshots import Snapshots
 
 CHECKPOINT_SECONDS = 20.0
@@ -127,7 +127,8 @@ def train(
     Args:
         loader: `epoch(generator)` yields `(x, y)` batches, or this process's rows of each; `len(loader)` steps an
             epoch.
-        sample: Draws the paths of a step.
+        sample: Draws the paths of a step. One that remembers inherits `samplers.Sampler`, and its memory is part of
+            the checkpoint.
         rng: For the paths. generator: For the images. Both belong to this phase alone.
         architecture: Learns beside the weights; takes a step of its own before each of theirs.
         checkpoint: File to resume from and save to. A finished phase is only loaded.
@@ -146,7 +147,8 @@ def train(
     """
     _check(network, recipe, architecture, processes)
     result = Training(optimizer or make_optimizer(network, recipe), Snapshots(keep_snapshots))
-    done = _restore(checkpoint, network, result, rng, generator, architecture, observer) if checkpoint else 0
+    memory = sample if isinstance(sample, Sampler) else None
+    done = _restore(checkpoint, network, result, rng, generator, architecture, memory, observer) if checkpoint else 0
     on_begin(done)
     processes.agree("where the training stands", _position(done, rng, generator))
     processes.copy_first(network)
@@ -164,6 +166,8 @@ def train(
         batches = loader.epoch(generator)
         if architecture:
             architecture.begin_epoch(epoch / epochs, generator)
+        if memory:
+            memory.begin_epoch(epoch, epochs)
         with _noise(network, recipe.drop_path * epoch / epochs, generator, epoch, processes.rank, device):
             for step, (x, y) in enumerate(batches):
                 rate = learning_rate(recipe, epoch + step / steps, epochs)
@@ -173,23 +177,30 @@ def train(
                     counts.update(architecture.step(network, (x, y), result.optimizer, rng))
                 result.optimizer.zero_grad(set_to_none=True)
                 parts = _parts(x, y, recipe, processes.world)
-                for path in sample(rng):
+                paths = list(sample(rng))
+                of_paths: list[list[torch.Tensor]] = [[] for _ in paths]
+                for path, of_path in zip(paths, of_paths, strict=True):
                     for part in parts:
                         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp and device.type == "cuda"):
                             loss = _loss(network, part, path, recipe)
                         (loss / recipe.accumulate).backward()
                         total_loss += loss.detach()
+                        of_path.append(loss.detach())
                     losses += len(parts)
                     passes = path_evaluations(path)
                     counts.update(forward_paths=passes, backward_paths=passes)
                 processes.sum_gradients(parameters)
                 descend(result.optimizer, recipe.clip)
+                if memory:
+                    memory.after_step(paths, _means(of_paths, processes))
                 if epoch * steps + step + 1 in snapshot_at:
                     processes.mean_buffers(network)
                     result.snapshots.add(network)
         processes.mean_buffers(network)
         if architecture:
             counts.update(architecture.end_epoch(network, rng, generator))
+        if memory:
+            counts.update(memory.end_epoch(network, rng, generator))
         mean_loss = processes.total(float(total_loss)) / max(losses * processes.world, 1)
         if not np.isfinite(mean_loss):
             raise RunError(
@@ -207,7 +218,7 @@ def train(
             result.observed[epoch + 1] = Observation(*seen, time.monotonic() - started)
         if checkpoint and (epoch + 1 == epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
             if processes.first:
-                _save(checkpoint, network, result, rng, generator, architecture, epoch + 1, observer)
+                _save(checkpoint, network, result, rng, generator, architecture, memory, epoch + 1, observer)
             saved = time.monotonic()
         # nobody is ahead of the file by more than an epoch, and nobody leaves before it is written
         processes.agree("the random numbers they draw", _position(epoch + 1, rng, generator))
@@ -283,6 +294,11 @@ def _loss(
     return main + recipe.auxiliary_weight * auxiliary
 
 
+def _means(losses: list[list[torch.Tensor]], processes: Processes) -> list[float]:
+    """Of each path, over the parts of a batch and all processes."""
+    return [processes.total(sum(map(float, parts)) / len(parts)) / processes.world for parts in losses]
+
+
 def _save(
     path: FilePath,
     network: nn.Module,
@@ -290,6 +306,7 @@ def _save(
     rng: np.random.Generator,
     generator: torch.Generator,
     architecture: Architecture | None,
+    memory: Sampler | None,
     done: int,
     observer: str,
 ) -> None:
@@ -301,6 +318,8 @@ def _save(
     tensors.update({f"snapshots.{name}": value for name, value in result.snapshots.tensors().items()})
     if architecture:
         tensors.update({f"architecture.{name}": value for name, value in architecture.tensors().items()})
+    if memory:
+        tensors.update({f"sampler.{name}": value for name, value in memory.tensors().items()})
     tensors.update({f"observed.{epoch}": torch.from_numpy(seen.scores) for epoch, seen in result.observed.items()})
     tensors["generator"] = generator.get_state()
     state = {
@@ -323,6 +342,7 @@ def _restore(
     rng: np.random.Generator,
     generator: torch.Generator,
     architecture: Architecture | None,
+    memory: Sampler | None,
     observer: str,
 ) -> int:
     """Load what `_save` wrote; the number of epochs done, 0 when there is nothing that serves this observer."""
@@ -334,7 +354,7 @@ def _restore(
     looked = state.get("observer", observer)  # checkpoints of earlier versions have one observer only, their run's
     if observer not in ("", looked):
         return 0
-    heads = ("network", "momentum", "snapshots", "architecture", "observed")
+    heads = ("network", "momentum", "snapshots", "architecture", "sampler", "observed")
     parts: dict[str, dict[str, torch.Tensor]] = {head: {} for head in heads}
     for key, value in tensors.items():
         head, _, name = key.partition(".")
@@ -348,6 +368,8 @@ def _restore(
     result.snapshots.load(parts["snapshots"], state["snapshots"])
     if architecture:
         architecture.load(parts["architecture"])
+    if memory:
+        memory.load(parts["sampler"])
     generator.set_state(tensors["generator"].cpu())
     rng.bit_generator.state = state["rng"]
     result.history[:] = state["history"]

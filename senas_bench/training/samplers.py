@@ -1,13 +1,17 @@
-"""What a path is, and what it counts as. Single paths are drawn by `spaces.paths`."""
+"""What a path is, what it counts as, and samplers that remember. Single paths are drawn by `spaces.paths`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Union
+
+import numpy as np
 
 from senas_bench.spaces import Arch
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 Path = Union[Arch, tuple[Arch, ...], "torch.Tensor"]
 """One arch for all cells, one per cell, or operator weights `(edges, operators)` for all cells."""
@@ -19,3 +23,40 @@ def path_evaluations(path: Path) -> int:
     A mixture of all five operators costs what their five paths cost together, `none` among them in both.
     """
     return 1 if isinstance(path, tuple) else int((path.detach() != 0).sum(1).max())
+
+
+class Sampler:
+    """Base of a path sampler with a memory, such as a pool of good paths or a controller.
+
+    A sampler without one is any `(rng) -> paths`. Inherit this to be told how the training goes; a subclass defines
+    `__call__` and those of the other methods that it needs. All its randomness comes from `rng`, and `tensors` holds
+    all its state, so that a resumed training goes on as if it had not stopped. Runs do not share such trainings.
+
+    With several processes each has a sampler of its own; all are told the same, so all draw the same.
+    """
+
+    def __call__(self, rng: np.random.Generator) -> Iterable[Path]:
+        """The paths of one step."""
+        raise NotImplementedError
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """An epoch begins, counted from 0, of `epochs` in this phase."""
+
+    def after_step(self, paths: Sequence[Path], losses: Sequence[float]) -> None:
+        """The weights took a step on `paths`; `losses` are theirs before it, nats, the mean over the batch."""
+
+    def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Mapping[str, int]:
+        """An epoch is over. Returns work that the sampler did in it, by names of `tasks.task.COUNTERS`.
+
+        The network must be left as it is. `rng` draws paths, `generator` orders images.
+        """
+        return {}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All state, for a checkpoint; it is saved at ends of epochs."""
+        return {}
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Inverse of `tensors`, which may now lie on the device of the network."""
+        if tensors:
+            raise NotImplementedError(f"{type(self).__name__} keeps tensors; define load(self, tensors) too")
