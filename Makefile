@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: reproduce test faults lint bench curves gpu-check
+.PHONY: reproduce test test-all faults lint bench curves gpu-check
 
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; name another with make PYTHON=python3.12"; exit 2; }
@@ -14,8 +14,11 @@ ARGS ?=
 reproduce: .venv/.installed  ## the main job: table 3 at the embedded preset, or make reproduce ARGS="table3 --preset cpu ..."
 	$(BIN)/senas-bench reproduce $(or $(ARGS),table3)
 
-test: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+test: .venv/.installed  ## every module in five minutes on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' $(ARGS)
+
+test-all: test  ## and what is marked slow: every method in full, processes, Ray, torchrun, faults, notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow $(ARGS)
 
 faults: .venv/.installed  ## at full size: 20 kills, 20,000 inputs, files of 1.2 GB; an hour or more
 	SENAS_FAULTS=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults tests/methods/test_conformance.py \

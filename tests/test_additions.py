@@ -149,6 +149,7 @@ def test_a_recipe_that_no_preset_has_is_one_line(monkeypatch):
         make_spec("short", 0, "embedded")
 
 
+@pytest.mark.slow
 def test_added_methods_run_and_stand_in_table_and_figures(added, tmp_path, benchmark_table):
     """Beside spos, whose runs are taken to be there."""
     store, work = RunStore(tmp_path / "runs"), tmp_path / "work"
@@ -196,6 +197,7 @@ additions.METHODS["short"] = additions.Short()
 """
 
 
+@pytest.mark.slow
 def test_the_suite_of_all_methods_takes_added_ones(tmp_path):
     (tmp_path / "adding.py").write_text(PLUGIN.format(path=str(Path(__file__))))
     suite = ["-m", "pytest", str(ROOT / "tests/methods/test_conformance.py"), "-k", "count-convs or short]"]

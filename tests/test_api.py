@@ -65,6 +65,7 @@ def test_examples(name):
     assert found.attempted and not found.failed
 
 
+@pytest.mark.slow
 def test_reproduce_returns_the_table_that_it_writes(tmp_path, capsys):
     table = sb.reproduce("table3", methods=["params", "flops"], seeds=range(2), no_timing=True, **SMALL)
     assert isinstance(table, Table)
@@ -76,6 +77,7 @@ def test_reproduce_returns_the_table_that_it_writes(tmp_path, capsys):
     assert to_json(again) == to_json(table)
 
 
+@pytest.mark.slow
 def test_several_artefacts_are_a_dict():
     tables = sb.reproduce("table1", "table3", methods=["params", "random"], seeds=0, results="here", **SMALL)
     assert list(tables) == ["table1", "table3"] and Path("here/tables/table1.csv").exists()
@@ -117,6 +119,7 @@ def test_failed_runs_are_an_error_once_the_rest_is_written(monkeypatch, tmp_path
         sb.search("nasbench201", "params", seeds=1, jobs=1, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -168,6 +171,7 @@ def test_numbers_out_of_range(name, value):
         Setting(**{name: value})
 
 
+@pytest.mark.slow
 def test_options_become_part_of_the_runs():
     sb.reproduce("table3", methods=["params"], seeds=0, results="runs", **{**SMALL, "rank_archs": 40})
     (record,) = RunStore(Path("runs")).records()

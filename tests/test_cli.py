@@ -160,6 +160,7 @@ def test_help_imports_nothing_heavy():
     assert in_a_fresh_process(CALLS, json.dumps(calls), "torch numpy pandas scipy pyarrow ray") == ""
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_before_anything_slow_is_imported(tmp_path):
     bad = {"--seeds": "x", "--preset": "x", "--executor": "x", "--stage-epochs": "x", "--data-dir": "x"}
     bad |= {"--dataset": "x", "--ground-truth": "x.parquet"}
@@ -169,6 +170,7 @@ def test_what_is_wrong_is_said_before_anything_slow_is_imported(tmp_path):
     assert in_a_fresh_process(CALLS, json.dumps(calls), "torch scipy senas_bench.analysis.artefacts.table3 ray") == ""
 
 
+@pytest.mark.slow
 def test_a_second_reproduce_imports_nothing_that_only_runs_and_drawings_need(tmp_path):
     again = [["reproduce", "table3", "--methods", "params,flops", "--jobs", "1"], ["status", "runs"]]
     again += [["reproduce", "table3", "--methods", "spos,se-nas,darts-v1,enas", "--dry-run"]]
@@ -532,6 +534,7 @@ def lasting(files: dict[str, bytes]) -> dict[str, object]:
     return kept
 
 
+@pytest.mark.slow
 def test_reproduce_writes_runs_and_tables(reproduced):
     folder, outcome = reproduced
     names = [f"tables/table3.{suffix}" for suffix in ("csv", "md", "tex", "json", "parquet")]
@@ -543,6 +546,7 @@ def test_reproduce_writes_runs_and_tables(reproduced):
     assert outcome.err.startswith("0 of 4 runs are finished, 4 to compute\n") and "\n[4/4]" in outcome.err
 
 
+@pytest.mark.slow
 def test_workers_write_the_same_and_a_second_run_computes_nothing(reproduced, tiny, tmp_path):
     """The workers never see the patched preset: all sizes lie in the specs."""
     folder, outcome = reproduced
@@ -581,6 +585,7 @@ def test_status_of_a_results_folder(reproduced):
     assert len(lines) == 5 and lines[-1] == f"4 finished, 0 unfinished in {folder}"
 
 
+@pytest.mark.slow
 def test_several_artefacts_share_runs_and_each_takes_the_methods_it_knows(reproduced, tiny, tmp_path):
     folder, _ = reproduced
     shutil.copytree(folder, tmp_path / "more")
@@ -599,6 +604,7 @@ def test_several_artefacts_share_runs_and_each_takes_the_methods_it_knows(reprod
     assert "none of fig6, fig8 shows it" in refused(2, "reproduce", "fig6", "fig8", "--methods", "params,spos")
 
 
+@pytest.mark.slow
 def test_report_makes_all_that_the_runs_of_a_folder_allow(reproduced, tiny, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(reproduced[0], folder)
@@ -686,6 +692,7 @@ def test_sizes_become_part_of_the_run(tiny, tmp_path):
     assert "Not the sizes of preset embedded" in (tmp_path / "runs/tables/table3.md").read_text()
 
 
+@pytest.mark.slow
 def test_networks_trained_alone_have_epochs_of_their_own(tiny, tmp_path):
     sizes = ["--alone-epochs", "3", "--rank-archs", "3", "--jobs", "1", "--seeds", "0"]
     outcome = done("reproduce", "table1", "--methods", "stand-alone,spos", *sizes)
@@ -708,6 +715,7 @@ def test_options_that_say_what_the_preset_says_change_nothing(reproduced, tiny):
     assert "0 to compute" in again.err and again.out == first.out
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_reported_and_the_others_are_kept(tiny, tmp_path, monkeypatch):
     recipes = {**TINY.recipes, "tuned": replace(TINY.recipes["tuned"], lr=1e30, clip=0.0)}
     monkeypatch.setitem(PRESETS, "embedded", replace(TINY, recipes=recipes))
@@ -722,6 +730,7 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(tiny, tmp_path, monkey
     assert outcome.code == 1 and outcome.out == "" and not (tmp_path / "scores.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -745,6 +754,7 @@ def test_several_jobs_begin_with_the_costly_runs_of_a_seed(tiny, monkeypatch, op
     assert [(spec.method, spec.seed) for spec in begun] == list(zip(expected, (0, 0, 1, 1), strict=True))
 
 
+@pytest.mark.slow
 def test_searches_from_scratch(tiny, from_scratch, benchmark_table, tmp_path):
     options = ["reproduce", "table3", "--methods", "regularized-evolution,random-search,params", "--seeds", "0-1"]
     options += ["--ground-truth", benchmark_table, "--jobs", "1"]
@@ -820,6 +830,7 @@ def test_a_search_that_cannot_be_is_refused(arguments, line):
     assert line in refused(2, "search", *arguments)
 
 
+@pytest.mark.slow
 def test_search_draw_and_retrain(tmp_path, monkeypatch):
     """Uniform draws under a limit in the DARTS space, drawn; and the last of them trained for one epoch."""
     own = SPACES["darts"].studies["embedded"]
@@ -891,6 +902,7 @@ def fake_imagenet(root, layout: str):
 MOBILE = "1 3 -1 2 4 0 -1 -1 5 1 1 -1 2 2 -1 -1 0 0 -1 -1 3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["folder", "parquet"])
 def test_imagenet(tmp_path, small_paper, layout):
     """A search in the one layout, a training in the other, both from scratch and tested on all of `val`."""
@@ -938,6 +950,7 @@ def test_curves_for_tensorboard(tiny, tmp_path, monkeypatch):
     assert folders == [str(tmp_path / "curves" / record.spec.run_id)]
 
 
+@pytest.mark.slow
 def test_latency_is_measured_once(tmp_path):
     options = ["--space", "darts", "--clock", "cpu", "--device", "cpu", "--results", tmp_path]
     first = as_json("latency", *options, "--validate", "2")

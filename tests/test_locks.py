@@ -244,6 +244,7 @@ for _ in range(100):
 """
 
 
+@pytest.mark.slow
 def test_processes_and_threads_exclude_each_other(path, tmp_path):
     """The first of them find a dead lock."""
     path.write_text("")

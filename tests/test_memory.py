@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import resource, torch
 from senas_bench.memory import keep_freed_memory
@@ -18,5 +20,6 @@ if keep_freed_memory():
 """
 
 
+@pytest.mark.slow
 def test_freed_memory_is_used_again():
     subprocess.run([sys.executable, "-c", PROGRAM], check=True)

@@ -29,6 +29,7 @@ def test_setup_lists_every_package():
     assert setup["options"]["package_dir"].split() == ["senas_bench.analysis", "=", "analysis"]
 
 
+@pytest.mark.slow
 def test_the_bare_name_is_imported_nowhere():
     found = []
     for path in (path for path in ROOT.rglob("*.py") if ".venv" not in path.parts):

@@ -89,6 +89,7 @@ def _truth(benchmark_table, path):
     return path
 
 
+@pytest.mark.slow
 def test_every_artefact_is_the_same_everywhere(results, tmp_path):
     printed = []
     for number, place in enumerate(PLACES):

@@ -25,6 +25,7 @@ def test_an_unknown_part(capsys):
     assert error.value.code == 2 and "unknown part sped" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_speed_on_the_cpu(tmp_path):
     """The command itself, without a GPU."""
     assert gpu_check.main(["--device", "cpu", "--parts", "speed", "--out", str(tmp_path)]) == 0

@@ -45,6 +45,7 @@ def test_a_folder_without_room_is_a_problem(monkeypatch):
     assert no_results(Path("made")) == "cannot be written: No space left on device"
 
 
+@pytest.mark.slow
 def test_doctor_says_so(places, senas, monkeypatch):
     monkeypatch.setattr("senas_bench.groundtruth.load_ground_truth", lambda _: SimpleNamespace(name="x", queries=list))
     code, out, _ = senas("doctor", "--results", "made/with/all/above")

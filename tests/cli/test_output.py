@@ -45,6 +45,7 @@ def test_one_arch_correlates_with_nothing(senas, monkeypatch):
     assert (code, err, found["spearman"], found["measured_over_predicted"]) == (0, "", None, 1.5)
 
 
+@pytest.mark.slow
 def test_one_artefact_is_its_table_and_several_are_a_list(senas, finished):
     tables = {name: strict((finished / f"tables/{name}.json").read_text("utf-8")) for name in ("table1", "table3")}
     asked = [*FINISHED, "--results", finished, "--json"]

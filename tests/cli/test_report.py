@@ -24,6 +24,7 @@ def tables(tmp_path) -> set[str]:
     return {path.stem for path in (tmp_path / "runs/tables").iterdir()}
 
 
+@pytest.mark.slow
 def test_one_study_has_one_section_and_the_plain_names(cli, finish, tmp_path):
     finish("random,spos")
     outcome = cli.done("report", "--no-timing")
@@ -35,6 +36,7 @@ def test_one_study_has_one_section_and_the_plain_names(cli, finish, tmp_path):
     assert "No finished runs of: fig1, fig6, table4, table5, table6, fig9, fig10, fig11, fig12." in page
 
 
+@pytest.mark.slow
 def test_a_section_per_preset_images_and_size(cli, finish, tmp_path, monkeypatch):
     """Four studies; networks trained alone, which `--stage-epochs` leaves alone, belong to both of their preset."""
     images = {"digits": "d1", "cifar10": "d2", "cifar100": "d3"}
@@ -70,6 +72,7 @@ def test_a_section_per_preset_images_and_size(cli, finish, tmp_path, monkeypatch
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [2, 1])
 def test_threads_split_only_runs_that_would_be_double(cli, finish, tmp_path, threads):
     finish("spos")
@@ -79,6 +82,7 @@ def test_threads_split_only_runs_that_would_be_double(cli, finish, tmp_path, thr
     assert studies(page_of(tmp_path)) == ([f"{first} 1", f"{first} 2"] if threads == 2 else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "error", "line"),
     [

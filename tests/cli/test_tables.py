@@ -31,6 +31,7 @@ def whole(cli, finish, tmp_path) -> dict[str, bytes]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "name", "lost"),
     [
@@ -49,6 +50,7 @@ def test_a_smaller_table_stands_beside_the_whole_one(cli, whole, table, tmp_path
     assert again.out == outcome.out and contents(tmp_path / "runs") == after
 
 
+@pytest.mark.slow
 def test_a_smaller_table_does_not_replace_a_small_one_that_shows_more(cli, whole, tmp_path):
     cli.done(*reproduce("--methods", "spos", "--seeds", "0-1"))
     before = contents(tmp_path / "runs")
@@ -57,6 +59,7 @@ def test_a_smaller_table_does_not_replace_a_small_one_that_shows_more(cli, whole
     assert after.keys() - before.keys() == files("table3-spos-seeds-0") and before.items() <= after.items()
 
 
+@pytest.mark.slow
 def test_a_table_of_other_runs_stands_beside_too(cli, whole, finish, tmp_path, table):
     """Other sizes, with the same methods and seeds."""
     finish("random,spos,se-nas", 2, stage_epochs=(1, 1, 1))
@@ -66,6 +69,7 @@ def test_a_table_of_other_runs_stands_beside_too(cli, whole, finish, tmp_path, t
     assert whole.items() <= contents(tmp_path / "runs").items() and table(name)["changed_sizes"]
 
 
+@pytest.mark.slow
 def test_a_truth_with_fewer_columns_replaces_nothing(cli, finish, table, shared, tmp_path):
     finish("random,spos", 2)
     both = reproduce("--methods", "random,spos", "--seeds", "0-1")
@@ -77,6 +81,7 @@ def test_a_truth_with_fewer_columns_replaces_nothing(cli, finish, table, shared,
     assert after.keys() == files("table3", f"table3-truth-{table('table3-truth-analog-nasbench')['ground_truth']}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("small", [["--methods", "spos"], ["--methods", "random,spos,se-nas", "--seeds", "1"]])
 def test_one_that_shows_as_much_or_more_takes_the_place_and_the_same_bytes(cli, whole, tmp_path, small):
     """Whatever was there before: the files of the whole study are those of a fresh folder."""
@@ -88,6 +93,7 @@ def test_one_that_shows_as_much_or_more_takes_the_place_and_the_same_bytes(cli, 
     assert contents(tmp_path / "runs") == whole and "stays" not in outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"rows": 3}', '{"rows": [3]}', '{"rows": []}'])
 def test_what_is_no_table_is_replaced(cli, whole, tmp_path, text):
     (tmp_path / "runs/tables/table3.json").write_text(text)
@@ -95,6 +101,7 @@ def test_what_is_no_table_is_replaced(cli, whole, tmp_path, text):
     assert contents(tmp_path / "runs") == whole
 
 
+@pytest.mark.slow
 def test_an_artefact_that_cannot_be_made_keeps_no_other_from_it(cli, finish, monkeypatch, tmp_path):
     from senas_bench.analysis.artefacts import ARTEFACTS
 

@@ -114,6 +114,7 @@ def test_digits_are_checked_against_their_fingerprint(monkeypatch):
         read_digits()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "label", "classes"), [("cifar10", "label", 10), ("cifar100", "fine_label", 100)])
 def test_real_parquet_test_files(shared, dataset, label, classes):
     x, y = read_parquet(shared / "images" / f"{dataset}-test.parquet", label, classes)

@@ -24,6 +24,7 @@ def by_seed(pairs) -> dict:
     return {spec.seed: result for spec, result in pairs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_conformance(name):
     """Results, failures among them: the same from every executor."""
@@ -132,6 +133,7 @@ def alive(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="asks /proc whether a process lives")
 @pytest.mark.parametrize(
     ("name", "moment", "workers"),
@@ -194,6 +196,7 @@ begun.wait(60 if sys.argv[1] == "interrupted" else 0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["interrupted", "done"])
 def test_nothing_is_said_after_the_last_word(how):
     """Neither by threads nor by helpers of joblib, where they are the last to end."""

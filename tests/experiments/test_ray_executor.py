@@ -24,6 +24,8 @@ from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.training.recipe import TrainingRecipe
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray")
 
 TINY = replace(

@@ -160,6 +160,7 @@ def test_a_spec_of_another_version_is_refused(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_spec_that_was_read_from_a_file_runs_the_same(tmp_path):
     spec = tiny_spec()
     stored = RunSpec(**json.loads(json.dumps(asdict(spec))))
@@ -233,6 +234,7 @@ def test_too_few_images_to_fill_a_scoring_batch_are_an_error(tmp_path):
         run(tiny_spec("untrained", score_images=49), Place(tmp_path))
 
 
+@pytest.mark.slow
 def test_scores_come_best_first_under_the_names_of_the_archs(tmp_path):
     _, scores = run(tiny_spec("spos+"), Place(tmp_path))
     assert list(scores.columns) == ["set", "stage", "epoch", "arch_str", "tier", "score"]
@@ -272,6 +274,7 @@ def test_a_run_that_runs_no_network_says_so(tmp_path):
     assert (record.provenance["threads"], record.provenance["kernels"]) == (1, "none")
 
 
+@pytest.mark.slow
 def test_runner_keeps_the_record_and_cleans_up(tmp_path, monkeypatch):
     spec, store = tiny_spec(), RunStore(tmp_path)
     record = Runner(tmp_path, command=("reproduce", "table3"))(spec)
@@ -313,6 +316,7 @@ def test_a_runner_in_two_parts_keeps_the_same_once_whether_or_not_the_folder_is_
         assert away(spec)[0] == store.load(spec)
 
 
+@pytest.mark.slow
 def test_an_interrupted_runner_leaves_its_work_and_goes_on(tmp_path, monkeypatch, quick):
     expected = Runner(tmp_path / "whole")(tiny_spec("se-nas"))
     spec, root = tiny_spec("se-nas"), tmp_path / "broken"
@@ -332,6 +336,7 @@ def test_an_interrupted_runner_leaves_its_work_and_goes_on(tmp_path, monkeypatch
     assert lasting(Runner(root)(spec)) == lasting(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"garbage", None])
 def test_damaged_work_is_done_again(tmp_path, monkeypatch, quick, damage):
     """Whatever of an unfinished run is unreadable, down to half a file, is computed anew."""
@@ -372,6 +377,7 @@ def killed(spec: RunSpec, root: Path, suffix: str, nth: int) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.slow
 def test_kill_9_costs_nothing_but_time(tmp_path, quick):
     """Killed at the checkpoint of the second stage, then again with the scores written and the record not yet."""
     spec, root = tiny_spec("se-nas"), tmp_path / "killed"

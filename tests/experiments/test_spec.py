@@ -42,6 +42,7 @@ records = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(records)
 def test_json_round_trip(record):

@@ -251,6 +251,7 @@ def test_atomic_write_keeps_the_old_file_on_failure(tmp_path, monkeypatch):
     assert names(tmp_path) == ["f"] and (tmp_path / "f").read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_of_saving_leaves_a_whole_record_or_none(tmp_path):
     code = """
 store.save(a_record(0), some_scores(5_000))
@@ -285,6 +286,7 @@ for seed in range(1, 100_000):
         assert not list((store.root / "runs").glob(".*")), "the killed writer's temporary files are left"
 
 
+@pytest.mark.slow
 def test_two_writers_of_one_run_and_a_reader(tmp_path):
     # Every other write has other scores, as on a device that is not deterministic: files of two writes must not mix.
     code = "for n in range(15): store.save(a_record(), some_scores(40 + n % 2))"
@@ -300,6 +302,7 @@ def test_two_writers_of_one_run_and_a_reader(tmp_path):
     assert names(tmp_path / "runs") == [f"{a_spec().run_id}.json", f"{a_spec().run_id}.parquet"]
 
 
+@pytest.mark.slow
 def test_claimed_run_is_computed_once(tmp_path):
     code = """
 with store.claim(a_spec()) as finished:

@@ -125,6 +125,7 @@ def test_what_is_new_in_a_spec_is_not_there_when_not_asked_for():
     assert "width" not in spec.settings["preset"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["mobilenet-g2", "darts-separate"])
 def test_se_nas_searches_other_spaces_under_a_limit(quick, tmp_path, space):
     limit = limit_settings("flops", level=590)
@@ -180,6 +181,7 @@ def test_the_paper_retrains_darts_with_all_that_regularizes_it():
     assert skeleton_for("darts", preset_of("darts", "paper"), "imagenet") == DARTS_SKELETONS["imagenet"]
 
 
+@pytest.mark.slow
 def test_darts_is_retrained_with_auxiliary_head_drop_path_and_cutout(tmp_path, monkeypatch):
     """The paper's recipe for CIFAR on a few digits of 32x32: each of the three is used, and the head is not tested."""
     recipes = SPACES["darts"].studies["paper"].recipes

@@ -28,6 +28,8 @@ from senas_bench.spaces import SPACES, Study
 from senas_bench.training import distributed, loop
 from senas_bench.training.distributed import LostProcess
 
+pytestmark = pytest.mark.slow
+
 COMMAND = ["search", "--space", "mobilenet", "--method", "se-nas", "--retrain", "--device", "cpu", "--json"]
 STEPS = (2 + 2) * 3
 """Steps of a run: two stages and two epochs of retraining, each of three batches of 32 of 97 training images."""

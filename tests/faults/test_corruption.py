@@ -67,6 +67,7 @@ def runs_lost(store: RunStore) -> list[str]:
     return missing
 
 
+@pytest.mark.slow
 def test_damage_to_a_store_costs_the_run_that_was_hit_and_no_other(store):
     draw = random.Random(6)
     detected = 0

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STUDY = ["--methods", "params,spos", "--seeds", "0", "--rank-archs", "40"]
 EARLIER = ["--methods", "params", "--seeds", "0", "--rank-archs", "40"]
 

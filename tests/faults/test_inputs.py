@@ -279,6 +279,7 @@ def idle(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_command_lines(examples, idle, full):
     codes = set()
 

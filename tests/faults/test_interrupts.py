@@ -11,6 +11,8 @@ import pytest
 
 from senas_bench.experiments.store import RunStore
 
+pytestmark = pytest.mark.slow
+
 STUDY = ["reproduce", "table3", "--methods", "spos", "--seeds", "0-1", "--rank-archs", "10", "--device", "cpu"]
 START = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from senas_bench.cli import main; main()"

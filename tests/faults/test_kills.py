@@ -13,6 +13,8 @@ import pytest
 
 from senas_bench.experiments.store import RunStore
 
+pytestmark = pytest.mark.slow
+
 STUDY = ["--methods", "spos,se-nas", "--seeds", "0-1", "--rank-archs", "40"]
 
 

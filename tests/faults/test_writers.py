@@ -9,8 +9,12 @@ import time
 import warnings
 from pathlib import Path
 
+import pytest
+
 from senas_bench.experiments.spec import RunSpec
 from senas_bench.experiments.store import RunStore
+
+pytestmark = pytest.mark.slow
 
 WRITERS, KILLED, RUNS = 8, 5, 100
 

@@ -156,6 +156,7 @@ def test_default_table_covers_the_space_without_importing_the_wheel():
     assert benchmark_verify() == []
 
 
+@pytest.mark.slow
 def test_second_load_reads_the_copy_and_a_damaged_copy_is_rebuilt(home, monkeypatch):
     first = load_ground_truth()
     (copy,) = (home / "tables").iterdir()
@@ -224,6 +225,7 @@ def fake_wheel(monkeypatch, path, accuracy):
     return path
 
 
+@pytest.mark.slow
 def test_a_wheel_that_changed_is_refused(tmp_path, monkeypatch, wheel_values):
     accuracy = dict(zip(map(tuple, SPACE.tolist()), wheel_values.tolist(), strict=True))
     load = importers.load_analog_nasbench
@@ -278,6 +280,7 @@ def test_csv_and_parquet_import_to_the_same_table(tmp_path):
     assert (tmp_path / "out" / "a.parquet").read_bytes() == (tmp_path / "out" / "b.parquet").read_bytes()
 
 
+@pytest.mark.slow
 def test_import_keeps_costs_and_joins_those_of_another_file(tmp_path, shared):
     truth = import_table(shared / "nb201" / "nb201_accuracies.parquet", tmp_path / "a.parquet")
     assert truth.sha256 == load_ground_truth(shared / "nb201" / "nb201_accuracies.parquet").sha256
@@ -431,6 +434,7 @@ def test_verify_says_what_is_below_chance_above_the_best_or_empty(tmp_path):
     assert problems(*[np.nan] * 4) == ["cifar10_test_acc_200ep: no arch was measured"]
 
 
+@pytest.mark.slow
 def test_verify_finds_wrong_values(tmp_path, shared):
     official = shared / "nb201" / "nb201_accuracies.parquet"
     assert benchmark_verify(official) == []

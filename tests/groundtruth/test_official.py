@@ -226,6 +226,7 @@ def test_an_order_that_is_not_the_official_one_is_refused(one, tmp_path):
         read_pth(write_zip(tmp_path / "t.pth", content))
 
 
+@pytest.mark.slow
 def test_damage_is_found(official_files, nats_folder, tmp_path):
     for legacy in (False, True):
         content = official_files.write_pth(tmp_path / "t.pth", 1, legacy=legacy).read_bytes()
@@ -368,6 +369,7 @@ def test_hostile_files_are_refused_and_nothing_runs(tmp_path, payload, kind):
     assert not canary.exists() and not (tmp_path / "out.parquet").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["evaluated_indexes", "meta_archs", "name", "epochs", "seed", "latency"])
 def test_endless_nesting_does_not_overflow_the_stack(tmp_path, one, place):
     """Python hashes tuples by recursion without a limit, so one in a set would end the process."""
@@ -400,6 +402,7 @@ def test_the_payloads_are_hostile(tmp_path):
     assert all(canary.exists() for canary, _ in made)
 
 
+@pytest.mark.slow
 def test_bombs_are_refused(tmp_path, monkeypatch):
     """Small files that would grow: bz2 streams of pickles and of zeros, and a zip."""
     monkeypatch.setattr(unpickle, "PATIENCE", 1 << 20)
@@ -481,6 +484,7 @@ def measured(official_files, tmp_path, count, legacy):
     return size, read, imported
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_memory_stays_below_twice_the_file_and_grows_with_it(official_files, tmp_path, legacy):

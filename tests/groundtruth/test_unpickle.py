@@ -134,6 +134,7 @@ def test_hostile_opcodes(content, message):
     assert "\n" not in str(error.value) and len(str(error.value)) < 200
 
 
+@pytest.mark.slow
 def test_a_pickle_that_only_fills_the_memory_is_refused(monkeypatch):
     with pytest.raises(Unreadable, match="4 MB without a record"):
         load(b"(" + b"}" * (6 << 20))

@@ -105,6 +105,7 @@ def test_counted_in_multiply_adds_a_nasbench201_table_is_the_closed_form(countin
     assert table.base == nasbench201_cost(NASBENCH).base[0] - NASBENCH.num_classes  # whose bias is not counted here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "skeleton"), [("mobilenet", MOBILE), ("darts-separate", DARTS_IMAGENET), ("nasbench201", NASBENCH)]
 )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,8 +59,11 @@ TINY = replace(
 )
 
 
-def those(fits: Callable[[Method], bool]) -> list[str]:
-    return [name for name, method in METHODS.items() if fits(method)]
+def those(fits: Callable[[Method], bool] = lambda method: True) -> list[Any]:
+    """Names in `METHODS`. Of each class the first one is fast; further ones differ in parameters, and run but once."""
+    names = [name for name, method in METHODS.items() if fits(method)]
+    first = {type(METHODS[name]): name for name in reversed(names)}.values()
+    return [name if name in first else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,8 +92,8 @@ def small_samples():
 def perform(small_samples, benchmark_table):
     """Run a method at the tiny size; the benchmark reaches only those that declare that they need it."""
 
-    def perform(name: str, seed: int, folder, progress=None) -> tuple[RunRecord, pd.DataFrame]:
-        spec = make_spec(name, seed, "embedded", sizes=TINY, ground_truth=benchmark_table)
+    def perform(name: str, seed: int, folder, progress=None, sizes=TINY) -> tuple[RunRecord, pd.DataFrame]:
+        spec = make_spec(name, seed, "embedded", sizes=sizes, ground_truth=benchmark_table)
         assert ("truth" in spec.settings) == METHODS[name].needs_truth
         return run(spec, Place(folder, progress=progress or SilentProgress(), ground_truth=benchmark_table))
 
@@ -112,7 +116,17 @@ def lasting(record: RunRecord) -> RunRecord:
     return replace(record, timing={}, provenance={})
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [param.values[0] for param in those() if not isinstance(param, str)])
+def test_every_entry_runs(perform, name, tmp_path):
+    """Those whose class has another entry that is asked for everything: two steps an epoch, and a pick."""
+    sizes = replace(
+        TINY, rank_archs=10, recipes={name: replace(r, batch_size=1024) for name, r in TINY.recipes.items()}
+    )
+    record, _ = perform(name, 0, tmp_path, sizes=sizes)
+    assert arch_from_str(record.pick) in NB201
+
+
+@pytest.mark.parametrize("name", those())
 def test_pick_lies_in_the_space_and_leads_the_archs_it_was_chosen_from(finished, name):
     """One that may pick any arch leads the ranking of the sample where the sample holds it."""
     record, scores = finished(name)
@@ -136,7 +150,7 @@ def test_the_report_sample_is_ranked_last(finished, name):
     assert sorted(final.arch_str) == sorted(wanted)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", those())
 def test_rankings_are_in_order(finished, name):
     scores = finished(name)[1]
     curves = {"curve", "curve-current"} if METHODS[name].watched else set()
@@ -148,6 +162,7 @@ def test_rankings_are_in_order(finished, name):
     assert scores.notna().all(axis=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", those(lambda method: not method.needs_truth))
 def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, name):
     """Unless the method never asks for a random number."""
@@ -225,7 +240,7 @@ def repeated(perform, tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", those())
 def test_same_seed_same_record(finished, repeated, name):
     record, scores, _ = repeated(name)
     assert lasting(record) == lasting(finished(name)[0])
@@ -233,7 +248,7 @@ def test_same_seed_same_record(finished, repeated, name):
     assert RunRecord.from_json(record.to_json()) == record
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", those())
 def test_work_is_counted_exactly(repeated, name):
     """Against a count of what the network was really asked."""
     record, _, spy = repeated(name)
@@ -295,7 +310,8 @@ def test_what_papers_score_for_their_pick_and_for_the_report(finished, name, sco
     assert (search["images_scored"] > 0, report["images_scored"] > 0) == (scored, for_report)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", those())
 def test_resumed_run_gives_the_same_record(perform, finished, through_interruptions, name, tmp_path, full):
     """Interrupted at every third event of a run, in full at every one, always in the same work folder."""
     (record, scores), events = through_interruptions(

@@ -284,6 +284,7 @@ def a_run(method, folder, progress=None, seed=0):
     return run(make_spec(method, seed, "embedded", sizes=TINY), Place(folder, progress=progress or SilentProgress()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "passes"), [("darts-v1", 2), ("darts-v2", 5)])
 def test_a_run_picks_the_most_probable_arch(methods, tmp_path, method, passes):
     record, scores = a_run(method, tmp_path)
@@ -323,6 +324,7 @@ class StopsAfter(SilentProgress):
             raise Interrupted
 
 
+@pytest.mark.slow
 def test_a_resumed_run_gives_the_same_record(methods, tmp_path):
     folders = [tmp_path / name for name in ("whole", "cut", "other")]
     for folder in folders:

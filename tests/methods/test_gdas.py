@@ -284,6 +284,7 @@ class StopsAfter(SilentProgress):
             raise Interrupted
 
 
+@pytest.mark.slow
 def test_a_run_and_its_resumption(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setitem(METHODS, "gdas", Gdas(arch_lr=0.05))

@@ -127,6 +127,7 @@ def spaces_of(output) -> list[SearchSpace]:
     return spaces
 
 
+@pytest.mark.slow
 def test_algorithm_1_with_a_known_criterion(planted):
     """Stage 1 drops operator 0 everywhere and 1 on four edges; stage 2 the other 1s, 2 everywhere and 3 twice."""
     _, second, third = spaces_of(planted[1])
@@ -219,6 +220,7 @@ def test_each_stage_trains_paths_of_its_space_with_separate_weights(planted, see
     assert copies[-1] == [8] * 3  # 3x3 on the last edge: one copy for each of the 2 * 2 * 2 choices before it
 
 
+@pytest.mark.slow
 def test_without_a_threshold_it_only_shrinks(tmp_path):
     output = SeNas(criterion=Planted(), threshold=0)(a_task(tmp_path))
     events = [line for line in output.history if "dropped" in line]
@@ -228,12 +230,14 @@ def test_without_a_threshold_it_only_shrinks(tmp_path):
     assert third == second - (6 * 1 + 2 * 9) * SQUARES
 
 
+@pytest.mark.slow
 def test_the_rate_restarts_with_each_stage(tmp_path):
     output = SeNas(criterion=Planted())(a_task(tmp_path, lr_horizon=4))
     rates = [line["lr"] for line in output.history if "loss" in line]
     assert rates[0] == rates[1] == rates[3] > rates[2]
 
 
+@pytest.mark.slow
 def test_a_single_stage_drops_nothing_and_ranks_once(tmp_path):
     """What SPOS does, with the same numbers but for the names of the phases."""
     task = a_task(tmp_path, stage_epochs=(1,))
@@ -245,6 +249,7 @@ def test_a_single_stage_drops_nothing_and_ranks_once(tmp_path):
     assert not any("dropped" in line for line in output.history)
 
 
+@pytest.mark.slow
 def test_scores_are_of_the_weights_of_their_stage(tmp_path):
     """With one snapshot, the last table is that of the network that the last stage left behind."""
     networks, task = [], a_task(tmp_path, snapshots=1)
@@ -272,6 +277,7 @@ def distinct(archs) -> int:
     return len({shared_function(arch, arch) for arch in map(tuple, prune(archs).tolist())})
 
 
+@pytest.mark.slow
 def test_all_cells_of_a_path_may_differ_in_training(tmp_path):
     output, seen = watch(SeNas(criterion=Planted()), a_task(tmp_path, sampling="per_cell"))
     paths = seen.paths
@@ -281,6 +287,7 @@ def test_all_cells_of_a_path_may_differ_in_training(tmp_path):
     assert any(len(set(path)) > 1 for path in paths[-STEPS:])
 
 
+@pytest.mark.slow
 def test_default_criterion_shrinks_to_ten_operators(tmp_path):
     method = SeNas()
     output = replace(method, criterion=replace(method.criterion, per_operator=4))(a_task(tmp_path))
@@ -292,6 +299,7 @@ def test_default_criterion_shrinks_to_ten_operators(tmp_path):
     assert output.pick in spaces[-1]
 
 
+@pytest.mark.slow
 def test_a_sample_without_an_arch_of_the_space_is_replaced(tmp_path):
     """Every arch that the rankings cover is dropped by the first shrink, and the space is still large."""
     task = replace(a_task(tmp_path), report_archs=np.zeros((2, 6), np.int8))
@@ -307,6 +315,7 @@ def quick(name: str):
     return replace(criterion, per_operator=4) if hasattr(criterion, "per_operator") else criterion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CRITERIA)
 def test_every_criterion_shrinks_to_ten_operators(tmp_path, name):
     """Also the second time, when the supernet is expanded. None of these defaults needs single snapshots."""
@@ -320,6 +329,7 @@ def events_of(output) -> list[dict]:
     return [line for line in output.history if "dropped" in line]
 
 
+@pytest.mark.slow
 def test_history_tells_importance_and_confidence(tmp_path):
     """Of the criterion that has them: S can be worked out again from SI, and SC from SI."""
     events = events_of(SeNas(criterion=SeNasCriterion(per_operator=4))(a_task(tmp_path)))
@@ -334,6 +344,7 @@ def test_history_tells_importance_and_confidence(tmp_path):
         assert event["importance"].keys() == event["confidence"].keys() == event["scores"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "criterion", "kept"),
     [
@@ -349,6 +360,7 @@ def test_snapshots_are_kept_only_where_somebody_asks_for_them(tmp_path, estimato
     assert seen.kept == kept
 
 
+@pytest.mark.slow
 def test_snapshots_that_nobody_asks_for_change_nothing(tmp_path, monkeypatch):
     method, folders = SeNas(criterion=SeNasCriterion(per_operator=2)), [tmp_path / name for name in "ab"]
     for folder in folders:
@@ -397,6 +409,7 @@ def test_edge_by_edge_each_edge_is_scored_on_what_is_left(tmp_path):
         assert len(event["scores"]) == len(before.alive()) and event["importance"] == event["scores"]
 
 
+@pytest.mark.slow
 def test_edge_by_edge_the_supernet_is_asked_anew(tmp_path):
     """Estimates of two edges are not mixed up, and all are booked; a resumed run repeats none of them."""
     method = SeNas(criterion=SelectionImportance(per_operator=1), removal="edge-by-edge")
@@ -413,6 +426,7 @@ def test_edge_by_edge_the_supernet_is_asked_anew(tmp_path):
     assert again.budget.counts == task.budget.counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["tied", "per_cell"])
 def test_fair_paths_use_every_operator_once_a_step(tmp_path, sampling):
     """5, 4 and 3 paths a step in the three stages, in which each operator of each edge of each cell occurs once."""

@@ -55,6 +55,7 @@ def spread(task: Task) -> Alphas:
     return alphas
 
 
+@pytest.mark.slow
 def test_weights_learn_on_uniform_archs_whatever_the_alphas_are(tmp_path, trainings, monkeypatch):
     task, paths, forward = a_task(tmp_path, batch=32, epochs=3), [], NB201Network.forward
     alphas = spread(task)
@@ -164,6 +165,7 @@ def test_the_first_of_the_top_archs_has_the_best_operator_everywhere():
     assert top[0].tolist() == alphas.logits.argmax(1).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "n"), [(0, 100), (30, 30)])
 def test_picks_among_the_most_probable_and_ranks_by_probability(tmp_path, asked, n):
     task = replace(a_task(tmp_path), candidates=asked)

@@ -94,6 +94,7 @@ def test_groups_are_greedy_and_only_grow(sizes, threshold, next_threshold):
     assert all(any(set(group) <= set(other) for other in later) for group in groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threshold", "seed"), [(4, 0), (12, 1), (50, 2)])
 def test_four_stages_of_five_drops(threshold, seed):
     """Groups only grow; every copy has one source; every path that is left computes what it did."""

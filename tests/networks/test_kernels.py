@@ -46,6 +46,7 @@ def need(compiled) -> None:
         pytest.skip("no C compiler here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3, 8, 12, 64, 100])
 @pytest.mark.parametrize("affine", [False, True])
 def test_batch_norm(compiled, channels, affine):
@@ -121,6 +122,7 @@ def test_what_is_not_a_number_stays_so(compiled):
         assert tensor[:, 1].isnan().all() and not tensor[:, 0].isnan().any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 5, 8, 24, 64, 96])
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize(
@@ -192,6 +194,7 @@ def test_gradients_of_a_depthwise_convolution(compiled, channels, kernel, stride
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_network_is_the_same_function(compiled, monkeypatch, affine, shared):
@@ -466,6 +469,7 @@ UNAVAILABLE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "why"), UNAVAILABLE)
 def test_where_they_cannot_be_had_torch_does_it_and_one_warning_says_why(fresh, monkeypatch, command, why):
     monkeypatch.setenv("CC", command.format(cc=usual_compiler()))

@@ -52,6 +52,7 @@ def run(program: str, *arguments: object) -> None:
     assert done.returncode == 0, done.stderr[-500:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "channels", "side", "batch", "threads"),
     [("point", 4, 32, 32, 1), ("point", 4, 8, 64, 2), ("point", 8, 56, 2, 1), ("conv", 4, 32, 32, 1)],
@@ -60,6 +61,7 @@ def test_the_gradients_are_those_of_the_definition(kind, channels, side, batch, 
     run(GRADIENT, kind, channels, side, batch, threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [4, 8])
 def test_a_narrow_darts_network_of_large_images_trains(channels):
     run(NETWORK, channels)

@@ -50,6 +50,7 @@ def drawn(count: int, seed: int) -> list[tuple]:
     return [tuple(NB201.sample(rng) for _ in range(6)) for _ in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [8, 4], ids=["loops", "torch's convolutions"])
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -82,6 +82,7 @@ def in_parts(arguments, path, each: int):
             evaluations += kept.evaluations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["weight-average", "snapshot-loglik"])
 @pytest.mark.parametrize("mode", ["batch", "recalibrate", "running"])
 def test_a_scoring_in_parts_is_the_whole_one(tmp_path, mode, estimator):
@@ -95,6 +96,7 @@ def test_a_scoring_in_parts_is_the_whole_one(tmp_path, mode, estimator):
         assert begins == pytest.approx(sorted(begins)) and len(set(begins)) == len(begins) and begins[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SKELETONS)
 def test_what_neighbours_share_is_computed_again_to_the_bit(tmp_path, space):
     arguments = problem(space)

@@ -70,6 +70,7 @@ def slow_scores(network, archs, ev: Evaluation) -> tuple[np.ndarray, np.ndarray]
         return one_by_one(network, archs, ev)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["batch", "recalibrate", "running"])
 def test_scores_are_those_of_a_naive_loop(mode):
     archs = NB201.sample_distinct(np.random.default_rng(0), 30)
@@ -89,6 +90,7 @@ def test_the_whole_space_has_7548_functions():
     assert set(rows) == set(range(7548))
 
 
+@pytest.mark.slow
 def test_ranking_through_distinct_functions_is_the_ranking_of_all():
     """docs/method.md 5: 7,548 evaluations rank 15,625 archs exactly. Here on 2,000 of them, dead edges run."""
     network = a_network()
@@ -162,6 +164,7 @@ def test_scoring_changes_nothing(mode):
     assert all(weight.grad is None for weight in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["batch", "recalibrate"])
 def test_ticks_tell_the_share_that_is_done(mode):
     archs = NB201.sample_distinct(np.random.default_rng(2), 330)

@@ -152,6 +152,7 @@ def as_it_was(search, space, score, rng):
     return best, np.array(list(seen), np.int8), np.array(list(seen.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("space", [NB201, NB201.without(1, 0).without(4, 2), TOY, MOBILENET], ids=lambda s: s.name)
 def test_without_a_limit_it_searches_as_it_always_did(space, seed):
@@ -184,6 +185,7 @@ def test_under_a_limit_all_archs_meet_it_and_none_is_scored_twice(under, megaflo
     assert best == score.asked[int(np.argmax(scores))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("megaflops", [50, 80, 90])
 def test_the_best_arch_within_a_limit_is_found(megaflops):
     """The window has 2,430, 1,215 and 2,430 archs, of which 600 are scored."""
@@ -195,6 +197,7 @@ def test_the_best_arch_within_a_limit_is_found(megaflops):
         assert best == tuple(archs[np.argmax(Additive(NB201, seed)(archs))].tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("megaflops", [250, 330, 475, 600])
 def test_evolution_under_a_limit_beats_as_many_random_archs(megaflops):
     """And it gets better on its way."""

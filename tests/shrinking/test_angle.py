@@ -60,6 +60,7 @@ def naive_angle(network, initial, arch) -> float:
     return float(np.arccos(min(1.0, one @ other / np.linalg.norm(one) / np.linalg.norm(other))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("name", SPACES)
 def test_angles_are_those_of_the_concatenated_weights(name, affine):
@@ -126,6 +127,7 @@ class Task:
         return build(space)
 
 
+@pytest.mark.slow
 def test_scores_are_mean_angles_of_the_archs_that_hold_an_operator():
     output = Angle(per_operator=9)(Trained, Task())
     archs = balanced_sample(FIRST, 9, Task().rng("stage-2-criterion"))

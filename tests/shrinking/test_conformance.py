@@ -92,6 +92,7 @@ every_criterion = pytest.mark.parametrize("name", CRITERIA)
 every_stage = pytest.mark.parametrize("stage", SPACES)
 
 
+@pytest.mark.slow
 @every_criterion
 @every_stage
 def test_every_alive_operator_has_a_score(scored, name, stage):
@@ -160,6 +161,7 @@ def test_work_is_booked_exactly(trained, tmp_path, monkeypatch, name, stage):
     assert task.budget.counts["report"] == dict.fromkeys(COUNTERS, 0)
 
 
+@pytest.mark.slow
 @every_criterion
 def test_resumed_it_gives_the_same(scored, trained, through_interruptions, tmp_path, tmp_path_factory, name):
     """Interrupted at every event, one after the other, always in the same work folder."""
@@ -179,6 +181,7 @@ def test_resumed_it_gives_the_same(scored, trained, through_interruptions, tmp_p
     assert counts == uninterrupted.budget.counts
 
 
+@pytest.mark.slow
 @every_criterion
 def test_two_stages_do_not_share_what_they_keep(scored, trained, tmp_path, name):
     """In one work folder, one after the other, each gets what it gets alone."""

@@ -91,6 +91,7 @@ def assert_lines_meet_no_boxes(figure):
             assert not inside.all(axis=1).any(), kind
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=25, deadline=None)
 def test_a_cell_of_darts_shows_its_arch(seed):
@@ -110,6 +111,7 @@ def test_a_cell_of_darts_shows_its_arch(seed):
     assert figure.get_figwidth() == COLUMN
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=25, deadline=None)
 def test_a_cell_of_nasbench201_shows_its_arch(seed):

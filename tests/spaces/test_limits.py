@@ -121,6 +121,7 @@ class TestUniform:
         for place in range(min(3, len(archs))):
             assert p_value([sample[place] for sample in samples], uniform(archs)) > SMALLEST_P
 
+    @pytest.mark.slow
     def test_archs_with_an_operator(self, sampler):
         within, rng = by_hand(sampler.space, sampler.limit), np.random.default_rng(3)
         for edge, op in sampler.space.alive():

@@ -105,6 +105,7 @@ def test_a_task_has_the_curve_that_its_spec_asks_for(tmp_path):
     assert np.array_equal(whole.curve.archs, report_archs(NB201, CURVE_ARCHS)) and len(whole.curve.archs) == 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["weight-average", "snapshot-loglik"])
 def test_spos_is_looked_at_with_the_weights_of_the_moment(tmp_path, monkeypatch, estimator):
     task, epochs, expected = a_task(tmp_path), [], {}
@@ -132,6 +133,7 @@ def test_spos_is_looked_at_with_the_weights_of_the_moment(tmp_path, monkeypatch,
     assert task.budget.counts["search"]["forward_paths"] < task.budget.counts["report"]["forward_paths"] * 100
 
 
+@pytest.mark.slow
 def test_se_nas_with_a_curve_finds_what_it_finds_without(tmp_path, monkeypatch):
     monkeypatch.setattr(se_nas, "RANK_LIMIT", 60)
     method = SeNas(criterion=SelectionImportance(per_operator=4))

@@ -61,6 +61,7 @@ def computed(folder, methods, **options):
     return {method: runner(spec_of(method)) for method in methods}
 
 
+@pytest.mark.slow
 def test_a_supernet_is_trained_once_and_counted_in_full(tmp_path, epochs, others):
     methods = ["spos", "loglik", "strategy"]
     alone = computed(tmp_path / "alone", methods)
@@ -78,6 +79,7 @@ def test_a_supernet_is_trained_once_and_counted_in_full(tmp_path, epochs, others
         assert one.scores(shared[name]).equals(other.scores(alone[name]))
 
 
+@pytest.mark.slow
 def test_what_trains_otherwise_is_not_shared(tmp_path, epochs, others):
     runner = Runner(tmp_path, share=True)
     for spec in (spec_of("spos"), spec_of("spos", seed=1), spec_of("tuned"), spec_of("se-nas")):
@@ -86,11 +88,13 @@ def test_what_trains_otherwise_is_not_shared(tmp_path, epochs, others):
     assert len(first) == 4
 
 
+@pytest.mark.slow
 def test_shrinking_methods_share_their_first_stage(tmp_path, epochs):
     computed(tmp_path, ["se-nas-shrink", "si-shrink"], share=True)
     assert len([name for name in epochs if len(name) > 40]) == 1
 
 
+@pytest.mark.slow
 def test_a_curve_is_seen_by_those_that_ask_for_it_alone(tmp_path, epochs, others):
     """One that does not look takes the training of one that did; the other way round it is trained again."""
     alone = computed(tmp_path / "alone", ["spos", "loglik"])
@@ -104,6 +108,7 @@ def test_a_curve_is_seen_by_those_that_ask_for_it_alone(tmp_path, epochs, others
     assert alone["spos"].counters["report"] != alone["loglik"].counters["report"]
 
 
+@pytest.mark.slow
 def test_they_are_dropped_or_kept(tmp_path, epochs, others):
     store = RunStore(tmp_path)
     computed(tmp_path, ["spos"], share=True)
@@ -119,6 +124,7 @@ def test_they_are_dropped_or_kept(tmp_path, epochs, others):
     assert not list((tmp_path / "kept").rglob("*.lock"))
 
 
+@pytest.mark.slow
 def test_a_damaged_one_is_trained_again(tmp_path, epochs, others):
     store, expected = RunStore(tmp_path), computed(tmp_path / "alone", ["loglik"])["loglik"]
     computed(tmp_path, ["spos"], share=True)

@@ -180,6 +180,7 @@ def uninterrupted(tmp_path_factory) -> list[dict]:
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_that_accumulates_their_parts(uninterrupted):
     """Through an expansion: losses, weights, momentum and counts. Only the running statistics of batch norm differ,
     which one process takes from its parts in turn and two take the mean of."""

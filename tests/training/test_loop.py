@@ -109,6 +109,7 @@ def test_loss_is_the_mean_over_the_paths_of_an_epoch(paths):
     assert [line["epoch"] for line in result.history] == [1, 2]
 
 
+@pytest.mark.slow
 def test_steps_of_sgd_by_hand():
     """The gradients of the paths of a step add up and are clipped together; then decay, then Nesterov momentum."""
     recipe = replace(RECIPE, lr_horizon=0, clip=0.05)
@@ -145,6 +146,7 @@ def test_rate_follows_the_cosine_step_by_step():
     assert [line["lr"] for line in result.history] == pytest.approx([expected[3], expected[7]], abs=1e-8)
 
 
+@pytest.mark.slow
 def test_clip_zero_does_not_clip():
     ends = []
     for clip in (0.0, 1e9, 0.01):
@@ -203,6 +205,7 @@ def test_weights_off_the_path_do_not_move():
         assert on_path != torch.equal(seen[1][name], seen[2][name]), name
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_are_normalised_apart_and_averaged():
     """By hand: the mean of the gradients of the parts is one step, and the running statistics see them in turn."""
     recipe = replace(RECIPE, accumulate=4, clip=0.0, momentum=0.0, weight_decay=0.0)
@@ -293,6 +296,7 @@ def test_loss_of_the_auxiliary_head_is_added():
     assert result.history[0]["loss"] == pytest.approx(smoothed(main) + 0.4 * smoothed(auxiliary), abs=2e-6)
 
 
+@pytest.mark.slow
 def test_drop_path_rises_in_training_only_and_survives_an_interruption(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     recipe = replace(RECIPE, batch_size=4, drop_path=0.6, lr=0.02)
@@ -377,6 +381,7 @@ def phase(stage: int, **arguments):
     return outcome(network, result, optimizer), result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("stage", [1, 2])
 def test_resumed_training_is_the_uninterrupted_one(tmp_path, monkeypatch, stage, keep):
@@ -650,6 +655,7 @@ def learn(hard: bool, **arguments):
     return {**outcome(network, result, optimizer), "architecture": tensors}, result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hard", [True, False])
 def test_resumed_training_of_an_architecture_is_the_uninterrupted_one(tmp_path, monkeypatch, hard):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)

@@ -29,6 +29,7 @@ def test_unknown_artefact():
         lookup("artefact", "tabel3", ARTEFACTS)
 
 
+@pytest.mark.slow
 def test_analysis_never_loads_torch():
     code = "import sys, senas_bench.analysis.artefacts, senas_bench.analysis.metrics.statistics; "
     code += "sys.exit('torch' in sys.modules)"

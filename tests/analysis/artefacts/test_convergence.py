@@ -455,6 +455,7 @@ def drawn(ax, method, dashed=False):
     return [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in lines]
 
 
+@pytest.mark.slow
 def test_fig7_draws_the_rows(study, two_datasets, tmp_path):
     both_methods(study, seeds=(0, 1))
     table = render(study, two_datasets)
@@ -549,6 +550,7 @@ def test_fig8_draws_each_seed(study, two_datasets, tmp_path):
     check_saved(table, figure, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("datasets", [1, 3])
 def test_all_methods_fit(study, toy, query, datasets):
     """The longest legend and labels, over one dataset and over all."""
@@ -589,6 +591,7 @@ BARE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BARE)
 def test_little_to_draw(study, truth, tmp_path, case):
     BARE[case](study)

@@ -312,6 +312,7 @@ def test_files_hold_numbers_and_do_not_depend_on_the_order_of_runs(shrunk, made_
     assert "random, expected" in to_text(table)
 
 
+@pytest.mark.slow
 def test_figure_shows_the_rates(shrunk, made_up, tmp_path):
     for seed, last in enumerate((SECOND, WORST)):
         for method in ("se-nas", "angle-shrink", "random-shrink"):

@@ -97,6 +97,7 @@ def test_runs_that_may_not_share_a_table_are_refused():
         render("table5", [one])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["table4", "fig9", "fig12"])
 def test_equal_runs_in_any_order_give_equal_bytes(name, tmp_path):
     files = []

@@ -321,6 +321,7 @@ def check_saved(table, figure, folder):
     check_layout(figure)
 
 
+@pytest.mark.slow
 def test_table1_is_drawn(study, table_of, tmp_path):
     everything(study)
     values = np.arange(50.0, 90.0)
@@ -478,6 +479,7 @@ def test_fig1_is_drawn(study, truth, tmp_path):
     check_saved(table, figure, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archs", [1, 2, 30])
 def test_little_and_much_of_fig1_to_draw(study, truth, tmp_path, archs):
     study("stand-alone", 0, range(archs))

@@ -100,6 +100,7 @@ def assert_top(x, y, k, expected):
     assert best_and_worst_rank_at_k(x, y, k)[1] == pytest.approx((worst, worst / len(x)), rel=0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_tau_is_tau_b():
     for x, y in vectors():
         assert kendall_tau(x, y) == pytest.approx(
@@ -107,6 +108,7 @@ def test_tau_is_tau_b():
         )
 
 
+@pytest.mark.slow
 def test_weighted_tau_is_the_mean_over_both_rankings():
     for x, y in vectors():
         both = weighted_agreement(x, y, hyperbolic(x, y)), weighted_agreement(x, y, hyperbolic(y, x))
@@ -119,6 +121,7 @@ def test_spearman_is_pearson_of_average_ranks():
         assert spearman(x, y) == pytest.approx(expected, rel=0, abs=1e-12, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_top_k_measures_are_expectations_over_tie_breaks():
     for x, y in vectors(200, high=11):
         ranks = [true_rank(y, i) for i in range(len(y))]
@@ -130,6 +133,7 @@ def test_top_k_measures_are_expectations_over_tie_breaks():
             assert_top(x, y, k, expected)
 
 
+@pytest.mark.slow
 def test_top_k_measures_on_many_ties():
     rng = np.random.default_rng(1)
     for x, y in vectors():

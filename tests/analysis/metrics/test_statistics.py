@@ -266,6 +266,7 @@ def test_smallest_p_of_a_permutation_test_is_attained(n, m, smallest):
     assert result.p == result.smallest_p == pytest.approx(smallest)
 
 
+@pytest.mark.slow
 def test_permutation_test_samples_above_twenty_thousand_splits():
     a, b = np.random.default_rng(9).standard_normal((2, 9))  # 48,620 splits
     a += 0.8
@@ -292,6 +293,7 @@ def ratio(first, second) -> float | Fraction:
     return high / low if low else math.inf if high else 1
 
 
+@pytest.mark.slow
 def test_spread_test_counts_all_splits():
     for a, b in samples(1000, 3, 5):
         x, y = (sorted(deviations(v))[len(v) % 2 :] for v in (a, b))

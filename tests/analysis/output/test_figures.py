@@ -13,6 +13,7 @@ def a_figure():
     return figure
 
 
+@pytest.mark.slow
 def test_a_figure_has_the_same_bytes_however_often_it_is_written(tmp_path):
     with house_style():
         one, other = a_figure(), a_figure()

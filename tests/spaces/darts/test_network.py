@@ -164,6 +164,7 @@ def per_cell(arch, skeleton: DartsSkeleton) -> list[tuple[int, ...]]:
     return [arch[-14:] if layer in skeleton.reductions else arch[:14] for layer in range(skeleton.layers)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("space", [DARTS, DARTS_SEPARATE], ids=lambda space: space.name)
 @pytest.mark.parametrize("skeleton", [SMALL, IMAGENET, ODD], ids=["cifar", "imagenet", "odd"])
@@ -269,6 +270,7 @@ def macs(network: torch.nn.Module, arch, skeleton: DartsSkeleton) -> float:
     return counter.get_total_flops() / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "flops_m", "params", "head"), [("cifar10", 528.359, 3349342, 476426), ("imagenet", 529.912, 4718752, 0)]
 )
@@ -291,6 +293,7 @@ COUNTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [DARTS, DARTS_SEPARATE], ids=lambda space: space.name)
 @pytest.mark.parametrize("skeleton", COUNTED.values(), ids=COUNTED)
 def test_costs_are_those_of_the_network(skeleton, space):
@@ -326,6 +329,7 @@ def merged(space: SearchSpace, threshold: int) -> SearchSpace:
     return space.with_groups(plan_groups(space, threshold))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0, 20])
 def test_weights_off_the_path_do_not_move(threshold):
     """Not by weight decay, and not by the momentum that they have from before."""
@@ -364,6 +368,7 @@ def copies_of(network, arch) -> list[torch.nn.Module]:
     return modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "threshold"), [(DARTS, 8), (DARTS, 50), (DARTS_SEPARATE, 30)])
 def test_expanding_after_each_of_four_shrinks(space, threshold):
     """Groups only grow; a copy has one source; every arch that is left computes what it did, in all BN modes."""
@@ -485,6 +490,7 @@ def naive_scores(network, archs, ev: Evaluation):
     return np.array(accuracy), np.array(loglik)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["batch", "recalibrate", "running"])
 @pytest.mark.parametrize("threshold", [0, 20])
 def test_scores_are_those_of_archs_one_by_one(mode, threshold):

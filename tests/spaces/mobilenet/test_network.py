@@ -248,6 +248,7 @@ SKELETONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SKELETONS)
 def test_closed_form_is_the_built_network(name):
     skeleton, group2, archs = SKELETONS[name]
@@ -377,6 +378,7 @@ def one_by_one(network, archs, ev: Evaluation) -> tuple[np.ndarray, np.ndarray]:
     return np.array(accuracy), np.array(loglik)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["batch", "recalibrate", "running"])
 @pytest.mark.parametrize("make", [build, expanded])
 def test_scores_are_those_of_a_naive_loop(make, mode):
@@ -508,6 +510,7 @@ def logits(network, archs) -> torch.Tensor:
         return torch.stack([network(images(), arch) for arch in archs])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threshold", "seed"), [(6, 0), (20, 1), (50, 2)])
 def test_four_stages_of_shrinking(threshold, seed):
     """Every path that is left computes what it did; nothing idle is kept; partial models share no operator."""
@@ -531,6 +534,7 @@ def test_four_stages_of_shrinking(threshold, seed):
     assert merged and len(space.alive()) == 39 - 28
 
 
+@pytest.mark.slow
 def test_expanding_the_whole_skeleton():
     """21 layers in pairs, both spaces' operators, at tiny widths."""
     skeleton = small_image(8, 4, 2, factor=0.05)

@@ -64,6 +64,7 @@ def test_parameters_are_those_of_the_network(skeleton, arch):
     assert costs([arch], skeleton)[1] == [built]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("skeleton", [*SKELETONS.values(), *TINY.values()], ids=[*SKELETONS, *TINY])
 def test_flops_are_those_that_torch_counts(skeleton, arch):

@@ -215,6 +215,7 @@ def logits_with_and_without_cache(network, archs):
         return cached, torch.stack([network(images(), arch) for arch in archs])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["lexicographic", "random"])
 def test_cache_does_not_change_logits(order):
     archs = some_archs(150, seed=4)
