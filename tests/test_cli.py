@@ -481,6 +481,7 @@ def test_data_list_and_verify(tmp_path):
     assert "1797 training and 0 test images, 10 classes" in done("data", "verify", "digits").out
 
 
+@pytest.mark.slow
 def test_doctor(tmp_path):
     lines = done("doctor").out.splitlines()
     assert {line.split()[0] for line in lines} == {"ok", "missing"}

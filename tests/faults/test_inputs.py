@@ -22,6 +22,8 @@ from senas_bench.experiments.study import Setting
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.nasbench201 import arch_from_str, arch_to_str, official_archs
 
+pytestmark = pytest.mark.slow
+
 CASES = {"archs": (500, 7000), "scores": (250, 5000), "specs": (150, 4000), "commands": (100, 4000)}
 """1,000 in all; in full 20,000."""
 TEXT = st.text(st.characters(exclude_characters="/\\~\0", exclude_categories=["Cs"]), max_size=5)
@@ -279,7 +281,6 @@ def idle(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.slow
 def test_command_lines(examples, idle, full):
     codes = set()
 

@@ -478,6 +478,7 @@ print(min(seconds), int(line.split()[1]) / 1024, len(truth.arch_strs), len(truth
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.slow
 def test_the_whole_benchmark_with_every_seed_and_cost_is_light(tmp_path):
     """As an import of the official file with HW-NAS-Bench leaves it: 56 accuracies, 41 costs."""
     rng, names = np.random.default_rng(0), tuple(official_index())

@@ -123,6 +123,7 @@ def test_evolution_beats_random_search(benchmark_table):
     assert found["evolution"] > found["random"] + 0.5
 
 
+@pytest.mark.slow
 def test_random_search_draws_uniformly():
     task = Bare(lambda arch, call: (0.0, 1.0))
     TruthRandomSearch(budget_seconds=5000.0)(task)

@@ -195,12 +195,14 @@ def test_two_processes_are_one_that_accumulates_their_parts(uninterrupted):
                 assert got[part][name] == pytest.approx(values, abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_the_processes_end_with_the_same_network(uninterrupted):
     one, other = uninterrupted
     assert all(one[part] == other[part] for part in ("losses", "weights", "momentum", "buffers", "mean"))
     assert one["state"] == other["state"]
 
 
+@pytest.mark.slow
 def test_what_processes_give_each_other(uninterrupted):
     for got in uninterrupted:
         assert got["gradient"] == [30.0, 30.0]
@@ -212,6 +214,7 @@ def test_what_processes_give_each_other(uninterrupted):
         assert got["disagreement"].startswith("the 2 processes differ in their minds; they must run the same command")
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_answer_is_waited_for_in_vain(uninterrupted):
     seconds, message = uninterrupted[0]["hung"]
     assert 9 < seconds < 60
@@ -220,6 +223,7 @@ def test_a_process_that_does_not_answer_is_waited_for_in_vain(uninterrupted):
     assert "\n" not in message
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_all_and_the_training_is_resumed(uninterrupted, tmp_path, full):
     if not full:
         pytest.skip("the same through a command is in tests/experiments/test_torchrun.py; set SENAS_FAULTS=full")
