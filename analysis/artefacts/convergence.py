@@ -23,7 +23,8 @@ from senas_bench.analysis.join import (
     tested_columns,
 )
 from senas_bench.analysis.metrics import correlation
-from senas_bench.analysis.metrics.statistics import MIN_ARCHS, defined, over_seeds
+from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, defined
+from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from senas_bench.analysis.style import by_baseline, fitting, in_order, shown_as, style, tuned

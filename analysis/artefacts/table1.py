@@ -22,7 +22,7 @@ from senas_bench.analysis.join import (
     tested_columns,
 )
 from senas_bench.analysis.metrics import correlation
-from senas_bench.analysis.metrics.statistics import defined
+from senas_bench.analysis.metrics.bootstrap import defined
 from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from senas_bench.analysis.paper import numbers as paper
