@@ -15,7 +15,8 @@ import pandas as pd
 from senas_bench.analysis.artefacts import ARTEFACTS, NO_RUNS, why
 from senas_bench.analysis.output.figures import to_bytes
 from senas_bench.analysis.output.formats import PAPER, Table, listed
-from senas_bench.analysis.paper.verdicts import WORDS, verdicts
+from senas_bench.analysis.paper.judges import WORDS
+from senas_bench.analysis.paper.verdicts import verdicts
 from senas_bench.experiments.spec import RunRecord
 
 ORDER = tuple(ARTEFACTS)

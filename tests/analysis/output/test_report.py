@@ -8,7 +8,7 @@ import pytest
 from senas_bench.analysis.output import figures
 from senas_bench.analysis.output.formats import Table
 from senas_bench.analysis.output.report import inline_svg, provenance_summary, report_html
-from senas_bench.analysis.paper.verdicts import WORDS
+from senas_bench.analysis.paper.judges import WORDS
 from senas_bench.experiments.spec import RunRecord, RunSpec
 
 HOSTILE = "<script>alert('x')</script>\"&"
