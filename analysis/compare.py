@@ -22,7 +22,7 @@ from senas_bench.analysis.metrics.statistics import (
     sign_flip,
 )
 from senas_bench.analysis.output.formats import Table, plus_minus, span, words
-from senas_bench.analysis.paper.verdicts import signed
+from senas_bench.analysis.paper.judges import signed
 from senas_bench.analysis.style import in_order
 from senas_bench.experiments.spec import RunRecord
 

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from senas_bench.analysis.metrics import correlation
-from senas_bench.analysis.metrics.statistics import MIN_ARCHS, bootstrap_interval, bounds, defined
+from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, bootstrap_interval, bounds, defined
 from senas_bench.errors import DataError
 from senas_bench.groundtruth.columns import read_columns
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str

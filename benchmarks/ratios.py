@@ -291,7 +291,7 @@ def table(quick: bool) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from senas_bench.groundtruth import load_ground_truth
-    from senas_bench.groundtruth.table import Query
+    from senas_bench.groundtruth.query import Query
     from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
 
     archs, query = (10 if quick else 100), Query("cifar10", "test", 200, "mean")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact
-from senas_bench.analysis.artefacts.convergence import panel_width, tau_summary
+from senas_bench.analysis.artefacts.convergence import tau_summary
 from senas_bench.analysis.join import (
     EPOCHS,
     Scores,
@@ -22,8 +22,8 @@ from senas_bench.analysis.join import (
     tested_columns,
 )
 from senas_bench.analysis.metrics import correlation
-from senas_bench.analysis.metrics.statistics import defined
-from senas_bench.analysis.output.figures import grid
+from senas_bench.analysis.metrics.bootstrap import defined
+from senas_bench.analysis.output.figures import grid, panel_width
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import style

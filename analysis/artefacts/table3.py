@@ -23,14 +23,8 @@ from senas_bench.analysis.join import (
     setting_notes,
 )
 from senas_bench.analysis.metrics import correlation
-from senas_bench.analysis.metrics.statistics import (
-    MIN_ARCHS,
-    MIN_PAIRS,
-    defined,
-    mean_tau_interval,
-    over_seeds,
-    sign_flip,
-)
+from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, defined, mean_tau_interval
+from senas_bench.analysis.metrics.statistics import MIN_PAIRS, over_seeds, sign_flip
 from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import (
     Table,

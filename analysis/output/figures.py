@@ -33,6 +33,11 @@ def grid(rows: int, columns: int, *, width: float = COLUMN, height: float = 2.4)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
+def panel_width(columns: int) -> float:
+    """Inches of each of some panels side by side: one is as wide as a column of a paper."""
+    return COLUMN if columns == 1 else COLUMN * 0.85
+
+
 def to_bytes(figure: Figure, suffix: str) -> bytes:
     """The file of a figure, `png` or `svg`; equal figures give equal bytes."""
     buffer = io.BytesIO()

@@ -63,7 +63,7 @@ def _why_not(artefact: Artefact, methods: Sequence[str], sizes: Preset, truth: G
 def _archs(sizes: Preset, every: bool) -> Sequence[str]:
     """The arch strings that the runs rank, or every one of the space."""
     from senas_bench.experiments.tasks import report_archs
-    from senas_bench.groundtruth.table import official_index
+    from senas_bench.groundtruth.archs import official_index
     from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 
     if every or not sizes.rank_archs:

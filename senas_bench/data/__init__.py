@@ -1,4 +1,4 @@
-"""Images, from files to batches on the device. `loader` and `streaming` alone import torch."""
+"""Images, from files to batches on the device. `loader`, `sources` and `streaming` alone import torch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from senas_bench.data.cifar import Cifar
 from senas_bench.data.imagenet import ImageNet, StreamedImages
 from senas_bench.data.imagenet16 import ImageNet16
-from senas_bench.data.readers import Cifar, Digits, Images, data_folder
+from senas_bench.data.readers import Digits, Images, data_folder
 from senas_bench.data.splits import find_split_file, read_official_split
 from senas_bench.errors import DataError
 from senas_bench.names import lookup

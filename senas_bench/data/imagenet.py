@@ -20,7 +20,7 @@ from senas_bench.data.readers import data_folder
 from senas_bench.errors import DataError
 
 if TYPE_CHECKING:
-    from senas_bench.data.streaming import Source
+    from senas_bench.data.sources import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class ImageNet:
         Raises:
             DataError: Images are missing, the two parts have not the same classes, or a class has no training image.
         """
-        from senas_bench.data.streaming import find_images
+        from senas_bench.data.sources import find_images
 
         root = self._root(data_dir)
         try:

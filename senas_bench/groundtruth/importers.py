@@ -20,17 +20,13 @@ import numpy as np
 
 from senas_bench.errors import DataError
 from senas_bench.files import NoHomeError, cache_home
+from senas_bench.groundtruth.archs import official_index
 from senas_bench.groundtruth.columns import read_columns, read_csv
 from senas_bench.groundtruth.official import read_nats, read_pth
-from senas_bench.groundtruth.table import (
-    GroundTruth,
-    Query,
-    check_percent,
-    from_columns,
-    in_schema,
-    load_parquet,
-    official_index,
-)
+from senas_bench.groundtruth.query import Query
+from senas_bench.groundtruth.reading import check_percent, from_columns, load_parquet
+from senas_bench.groundtruth.schema import in_schema
+from senas_bench.groundtruth.table import GroundTruth
 from senas_bench.groundtruth.units import CHANCE, SAMPLING, SHOWS_AN_ORDER, compute_constants, why_opposite
 from senas_bench.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, arch_to_str, prune
 

@@ -30,7 +30,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from senas_bench.errors import DataError
-from senas_bench.groundtruth.table import GroundTruth, Query, official_index
+from senas_bench.groundtruth.archs import official_index
+from senas_bench.groundtruth.query import Query
+from senas_bench.groundtruth.table import GroundTruth
 from senas_bench.groundtruth.unpickle import WITHOUT_WEIGHTS, PickleStream, Unreadable
 
 LICENCES = {

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from senas_bench.groundtruth.importers import load_ground_truth
-from senas_bench.groundtruth.table import DATASETS, GroundTruth, Query
+from senas_bench.groundtruth.query import DATASETS, Query
+from senas_bench.groundtruth.table import GroundTruth
 from senas_bench.spaces import Arch
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str
 

@@ -6,7 +6,8 @@ import warnings
 import pytest
 
 from senas_bench.data import DATASETS
-from senas_bench.data.readers import cached, data_folder
+from senas_bench.data.cifar import cached
+from senas_bench.data.readers import data_folder
 from senas_bench.errors import DataError
 from senas_bench.files import NoHomeError, cache_home
 

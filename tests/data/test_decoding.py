@@ -10,9 +10,10 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from senas_bench.data import DATASETS
+from senas_bench.data.cifar import read_parquet
 from senas_bench.data.decoding import FORMATS, OTHER_SUFFIXES, SUFFIXES, decode_rgb
-from senas_bench.data.readers import read_parquet
-from senas_bench.data.streaming import FolderImages, stored_batches
+from senas_bench.data.sources import FolderImages
+from senas_bench.data.streaming import stored_batches
 from senas_bench.errors import DataError
 
 GREY = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32) // 4

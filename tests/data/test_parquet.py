@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from senas_bench.data import DATASETS, data_id
+from senas_bench.data.cifar import read_parquet
 from senas_bench.data.imagenet import ImageNet
 from senas_bench.data.parquet import find_shards
-from senas_bench.data.readers import read_parquet
-from senas_bench.data.streaming import ParquetImages
+from senas_bench.data.sources import ParquetImages
 from senas_bench.errors import DataError
 
 IMAGES = pa.struct({"bytes": pa.binary(), "path": pa.string()})

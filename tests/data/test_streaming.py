@@ -3,23 +3,20 @@
 import io
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
-from senas_bench.data import streaming
-from senas_bench.data.readers import read_parquet
+from senas_bench.data import sources
+from senas_bench.data.cifar import read_parquet
+from senas_bench.data.sources import FolderImages, ParquetImages
 from senas_bench.data.streaming import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    FolderImages,
-    ParquetImages,
     PassingBatches,
     StreamingLoader,
     decode_all,
-    find_images,
     prepare_streaming,
     prepare_streaming_retraining,
     stored_batches,
@@ -41,27 +38,11 @@ def flat(value: int, height: int = 12, width: int = 16) -> bytes:
     return png(np.full((height, width, 3), value))
 
 
-def folder_of(root, images: dict[str, bytes]):
-    for name, data in images.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return root
-
-
 @pytest.fixture(scope="module")
-def greys(tmp_path_factory) -> FolderImages:
+def greys(tmp_path_factory, folder_of) -> FolderImages:
     """Image `i` has grey `8 * i` and the label `i // 10`."""
     images = {f"{'abc'[i // 10]}/{i:02}.png": flat(8 * i) for i in range(N)}
     return FolderImages(folder_of(tmp_path_factory.mktemp("greys"), images))
-
-
-def parquet_of(path, images: list[bytes], labels: list[int], column="img", rows=4):
-    struct = pa.array(
-        [{"bytes": data, "path": None} for data in images], pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    )
-    pq.write_table(pa.table({column: struct, "label": labels}), path, row_group_size=rows)
-    return path
 
 
 def generator(seed=0):
@@ -114,7 +95,7 @@ def test_an_epoch_is_a_function_of_the_generator(greys):
 
 
 @pytest.fixture(scope="module")
-def ramps(tmp_path_factory) -> ParquetImages:
+def ramps(tmp_path_factory, parquet_of) -> ParquetImages:
     """Brighter to the right and to the bottom, so that every crop and mirroring shows."""
     y, x = np.mgrid[:40, :60]
     image = png(np.stack([4 * x, 6 * y, 0 * x], 2))
@@ -159,7 +140,7 @@ def test_halves_share_out_the_images(greys):
         loader(greys, batch_size=16).halves()
 
 
-def test_evaluation_resizes_the_shorter_side_and_crops_the_centre(tmp_path):
+def test_evaluation_resizes_the_shorter_side_and_crops_the_centre(tmp_path, parquet_of):
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (30, 45, 3), dtype=np.uint8))
     buffer = io.BytesIO()
@@ -199,9 +180,9 @@ def test_cifar_from_its_parquet_file(shared):
     assert np.array_equal(labels.numpy(), y[chosen])
 
 
-def test_row_groups_are_read_once_an_epoch(tmp_path, monkeypatch):
+def test_row_groups_are_read_once_an_epoch(tmp_path, monkeypatch, parquet_of):
     """Two files with row groups of 4; pools of about 8 images."""
-    monkeypatch.setattr(streaming, "POOL_IMAGES", 8)
+    monkeypatch.setattr(sources, "POOL_IMAGES", 8)
     files = [parquet_of(tmp_path / f"{k}", [flat(5 * i) for i in range(20 * k, 20 * k + 20)], [0] * 20) for k in (0, 1)]
     images, read = ParquetImages(files), []
     whole = pq.ParquetFile.read_row_group
@@ -238,30 +219,8 @@ def test_prepare_holds_out_the_same_images_every_time(greys):
         prepare_streaming(greys, 8, 10, 8, 3, calibration=21)
 
 
-def test_images_are_found_in_folders_and_files(tmp_path):
-    folder_of(tmp_path / "one", {"train/x/a.png": flat(1), "train/y/b.png": flat(2), "val/x/c.png": flat(3)})
-    assert find_images(tmp_path / "one", "train").labels.tolist() == [0, 1]
-    assert find_images(tmp_path / "one", "val").labels.tolist() == [0]
-    (tmp_path / "two" / "data").mkdir(parents=True)
-    for k, part in enumerate(("train-00001-of-00002", "train-00000-of-00002", "validation-00000-of-00001")):
-        parquet_of(tmp_path / "two" / "data" / f"{part}.parquet", [flat(k)] * 2, [k, k])
-    found = find_images(tmp_path / "two", "train")
-    assert (found.labels.tolist(), found.num_classes) == ([1, 1, 0, 0], 2)
-    assert find_images(tmp_path / "two", "val").labels.tolist() == [2, 2]
-    with pytest.raises(DataError, match=r"no train images in .*--data-dir"):
-        find_images(tmp_path, "train")
-
-
-def test_the_fingerprint_knows_names_and_sizes(tmp_path):
-    ids = []
-    for k, images in enumerate(({"x/a.png": b"1"}, {"x/b.png": b"1"}, {"x/a.png": b"12"}, {"x/a.png": b"2"})):
-        ids.append(FolderImages(folder_of(tmp_path / str(k), images)).data_id)
-    assert len(set(ids[:3])) == 3 and ids[3] == ids[0]
-    assert all(len(name) == 16 for name in ids)
-
-
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unusable_image_is_named_in_one_line(tmp_path, workers):
+def test_an_unusable_image_is_named_in_one_line(tmp_path, workers, folder_of):
     data = flat(7, 50, 50)
     images = FolderImages(folder_of(tmp_path, {"x/a.png": data, "x/b.png": data[: len(data) // 2]}))
     with pytest.raises(DataError, match=r"x/b\.png: unusable image \(.*\); get the file again") as caught:
@@ -269,26 +228,7 @@ def test_an_unusable_image_is_named_in_one_line(tmp_path, workers):
     assert "\n" not in str(caught.value)
 
 
-def test_what_cannot_be_read_is_refused(tmp_path, greys):
-    with pytest.raises(DataError, match=r"no images in .*absent.*a sub-folder of images per class"):
-        FolderImages(tmp_path / "absent")
-    (tmp_path / "empty" / "x").mkdir(parents=True)
-    with pytest.raises(DataError, match="no images in"):
-        FolderImages(tmp_path / "empty")
-    (tmp_path / "words").write_text("words")
-    bad = [
-        (tmp_path / "words", "no readable Parquet"),
-        (tmp_path / "none", "cannot read .*none: No such file"),
-        (
-            parquet_of(tmp_path / "column", [b""], [0], "picture"),
-            "no column of images, 'img' or 'image', but 'picture', 'label'; rename it",
-        ),
-        (parquet_of(tmp_path / "label", [b""], [-1]), "none below 0"),
-    ]
-    for path, message in bad:
-        with pytest.raises(DataError, match=message) as caught:
-            ParquetImages([path])
-        assert "\n" not in str(caught.value)
+def test_what_cannot_be_batched_is_refused(tmp_path, greys, parquet_of):
     with pytest.raises(DataError, match="row 0 of row group 0: unusable image"):
         epoch(ParquetImages([parquet_of(tmp_path / "bytes", [None], [0])]), batch_size=1)
     with pytest.raises(ValueError, match="batch_size 31 must be between 1 and the 30"):
@@ -328,7 +268,7 @@ def test_retraining_takes_all_images_of_both_parts(greys):
     assert (sum(len(y) for _, y in test), split) == (N, "test")
 
 
-def test_decoding_all_finds_the_bad_one(greys, tmp_path):
+def test_decoding_all_finds_the_bad_one(greys, tmp_path, folder_of):
     decode_all(greys)
     with pytest.raises(DataError, match=r"x/b\.png: unusable image"):
         decode_all(FolderImages(folder_of(tmp_path, {"x/a.png": flat(1), "x/b.png": b"no image"})))

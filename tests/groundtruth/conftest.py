@@ -10,7 +10,9 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from senas_bench.groundtruth.table import official_index
+from senas_bench.groundtruth import GroundTruth, Query
+from senas_bench.groundtruth.archs import official_index
+from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
 
 SETS = {
     "cifar10-valid": ("x-valid", "ori-test"),
@@ -141,3 +143,21 @@ def nats_folder(shared):
 def official_files():
     """`write_pth` and `record`."""
     return type("Files", (), {"write_pth": staticmethod(write_pth), "record": staticmethod(record)})
+
+
+@pytest.fixture(scope="session")
+def small():
+    """`small(**changes)` is a table of 4 archs with a mean and a seed of CIFAR-10, and with the fields given."""
+    columns = {
+        Query("cifar10", "test", 200, "mean"): np.array([85.0, 93.0, 93.0, 10.0]),
+        Query("cifar10", "test", 200, 777): np.array([85.5, np.nan, 92.0, 10.0]),
+    }
+    archs = tuple(arch_to_str(arch) for arch in official_archs()[:4])
+    return lambda **changes: GroundTruth(**{"name": "small", "arch_strs": archs, "columns": columns} | changes)
+
+
+@pytest.fixture(scope="session")
+def with_costs(small):
+    """`small` with two costs."""
+    costs = {"cifar10-valid_train_s_per_epoch": [3.0, 4, 5, np.nan], "cifar10_edgetpu_latency": [1.0, -1, 2, 3]}
+    return lambda: small(costs=costs)

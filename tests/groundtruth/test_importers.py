@@ -27,7 +27,7 @@ from senas_bench.groundtruth import (
     load_ground_truth,
     unpickle,
 )
-from senas_bench.groundtruth.table import official_index
+from senas_bench.groundtruth.archs import official_index
 from senas_bench.groundtruth.trainer import load_trainer
 from senas_bench.spaces.nasbench201 import (
     CONV1,

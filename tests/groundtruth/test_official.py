@@ -13,8 +13,8 @@ import pytest
 
 from senas_bench.errors import DataError
 from senas_bench.groundtruth import Query, benchmark_verify, import_table, load_parquet, official, unpickle
+from senas_bench.groundtruth.archs import official_index
 from senas_bench.groundtruth.official import fold_trial, read_nats, read_pth
-from senas_bench.groundtruth.table import official_index
 
 INDICES = [0, 11, 284]
 NAMES = list(official_index())

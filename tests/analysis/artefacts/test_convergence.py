@@ -1,55 +1,18 @@
 """Scores are given as orders of archs, the worst first. The truth is 50 + index, so that over n archs tau is 1 less
 four times the inversions of the order over n (n - 1)."""
 
-from dataclasses import replace
-from itertools import pairwise
-
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
 
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts.convergence import render_fig7, render_fig8, tau_summary
-from senas_bench.analysis.output.figures import save
 from senas_bench.analysis.output.formats import write
-from senas_bench.analysis.style import style
 from senas_bench.groundtruth import GroundTruth, Query
 
 pytestmark = pytest.mark.filterwarnings("error")
 TEN = list(range(10))
 SWAPPED = [1, 0, *range(2, 10)]
 """One inversion of 45 pairs: tau 43 / 45."""
-
-
-@pytest.fixture
-def study(toy):
-    """`study(method, seed, *tables)` adds a run whose tables are `(set, epoch, order)` or, with a tier for each arch
-    of the order, `(set, epoch, order, tiers)`; `scores` replaces 0, 1, 2, ... in all of them."""
-
-    def add(method, seed, *tables, shrinks=(), scores=None, **spec):
-        frames = []
-        for name, epoch, order, *tiers in tables:
-            archs = [toy.archs[index] for index in order]
-            stage = 1 + sum(epoch > shrink for shrink in shrinks)
-            values = np.arange(len(order)) if scores is None else scores
-            frames.append(toy.score_rows(name, archs, values, epoch, stage, *tiers))
-        add.runs.add(method, seed, toy.archs[0], pd.concat(frames) if frames else None, **spec)
-        history = [{"stage": 1, "epoch": 1, "loss": 2.0}]
-        history += [{"stage": stage, "epoch": epoch, "candidates": [[0]] * 6} for stage, epoch in enumerate(shrinks, 1)]
-        add.runs.records[-1] = replace(add.runs.records[-1], history=tuple(history))
-
-    add.runs = toy.Runs()
-    return add
-
-
-@pytest.fixture
-def two_datasets(toy, query):
-    """cifar10 as everywhere here, and cifar100 the other way around."""
-    rising = np.arange(50.0, 90.0)
-    columns = {Query("cifar100", "test", 200, "mean"): rising[::-1].copy(), query: rising}
-    return toy.FakeTruth({Query("cifar10", "val", 200, "mean"): rising, **columns})
 
 
 def render(study, truth, which=render_fig7, **options):
@@ -71,34 +34,8 @@ def notes(table):
     return "\n".join(table.notes)
 
 
-def full(order):
-    """An order of all 40 archs that begins so."""
-    return [*order, *(index for index in range(40) if index not in order)]
-
-
-def both_methods(study, seeds=(0,), end="full"):
-    """SPOS and SE-NAS over epochs 20, 40 and 60. All 5 archs of the sample are alive at first, then 3, 4 and 10."""
-    for seed in seeds:
-        study(
-            "spos", seed,
-            ("curve", 20, [1, 0, 2, 3, 4]), ("curve", 40, [1, 0, 3, 2, 4]), ("curve", 60, [0, 1, 2, 4, 3]),
-            (end, 60, full([0, 1, 2, 4, 3])),
-        )  # fmt: skip
-        study(
-            "se-nas", seed,
-            ("curve", 20, [4, 0, 1, 2, 3]), ("curve-current", 20, [4, 0, 1, 2, 3]),
-            # by score alone the order is 4 3 1 0 2, tau -0.6; archs 3 and 4 are alive: it is 1 0 2 4 3
-            ("curve", 40, [4, 3, 1, 0, 2], [0, 0, 1, 1, 1]), ("curve-current", 40, [4, 3, 10]),
-            ("current", 40, [3, 4, 10]),
-            ("curve", 60, [4, 3, 2, 1, 0], [0, 0, 2, 2, 2]), ("curve-current", 60, [10, 4, 3]),
-            ("current", 60, [10, 4, 3]),
-            (end, 60, [*range(40)], [0 if index in (3, 4, 10) else 1 for index in range(40)]),
-            shrinks=(20, 40),
-        )  # fmt: skip
-
-
 def test_every_set_at_its_epochs(study, truth):
-    both_methods(study)
+    study.both()
     table = render(study, truth)
     assert points(table, "spos", "sample") == pytest.approx({20: 1 - 2 / 10, 40: 1 - 4 / 10, 60: 1 - 2 / 10})
     assert points(table, "se-nas", "sample") == pytest.approx({20: 1 - 8 / 10, 40: 1 - 4 / 10, 60: 1 - 8 / 10})
@@ -124,7 +61,7 @@ def test_every_set_at_its_epochs(study, truth):
 
 
 def test_the_end_of_fig7_is_fig8(study, truth):
-    both_methods(study, seeds=(0, 1))
+    study.both(seeds=(0, 1))
     fig7, fig8 = render(study, truth), render(study, truth, render_fig8)
     last = [row for row in fig7.meta["rows"] if row["epoch"] == 60 and row["set"] != "sample"]
     assert fig8.meta["rows"] == last
@@ -189,17 +126,17 @@ def test_at_the_end_the_baseline_needs_all_archs_alive(study, truth):
 
 
 def test_at_the_end_the_baseline_is_asked_for_its_widest_ranking(study, truth):
-    study("spos", 0, ("sample", 40, TEN[::-1]), ("full", 40, full(SWAPPED)))
+    study("spos", 0, ("sample", 40, TEN[::-1]), ("full", 40, study.full(SWAPPED)))
     study("se-nas", 0, ("current", 40, TEN), shrinks=(10,))
     assert points(render(study, truth), "spos", "same") == pytest.approx({40: 43 / 45})
 
 
 def test_the_baseline_is_that_of_the_same_seed_and_recipe(study, truth):
-    study("spos", 0, ("full", 60, full(TEN)))
-    study("spos", 1, ("full", 60, full(SWAPPED)))
-    study("spos+", 1, ("full", 60, full(TEN[::-1])))
-    study("se-nas", 1, ("current", 60, TEN), ("full", 60, full(TEN)))
-    study("se-nas+", 1, ("current", 60, [0, 1]), ("full", 60, full(TEN)))
+    study("spos", 0, ("full", 60, study.full(TEN)))
+    study("spos", 1, ("full", 60, study.full(SWAPPED)))
+    study("spos+", 1, ("full", 60, study.full(TEN[::-1])))
+    study("se-nas", 1, ("current", 60, TEN), ("full", 60, study.full(TEN)))
+    study("se-nas+", 1, ("current", 60, [0, 1]), ("full", 60, study.full(TEN)))
     table = render(study, truth, render_fig8)
     same = {row["method"]: row for row in table.meta["rows"] if row["set"] == "same"}
     assert {method: row["tau_mean"] for method, row in same.items()} == {
@@ -287,7 +224,7 @@ def test_ties_count_as_ties(study, truth):
 def test_runs_without_curves_have_one_point(study, truth):
     both = {"spos": SWAPPED, "se-nas": TEN}
     for method, order in both.items():
-        study(method, 0, ("full", 20, TEN[::-1]), ("full", 60, full(order)))
+        study(method, 0, ("full", 20, TEN[::-1]), ("full", 60, study.full(order)))
     table = render(study, truth)
     assert [(row["method"], row["set"], row["epoch"]) for row in table.meta["rows"]] == [
         ("spos", "full", 60),
@@ -404,7 +341,7 @@ def test_a_truth_that_lacks_archs(study, toy, query):
 
 
 def test_notes_on_the_sets_that_are_there(study, truth):
-    both_methods(study)
+    study.both()
     text = notes(render(study, truth))
     for start in ("full: all archs", "sample: one fixed random", "current: the archs alive", "same: the baseline"):
         assert text.count(f"\n{start}") == 1
@@ -416,192 +353,13 @@ def test_notes_on_the_sets_that_are_there(study, truth):
 
 
 def test_the_order_of_runs_does_not_matter(study, two_datasets, tmp_path):
-    both_methods(study, seeds=(2, 0, 1))
+    study.both(seeds=(2, 0, 1))
     for artefact in (ARTEFACTS["fig7"], ARTEFACTS["fig8"]):
         first = artefact.render(study.runs.records, study.runs.scores, two_datasets, no_timing=True)
         again = artefact.render(study.runs.records[::-1], study.runs.scores, two_datasets, no_timing=False)
         paths = write(first, tmp_path / "a"), write(again, tmp_path / "b")
         assert [path.read_bytes() for path in paths[0]] == [path.read_bytes() for path in paths[1]]
         assert len(paths[0]) == 5
-
-
-def check_layout(figure):
-    """Nothing is cut, panels are wide enough to read, and no two texts in one meet."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer, (width, height) = canvas.get_renderer(), figure.get_size_inches()
-    tight = figure.get_tightbbox(renderer)  # inches
-    assert min(tight.x0, tight.y0) > -0.01 and tight.x1 < width + 0.01 and tight.y1 < height + 0.01
-    for ax in figure.axes:
-        assert ax.get_window_extent(renderer).width > 100
-        boxes = sorted((text.get_window_extent(renderer) for text in ax.texts), key=lambda box: box.x0)
-        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
-
-
-def check_saved(table, figure, folder):
-    """Drawn again, the table gives the same files."""
-    again = save(ARTEFACTS[table.name].figure(table), folder / "again", table.name)
-    for path, other in zip(save(figure, folder, table.name), again, strict=True):
-        assert path.read_bytes() == other.read_bytes() and path.stat().st_size > 1000
-    check_layout(figure)
-
-
-def drawn(ax, method, dashed=False):
-    """The points of a method: `(epoch, tau)` of each of its lines with markers."""
-    lines = [
-        line for line in ax.lines if to_hex(line.get_color()) == style(method).colour and line.get_marker() in "osD^"
-    ]
-    lines = [line for line in lines if (line.get_linestyle() == "--") == dashed]
-    return [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in lines]
-
-
-@pytest.mark.slow
-def test_fig7_draws_the_rows(study, two_datasets, tmp_path):
-    both_methods(study, seeds=(0, 1))
-    table = render(study, two_datasets)
-    figure = ARTEFACTS["fig7"].figure(table)
-    alive, alive_100, whole, whole_100 = figure.axes
-    assert [ax.get_title() for ax in figure.axes] == [
-        f"{dataset} test, {view}" for view in ("archs alive", "whole space") for dataset in ("cifar10", "cifar100")
-    ]
-    for column, top, bottom in (("cifar10_test", alive, whole), ("cifar100_test", alive_100, whole_100)):
-        assert drawn(top, "se-nas") == [list(points(table, "se-nas", "current", column).items())]
-        assert drawn(top, "spos") == []
-        assert drawn(top, "spos", dashed=True) == [list(points(table, "spos", "same", column).items())]
-        for method in ("spos", "se-nas"):
-            (end,) = points(table, method, "full", column).values()
-            all_archs, sample = sorted(drawn(bottom, method), key=len)
-            assert sample == list(points(table, method, "sample", column).items())
-            assert len(all_archs) == 1 and all_archs[0][1] == end and all_archs[0][0] == pytest.approx(60, abs=2)
-    for ax in figure.axes:
-        dotted = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"]
-        assert dotted == [20, 40]
-    assert [text.get_text() for text in alive.texts] == ["5 archs", "3 archs"]
-    assert [text.get_position()[0] for text in alive.texts] == [10, 40]  # from the first shrink to the end
-    assert [text.get_text() for text in whole.texts] == ["5 archs, a sample"]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [
-        *("spos (n = 2)", "se-nas (n = 2)", "baseline on archs alive", "all archs, at the end")
-    ]
-    check_saved(table, figure, tmp_path)
-
-
-def test_fig7_bands_are_one_standard_deviation(study, truth):
-    study("spos", 0, ("curve", 20, SWAPPED), ("sample", 60, SWAPPED))
-    study("spos", 1, ("curve", 20, TEN[::-1]), ("sample", 60, SWAPPED))
-    table = render(study, truth)
-    (ax,) = ARTEFACTS["fig7"].figure(table).axes
-    mean, std = points(table, "spos", "sample")[20], points(table, "spos", "sample", key="tau_std")[20]
-    (band,) = ax.collections
-    heights = {y for x, y in band.get_paths()[0].vertices if x == 20}
-    assert (min(heights), max(heights)) == pytest.approx((mean - std, mean + std)) and std > 1
-    assert ax.get_ylim()[0] < mean - std and ax.get_ylim()[1] > mean + std
-    assert ax.get_xlim()[0] == 0
-
-
-def test_fig7_counts_the_archs_alive_and_not_those_that_the_baseline_scored(study, truth):
-    study("spos", 0, ("curve", 20, TEN), ("full", 40, full(TEN)))
-    study("se-nas", 0, ("curve-current", 20, range(12)), ("current", 40, range(12)))
-    table = render(study, truth)
-    assert points(table, "spos", "same", key="archs_min") == {20: 10, 40: 12}
-    alive, whole = ARTEFACTS["fig7"].figure(table).axes
-    assert [text.get_text() for text in alive.texts] == ["12 archs"]
-    assert [text.get_text() for text in whole.texts] == ["10 archs, a sample"]  # not the 40 of the hollow point
-
-
-def test_fig7_lone_points_stand_side_by_side_with_bars(study, truth):
-    for seed, order in enumerate((TEN, SWAPPED)):
-        study("spos", seed, ("sample", 60, order))
-        study("se-nas", seed, ("sample", 60, order))
-    (ax,) = ARTEFACTS["fig7"].figure(render(study, truth)).axes
-    ((left, one),), ((right, other),) = drawn(ax, "spos")[0], drawn(ax, "se-nas")[0]
-    assert left < 60 < right and one == other == pytest.approx(44 / 45)
-    bars = [segment for part in ax.collections for segment in part.get_segments()]
-    ends = pytest.approx((44 / 45 - 2**0.5 / 45, 44 / 45 + 2**0.5 / 45))
-    assert [(low, high) for (_, low), (_, high) in bars] == [ends, ends]
-    assert [text.get_text() for text in ax.texts] == ["10 archs, a sample"]
-
-
-def test_fig8_draws_each_seed(study, two_datasets, tmp_path):
-    both_methods(study, seeds=(0, 1))
-    study("se-nas", 2, ("full", 60, full(TEN[::-1])), shrinks=(20, 40))
-    table = render(study, two_datasets, render_fig8)
-    figure = ARTEFACTS["fig8"].figure(table)
-    assert [ax.get_title() for ax in figure.axes] == ["cifar10 test", "cifar100 test"]
-    for ax, column in zip(figure.axes, ("cifar10_test", "cifar100_test"), strict=True):
-        rows = [row for row in table.meta["rows"] if row["column"] == column]
-        dots = [part.get_offsets().tolist() for part in ax.collections]
-        assert dots == [[[run["tau"], place] for run in row["per_seed"]] for place, row in enumerate(rows)]
-        assert [to_hex(part.get_facecolor()[0]) for part in ax.collections] == [
-            style(row["method"]).colour for row in rows
-        ]
-        medians = [line for line in ax.lines if line.get_linewidth() == 2]
-        assert [line.get_xdata()[0] for line in medians] == pytest.approx(
-            [np.median([run["tau"] for run in row["per_seed"]]) for row in rows]
-        )
-        assert ax.get_ylim() == (3.5, -0.5)  # the first row on top
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        "spos, whole space\n40 archs, n = 2",
-        "spos, the same archs\n3 archs, n = 2",
-        "se-nas, whole space\n40 archs, n = 3",
-        "se-nas, archs alive\n3 archs, n = 2",
-    ]
-    assert {label.get_text() for label in figure.axes[1].get_yticklabels()} == {""}
-    check_saved(table, figure, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("datasets", [1, 3])
-def test_all_methods_fit(study, toy, query, datasets):
-    """The longest legend and labels, over one dataset and over all."""
-    columns = {Query(name, "test", 200, "mean"): np.arange(50.0, 90.0) for name in ("cifar100", "imagenet16-120")}
-    wide = toy.FakeTruth({query: np.arange(50.0, 90.0)} | (columns if datasets == 3 else {}))
-    for method in ("spos", "se-nas", "spos+", "se-nas+"):
-        for seed in range(10 if method[-1] == "+" else 11):
-            curve = [("curve", 20, TEN), ("curve", 40, SWAPPED)] if seed else []
-            alive = [("curve-current", 40, range(12)), ("current", 60, [0, 1])] if method.startswith("se") else []
-            study(method, seed, *curve, *alive, ("full", 60, full(TEN)), shrinks=(20, 40) if alive else ())
-    for name in ("fig7", "fig8"):
-        table = ARTEFACTS[name].render(study.runs.records, study.runs.scores, wide, no_timing=True)
-        figure = ARTEFACTS[name].figure(table)
-        assert len(figure.axes) == datasets * (2 if name == "fig7" else 1)
-        check_layout(figure)
-    (legend,) = ARTEFACTS["fig7"].figure(render(study, wide)).legends
-    assert legend.get_texts()[0].get_text() == "spos (n = 10-11)" and len(legend.get_texts()) == 6
-
-
-def _scored_alike(study):
-    study("spos", 0, ("sample", 60, TEN), scores=np.zeros(10))
-
-
-def _opposite(study):
-    for seed, order in enumerate((TEN, TEN[::-1])):
-        study("spos", seed, ("curve", 20, order), ("sample", 60, order))
-
-
-BARE = {
-    "one seed of one method": lambda study: study("spos", 0, ("curve", 20, TEN), ("sample", 60, SWAPPED)),
-    "no curve": lambda study: study("se-nas", 0, ("full", 60, full(TEN)), ("current", 60, [3, 4]), shrinks=(20,)),
-    "one epoch": lambda study: study("spos", 0, ("full", 1, full(TEN))),
-    "no epoch": lambda study: study("spos", 0, ("full", 0, full(TEN))),
-    "the archs alive alone": lambda study: study("se-nas", 0, ("current", 60, [3, 4]), shrinks=(20, 40)),
-    "a shrink at the end": lambda study: study("se-nas", 0, ("sample", 60, TEN), shrinks=(60,)),
-    "no tau": _scored_alike,
-    "tau 1 and -1": _opposite,
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("case", BARE)
-def test_little_to_draw(study, truth, tmp_path, case):
-    BARE[case](study)
-    for name in ("fig7", "fig8"):
-        table = ARTEFACTS[name].render(study.runs.records, study.runs.scores, truth, no_timing=True)
-        figure = ARTEFACTS[name].figure(table)
-        assert all(path.stat().st_size > 1000 for path in save(figure, tmp_path, name))
-        check_layout(figure)
-        if case == "no tau" and name == "fig8":
-            assert figure.axes[0].get_yticklabels()[0].get_text() == "spos, sample\n10 archs, n = 0"
 
 
 def test_names_and_methods():

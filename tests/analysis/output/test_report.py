@@ -7,19 +7,11 @@ import pytest
 
 from senas_bench.analysis.output import figures
 from senas_bench.analysis.output.formats import Table
-from senas_bench.analysis.output.report import inline_svg, provenance_summary, report_html
-from senas_bench.analysis.paper.verdicts import WORDS
+from senas_bench.analysis.output.report import provenance_summary, report_html
+from senas_bench.analysis.paper.judges import WORDS
 from senas_bench.experiments.spec import RunRecord, RunSpec
 
 HOSTILE = "<script>alert('x')</script>\"&"
-SVG = (
-    '<?xml version="1.0" encoding="utf-8" standalone="no"?>\n'
-    '<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9" xmlns="http://www.w3.org/2000/svg">'
-    '<metadata><a href="http://example.org"/></metadata><!-- {comment} -->'
-    '<defs><style type="text/css">*{{stroke-linejoin: round}} g, path{{fill: red}}</style>'
-    '<clipPath id="c"><rect width="9" height="9"/></clipPath><path id="m" d="M0 0"/></defs>'
-    '<g id="g" clip-path="url(#c)" style="fill: none; clip-path: url(#c)"><use xlink:href="#m"/>{extra}</g></svg>'
-)
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
@@ -81,11 +73,11 @@ MADE = {"command": COMMAND, "commit": "c0ffee", "python": "3.11", "cpu": "EPYC",
 
 
 @pytest.fixture
-def page(verdict_table):
+def page(verdict_table, svg):
     paper_rows = {"paper": pd.DataFrame({"m": [1]}), "paper_frame": pd.DataFrame({"method": ["Ours (paper)"]})}
     tables = {name: artefact(name) for name in ("zz", "fig8")}
     tables["table3"] = artefact("table3", method=HOSTILE, **paper_rows)
-    drawn = {name: SVG.format(comment="x", extra="") for name in ("fig8", "table3", "absent")}
+    drawn = dict.fromkeys(("fig8", "table3", "absent"), svg())
     groups = provenance_summary([record(0, **MADE), record(1, HOSTILE, **MADE)])
     return lambda **options: report_html(tables, verdict_table, drawn, groups, **options)
 
@@ -160,35 +152,6 @@ def test_a_figure_of_matplotlib(tmp_path, verdict_table):
     parsed = Page(text)
     assert parsed.tags["svg"] == 2 and len(parsed.ids) == len(set(parsed.ids)) > 20
     assert all(value[1:] in parsed.ids for value in parsed.references)
-
-
-def test_ids_and_style_belong_to_their_figure():
-    made = inline_svg(SVG.format(comment="x", extra=""), "f1", 'a "label"', "fig8")
-    assert 'id="f1-c"' in made and 'href="#f1-m"' in made and made.count("url(#f1-c)") == 2
-    assert "#f1 * {stroke-linejoin: round}#f1 g, #f1 path {fill: red}" in made
-    assert 'aria-label="a &quot;label&quot;"' in made and "<!--" not in made
-
-
-@pytest.mark.parametrize(
-    ("extra", "what"),
-    [
-        ("<script>1</script>", "<script>"),
-        ('<path onclick="x()"/>', "onclick"),
-        ('<image xlink:href="https://example.org/a.png"/>', "href"),
-        ('<path style="fill: url(https://example.org)"/>', "style"),
-        ("<style>@import 'x'</style>", "style"),
-        ("<style>g{fill: url(x)}</style>", "style"),
-        ("<foreignObject/>", "<foreignObject>"),
-    ],
-)
-def test_a_figure_that_runs_or_loads_something_is_refused(extra, what):
-    with pytest.raises(ValueError, match=f"figure fig8 holds .*{what}.* `senas-bench reproduce fig8`"):
-        inline_svg(SVG.format(comment="x", extra=extra), "f1", "label", "fig8")
-
-
-def test_what_is_no_svg_is_refused():
-    with pytest.raises(ValueError, match="figure fig8 is no SVG"):
-        inline_svg("<svg", "f1", "label", "fig8")
 
 
 def test_provenance_is_grouped():

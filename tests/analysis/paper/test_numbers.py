@@ -1,5 +1,6 @@
+from senas_bench.analysis.paper.judges import THIRD
 from senas_bench.analysis.paper.numbers import CLAIMS, COLUMNS, table1, table3
-from senas_bench.analysis.paper.verdicts import GAP, NEAR, RULES, THIRD
+from senas_bench.analysis.paper.rules import GAP, NEAR, RULES
 
 
 def test_table3_is_labelled_and_complete():

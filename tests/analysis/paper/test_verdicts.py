@@ -6,8 +6,10 @@ from senas_bench.analysis.artefacts.fig1 import render_fig1
 from senas_bench.analysis.artefacts.table1 import render_table1
 from senas_bench.analysis.artefacts.table3 import render_table3
 from senas_bench.analysis.output import formats
+from senas_bench.analysis.paper.judges import ALIKE, FAILS, HOLDS, NO_RUNS, UNDECIDED
 from senas_bench.analysis.paper.numbers import CLAIMS
-from senas_bench.analysis.paper.verdicts import ALIKE, FAILS, HOLDS, NO_RUNS, OURS, RIVALS, UNDECIDED, verdicts
+from senas_bench.analysis.paper.rules import RIVALS
+from senas_bench.analysis.paper.verdicts import OURS, verdicts
 
 TEN = range(10)
 

@@ -1,0 +1,197 @@
+"""What each claim of the paper compares: values of rendered artefacts, side by side."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from senas_bench.analysis.output.formats import Table, fixed, span
+from senas_bench.analysis.paper.judges import Measured
+from senas_bench.analysis.style import STYLES
+
+RIVALS = ("rsps", "darts-v1", "darts-v2", "setn", "enas")
+NEAR = {"cifar10_test": 1.0, "cifar100_test": 2.0, "imagenet16-120_test": 2.0}
+"""Points to the best arch that count as close, by column; the paper's own rows are 0.90, 1.60 and 1.65 away."""
+GAP = 0.3
+"""How much lower the tau of a plain supernet is."""
+WORK = {
+    "images trained": ("images_trained",),
+    "images trained and scored": ("images_trained", "images_scored"),
+    "paths evaluated forward": ("path_evaluations",),
+    "paths evaluated forward and backward": ("path_evaluations", "backward_paths"),
+}
+"""What a search costs, as sums of counts of Table 3; left out where its rows lack one."""
+READINGS = {
+    "as the paper reads it, archs alive at the end against all archs of the baseline": ("current", "whole"),
+    "both on the archs alive at the end": ("current", "same"),
+    "both on the whole space": ("whole", "whole"),
+}
+"""Sets of the method and of its baseline that a tau may be read on (docs/method.md 2.3)."""
+
+
+def _end_taus(table: Table, subject: str, judge: str) -> Iterator[Measured]:
+    """Fig. 8: tau at the end, in each reading."""
+    baseline = STYLES[subject].against
+    for column in _columns(table):
+        for reading, sets in READINGS.items():
+            yield _taus(table, column, (subject, baseline), sets, reading, judge)
+
+
+def _first_stage_taus(table: Table, subject: str) -> Iterator[Measured]:
+    """Fig. 7: tau just before the second shrink."""
+    readings = {reading: sets for reading, sets in READINGS.items() if "same" not in sets}  # it holds some archs only
+    for epoch, column in itertools.product(table.meta["shrinks"][1:2], _columns(table)):
+        for reading, sets in readings.items():
+            yield _taus(
+                table, column, (subject, STYLES[subject].against), sets, f"epoch {epoch}, {reading}", epoch=epoch
+            )
+
+
+def _taus(
+    table: Table,
+    column: str,
+    names: tuple[str, str],
+    sets: tuple[str, str],
+    reading: str,
+    judge: str = "higher",
+    **where: Any,
+) -> Measured:
+    """Two rows of taus; `whole` is the full space where all sides that need it ranked it, else the fixed sample."""
+    wide = [name for name, wanted in zip(names, sets, strict=True) if wanted == "whole"]
+    full = all(_find(table, method=name, set="full", column=column, **where) for name in wide)
+    chosen = [("full" if full else "sample") if wanted == "whole" else wanted for wanted in sets]
+    rows = [_find(table, method=name, set=one, column=column, **where) for name, one in zip(names, chosen, strict=True)]
+    archs = [span([row["archs_min"], row["archs_max"]]) if row else "no" for row in rows]
+    remark = f"{archs[0]} archs" if archs[0] == archs[1] else f"{archs[0]} archs against {archs[1]}"
+    return Measured(reading, column, names, _by_seed(rows[0]), _by_seed(rows[1]), judge, f"{remark}.")
+
+
+def _keeps_most(table: Table, subject: str, stage: int, top: int) -> Iterator[Measured]:
+    """Fig. 6: is more than half of the top operators alive after a shrink?"""
+    key = f"recall_{top}"
+    kept = _by_seed(_find(table, method=subject, stage=stage), key)
+    expected = [value[key] for value in table.meta["random_reference"] if value["stage"] == stage]
+    remark = f"Dropping at random keeps {_mean_span(expected)} on average." if expected else ""
+    reading = f"recall of the top {top} after shrink {stage}"
+    yield Measured(reading, _primary(table), (subject, "half"), kept, dict.fromkeys(kept, 0.5), remark=remark)
+
+
+def _mean_span(values: Sequence[float]) -> str:
+    """`0.333` or `0.300 to 0.333`."""
+    return " to ".join(dict.fromkeys(fixed(value, 3) for value in (min(values), max(values))))
+
+
+def _keeps_more(table: Table, subject: str) -> Iterator[Measured]:
+    """Fig. 6: the top 10 after the second shrink, against two other ways to drop."""
+    kept = _by_seed(_find(table, method=subject, stage=2), "recall_10")
+    for rival in ("random-shrink", "magnitude-shrink"):
+        theirs = _by_seed(_find(table, method=rival, stage=2), "recall_10")
+        yield Measured(f"against {rival}", _primary(table), (subject, rival), kept, theirs)
+
+
+def _near_optimal(table: Table, subject: str) -> Iterator[Measured]:
+    """Table 3: is the pick closer to the best arch than `NEAR`?"""
+    best = _find(table, method="optimal") or {}
+    for column in _columns(table):
+        picks = _by_seed(_find(table, method=subject), column)
+        limit = dict.fromkeys(picks, best[f"{column}_mean"] - NEAR[column])
+        reading, names = f"within {NEAR[column]:g} of the best arch", (subject, f"the best arch less {NEAR[column]:g}")
+        yield Measured(reading, column, names, picks, limit, digits=2)
+
+
+def _picks(table: Table, subject: str, rivals: Sequence[str], judge: str) -> Iterator[Measured]:
+    """Table 3: the test accuracy of the pick against those of other methods."""
+    for column in _columns(table):
+        for rival in rivals:
+            sides = [_by_seed(_find(table, method=name), column) for name in (subject, rival)]
+            yield Measured(f"against {rival.upper()}", column, (subject, rival), *sides, judge, digits=2)
+
+
+def _cost(table: Table, subject: str) -> Iterator[Measured]:
+    """Table 3: what a search costs, next to GDAS, in units that no machine changes."""
+    rows = [_find(table, method=name) for name in (subject, "gdas")]
+    runs = [run for row in rows if row for run in row["per_seed"]]
+    preset = table.meta["preset"]
+    remark = f"Preset {preset} fixes how long each method trains: this is about the preset." * (preset != "paper")
+    for name, counts in WORK.items():
+        if all(run.get(count) is not None for run in runs for count in counts):
+            sides = [
+                {run["seed"]: sum(run[count] for count in counts) for run in row["per_seed"]} if row else {}
+                for row in rows
+            ]
+            yield Measured(name, None, (subject, "gdas"), *sides, "cheaper", remark, digits=0)
+
+
+def _supernet_gap(table: Table, _: str) -> Iterator[Measured]:
+    """Table 1: stand-alone tau less `GAP` against supernet tau."""
+    names = (f"stand-alone less {GAP}", "supernet")
+    for column in _columns(table):
+        alone, same, whole = (
+            _by_seed(_find(table, ranking=ranking, column=column))
+            for ranking in ("stand-alone", "supernet, same archs", "supernet")
+        )
+        here = {seed: tau - GAP for seed, tau in alone.items()}
+        yield Measured("stand-alone trained here, both on the same archs", column, names, here, same)
+        splits = [column.replace("_test", split) for split in ("_test", "_valtest", "_val")]  # what single seeds have
+        given = next(filter(None, (_find(table, ranking=BENCHMARK, column=split) for split in splits)), None)
+        level = dict.fromkeys(whole, given["tau_mean"] - GAP) if given else {}
+        yield Measured("stand-alone as in the benchmark, both on all archs", column, names, level, whole, remark=_TAKEN)
+
+
+BENCHMARK = "stand-alone, benchmark"
+_TAKEN = "The tau of the benchmark's own trainings is taken as given; only the seeds of the supernet vary."
+
+
+def _supernet_unsteady(table: Table, _: str) -> Iterator[Measured]:
+    """Fig. 1: the interquartile range of each arch's rank over repeats."""
+    ranks = [table.meta["rows"][0].get(name, ()) for name in ("supernet_ranks", "stand_alone_ranks")]
+    sides = [dict(enumerate(table.meta["spread"].get(name) or ())) for name in ("supernet", "stand-alone")]
+    yield Measured(
+        "interquartile range of the rank",
+        _primary(table),
+        ("supernet", "stand-alone"),
+        *sides,
+        digits=1,
+        repeats=min(map(len, ranks)),
+        remark="Archs are the sample here, their ranks depend on each other.",
+    )
+
+
+RULES = {
+    "supernet-gap": _supernet_gap,
+    "supernet-unsteady": _supernet_unsteady,
+    "keeps-top-21": lambda table, subject: _keeps_most(table, subject, 1, 21),
+    "keeps-top-10": lambda table, subject: _keeps_most(table, subject, 2, 10),
+    "keeps-more": _keeps_more,
+    "tau-first-stage": _first_stage_taus,
+    "tau-higher": lambda table, subject: _end_taus(table, subject, "higher"),
+    "tau-steadier": lambda table, subject: _end_taus(table, subject, "steadier"),
+    "near-optimal": _near_optimal,
+    "beats-rivals": lambda table, subject: _picks(table, subject, RIVALS, "higher"),
+    "matches-gdas": lambda table, subject: _picks(table, subject, ("gdas",), "alike"),
+    "third-of-cost": _cost,
+}
+"""What a claim compares: `(*tables it needs, subject) -> rows`."""
+
+
+def _find(table: Table, **where: Any) -> Mapping[str, Any] | None:
+    """The row with these values."""
+    return next((row for row in table.meta["rows"] if all(row.get(key) == value for key, value in where.items())), None)
+
+
+def _by_seed(row: Mapping[str, Any] | None, key: str = "tau") -> dict[int, float]:
+    """The values of a row by seed, without undefined ones."""
+    runs = row["per_seed"] if row else ()
+    return {run["seed"]: run[key] for run in runs if run.get(key) is not None}
+
+
+def _columns(table: Table) -> list[str]:
+    """Test columns that the truth of a table has, in the paper's order."""
+    rows = table.meta["rows"]
+    return [c for c in NEAR if any(row.get("column") == c or row.get(f"{c}_mean") is not None for row in rows)]
+
+
+def _primary(table: Table) -> str:
+    """The column of an artefact that has one."""
+    return table.meta.get("column", "cifar10_test")
