@@ -84,7 +84,7 @@ class Steps:
         self.other = like(self.network, channels)
         self.recipe = TrainingRecipe((1,), batch_size=batch, lr=0.025, lr_min=0.025)
         self.optimizers = make_optimizer(self.network, self.recipe), plain_optimizer(self.other)
-        self.loader = TrainLoader(images, labels, batch, 4, True, CIFAR_MEAN, CIFAR_STD)
+        self.loader = TrainLoader(images, labels, batch, pad=4, flip=True, mean=CIFAR_MEAN, std=CIFAR_STD)
         self.other_loader = plain_loader(images, labels, batch)
 
     def ours(self, archs: list[tuple[int, ...]]) -> None:

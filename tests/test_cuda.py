@@ -44,7 +44,7 @@ def test_a_network_learns(amp):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 512)
     images = np.clip(rng.normal(100 + 60 * labels[:, None, None, None], 20, (512, 16, 16, 3)), 0, 255).astype(np.uint8)
-    loader = TrainLoader(images, labels, 64, 2, True, (0.5,) * 3, (0.25,) * 3, "cuda")
+    loader = TrainLoader(images, labels, 64, pad=2, flip=True, mean=(0.5,) * 3, std=(0.25,) * 3, device="cuda")
     training = train(
         a_network("cuda"),
         loader,

@@ -20,6 +20,8 @@ from senas_bench.data.readers import data_folder
 from senas_bench.errors import DataError
 
 if TYPE_CHECKING:
+    from senas_bench.data.loader import Loaders
+    from senas_bench.data.loading import Loading, Retraining
     from senas_bench.data.sources import Source
 
 
@@ -46,6 +48,28 @@ class StreamedImages:
     def counts(self) -> tuple[int, int]:
         """Training and test images."""
         return len(self.train.labels), len(self.test.labels)
+
+    def loaders(self, loading: Loading) -> Loaders:
+        """What a run trains and scores with; see `data.streaming.prepare_streaming`.
+
+        Raises:
+            ValueError: They are to be cut out.
+        """
+        from senas_bench.data.streaming import prepare_streaming
+
+        self._check(loading)
+        return prepare_streaming(self.train, loading)
+
+    def retraining(self, loading: Loading) -> Retraining:
+        """What a found network is trained from scratch and tested with; errors as for `loaders`."""
+        from senas_bench.data.streaming import prepare_streaming_retraining
+
+        self._check(loading)
+        return prepare_streaming_retraining(self.train, self.test, loading)
+
+    def _check(self, loading: Loading) -> None:
+        if loading.cutout:
+            raise ValueError(f"images of {self.name} are not cut out; set cutout of the recipe to 0")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from senas_bench.data.loading import Loading, Retraining
 from senas_bench.data.readers import Images, resize
 from senas_bench.data.splits import SPLIT_SEED, train_valid_split
 
@@ -60,6 +61,7 @@ class TrainLoader:
         images: np.ndarray,
         labels: np.ndarray,
         batch_size: int,
+        *,
         pad: int,
         flip: bool,
         mean: Sequence[float],
@@ -176,18 +178,7 @@ class Loaders:
         return sum(len(y) for _, y in self.calibration)
 
 
-def prepare(
-    images: Images,
-    resolution: int,
-    valid: int,
-    batch_size: int,
-    eval_batch: int,
-    pad: int,
-    flip: bool,
-    device: torch.device | str = "cpu",
-    calibration: int = 1024,
-    cutout: int = 0,
-) -> Loaders:
+def prepare(images: Images, loading: Loading) -> Loaders:
     """Resize, split, normalise and place the images on the device.
 
     The split is the fixed one of `splits.SPLIT_SEED`, or the official one where the images have it. Channel
@@ -196,75 +187,63 @@ def prepare(
 
     Args:
         images: The data set; its test images are not touched, unless the official split takes them.
-        resolution: Height and width in pixels.
-        valid: Validation images held out of the training images; unused where the images have the official split.
-        batch_size: Images per training batch.
-        eval_batch: Images per validation and calibration batch. Batches are of equal size, so up to
-            `eval_batch - 1` validation images are left out: see `Loaders.valid_images`.
-        pad: Border of the random crop in pixels.
-        flip: Whether training images are mirrored at random.
-        device: Where the batches appear.
-        calibration: Calibration images, in batches of `min(eval_batch, calibration)`.
-        cutout: As for `TrainLoader`.
 
     Raises:
         ValueError: A count is out of its range.
     """
-    train_index, valid_index = _split(images, valid)
-    if not 1 <= calibration <= len(train_index):
-        raise ValueError(f"calibration {calibration} must be between 1 and the {len(train_index)} training images")
-    x, y = resize(images.train_x, resolution), images.train_y
+    train_index, valid_index = _split(images, loading.valid)
+    count = loading.calibration
+    if not 1 <= count <= len(train_index):
+        raise ValueError(f"calibration {count} must be between 1 and the {len(train_index)} training images")
+    x, y = resize(images.train_x, loading.resolution), images.train_y
     valid_x, valid_y = x, y
     if images.split is not None and images.split.of == "test":
-        valid_x, valid_y = resize(images.test_x, resolution), images.test_y
+        valid_x, valid_y = resize(images.test_x, loading.resolution), images.test_y
     train_x = x[train_index]
-    mean, std = channel_statistics(train_x)
-    calibration_batch = min(eval_batch, calibration)
+    look = _Look(*channel_statistics(train_x), loading.device)
+    calibration_batch = min(loading.eval_batch, count)
     return Loaders(
-        train=TrainLoader(train_x, y[train_index], batch_size, pad, flip, mean, std, device, cutout),
-        valid=fixed_batches(valid_x, valid_y, valid_index, eval_batch, mean, std, device),
-        calibration=fixed_batches(x, y, train_index[:calibration], calibration_batch, mean, std, device),
+        train=_train_loader(train_x, y[train_index], loading, look),
+        valid=fixed_batches(valid_x, valid_y, valid_index, loading.eval_batch, **vars(look)),
+        calibration=fixed_batches(x, y, train_index[:count], calibration_batch, **vars(look)),
         num_classes=images.num_classes,
         in_channels=x.shape[3],
-        resolution=resolution,
+        resolution=loading.resolution,
     )
 
 
-def prepare_retraining(
-    images: Images,
-    resolution: int,
-    valid: int,
-    batch_size: int,
-    eval_batch: int,
-    pad: int,
-    flip: bool,
-    device: torch.device | str = "cpu",
-    cutout: int = 0,
-) -> tuple[TrainLoader, list[Batch], str]:
+def prepare_retraining(images: Images, loading: Loading) -> Retraining:
     """What trains a found network from scratch and tests it: all training images, and the test images.
 
     A data set without test images is split as `prepare` splits it: the validation images, which scored the search,
     test the network too. Where the official split takes validation images from the test images, the others test it.
-
-    Args:
-        images, resolution, batch_size, pad, flip, device, cutout: As for `prepare`.
-        valid: Images held out where there are no test images.
-        eval_batch: Images per test batch; the last may be smaller.
-
-    Returns:
-        The training loader, test batches, and what these are: `test` or `valid`.
     """
-    x, y = resize(images.train_x, resolution), images.train_y
+    x, y = resize(images.train_x, loading.resolution), images.train_y
     if images.test_x is None:
-        train_index, index = _split(images, valid)
+        train_index, index = _split(images, loading.valid)
         train_x, train_y, test_x, test_y, split = x[train_index], y[train_index], x, y, "valid"
     else:
-        train_x, train_y, test_x, test_y, split = x, y, resize(images.test_x, resolution), images.test_y, "test"
+        train_x, train_y, test_x, test_y, split = x, y, resize(images.test_x, loading.resolution), images.test_y, "test"
         halved = images.split is not None and images.split.of == "test"
         index = images.split.rest if halved else np.arange(len(test_x))
-    mean, std = channel_statistics(train_x)
-    train = TrainLoader(train_x, train_y, batch_size, pad, flip, mean, std, device, cutout)
-    return train, fixed_batches(test_x, test_y, index, eval_batch, mean, std, device, drop_last=False), split
+    look = _Look(*channel_statistics(train_x), loading.device)
+    test = fixed_batches(test_x, test_y, index, loading.eval_batch, **vars(look), drop_last=False)
+    return Retraining(_train_loader(train_x, train_y, loading, look), test, split)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How pixels become numbers, and where: as for `TrainLoader`."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+    device: torch.device | str
+
+
+def _train_loader(x: np.ndarray, y: np.ndarray, loading: Loading, look: _Look) -> TrainLoader:
+    return TrainLoader(
+        x, y, loading.batch_size, pad=loading.pad, flip=loading.flip, cutout=loading.cutout, **vars(look)
+    )
 
 
 def _split(images: Images, valid: int) -> tuple[np.ndarray, np.ndarray]:
@@ -281,6 +260,7 @@ def fixed_batches(
     labels: np.ndarray,
     indices: np.ndarray,
     batch_size: int,
+    *,
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device | str = "cpu",

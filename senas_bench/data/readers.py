@@ -6,12 +6,17 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from senas_bench.data.splits import OfficialSplit
 from senas_bench.errors import DataError
 from senas_bench.files import NoHomeError, cache_home
+
+if TYPE_CHECKING:
+    from senas_bench.data.loader import Loaders
+    from senas_bench.data.loading import Loading, Retraining
 
 DIGITS_ID = "65e5b4619795efb4"
 """Fingerprint of scikit-learn's digits. Kept as a constant because importing scikit-learn takes a
@@ -51,6 +56,18 @@ class Images:
     def counts(self) -> tuple[int, int]:
         """Training and test images."""
         return len(self.train_x), 0 if self.test_x is None else len(self.test_x)
+
+    def loaders(self, loading: Loading) -> Loaders:
+        """What a run trains and scores with; see `data.loader.prepare`."""
+        from senas_bench.data.loader import prepare
+
+        return prepare(self, loading)
+
+    def retraining(self, loading: Loading) -> Retraining:
+        """What a found network is trained from scratch and tested with; see `data.loader.prepare_retraining`."""
+        from senas_bench.data.loader import prepare_retraining
+
+        return prepare_retraining(self, loading)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torchvision import transforms
 
 from senas_bench.data.decoding import decode_rgb
 from senas_bench.data.loader import Batch, Loaders, normalise, row_affine
+from senas_bench.data.loading import Loading, Retraining
 from senas_bench.data.sources import Source
 from senas_bench.data.splits import SPLIT_SEED, train_valid_split
 from senas_bench.errors import DataError
@@ -56,6 +57,7 @@ class StreamingLoader:
         images: Source,
         indices: np.ndarray,
         batch_size: int,
+        *,
         resolution: int,
         device: torch.device | str = "cpu",
         workers: int = 0,
@@ -146,6 +148,7 @@ def stored_batches(
     images: Source,
     indices: np.ndarray,
     batch_size: int,
+    *,
     resolution: int,
     device: torch.device | str = "cpu",
     workers: int = 0,
@@ -189,7 +192,7 @@ class PassingBatches:
     """
 
     def __init__(
-        self, images: Source, batch_size: int, resolution: int, device: torch.device | str = "cpu", workers: int = 0
+        self, images: Source, batch_size: int, *, resolution: int, device: torch.device | str = "cpu", workers: int = 0
     ) -> None:
         self._decoder = _Decoder(images, _centre(resolution))
         self._normalise = _Normalise(resolution, device)
@@ -210,80 +213,43 @@ def decode_all(images: Source, workers: int = 0) -> None:
         pass
 
 
-def prepare_streaming(
-    images: Source,
-    resolution: int,
-    valid: int,
-    batch_size: int,
-    eval_batch: int,
-    device: torch.device | str = "cpu",
-    calibration: int = 1024,
-    score_images: int = 0,
-    workers: int = 0,
-    rank: int = 0,
-    world: int = 1,
-    flip: bool = True,
-) -> Loaders:
+def prepare_streaming(images: Source, loading: Loading) -> Loaders:
     """Split the training images and make the loaders: `data.loader.prepare` for images that are not in memory.
 
     The split is the fixed one of `splits.SPLIT_SEED`, and normalising uses ImageNet's statistics.
 
     Args:
         images: The training images.
-        resolution: Height and width in pixels.
-        valid: Validation images held out of them; `IMAGENET_VALID` for ImageNet.
-        batch_size: Images per step, of all processes together.
-        eval_batch: Images per validation and calibration batch.
-        device: Where the batches appear.
-        calibration: Calibration images, in batches of `min(eval_batch, calibration)`.
-        score_images: How many of the held-out images are decoded and kept, the first ones; 0 for all.
-        workers, rank, world, flip: As for `StreamingLoader`.
 
     Raises:
         ValueError: A count is out of its range.
         DataError: An image is unusable.
     """
-    train_index, valid_index = train_valid_split(len(images.labels), valid, SPLIT_SEED)
-    if not 1 <= calibration <= len(train_index):
-        raise ValueError(f"calibration {calibration} must be between 1 and the {len(train_index)} training images")
-    kept = valid_index[: score_images or valid]
+    train_index, valid_index = train_valid_split(len(images.labels), loading.valid, SPLIT_SEED)
+    count = loading.calibration
+    if not 1 <= count <= len(train_index):
+        raise ValueError(f"calibration {count} must be between 1 and the {len(train_index)} training images")
+    where = {"resolution": loading.resolution, "device": loading.device, "workers": loading.workers}
+    calibration_batch = min(loading.eval_batch, count)
     return Loaders(
-        train=StreamingLoader(images, train_index, batch_size, resolution, device, workers, rank, world, flip),
-        valid=stored_batches(images, kept, eval_batch, resolution, device, workers),
-        calibration=stored_batches(
-            images, train_index[:calibration], min(eval_batch, calibration), resolution, device, workers
-        ),
+        train=StreamingLoader(images, train_index, loading.batch_size, flip=loading.flip, **where),
+        valid=stored_batches(images, valid_index[: loading.score_images or loading.valid], loading.eval_batch, **where),
+        calibration=stored_batches(images, train_index[:count], calibration_batch, **where),
         num_classes=images.num_classes,
         in_channels=3,
-        resolution=resolution,
+        resolution=loading.resolution,
     )
 
 
-def prepare_streaming_retraining(
-    train: Source,
-    test: Source,
-    resolution: int,
-    batch_size: int,
-    eval_batch: int,
-    device: torch.device | str = "cpu",
-    workers: int = 0,
-    flip: bool = True,
-) -> tuple[StreamingLoader, PassingBatches, str]:
+def prepare_streaming_retraining(train: Source, test: Source, loading: Loading) -> Retraining:
     """`data.loader.prepare_retraining` for images that are not in memory: all of `train`, and all of `test`.
-
-    Args:
-        train, test: The two parts of the data set.
-        resolution, batch_size, device, workers, flip: As for `prepare_streaming`.
-        eval_batch: Images per test batch; the last may be smaller.
-
-    Returns:
-        The training loader, test batches, and what these are: `test`.
 
     Raises:
         ValueError: A count is out of its range.
     """
-    loader = StreamingLoader(train, np.arange(len(train.labels)), batch_size, resolution, device, workers, flip=flip)
-    return loader, PassingBatches(test, eval_batch, resolution, device, workers), "test"
+    where = {"resolution": loading.resolution, "device": loading.device, "workers": loading.workers}
+    loader = StreamingLoader(train, np.arange(len(train.labels)), loading.batch_size, flip=loading.flip, **where)
+    return Retraining(loader, PassingBatches(test, loading.eval_batch, **where), "test")
 
 
 def _rows(rank: int, world: int, batch_size: int) -> slice:

@@ -15,7 +15,7 @@ from senas_bench.experiments.provenance import provenance
 from senas_bench.experiments.settings import trainer_of
 from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 from senas_bench.experiments.studies import method_of
-from senas_bench.experiments.tasks import images_of, make_task, retraining_loaders
+from senas_bench.experiments.tasks import images_of, loading_of, make_task
 from senas_bench.spaces import SPACES, Arch
 
 
@@ -100,13 +100,13 @@ def _describe_pick(task: Any, pick: Arch) -> dict[str, Any]:
 
 def _retrain(task: Any, pick: Arch, spec: RunSpec, place: Place) -> dict[str, Any]:
     """Train the pick from scratch and test it; the work is booked as `retrain`."""
-    from senas_bench.methods.retrain import Retraining, retrain
+    from senas_bench.methods.retrain import retrain
 
     sizes = Preset.from_settings({"preset": spec.settings["preset"], "recipe": spec.settings["retrain"]}, RETRAIN)
     recipe = sizes.recipes[RETRAIN]
     images = images_of(spec, sizes, place.data_dir)
-    loaders = retraining_loaders(images, sizes, recipe, task.loaders.resolution, task.device, place.workers)
-    line, work = retrain(task, pick, Retraining(recipe, *loaders))
+    loading = replace(loading_of(sizes, recipe, images, place, task.device), resolution=task.loaders.resolution)
+    line, work = retrain(task, pick, recipe, images.retraining(loading))
     task.budget.counts["retrain"] = work.counts["search"]
     task.budget.seconds["retrain"] = work.seconds["search"]
     return line

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.data import Images, StreamedImages, read_images
+from senas_bench.data.loading import Loading
 from senas_bench.errors import DataError
 from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import Preset
@@ -22,7 +23,6 @@ from senas_bench.spaces.regions import within
 if TYPE_CHECKING:
     import torch
 
-    from senas_bench.data.loader import Loaders
     from senas_bench.tasks.shared import SharedTrainings
     from senas_bench.tasks.task import Task
     from senas_bench.training.recipe import TrainingRecipe
@@ -34,60 +34,23 @@ CURVE_ARCHS = 500
 """Size of the fixed sample that is ranked while a supernet trains, where the preset itself ranks no sample."""
 
 
-def _loaders(images: Any, sizes: Preset, recipe: TrainingRecipe, device: torch.device, workers: int) -> Loaders:
-    """What a method trains and scores with, of images that are in memory or are not."""
-    resolution = sizes.resolution or images.resolution
-    if isinstance(images, StreamedImages):
-        from senas_bench.data.streaming import prepare_streaming
-
-        _check_streamed(images, recipe)
-        return prepare_streaming(
-            images.train,
-            resolution,
-            sizes.held_out,
-            recipe.batch_size,
-            sizes.score_batch,
-            device,
-            sizes.calibration_images,
-            sizes.score_images,
-            workers,
-            flip=sizes.flip,
-        )
-    from senas_bench.data.loader import prepare
-
-    return prepare(
-        images,
-        resolution,
-        sizes.held_out,
-        recipe.batch_size,
-        sizes.score_batch,
-        sizes.pad,
-        sizes.flip,
-        device,
-        sizes.calibration_images,
-        recipe.cutout,
+def loading_of(
+    sizes: Preset, recipe: TrainingRecipe, images: Images | StreamedImages, place: Place, device: torch.device
+) -> Loading:
+    """How a run of these sizes wants its images."""
+    return Loading(
+        resolution=sizes.resolution or images.resolution,
+        valid=sizes.held_out,
+        batch_size=recipe.batch_size,
+        eval_batch=sizes.score_batch,
+        pad=sizes.pad,
+        flip=sizes.flip,
+        cutout=recipe.cutout,
+        calibration=sizes.calibration_images,
+        score_images=sizes.score_images,
+        workers=place.workers,
+        device=device,
     )
-
-
-def retraining_loaders(
-    images: Any, sizes: Preset, recipe: TrainingRecipe, resolution: int, device: torch.device, workers: int
-) -> tuple[Any, Any, str]:
-    """What trains from scratch and tests: loader, batches, and the name of their split."""
-    sides = resolution, sizes.held_out, recipe.batch_size, sizes.score_batch, sizes.pad, sizes.flip
-    if not isinstance(images, StreamedImages):
-        from senas_bench.data.loader import prepare_retraining
-
-        return prepare_retraining(images, *sides, device, recipe.cutout)
-    from senas_bench.data.streaming import prepare_streaming_retraining
-
-    _check_streamed(images, recipe)
-    batches = recipe.batch_size, sizes.score_batch
-    return prepare_streaming_retraining(images.train, images.test, resolution, *batches, device, workers, sizes.flip)
-
-
-def _check_streamed(images: StreamedImages, recipe: TrainingRecipe) -> None:
-    if recipe.cutout:
-        raise ValueError(f"images of {images.name} are not cut out; set cutout of the recipe to 0")
 
 
 def make_task(spec: RunSpec, place: Place) -> Task:
@@ -103,7 +66,7 @@ def make_task(spec: RunSpec, place: Place) -> Task:
     recipe = sizes.recipe_of(kind)
     device = torch.device(spec.device)
     images = images_of(spec, sizes, place.data_dir)
-    loaders = _loaders(images, sizes, recipe, device, place.workers)
+    loaders = images.loaders(loading_of(sizes, recipe, images, place, device))
     skeleton = space.skeleton(ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels), sizes)
     cost = space.cost(skeleton)
     limit = limit_of(spec.space, spec.settings.get("limit"), skeleton)

@@ -14,43 +14,29 @@ from senas_bench.training.recipe import TrainingRecipe
 if TYPE_CHECKING:
     from torch import nn
 
-    from senas_bench.data.loader import Batch, TrainLoader
-    from senas_bench.data.streaming import StreamingLoader
+    from senas_bench.data.loader import Batch
+    from senas_bench.data.loading import Retraining
 
 
-@dataclass(frozen=True)
-class Retraining:
-    """What training from scratch uses.
+def retrain(task: Task, arch: Arch, recipe: TrainingRecipe, images: Retraining) -> tuple[dict[str, Any], Budget]:
+    """Train `arch` alone, with affine batch norm everywhere, and test it with its running statistics.
 
     Args:
         recipe: Trains the sum of its stages.
-        train: All training images, those that scored the search included where there is a test split.
-        test: Fixed batches of all images of `split`, the ragged tail included; gone through once.
-        split: `test`, or `valid` for a data set without test images: those that scored the search.
-    """
-
-    recipe: TrainingRecipe
-    train: TrainLoader | StreamingLoader
-    test: Iterable[Batch]
-    split: str
-
-
-def retrain(task: Task, arch: Arch, how: Retraining) -> tuple[dict[str, Any], Budget]:
-    """Train `arch` alone, with affine batch norm everywhere, and test it with its running statistics.
 
     Returns:
         A line of history, accuracies in percent; and the work, booked as search of a budget of its own.
     """
-    alone = replace(task, recipe=how.recipe, budget=Budget(), curve=None)
+    alone = replace(task, recipe=recipe, budget=Budget(), curve=None)
     space = task.space.only(arch)
     network = alone.build(space, affine=True)
-    epochs = sum(how.recipe.stage_epochs)
+    epochs = sum(recipe.stage_epochs)
     trained = alone.train(
-        network, space, lambda rng: [arch], phase="retrain", epochs=epochs, loader=how.train, keep_snapshots=False
+        network, space, lambda rng: [arch], phase="retrain", epochs=epochs, loader=images.train, keep_snapshots=False
     )
-    top1, top5, images = accuracy(network, arch, how.test)
-    line = {"phase": "retrain", "epoch": epochs, "loss": trained.training.history[-1]["loss"], "split": how.split}
-    return {**line, "images": images, "top1": top1, "top5": top5}, alone.budget
+    top1, top5, count = accuracy(network, arch, images.test)
+    line = {"phase": "retrain", "epoch": epochs, "loss": trained.training.history[-1]["loss"], "split": images.split}
+    return {**line, "images": count, "top1": top1, "top5": top5}, alone.budget
 
 
 def accuracy(network: nn.Module, arch: Arch, batches: Iterable[Batch]) -> tuple[float, float, int]:

@@ -90,7 +90,7 @@ def test_both_readers_decode_16_bits(tmp_path):
     for name in ("p/a.png", "q/b.pgm"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(deep("PNG" if name.endswith("png") else "PPM"))
-    ((stored, _),) = stored_batches(FolderImages(tmp_path), np.array([0, 1]), 2, 28)
+    ((stored, _),) = stored_batches(FolderImages(tmp_path), np.array([0, 1]), 2, resolution=28)
     assert np.ptp(stored.numpy()) > 2  # white alone before
     with pytest.raises(DataError, match=r"a\.parquet: row 1: unusable image \(pixels of mode F"):
         read_parquet(write_parquet(tmp_path / "a.parquet", [deep("PNG"), floats_ppm()]), "label", 10)

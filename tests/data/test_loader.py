@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from senas_bench.data.loader import TrainLoader, channel_statistics, fixed_batches, prepare
+from senas_bench.data.loading import Loading
 from senas_bench.data.readers import Images
 
 N, SIZE = 24, 6
@@ -17,7 +18,7 @@ def make_images(n=N, size=SIZE, channels=3, seed=0):
 
 def make_loader(channels=3, batch_size=8, pad=2, flip=True, mean=0.4, std=0.25, **kwargs):
     x, y = make_images(channels=channels, **kwargs)
-    return TrainLoader(x, y, batch_size, pad, flip, [mean] * channels, [std] * channels)
+    return TrainLoader(x, y, batch_size, pad=pad, flip=flip, mean=[mean] * channels, std=[std] * channels)
 
 
 def generator(seed):
@@ -50,7 +51,7 @@ def test_batches_are_normalised_floats_in_channels_last(channels):
 def test_without_augmentation_a_batch_is_the_normalised_image():
     images, _ = make_images()
     mean, std = np.array([0.2, 0.4, 0.6]), np.array([0.1, 0.2, 0.3])
-    loader = TrainLoader(images, np.arange(N), 8, 0, False, mean, std)
+    loader = TrainLoader(images, np.arange(N), 8, pad=0, flip=False, mean=mean, std=std)
     for x, y in loader.epoch(generator(0)):
         expected = (images[y.numpy()] / 255 - mean) / std
         np.testing.assert_allclose(x.permute(0, 2, 3, 1).numpy(), expected, atol=2e-6)
@@ -73,14 +74,14 @@ def test_every_augmented_image_is_one_crop_of_its_black_padded_source(flip):
 
 def test_the_border_is_black_before_normalising():
     white = np.full((N, SIZE, SIZE, 3), 255, np.uint8)
-    loader = TrainLoader(white, np.arange(N), 8, 2, False, [0.5] * 3, [0.25] * 3)
+    loader = TrainLoader(white, np.arange(N), 8, pad=2, flip=False, mean=[0.5] * 3, std=[0.25] * 3)
     values = torch.cat([x.flatten() for x, _ in loader.epoch(generator(0))]).unique()
     assert values.tolist() == pytest.approx([-2.0, 2.0])
 
 
 def test_half_of_the_images_are_mirrored():
     ramp = np.tile(np.arange(SIZE, dtype=np.uint8)[None, None, :, None], (2000, SIZE, 1, 1))
-    loader = TrainLoader(ramp, np.zeros(2000, np.int64), 1000, 0, True, [0.0], [1.0])
+    loader = TrainLoader(ramp, np.zeros(2000, np.int64), 1000, pad=0, flip=True, mean=[0.0], std=[1.0])
     mirrored = torch.cat([x[:, 0, 0, 0] > 0 for x, _ in loader.epoch(generator(0))]).float().mean()
     assert 0.45 < mirrored < 0.55
 
@@ -187,17 +188,17 @@ def test_bad_arguments_are_refused(change, message):
 def test_wrong_types_are_refused():
     x, y = make_images()
     with pytest.raises(ValueError, match="uint8"):
-        TrainLoader(x.astype(np.float32), y, 8, 0, False, [0.5] * 3, [0.5] * 3)
+        TrainLoader(x.astype(np.float32), y, 8, pad=0, flip=False, mean=[0.5] * 3, std=[0.5] * 3)
     with pytest.raises(ValueError, match="int64"):
-        TrainLoader(x, y[:-1], 8, 0, False, [0.5] * 3, [0.5] * 3)
+        TrainLoader(x, y[:-1], 8, pad=0, flip=False, mean=[0.5] * 3, std=[0.5] * 3)
 
 
 def test_fixed_batches_keep_order_and_drop_the_tail_only_if_asked():
     images, labels = make_images()
     indices = np.array([5, 3, 20, 7, 1])
-    full = fixed_batches(images, labels, indices, 2, [0.0] * 3, [1.0] * 3, drop_last=False)
+    full = fixed_batches(images, labels, indices, 2, mean=[0.0] * 3, std=[1.0] * 3, drop_last=False)
     assert [y.tolist() for _, y in full] == [[5, 3], [20, 7], [1]]
-    equal = fixed_batches(images, labels, indices, 2, [0.0] * 3, [1.0] * 3)
+    equal = fixed_batches(images, labels, indices, 2, mean=[0.0] * 3, std=[1.0] * 3)
     assert [y.tolist() for _, y in equal] == [[5, 3], [20, 7]]
     x, _ = equal[1]
     assert x.is_contiguous(memory_format=torch.channels_last)
@@ -208,7 +209,7 @@ def test_fixed_batches_keep_order_and_drop_the_tail_only_if_asked():
 def test_fixed_batches_are_never_empty(count, batch, drop_last):
     images, labels = make_images()
     with pytest.raises(ValueError, match="images to batch"):
-        fixed_batches(images, labels, np.arange(count), batch, [0.0] * 3, [1.0] * 3, drop_last=drop_last)
+        fixed_batches(images, labels, np.arange(count), batch, mean=[0.0] * 3, std=[1.0] * 3, drop_last=drop_last)
 
 
 def test_channel_statistics_agree_with_numpy():
@@ -221,7 +222,10 @@ def test_channel_statistics_agree_with_numpy():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_prepare_normalises_the_training_part(channels):
-    loaders = prepare(data_set(channels=channels), 8, 20, 80, 10, 0, False, calibration=32)
+    loaders = prepare(
+        data_set(channels=channels),
+        Loading(resolution=8, valid=20, batch_size=80, eval_batch=10, calibration=32),
+    )
     (x, _), *rest = loaders.train.epoch(generator(0))
     assert rest == []
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(channels), atol=1e-4, rtol=0)
@@ -230,17 +234,29 @@ def test_prepare_normalises_the_training_part(channels):
 
 
 def test_prepare_counts_the_images_in_use():
-    loaders = prepare(data_set(), 4, 25, 16, 10, 1, True, calibration=35)
+    loaders = prepare(
+        data_set(), Loading(resolution=4, valid=25, batch_size=16, eval_batch=10, pad=1, flip=True, calibration=35)
+    )
     assert [len(y) for _, y in loaders.valid] == [10, 10]
     assert [len(y) for _, y in loaders.calibration] == [10, 10, 10]
     assert (loaders.valid_images, loaders.calibration_images) == (20, 30)
     assert loaders.valid[0][0].shape == (10, 3, 4, 4)
-    assert len(prepare(data_set(), 4, 25, 16, 10, 1, True, calibration=4).calibration[0][1]) == 4
+    assert (
+        len(
+            prepare(
+                data_set(),
+                Loading(resolution=4, valid=25, batch_size=16, eval_batch=10, pad=1, flip=True, calibration=4),
+            ).calibration[0][1]
+        )
+        == 4
+    )
 
 
 def test_prepare_keeps_validation_images_out_of_training_and_calibration():
     images = data_set(classes=100)
-    loaders = prepare(images, 8, 20, 80, 20, 2, True, calibration=40)
+    loaders = prepare(
+        images, Loading(resolution=8, valid=20, batch_size=80, eval_batch=20, pad=2, flip=True, calibration=40)
+    )
     valid = {int(label) for _, y in loaders.valid for label in y}
     train = {int(label) for _, y in loaders.train.epoch(generator(0)) for label in y}
     calibration = {int(label) for _, y in loaders.calibration for label in y}
@@ -251,12 +267,19 @@ def test_prepare_keeps_validation_images_out_of_training_and_calibration():
 
 def test_prepare_refuses_more_calibration_images_than_there_are():
     with pytest.raises(ValueError, match="calibration 81"):
-        prepare(data_set(), 8, 20, 80, 20, 2, True, calibration=81)
+        prepare(
+            data_set(), Loading(resolution=8, valid=20, batch_size=80, eval_batch=20, pad=2, flip=True, calibration=81)
+        )
 
 
 def test_cutout_is_a_hole_of_the_mean_cut_off_at_the_border():
     white = np.full((2000, 8, 8, 1), 255, np.uint8)
-    make = lambda cutout: TrainLoader(white, np.zeros(2000, np.int64), 2000, 0, True, [0.5], [0.5], cutout=cutout)  # noqa: E731
+
+    def make(cutout):
+        return TrainLoader(
+            white, np.zeros(2000, np.int64), 2000, pad=0, flip=True, mean=[0.5], std=[0.5], cutout=cutout
+        )
+
     ((x, _),) = make(4).epoch(generator(0))
     hole = (x[:, 0] == 0).numpy()
     assert (x[:, 0].numpy()[~hole] > 0.99).all()
@@ -272,7 +295,7 @@ def test_cutout_is_a_hole_of_the_mean_cut_off_at_the_border():
 def test_cutout_changes_no_other_random_choice():
     x, y = make_images(size=8)
     epochs = [
-        next(TrainLoader(x, y, N, 2, True, [0.4] * 3, [0.25] * 3, cutout=cutout).epoch(generator(1)))
+        next(TrainLoader(x, y, N, pad=2, flip=True, mean=[0.4] * 3, std=[0.25] * 3, cutout=cutout).epoch(generator(1)))
         for cutout in (0, 4)
     ]
     whole, cut = (images for images, _ in epochs)
@@ -280,7 +303,7 @@ def test_cutout_changes_no_other_random_choice():
     outside = cut != 0
     assert torch.equal(cut[outside], whole[outside]) and 0.6 < outside.float().mean() < 0.95
     one, other = generator(1), generator(1)
-    TrainLoader(x, y, N, 2, True, [0.4] * 3, [0.25] * 3).epoch(one)
+    TrainLoader(x, y, N, pad=2, flip=True, mean=[0.4] * 3, std=[0.25] * 3).epoch(one)
     expected = [torch.randperm(N, generator=other), torch.randint(0, 5, (2, N), generator=other)]
     assert len(expected[0]) == len(torch.randint(0, 2, (N,), generator=other))
     assert torch.equal(one.get_state(), other.get_state())  # without it, nothing more is drawn than before it existed

@@ -10,6 +10,7 @@ import pytest
 from senas_bench import data
 from senas_bench.data import splits
 from senas_bench.data.loader import prepare, prepare_retraining
+from senas_bench.data.loading import Loading
 from senas_bench.data.readers import Images
 from senas_bench.data.splits import SPLIT_FILES, find_split_file, read_official_split, train_valid_split
 from senas_bench.errors import DataError
@@ -69,16 +70,16 @@ def labels_of(batches):
 
 def test_official_halves_are_what_trains_validates_and_tests(official):
     images, known = official
-    loaders = prepare(images, 4, 0, 1, 1, 0, False, calibration=2)
+    loaders = prepare(images, Loading(resolution=4, valid=0, batch_size=1, eval_batch=1, calibration=2))
     train = sorted(loaders.train._labels.tolist())
-    retrain, tests, split = prepare_retraining(images, 4, 0, 1, 2, 0, False)
-    assert split == "test"
+    retrain = prepare_retraining(images, Loading(resolution=4, valid=0, batch_size=1, eval_batch=2))
+    assert retrain.split == "test"
     if known.of == "train":
-        assert (train, labels_of(loaders.valid), labels_of(tests)) == ([0, 2, 5], [1, 3, 4], [50, 51, 52, 53])
-        assert sorted(retrain._labels.tolist()) == [0, 1, 2, 3, 4, 5]
+        assert (train, labels_of(loaders.valid), labels_of(retrain.test)) == ([0, 2, 5], [1, 3, 4], [50, 51, 52, 53])
+        assert sorted(retrain.train._labels.tolist()) == [0, 1, 2, 3, 4, 5]
     else:
-        assert (train, labels_of(loaders.valid), labels_of(tests)) == ([0, 1, 2, 3], [51, 53, 54], [50, 52, 55])
-        assert sorted(retrain._labels.tolist()) == [0, 1, 2, 3]
+        assert (train, labels_of(loaders.valid), labels_of(retrain.test)) == ([0, 1, 2, 3], [51, 53, 54], [50, 52, 55])
+        assert sorted(retrain.train._labels.tolist()) == [0, 1, 2, 3]
 
 
 def test_another_file_is_refused_by_its_hash(official, tmp_path):

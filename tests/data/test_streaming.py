@@ -1,6 +1,7 @@
 """Images that are decoded as they are needed, against the files themselves."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,8 @@ from PIL import Image
 
 from senas_bench.data import sources
 from senas_bench.data.cifar import read_parquet
+from senas_bench.data.imagenet import StreamedImages
+from senas_bench.data.loading import Loading
 from senas_bench.data.sources import FolderImages, ParquetImages
 from senas_bench.data.streaming import (
     IMAGENET_MEAN,
@@ -50,7 +53,7 @@ def generator(seed=0):
 
 
 def loader(images, batch_size=8, **arguments) -> StreamingLoader:
-    return StreamingLoader(images, np.arange(len(images.labels)), batch_size, 8, **arguments)
+    return StreamingLoader(images, np.arange(len(images.labels)), batch_size, resolution=8, **arguments)
 
 
 def pixels_of(x: torch.Tensor) -> np.ndarray:
@@ -127,7 +130,7 @@ def test_crops_are_those_of_random_resized_crop(ramps):
     assert share.min() > 0.05 and share.max() < 1.1 and np.ptp(share) > 0.7
     assert aspect[inside].min() > 0.65 and aspect[inside].max() < 1.6
     assert len(np.unique(pixels.reshape(200, -1), axis=0)) > 190
-    unmirrored = StreamingLoader(ramps, np.arange(200), 200, 8, flip=False)
+    unmirrored = StreamingLoader(ramps, np.arange(200), 200, resolution=8, flip=False)
     ((x, _),) = unmirrored.epoch(generator())
     assert (pixels_of(x)[:, 4, 7, 0] > pixels_of(x)[:, 4, 0, 0]).all()
 
@@ -146,18 +149,18 @@ def test_evaluation_resizes_the_shorter_side_and_crops_the_centre(tmp_path, parq
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     images = ParquetImages([parquet_of(tmp_path / "a.parquet", [buffer.getvalue()], [0], "image")])
-    ((x, _),) = stored_batches(images, np.array([0]), 1, 14)
+    ((x, _),) = stored_batches(images, np.array([0]), 1, resolution=14)
     # 16 = 14 / 0.875 on the shorter side, 24 on the longer; 5 and 1 pixels off on each side
     expected = np.asarray(image.resize((24, 16), Image.Resampling.BILINEAR))[1:15, 5:19]
     assert np.array_equal(pixels_of(x)[0], expected)
 
 
 def test_stored_batches_keep_the_asked_order(greys):
-    batches = stored_batches(greys, np.array([21, 3, 17, 4, 29, 0, 8]), 2, 8)
+    batches = stored_batches(greys, np.array([21, 3, 17, 4, 29, 0, 8]), 2, resolution=8)
     assert [(pixels_of(x)[:, 0, 0, 0] // 8).tolist() for x, _ in batches] == [[21, 3], [17, 4], [29, 0]]
     assert [y.tolist() for _, y in batches] == [[2, 0], [1, 0], [2, 0]]
     assert (len(batches), len(batches[1:]), len(batches[::2])) == (3, 2, 2)
-    whole = stored_batches(greys, np.array([21, 3, 17, 4, 0]), 2, 8, drop_last=False)
+    whole = stored_batches(greys, np.array([21, 3, 17, 4, 0]), 2, resolution=8, drop_last=False)
     assert [(pixels_of(x)[:, 0, 0, 0] // 8).tolist() for x, _ in whole] == [[21, 3], [17, 4], [0]]
     assert [y.tolist() for _, y in whole] == [[2, 0], [1, 0], [0]]
     assert torch.equal(batches[1:][0][0], batches[1][0])
@@ -165,7 +168,7 @@ def test_stored_batches_keep_the_asked_order(greys):
     with pytest.raises(IndexError):
         batches[3]
     with pytest.raises(ValueError, match="batch size 8 must be between 1 and the 7 images"):
-        stored_batches(greys, np.arange(7), 8, 8)
+        stored_batches(greys, np.arange(7), 8, resolution=8)
 
 
 def test_cifar_from_its_parquet_file(shared):
@@ -175,7 +178,7 @@ def test_cifar_from_its_parquet_file(shared):
     x, y = read_parquet(path, "label", 10)
     assert np.array_equal(images.labels, y) and images.num_classes == 10
     chosen = np.array([7000, 3, 4999, 5000, 9999, 0])
-    ((got, labels),) = stored_batches(images, chosen, 6, 28)
+    ((got, labels),) = stored_batches(images, chosen, 6, resolution=28)
     assert np.array_equal(pixels_of(got), x[chosen, 2:30, 2:30])
     assert np.array_equal(labels.numpy(), y[chosen])
 
@@ -206,7 +209,12 @@ def test_row_groups_are_read_once_an_epoch(tmp_path, monkeypatch, parquet_of):
 
 
 def test_prepare_holds_out_the_same_images_every_time(greys):
-    one, other = (prepare_streaming(greys, 8, 10, 8, 3, calibration=5, score_images=score) for score in (0, 6))
+    one, other = (
+        prepare_streaming(
+            greys, Loading(resolution=8, valid=10, batch_size=8, eval_batch=3, calibration=5, score_images=score)
+        )
+        for score in (0, 6)
+    )
     grey = lambda batches: [int(v) for x, _ in batches for v in pixels_of(x)[:, 0, 0, 0] // 8]  # noqa: E731
     valid, calibration, train = grey(one.valid), grey(one.calibration), grey(one.train.epoch(generator()))
     assert (len(set(valid)), len(calibration), len(set(train))) == (9, 3, 16)
@@ -216,7 +224,7 @@ def test_prepare_holds_out_the_same_images_every_time(greys):
     expected = np.random.RandomState(0).permutation(N)[:9]
     assert valid == expected.tolist()
     with pytest.raises(ValueError, match="calibration 21 must be between 1 and the 20"):
-        prepare_streaming(greys, 8, 10, 8, 3, calibration=21)
+        prepare_streaming(greys, Loading(resolution=8, valid=10, batch_size=8, eval_batch=3, calibration=21))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -253,22 +261,33 @@ def test_a_share_is_the_loader_of_one_process(ramps, world):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_passing_batches_are_the_stored_ones(greys, workers):
-    passing = PassingBatches(greys, 8, 8, workers=workers)
+    passing = PassingBatches(greys, 8, resolution=8, workers=workers)
     for _ in range(2):
         for (x, y), (expected, labels) in zip(
-            passing, stored_batches(greys, np.arange(N), 8, 8, drop_last=False), strict=False
+            passing, stored_batches(greys, np.arange(N), 8, resolution=8, drop_last=False), strict=False
         ):
             assert torch.equal(x, expected) and torch.equal(y, labels)
     assert [len(y) for _, y in passing] == [8, 8, 8, 6]
 
 
 def test_retraining_takes_all_images_of_both_parts(greys):
-    train, test, split = prepare_streaming_retraining(greys, greys, 8, 10, 7)
-    assert sorted(pixels_of(torch.cat([x for x, _ in train.epoch(generator())]))[:, 0, 0, 0] // 8) == list(range(N))
-    assert (sum(len(y) for _, y in test), split) == (N, "test")
+    retrained = prepare_streaming_retraining(greys, greys, Loading(resolution=8, valid=0, batch_size=10, eval_batch=7))
+    assert sorted(pixels_of(torch.cat([x for x, _ in retrained.train.epoch(generator())]))[:, 0, 0, 0] // 8) == list(
+        range(N)
+    )
+    assert (sum(len(y) for _, y in retrained.test), retrained.split) == (N, "test")
 
 
 def test_decoding_all_finds_the_bad_one(greys, tmp_path, folder_of):
     decode_all(greys)
     with pytest.raises(DataError, match=r"x/b\.png: unusable image"):
         decode_all(FolderImages(folder_of(tmp_path, {"x/a.png": flat(1), "x/b.png": b"no image"})))
+
+
+def test_images_that_are_streamed_are_not_cut_out(greys):
+    images = StreamedImages(greys, greys, 32, 8, "imagenet", "0" * 16)
+    how = Loading(resolution=8, valid=10, batch_size=8, eval_batch=5, calibration=5)
+    assert len(images.loaders(how).valid) == 2 and images.retraining(how).split == "test"
+    for make in (images.loaders, images.retraining):
+        with pytest.raises(ValueError, match="images of imagenet are not cut out; set cutout of the recipe to 0"):
+            make(replace(how, cutout=4))

@@ -94,7 +94,7 @@ def test_rewards_change_nothing_in_the_network():
     before = {name: value.clone() for name, value in network.state_dict().items()}
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (64, 8, 8, 1), dtype=np.uint8), rng.integers(0, 3, 64)
-    loader = TrainLoader(images, labels, 16, 1, False, [0.5], [0.25])
+    loader = TrainLoader(images, labels, 16, pad=1, flip=False, mean=[0.5], std=[0.25])
     learning(loader, steps=2).end_epoch(network, rng, torch.Generator())
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(weight.grad is None for weight in network.parameters())
