@@ -158,25 +158,13 @@ def evaluate_ranking(
     if len(set(arch_strs)) < len(arch_strs):
         raise ValueError(f"arch {Counter(arch_strs).most_common(1)[0][0]} is scored twice; give one score per arch")
     accuracy = np.asarray(truth.accuracy(query, arch_strs), np.float64)
-    measures = (correlation.kendall_tau, correlation.spearman)
-    tau, rho, weighted = (measure(scores, accuracy) for measure in (*measures, correlation.weighted_tau))
+    correlations = _correlations(scores, accuracy, np.random.default_rng(rng), n_resamples)
     n, top = len(scores), scores == scores.max()
-    intervals = bootstrap_interval(
-        lambda index: [measure(scores[index], accuracy[index]) for measure in measures],
-        n,
-        np.random.default_rng(rng),
-        n_resamples=n_resamples,
-    )
-    tau_interval, rho_interval = (None, None) if intervals is None else map(bounds, intervals.T)
     result = {
         "ground_truth": truth.name,
         **{field: getattr(query, field) for field in ("dataset", "split", "epochs", "seeds")},
         "n": n,
-        "tau_b": defined(tau),
-        "tau_b_ci95": tau_interval,
-        "spearman": defined(rho),
-        "spearman_ci95": rho_interval,
-        "weighted_tau": defined(weighted),
+        **correlations,
     }
     for k in ks:
         rank, fraction = correlation.best_rank_at_k(scores, accuracy, k) if k <= n else (None, None)
@@ -186,12 +174,40 @@ def evaluate_ranking(
     result |= {"regret": float(accuracy.max()) - pick_accuracy}
     result |= {"regret_to_optimum": float(truth.best(query)[1]) - pick_accuracy}
     result |= {"pick": arch_strs[int(top.argmax())], "pick_accuracy": pick_accuracy, "pick_ties": int(top.sum())}
+    return result | {"notes": _notes(n, constant=result["tau_b"] is None)}
+
+
+def _correlations(
+    scores: np.ndarray, accuracy: np.ndarray, rng: np.random.Generator, n_resamples: int
+) -> dict[str, Any]:
+    """Rank correlations of scores and accuracy, two of them with a 95% interval over archs."""
+    measures = (correlation.kendall_tau, correlation.spearman)
+    tau, rho, weighted = (measure(scores, accuracy) for measure in (*measures, correlation.weighted_tau))
+    intervals = bootstrap_interval(
+        lambda index: [measure(scores[index], accuracy[index]) for measure in measures],
+        len(scores),
+        rng,
+        n_resamples=n_resamples,
+    )
+    tau_interval, rho_interval = (None, None) if intervals is None else map(bounds, intervals.T)
+    return {
+        "tau_b": defined(tau),
+        "tau_b_ci95": tau_interval,
+        "spearman": defined(rho),
+        "spearman_ci95": rho_interval,
+        "weighted_tau": defined(weighted),
+    }
+
+
+def _notes(n: int, *, constant: bool) -> list[str]:
+    """What a reader must know of measures over n archs."""
+    few = n < MIN_ARCHS
     notes = {
-        "intervals: bootstrap over archs; they do not cover the randomness of training": intervals is not None,
-        f"no interval below {MIN_ARCHS} archs": intervals is None,
+        "intervals: bootstrap over archs; they do not cover the randomness of training": not few,
+        f"no interval below {MIN_ARCHS} archs": few,
         f"the {n} archs are the whole space: tau is exact for these scores, the interval only shows its sensitivity": (
             n == NB201.size
         ),
-        "the scores or the truth are constant: correlations are undefined": np.isnan(tau),
+        "the scores or the truth are constant: correlations are undefined": constant,
     }
-    return result | {"notes": [note for note, applies in notes.items() if applies]}
+    return [note for note, applies in notes.items() if applies]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from senas_bench.experiments.studies import level_limit, method_of, preset_of
 from senas_bench.names import lookup
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.limits import Limit
-
-if TYPE_CHECKING:
-    pass
 
 
 def make_spec(
@@ -64,6 +61,31 @@ def make_spec(
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
     _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
+    settings = _settings(chosen, sizes, dataset, space, ground_truth, limit, arch, retrain)
+    return RunSpec(
+        method=method,
+        seed=seed,
+        preset=preset,
+        space=space,
+        dataset=dataset,
+        data_id=data_id(dataset, data_dir, official_split=not sizes.held_out),
+        device=device,
+        threads=threads,
+        settings=settings,
+    )
+
+
+def _settings(
+    chosen: Any,
+    sizes: Preset,
+    dataset: str,
+    space: str,
+    ground_truth: Path | None,
+    limit: Mapping[str, Any] | None,
+    arch: str | None,
+    retrain: bool,
+) -> dict[str, Any]:
+    """The settings of a spec; arguments as those of `make_spec`, with the method itself and what is the default."""
     settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
     if chosen.watched and sizes.curve_points and space == "nasbench201" and limit is None:
         settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
@@ -77,17 +99,7 @@ def make_spec(
     if retrain:
         names = (f"{RETRAIN}-{dataset}", RETRAIN, STAND_ALONE)
         settings["retrain"] = sizes.to_settings(next(name for name in names if name in sizes.recipes))["recipe"]
-    return RunSpec(
-        method=method,
-        seed=seed,
-        preset=preset,
-        space=space,
-        dataset=dataset,
-        data_id=data_id(dataset, data_dir, official_split=not sizes.held_out),
-        device=device,
-        threads=threads,
-        settings=settings,
-    )
+    return settings
 
 
 def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -> None:

@@ -13,7 +13,7 @@ from senas_bench.spaces import SearchSpace
 from senas_bench.tasks.task import Curve, ScoreTable, rows_of
 
 if TYPE_CHECKING:
-    from senas_bench.training.loop import Observation
+    from senas_bench.training.result import Observation
 
 
 @dataclass

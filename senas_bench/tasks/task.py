@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from senas_bench.ranking.score_archs import Evaluation
     from senas_bench.training.bilevel import Alphas, Architecture
     from senas_bench.training.distributed import Processes
-    from senas_bench.training.loop import Training
+    from senas_bench.training.result import Training
     from senas_bench.training.snapshots import Snapshots
 
 COUNTERS = ("images_trained", "train_steps", "forward_paths", "backward_paths", "archs_scored", "images_scored")

@@ -18,54 +18,16 @@ from torch import nn
 
 from senas_bench.errors import RunError
 from senas_bench.training.bilevel import Architecture
-from senas_bench.training.checkpoint import read_checkpoint, write_checkpoint
 from senas_bench.training.distributed import ALONE, Processes
 from senas_bench.training.optimizer import descend
 from senas_bench.training.recipe import TrainingRecipe, learning_rate, snapshot_steps
+from senas_bench.training.result import Observation, Training
+from senas_bench.training.resume import restore, save
 from senas_bench.training.samplers import Path, Sampler, path_evaluations
 from senas_bench.training.snapshots import Snapshots
 
 CHECKPOINT_SECONDS = 20.0
 """A phase is saved at the first end of an epoch after this many seconds, and when it is done."""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What was looked up of a network at the end of an epoch, which its training does not notice.
-
-    Args:
-        scores: Float64, as the observer gave them.
-        counts: Work done for it.
-        seconds: Wall time.
-    """
-
-    scores: np.ndarray
-    counts: Mapping[str, int]
-    seconds: float
-
-
-@dataclass
-class Training:
-    """What a training left behind.
-
-    Args:
-        optimizer: Holds the momentum, for a next stage to carry on.
-        snapshots: The K snapshots of the last epochs; the initial weights when no step was taken.
-        history: One mapping per epoch: `epoch`, `loss` (mean of what the steps minimised), `lr`.
-        counts: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`, and what else an
-            architecture counts.
-        seconds: Wall time of the steps.
-        observed: By epoch, what `train` was asked to observe.
-    """
-
-    optimizer: torch.optim.Optimizer
-    snapshots: Snapshots
-    history: list[dict[str, Any]] = field(default_factory=list)
-    counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("images_trained", "train_steps", "forward_paths", "backward_paths"), 0)
-    )
-    seconds: float = 0.0
-    observed: dict[int, Observation] = field(default_factory=dict)
 
 
 def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.SGD:
@@ -147,84 +109,140 @@ def train(
     """
     _check(network, recipe, architecture, processes)
     result = Training(optimizer or make_optimizer(network, recipe), Snapshots(keep_snapshots))
-    memory = sample if isinstance(sample, Sampler) else None
-    done = _restore(checkpoint, network, result, rng, generator, architecture, memory, observer) if checkpoint else 0
-    on_begin(done)
-    processes.agree("where the training stands", _position(done, rng, generator))
-    processes.copy_first(network)
-    parameters = list(network.parameters())
-    device = parameters[0].device
-    steps = len(loader)
-    snapshot_at = snapshot_steps(recipe, epochs, steps)
-    saved = time.monotonic()
-    network.train()
-    for epoch in range(done, epochs):
-        started = time.monotonic()
-        total_loss = torch.zeros((), device=device)
-        losses = 0
-        counts: Counter[str] = Counter()
-        batches = loader.epoch(generator)
-        if architecture:
-            architecture.begin_epoch(epoch / epochs, generator)
-        if memory:
-            memory.begin_epoch(epoch, epochs)
-        with _noise(network, recipe.drop_path * epoch / epochs, generator, epoch, processes.rank, device):
-            for step, (x, y) in enumerate(batches):
-                rate = learning_rate(recipe, epoch + step / steps, epochs)
-                for group in result.optimizer.param_groups:
-                    group["lr"] = rate
-                if architecture:
-                    counts.update(architecture.step(network, (x, y), result.optimizer, rng))
-                result.optimizer.zero_grad(set_to_none=True)
-                parts = _parts(x, y, recipe, processes.world)
-                paths = list(sample(rng))
-                of_paths: list[list[torch.Tensor]] = [[] for _ in paths]
-                for path, of_path in zip(paths, of_paths, strict=True):
-                    for part in parts:
-                        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp and device.type == "cuda"):
-                            loss = _loss(network, part, path, recipe)
-                        (loss / recipe.accumulate).backward()
-                        total_loss += loss.detach()
-                        of_path.append(loss.detach())
-                    losses += len(parts)
-                    passes = path_evaluations(path)
-                    counts.update(forward_paths=passes, backward_paths=passes)
-                processes.sum_gradients(parameters)
-                descend(result.optimizer, recipe.clip)
-                if memory:
-                    memory.after_step(paths, _means(of_paths, processes))
-                if epoch * steps + step + 1 in snapshot_at:
-                    processes.mean_buffers(network)
-                    result.snapshots.add(network)
-        processes.mean_buffers(network)
-        if architecture:
-            counts.update(architecture.end_epoch(network, rng, generator))
-        if memory:
-            counts.update(memory.end_epoch(network, rng, generator))
-        mean_loss = processes.total(float(total_loss)) / max(losses * processes.world, 1)
-        if not np.isfinite(mean_loss):
-            raise RunError(
-                f"training loss is {mean_loss} at epoch {epoch + 1}; a lower learning rate than {recipe.lr} may help"
-            )
-        result.history.append({"epoch": epoch + 1, "loss": round(mean_loss, 6), "lr": round(rate, 8)})
-        counts.update(images_trained=steps * recipe.batch_size, train_steps=steps)
-        for name, count in counts.items():
-            result.counts[name] = result.counts.get(name, 0) + count
-        result.seconds += time.monotonic() - started
-        on_epoch(epoch + 1, mean_loss)
-        started = time.monotonic()
-        seen = observe(epoch + 1)
-        if seen is not None:
-            result.observed[epoch + 1] = Observation(*seen, time.monotonic() - started)
-        if checkpoint and (epoch + 1 == epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
-            if processes.first:
-                _save(checkpoint, network, result, rng, generator, architecture, memory, epoch + 1, observer)
-            saved = time.monotonic()
-        # nobody is ahead of the file by more than an epoch, and nobody leaves before it is written
-        processes.agree("the random numbers they draw", _position(epoch + 1, rng, generator))
-    if not result.snapshots.count:
-        result.snapshots.add(network)
+    phase = _Phase(network, loader, recipe, sample, epochs, rng, generator, architecture, processes, result)
+    phase.run(checkpoint, on_begin, on_epoch, observe, observer)
     return result
+
+
+@dataclass
+class _Tally:
+    """What the steps of an epoch add up.
+
+    Args:
+        loss: Sum of the losses.
+        losses: How many they are.
+        counts: Work done.
+    """
+
+    loss: torch.Tensor
+    losses: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Phase:
+    """The epochs of one call of `train`, whose arguments these are; `result` grows with them."""
+
+    network: nn.Module
+    loader: Any
+    recipe: TrainingRecipe
+    sample: Callable[[np.random.Generator], Iterable[Path]]
+    epochs: int
+    rng: np.random.Generator
+    generator: torch.Generator
+    architecture: Architecture | None
+    processes: Processes
+    result: Training
+
+    def __post_init__(self) -> None:
+        self.memory = self.sample if isinstance(self.sample, Sampler) else None
+        self.parameters = list(self.network.parameters())
+        self.device = self.parameters[0].device
+        self.steps = len(self.loader)
+        self.snapshot_at = snapshot_steps(self.recipe, self.epochs, self.steps)
+
+    def run(
+        self,
+        checkpoint: FilePath | None,
+        on_begin: Callable[[int], None],
+        on_epoch: Callable[[int, float], None],
+        observe: Callable[[int], tuple[np.ndarray, Mapping[str, int]] | None],
+        observer: str,
+    ) -> None:
+        """Go through the epochs that the checkpoint lacks; arguments as those of `train`."""
+        result, processes = self.result, self.processes
+        held = (self.network, result, self.rng, self.generator, self.architecture, self.memory)
+        done = restore(checkpoint, *held, observer) if checkpoint else 0
+        on_begin(done)
+        processes.agree("where the training stands", _position(done, self.rng, self.generator))
+        processes.copy_first(self.network)
+        saved = time.monotonic()
+        self.network.train()
+        for epoch in range(done, self.epochs):
+            started = time.monotonic()
+            mean_loss = self._epoch(epoch)
+            result.seconds += time.monotonic() - started
+            on_epoch(epoch + 1, mean_loss)
+            started = time.monotonic()
+            seen = observe(epoch + 1)
+            if seen is not None:
+                result.observed[epoch + 1] = Observation(*seen, time.monotonic() - started)
+            if checkpoint and (epoch + 1 == self.epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
+                if processes.first:
+                    save(checkpoint, *held, epoch + 1, observer)
+                saved = time.monotonic()
+            # nobody is ahead of the file by more than an epoch, and nobody leaves before it is written
+            processes.agree("the random numbers they draw", _position(epoch + 1, self.rng, self.generator))
+        if not result.snapshots.count:
+            result.snapshots.add(self.network)
+
+    def _epoch(self, epoch: int) -> float:
+        """Train for one epoch and write it down; its mean loss."""
+        tally = _Tally(torch.zeros((), device=self.device))
+        batches = self.loader.epoch(self.generator)
+        if self.architecture:
+            self.architecture.begin_epoch(epoch / self.epochs, self.generator)
+        if self.memory:
+            self.memory.begin_epoch(epoch, self.epochs)
+        drop_path = self.recipe.drop_path * epoch / self.epochs
+        with _noise(self.network, drop_path, self.generator, epoch, self.processes.rank, self.device):
+            for step, (x, y) in enumerate(batches):
+                rate = learning_rate(self.recipe, epoch + step / self.steps, self.epochs)
+                self._step(x, y, rate, tally)
+                if epoch * self.steps + step + 1 in self.snapshot_at:
+                    self.processes.mean_buffers(self.network)
+                    self.result.snapshots.add(self.network)
+        self.processes.mean_buffers(self.network)
+        if self.architecture:
+            tally.counts.update(self.architecture.end_epoch(self.network, self.rng, self.generator))
+        if self.memory:
+            tally.counts.update(self.memory.end_epoch(self.network, self.rng, self.generator))
+        mean_loss = self.processes.total(float(tally.loss)) / max(tally.losses * self.processes.world, 1)
+        if not np.isfinite(mean_loss):
+            less = f"a lower learning rate than {self.recipe.lr} may help"
+            raise RunError(f"training loss is {mean_loss} at epoch {epoch + 1}; {less}")
+        self.result.history.append({"epoch": epoch + 1, "loss": round(mean_loss, 6), "lr": round(rate, 8)})
+        tally.counts.update(images_trained=self.steps * self.recipe.batch_size, train_steps=self.steps)
+        for name, count in tally.counts.items():
+            self.result.counts[name] = self.result.counts.get(name, 0) + count
+        return mean_loss
+
+    def _step(self, x: torch.Tensor, y: torch.Tensor, rate: float, tally: _Tally) -> None:
+        """One step down: the gradients of all paths on all parts of a batch, added up."""
+        recipe, optimizer = self.recipe, self.result.optimizer
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        if self.architecture:
+            tally.counts.update(self.architecture.step(self.network, (x, y), optimizer, self.rng))
+        optimizer.zero_grad(set_to_none=True)
+        parts = _parts(x, y, recipe, self.processes.world)
+        amp = recipe.amp and self.device.type == "cuda"
+        paths = list(self.sample(self.rng))
+        of_paths: list[list[torch.Tensor]] = [[] for _ in paths]
+        for path, of_path in zip(paths, of_paths, strict=True):
+            for part in parts:
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+                    loss = _loss(self.network, part, path, recipe)
+                (loss / recipe.accumulate).backward()
+                tally.loss += loss.detach()
+                of_path.append(loss.detach())
+            tally.losses += len(parts)
+            passes = path_evaluations(path)
+            tally.counts.update(forward_paths=passes, backward_paths=passes)
+        self.processes.sum_gradients(self.parameters)
+        descend(optimizer, recipe.clip)
+        if self.memory:
+            self.memory.after_step(paths, _means(of_paths, self.processes))
 
 
 def _check(network: nn.Module, recipe: TrainingRecipe, architecture: Architecture | None, processes: Processes) -> None:
@@ -297,84 +315,3 @@ def _loss(
 def _means(losses: list[list[torch.Tensor]], processes: Processes) -> list[float]:
     """Of each path, over the parts of a batch and all processes."""
     return [processes.total(sum(map(float, parts)) / len(parts)) / processes.world for parts in losses]
-
-
-def _save(
-    path: FilePath,
-    network: nn.Module,
-    result: Training,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-    architecture: Architecture | None,
-    memory: Sampler | None,
-    done: int,
-    observer: str,
-) -> None:
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    for name, weight in network.named_parameters():
-        momentum = result.optimizer.state.get(weight, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
-    tensors.update({f"snapshots.{name}": value for name, value in result.snapshots.tensors().items()})
-    if architecture:
-        tensors.update({f"architecture.{name}": value for name, value in architecture.tensors().items()})
-    if memory:
-        tensors.update({f"sampler.{name}": value for name, value in memory.tensors().items()})
-    tensors.update({f"observed.{epoch}": torch.from_numpy(seen.scores) for epoch, seen in result.observed.items()})
-    tensors["generator"] = generator.get_state()
-    state = {
-        "done": done,
-        "rng": rng.bit_generator.state,
-        "snapshots": result.snapshots.count,
-        "history": result.history,
-        "counts": result.counts,
-        "seconds": result.seconds,
-        "observed": {epoch: [dict(seen.counts), seen.seconds] for epoch, seen in result.observed.items()},
-        "observer": observer,
-    }
-    write_checkpoint(path, tensors, state)
-
-
-def _restore(
-    path: FilePath,
-    network: nn.Module,
-    result: Training,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-    architecture: Architecture | None,
-    memory: Sampler | None,
-    observer: str,
-) -> int:
-    """Load what `_save` wrote; the number of epochs done, 0 when there is nothing that serves this observer."""
-    device = next(network.parameters()).device
-    read = read_checkpoint(path, device)
-    if read is None:
-        return 0
-    tensors, state = read
-    looked = state.get("observer", observer)  # checkpoints of earlier versions have one observer only, their run's
-    if observer not in ("", looked):
-        return 0
-    heads = ("network", "momentum", "snapshots", "architecture", "sampler", "observed")
-    parts: dict[str, dict[str, torch.Tensor]] = {head: {} for head in heads}
-    for key, value in tensors.items():
-        head, _, name = key.partition(".")
-        if name:
-            parts[head][name] = value
-    network.load_state_dict(parts["network"])
-    weights = dict(network.named_parameters())
-    for name, momentum in parts["momentum"].items():
-        weight = weights[name]
-        result.optimizer.state[weight]["momentum_buffer"] = torch.empty_like(weight).copy_(momentum)
-    result.snapshots.load(parts["snapshots"], state["snapshots"])
-    if architecture:
-        architecture.load(parts["architecture"])
-    if memory:
-        memory.load(parts["sampler"])
-    generator.set_state(tensors["generator"].cpu())
-    rng.bit_generator.state = state["rng"]
-    result.history[:] = state["history"]
-    result.counts.update(state["counts"])
-    result.seconds = state["seconds"]
-    for epoch, (counts, seconds) in state["observed"].items() if looked == observer else ():
-        result.observed[int(epoch)] = Observation(parts["observed"][epoch].cpu().numpy(), counts, seconds)
-    return state["done"]

@@ -16,8 +16,9 @@ from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import Task, Trained
 from senas_bench.training.bilevel import Alphas, LearningAlphas
-from senas_bench.training.loop import Training, make_optimizer
+from senas_bench.training.loop import make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.result import Training
 from senas_bench.training.snapshots import Snapshots
 
 SPACE = replace(NB201, candidates=((0, 2, 3), (1, 3), (4,), (2, 3, 4), (0, 1, 3, 4), (2, 3)))

@@ -18,8 +18,8 @@ from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.curve import ShrinkingCurve
 from senas_bench.tasks.task import Curve, ScoreTable, Task, rows_of
-from senas_bench.training.loop import Observation
 from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.result import Observation
 
 TOY = SearchSpace("toy", ("a", "b", "c"), ("1", "2"), ((0, 1, 2), (0, 1)))
 ARCHS = np.array([[0, 0], [1, 0], [2, 1], [2, 0]], np.int8)

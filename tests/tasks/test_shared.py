@@ -33,9 +33,9 @@ SIZES = replace(
 @pytest.fixture
 def epochs(monkeypatch):
     """The epochs that were really trained, as they end."""
-    trained, save = [], loop._save
+    trained, save = [], loop.save
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(loop, "_save", lambda path, *rest: trained.append(path.name) or save(path, *rest))
+    monkeypatch.setattr(loop, "save", lambda path, *rest: trained.append(path.name) or save(path, *rest))
     return trained
 
 

@@ -18,8 +18,9 @@ from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.task import Budget, Trained
 from senas_bench.training import loop
 from senas_bench.training.distributed import Processes
-from senas_bench.training.loop import Training, make_optimizer
+from senas_bench.training.loop import make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.result import Training
 from senas_bench.training.snapshots import Snapshots
 
 TINY = replace(

@@ -21,6 +21,7 @@ from senas_bench.training.bilevel import Alphas
 from senas_bench.training.checkpoint import read_checkpoint
 from senas_bench.training.loop import carry_momentum, make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.result import Training
 
 RECIPE = TrainingRecipe(batch_size=16, lr=0.1, lr_min=0.01, lr_horizon=10, snapshots=5, snapshot_epochs=2)
 STEPS = 4
@@ -66,7 +67,7 @@ def a_network(space: SearchSpace = NB201) -> NB201Network:
     return network.to(memory_format=torch.channels_last)
 
 
-def run(network, sample=None, *, loader=None, recipe=RECIPE, epochs=3, **arguments) -> loop.Training:
+def run(network, sample=None, *, loader=None, recipe=RECIPE, epochs=3, **arguments) -> Training:
     rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
     sample, loader = sample or UniformPath(NB201), loader or shuffled()
     return train(network, loader, recipe, sample, epochs=epochs, rng=rng, generator=generator, **arguments)
@@ -362,7 +363,7 @@ def fresh_start(stage: int):
     return network, optimizer
 
 
-def outcome(network, result: loop.Training, optimizer) -> dict:
+def outcome(network, result: Training, optimizer) -> dict:
     names = {weight: name for name, weight in network.named_parameters()}
     return {
         "weights": weights_of(network),
