@@ -30,6 +30,7 @@ ROOMS = (
     "locks",
     "files",
     "names",
+    "strategies",
     "errors",
 )
 """From the top floor down. Files on one floor may import each other."""

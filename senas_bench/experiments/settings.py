@@ -14,8 +14,7 @@ from senas_bench.experiments.presets import RETRAIN, STAND_ALONE, Preset
 from senas_bench.experiments.spec import SEEDS, RunSpec, settings_of
 from senas_bench.experiments.store import MAX_EPOCHS, MAX_STAGES
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
-from senas_bench.names import lookup
-from senas_bench.spaces import SPACES
+from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.limits import Limit
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -
             f"{MAX_STAGES} stages of {MAX_EPOCHS:,} epochs"
         )
     try:
-        method.check_stages(lookup("space", space, SPACES).whole, len(stages))
+        method.check_stages(space_named(space).whole, len(stages))
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}") from None
 

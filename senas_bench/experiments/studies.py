@@ -11,7 +11,7 @@ import numpy as np
 from senas_bench.data import DATASETS
 from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.names import lookup
-from senas_bench.spaces import SPACES, ImageShape, Study
+from senas_bench.spaces import SPACES, ImageShape, Study, space_named
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import within
 from senas_bench.training.recipe import TrainingRecipe
@@ -26,7 +26,7 @@ def study_of(space: str, preset: str) -> Study:
     Raises:
         ValueError: Unknown space.
     """
-    return lookup("space", space, SPACES).studies.get(preset, Study())
+    return space_named(space).studies.get(preset, Study())
 
 
 def preset_of(space: str, preset: str) -> Preset:
@@ -100,7 +100,7 @@ def skeleton_for(space: str, sizes: Preset, dataset: str) -> Any:
         raise ValueError(f"the resolution of {dataset} is not fixed by the preset; choose another preset")
     channels = 1 if dataset == "digits" else 3
     shape = ImageShape(resolution, getattr(images, "num_classes", 10), channels)
-    return lookup("space", space, SPACES).skeleton(shape, sizes)
+    return space_named(space).skeleton(shape, sizes)
 
 
 LATENCY_LEVELS = {17: 320e6, 22: 465e6}

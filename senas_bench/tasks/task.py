@@ -25,6 +25,7 @@ from senas_bench.spaces.regions import Region, within
 from senas_bench.tasks.shared import SharedTrainings, array_identity, paths_identity, snapshots_fit
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
+from senas_bench.training.samplers import check_sampler
 
 if TYPE_CHECKING:
     import torch
@@ -276,6 +277,7 @@ class Task:
         """
         from senas_bench.training.loop import train
 
+        check_sampler(sample)
         self.processes.agree("the space they train", repr((phase, space.candidates, space.groups)).encode())
         fresh = optimizer is None and architecture is None and loader is None
         keep_snapshots = keep_snapshots or (
