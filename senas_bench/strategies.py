@@ -1,4 +1,4 @@
-"""What a strategy is, such as a method or an estimator: an instance of a frozen dataclass of plain fields, that is called.
+"""What a strategy is, such as a method or an estimator: a frozen dataclass of plain fields, that is called.
 
 Each function says in half a sentence what is wrong, and what to do; None where nothing is.
 """
@@ -22,29 +22,28 @@ def no_instance(value: Any) -> str | None:
 def unfrozen(kind: type) -> str | None:
     """A class that is no frozen dataclass itself, though what it inherits may be one."""
     added = [str(kind) for kind in vars(kind).get("__annotations__", {}).values() if "ClassVar" not in str(kind)]
-    if (
-        (added and "__dataclass_params__" not in vars(kind))
-        or not is_dataclass(kind)
-        or not kind.__dataclass_params__.frozen
-    ):  # type: ignore[attr-defined]
+    undecorated = added and "__dataclass_params__" not in vars(kind)
+    if undecorated or not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         return f"{kind.__name__} is no frozen dataclass; write @dataclass(frozen=True) above it"
     return None
 
 
-def uncalled(kind: type, arguments: tuple[str, ...], gives: str, base: type | None = None) -> str | None:
-    """A class whose instances cannot be called with so many arguments.
+def uncalled(value: Any, arguments: tuple[str, ...], gives: str, base: type | None = None) -> str | None:
+    """What cannot be called with so many arguments.
 
     Args:
         gives: What a call returns, for the message.
         base: A class whose own `__call__` does not count.
     """
-    call = getattr(kind, "__call__", None)  # noqa: B004
-    if call is not None and (base is None or call is not base.__call__):
+    kind = type(value)
+    if callable(value) and (base is None or kind.__call__ is not base.__call__):
         try:
-            inspect.signature(call).bind("self", *arguments)
+            inspect.signature(value).bind(*arguments)
             return None
         except TypeError:
             pass
+        except ValueError:  # of something compiled nothing is known
+            return None
     listed = ", ".join(("self", *arguments))
     return f"{kind.__name__} cannot be called with {_words(arguments)}; define __call__({listed}) -> {gives}"
 
@@ -63,7 +62,8 @@ def unwritable(where: str, strategy: Any) -> str | None:
         elif isinstance(value, type):
             return f"{place} is the class {value.__name__}, which no spec can hold; give an instance or a number, text"
         elif not _plain(value):
-            return f"{place} is {value!r:.40}, which no spec can hold; use a number, text, tuple of them, or frozen dataclass"
+            wanted = "a number, text, tuple of them, or frozen dataclass"
+            return f"{place} is {value!r:.40}, which no spec can hold; use {wanted}"
     return None
 
 

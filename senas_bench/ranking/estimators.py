@@ -153,9 +153,8 @@ def estimator_of(estimator: EstimatorName) -> Estimator:
 def check_estimator(estimator: Any) -> None:
     """Raise ValueError, in a sentence, where a strategy cannot be an estimator."""
     if isinstance(estimator, Estimator):
-        kind = type(estimator)
         arguments = ("trained", "archs", "evaluation", "cost", "watcher")
-        why = no_instance(estimator) or uncalled(kind, arguments, "(scores, work)", Estimator)
+        why = no_instance(estimator) or uncalled(estimator, arguments, "(scores, work)", Estimator)
     elif isinstance(estimator, type):
         why = no_instance(estimator)
     else:

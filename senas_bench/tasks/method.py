@@ -99,7 +99,7 @@ def check_criterion(criterion: Any) -> None:
     if kind.__module__ == "builtins":
         why: str | None = "give a frozen dataclass that is called with (trained, task), such as those in CRITERIA"
     else:
-        why = no_instance(criterion) or uncalled(kind, ("trained", "task"), "CriterionOutput")
+        why = no_instance(criterion) or uncalled(criterion, ("trained", "task"), "CriterionOutput")
         why = why or _parts("", criterion) or unwritable(kind.__name__, criterion)
     if why:
         raise ValueError(f"{criterion!r:.80} is no criterion: {why}")
@@ -142,7 +142,7 @@ def _kind(name: str, method: Any) -> str | None:
 
 
 def _call(name: str, method: Any) -> str | None:
-    return uncalled(type(method), ("task",), "MethodOutput", Method)
+    return uncalled(method, ("task",), "MethodOutput", Method)
 
 
 def _fields(name: str, method: Any) -> str | None:

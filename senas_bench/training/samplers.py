@@ -36,7 +36,7 @@ def check_sampler(sample: Any) -> None:
     if isinstance(sample, type):
         why: str | None = "it is a class; give an instance"
     else:
-        why = uncalled(kind, ("rng",), "paths", Sampler if isinstance(sample, Sampler) else None)
+        why = uncalled(sample, ("rng",), "paths", Sampler if isinstance(sample, Sampler) else None)
     if not why and isinstance(sample, Sampler) and (kind.tensors is Sampler.tensors) != (kind.load is Sampler.load):
         why = "its memory is saved by tensors() and resumed by load(tensors); define both"
     if why:

@@ -78,18 +78,12 @@ def perform(tmp_path):
     from senas_bench.experiments.studies import preset_of
 
     def perform(
-        method: str,
-        seed: int = 0,
-        folder: str = "",
-        space: str = "nasbench201",
-        stages=(1, 1),
-        place=None,
-        **sizes: Any,
-    ):
+        method: str, folder: str = "", space: str = "nasbench201", stages=(1, 1), place=None, **sizes: Any
+    ) -> tuple[Any, Any]:
         small = resized(preset_of(space, "embedded"), stage_epochs=stages, rank_archs=12)
         small = replace(small, **{"channels": 2, "score_images": 100, "score_batch": 50, "curve_images": 50, **sizes})
-        (work := tmp_path / (folder or f"{method}-{seed}")).mkdir(exist_ok=True)
-        spec = make_spec(method, seed, "embedded", space=space, sizes=small)
+        (work := tmp_path / (folder or method)).mkdir(exist_ok=True)
+        spec = make_spec(method, 0, "embedded", space=space, sizes=small)
         return run(spec, place(work) if place else Place(work))
 
     return perform

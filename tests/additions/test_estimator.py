@@ -42,7 +42,7 @@ def test_a_method_a_curve_and_the_record(asked, perform):
 
 
 def test_nested_with_parameters_it_has_an_id_of_its_own(added, perform, monkeypatch):
-    record, scores = perform("spos-two")
+    record, _ = perform("spos-two")
     assert images_per_arch(record.counters["search"]) == 2 * BATCH
     one, two = make_spec("spos-quick", 0, "embedded"), make_spec("spos-two", 0, "embedded")
     assert two.settings["method"]["estimator"] == {"kind": "Quick", "batches": 2}
