@@ -75,6 +75,7 @@ class Method:
         """
 
     def __call__(self, task: Task) -> MethodOutput:
+        """Search: the pick, every ranking made on the way, and what happened."""
         raise NotImplementedError
 
 

@@ -82,6 +82,7 @@ class Trained:
 
     @property
     def snapshots(self) -> Snapshots:
+        """Of its weights: their mean, and each of them where the training kept them."""
         return self.training.snapshots
 
     def untrained(self, space: SearchSpace) -> nn.Module:
@@ -161,7 +162,8 @@ class Task:
         recipe: The method's recipe.
         loaders: Images on the device.
         evaluation: How archs are scored.
-        report_archs: `(n, edges)` that rankings cover, `report_set` their name in a `ScoreTable`.
+        report_archs: `(n, edges)` that rankings cover.
+        report_set: Their name in a `ScoreTable`.
         network: Builds a network: `(space, affine) -> network` on the device; where the recipe weighs an auxiliary
             head, it is asked for one with `auxiliary=True`.
         candidates: Archs that RSPS, SETN and ENAS score for a pick, on all scoring images; 0 leaves both to the method.
