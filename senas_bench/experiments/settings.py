@@ -36,6 +36,7 @@ def make_spec(
     limit: Mapping[str, Any] | None = None,
     arch: str | None = None,
     retrain: bool = False,
+    estimator: str | None = None,
 ) -> RunSpec:
     """The spec of one run, with every setting that decides its result written out.
 
@@ -51,6 +52,7 @@ def make_spec(
         limit: What archs may cost, as `limit_settings` gives it; None for no limit.
         arch: Arch string for the method `fixed`.
         retrain: Train the pick from scratch at the end, and test it.
+        estimator: Ranks in place of the method's own, see `method_of`; the run then stands in no table.
 
     Raises:
         ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space or with these
@@ -59,7 +61,7 @@ def make_spec(
     """
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed {seed} must be at least 0 and below 2**64")
-    chosen = method_of(method, space, preset)
+    chosen = method_of(method, space, preset, estimator)
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
     _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
@@ -73,6 +75,8 @@ def make_spec(
         settings["limit"] = dict(limit)
     if arch is not None:
         settings["arch"] = SPACES[space].to_str(SPACES[space].from_str(arch))
+    if estimator is not None and chosen != method_of(method, space, preset):
+        settings["estimator"] = estimator
     if retrain:
         names = (f"{RETRAIN}-{dataset}", RETRAIN, STAND_ALONE)
         settings["retrain"] = sizes.to_settings(next(name for name in names if name in sizes.recipes))["recipe"]

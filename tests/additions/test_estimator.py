@@ -80,3 +80,34 @@ def test_a_wrong_name_names_it(added, monkeypatch):
     monkeypatch.setitem(METHODS, "slow", Spos(estimator="quik"))
     with pytest.raises(ValueError, match=r"unknown estimator 'quik'; did you mean 'quick'\?"):
         make_spec("slow", 0, "embedded")
+
+
+def test_rank_takes_an_estimator_in_place_of_the_methods_own(added, call, tmp_path, monkeypatch, benchmark_table):
+    """What is trained is the same; the run has an id of its own, and stands in no table."""
+    from senas_bench.analysis.artefacts import make
+    from senas_bench.experiments.store import RunStore
+
+    monkeypatch.chdir(tmp_path)
+    asked = ["rank", "--method", "spos", "--rank-archs", "8", "--stage-epochs", "1", "--curve-points", "0"]
+    assert "8 archs scored by spos;" in call(*asked, "--out", "own.csv")
+    assert "8 archs scored by spos with quick;" in call(*asked, "--estimator", "quick", "--out", "quick.csv")
+    call(*asked, "--estimator", "weight-average", "--out", "same.csv")  # its own, by name: nothing is computed
+    assert (tmp_path / "same.csv").read_bytes() == (tmp_path / "own.csv").read_bytes()
+    records = {record.spec.settings.get("estimator"): record for record in RunStore(tmp_path / "runs").records()}
+    assert records.keys() == {None, "quick"} and len({record.spec.run_id for record in records.values()}) == 2
+    own, quick = (record.counters["search"] for record in (records[None], records["quick"]))
+    assert quick["images_trained"] == own["images_trained"] and images_per_arch(quick) == images_per_arch(own) / 2
+    table = make("table3", tmp_path / "runs", benchmark_table)
+    assert table.frame["method"].tolist() == ["spos", "optimal"]
+
+
+@pytest.mark.parametrize(
+    ("method", "estimator", "message"),
+    [
+        ("rsps", "quick", r"method 'rsps' ranks by no estimator, so that none can take its place; one of: untrained, "),
+        ("spos", "quik", r"unknown estimator 'quik'; did you mean 'quick'\?"),
+    ],
+)
+def test_an_estimator_that_cannot_take_the_place(added, method, estimator, message):
+    with pytest.raises(ValueError, match=message):
+        make_spec(method, 0, "embedded", estimator=estimator)
