@@ -5,7 +5,11 @@ from dataclasses import replace
 import pytest
 
 from senas_bench.analysis.artefacts import ARTEFACTS
+from senas_bench.experiments.place import Place
 from senas_bench.methods import METHODS
+from senas_bench.progress import SilentProgress
+from senas_bench.shrinking import CriterionOutput
+from senas_bench.training import loop
 
 
 @pytest.fixture
@@ -40,3 +44,34 @@ def test_it_takes_an_estimator_from_outside_too(added, perform, monkeypatch):
     record, _ = perform("both")
     nested = record.spec.settings["method"]["criterion"]["estimator"]
     assert nested == {"kind": "Quick", "batches": 2}
+
+
+class Told(SilentProgress):
+    """How many epochs of each phase were done when it began."""
+
+    def __init__(self):
+        self.done = {}
+
+    def stage(self, name, total, done=0):
+        self.done[name] = done
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda scores: CriterionOutput(dict(enumerate(scores.values()))), r"by \(edge, operator\), .* not by 0"),
+        (lambda scores: scores, r"criterion BestArch gives a dict; give a CriterionOutput\(scores\), a score for each"),
+        (lambda scores: CriterionOutput({(0, 0): 1.0}), r"no score for operators \(edge, op\): \[\(0, 1\), "),
+    ],
+)
+def test_wrong_scores_are_one_sentence_and_no_training_is_lost(few, added, perform, monkeypatch, wrong, message):
+    """They are known after the first stage only; the run goes on from there when the criterion is mended."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    progress, call = Told(), added.BestArch.__call__
+    place = lambda work: Place(work, progress=progress)  # noqa: E731
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match=message):
+        patch.setattr(added.BestArch, "__call__", lambda self, *given: wrong(call(self, *given).scores))
+        perform("best-arch-shrink", place=place)
+    assert progress.done["stage-1"] == 0
+    perform("best-arch-shrink", place=place)
+    assert (progress.done["stage-1"], progress.done["stage-2"]) == (1, 0)
