@@ -337,7 +337,7 @@ def test_an_error_from_inside_is_one_line(monkeypatch, error, code, line):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setitem(SPACES, "nasbench201", replace(SPACES["nasbench201"], from_str=fail))
+    monkeypatch.setattr("senas_bench.api.searches.one_arch", fail)
     outcome = call("cost", INDEX_11)
     assert (outcome.code, outcome.out, outcome.err) == (code, "", f"{line}\n")
 

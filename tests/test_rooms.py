@@ -1,6 +1,8 @@
 """Imports run one way: from a room to those below it, and never in a circle of files."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -30,6 +32,7 @@ ROOMS = (
     "locks",
     "files",
     "names",
+    "strategies",
     "errors",
 )
 """From the top floor down. Files on one floor may import each other."""
@@ -93,6 +96,31 @@ def test_a_file_imports_from_its_room_and_those_below(name):
 
 def test_the_rooms_are_those_that_exist():
     assert {room(name) for name in MODULES} - {FACE, "__main__"} == set(ROOMS)
+
+
+IMPORTING = """if True:
+    import os, sys, traceback
+    import matplotlib.pyplot, numpy, pandas, pyarrow.parquet, safetensors.torch, scipy.stats, torch, typer  # not ours
+    failed = []
+    for name in sys.stdin.read().split():
+        if not (child := os.fork()):
+            try:
+                __import__(name)
+            except BaseException as error:
+                print(name, "".join(traceback.format_exception_only(error)), flush=True)
+                os._exit(1)
+            os._exit(0)
+        os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.slow
+def test_every_file_can_be_the_first_that_is_imported():
+    """Each in a process that has imported nothing else of the package: no order ends in a circle."""
+    names = [name for name in sorted(MODULES) if not name.endswith("__main__")]
+    command = [sys.executable, "-c", IMPORTING]
+    done = subprocess.run(command, input="\n".join(names), capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 def test_no_circle_of_files():

@@ -98,8 +98,9 @@ class Artefact:
 
 
 def is_search(record: RunRecord) -> bool:
-    """Whether a run searched under a limit or trained its pick, which the tables of rankings do not show."""
-    return bool({"limit", "retrain"} & record.spec.settings.keys())
+    """Whether a run searched under a limit, trained its pick or ranked by another estimator than its method's, which
+    the tables of rankings do not show."""
+    return bool({"limit", "retrain", "estimator"} & record.spec.settings.keys())
 
 
 def key_of(record: RunRecord) -> tuple[str, str, str, float] | None:

@@ -26,7 +26,7 @@ class Table:
 
     Args:
         name: File stem, such as `table3`.
-        frame: Rows as a reader sees them: every cell a string.
+        frame: Rows as a reader sees them: every cell becomes a string.
         notes: Sentences a reader needs to judge the rows.
         meta: JSON values: title, preset, ground truth, seeds, ... and `rows`, the same rows as numbers (accuracy and
             regret in percent, counts per run), each with `per_seed` or another list behind them.
@@ -40,6 +40,12 @@ class Table:
     meta: Mapping[str, Any]
     paper: pd.DataFrame = field(default_factory=pd.DataFrame)
     paper_frame: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __post_init__(self) -> None:
+        for name in ("frame", "paper_frame"):
+            frame = getattr(self, name)
+            if any(not isinstance(cell, str) for column in frame for cell in frame[column]):
+                object.__setattr__(self, name, frame.map(str))
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

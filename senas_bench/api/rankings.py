@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from senas_bench.api.options import Options
 
 
-def rank(method: str = "spos+", seed: int = 0, **options: Unpack[Options]) -> pd.DataFrame:
+def rank(
+    method: str = "spos+", seed: int = 0, *, estimator: str | None = None, **options: Unpack[Options]
+) -> pd.DataFrame:
     """Run a method and score the archs of its widest final ranking.
 
     Args:
         method: Key of `METHODS`.
+        estimator: Key of `ESTIMATORS` that ranks in place of the method's own; what is trained is the same.
         options: See `Setting`: preset, results, rank_archs, ...
 
     Returns:
@@ -40,7 +43,7 @@ def rank(method: str = "spos+", seed: int = 0, **options: Unpack[Options]) -> pd
     setting.check_images(sizes)
     check_ranks(method, sizes.rank_archs)
     setting = setting.placed()
-    spec = replace(setting.spec(method, sizes), seed=seed)
+    spec = replace(setting.spec(method, sizes, estimator=estimator), seed=seed)
     store = RunStore(setting.results)
     store.prepare()
     if failed := setting.compute(store, [spec]):

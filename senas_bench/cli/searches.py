@@ -36,7 +36,7 @@ from senas_bench.files import check_output
 
 
 def search(
-    space: Annotated[str, typer.Option(help="mobilenet, mobilenet-g2, darts, darts-separate or nasbench201.")],
+    space: Annotated[str, typer.Option(help="Search space, such as mobilenet; a wrong name lists them all.")],
     method: Annotated[str, typer.Option(help="Search method.")] = "se-nas",
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0",
@@ -184,9 +184,9 @@ def cost(
     import numpy as np
 
     from senas_bench.names import lookup
-    from senas_bench.spaces import SPACES
+    from senas_bench.spaces import space_named
 
-    kind = lookup("space", space, SPACES)
+    kind = space_named(space)
     choice = kind.from_str(api.one_arch(arch, space))
     skeleton = lookup("dataset", dataset or next(iter(kind.skeletons)), kind.skeletons)
     costs = kind.cost(skeleton)(np.array([choice]))

@@ -120,6 +120,7 @@ def _finish(study: Study, no_timing: bool, as_json: bool) -> bool:
 def rank(
     out: Annotated[Path, typer.Option(help="Scores to write: .csv or .parquet with arch_str, score.")],
     method: Annotated[str, typer.Option(help="Method whose ranking is wanted.")] = "spos+",
+    estimator: Annotated[str | None, typer.Option(help="Ranks in place of the method's own estimator.")] = None,
     preset: PresetOption = "embedded",
     seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed.")] = 0,
     dataset: DatasetOption = None,
@@ -140,11 +141,12 @@ def rank(
     options |= {"stage_epochs": parse_epochs(stage_epochs), "rank_archs": rank_archs, "candidates": candidates}
     options |= {"curve_points": curve_points, "official_split": official_split, "accumulate": accumulate}
     try:
-        scores = ranked(method, seed, preset=preset, **options)
+        scores = ranked(method, seed, estimator=estimator, preset=preset, **options)
     except RunsFailed as error:  # which was said when it did
         raise typer.Exit(FAILED) from error
     from senas_bench.files import atomic_file
 
     with atomic_file(out) as file:
         scores.to_csv(file, index=False) if out.suffix == ".csv" else scores.to_parquet(file, index=False)
-    print(f"{len(scores)} archs scored by {method}; best {scores['arch_str'].iloc[0]}; written: {out}")
+    by = f"{method} with {estimator}" if estimator else method
+    print(f"{len(scores)} archs scored by {by}; best {scores['arch_str'].iloc[0]}; written: {out}")

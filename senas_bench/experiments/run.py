@@ -40,7 +40,7 @@ def run(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
 
 def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     """`run`, on the threads that are set."""
-    method = method_of(spec.method, spec.space, spec.preset)
+    method = method_of(spec.method, spec.space, spec.preset, spec.settings.get("estimator"))
     if settings_of(method) != spec.settings["method"]:
         raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
     trainer = trainer_of(method, place.ground_truth, spec.dataset)

@@ -14,8 +14,7 @@ from senas_bench.experiments.presets import RETRAIN, STAND_ALONE, Preset
 from senas_bench.experiments.spec import SEEDS, RunSpec, settings_of
 from senas_bench.experiments.store import MAX_EPOCHS, MAX_STAGES
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
-from senas_bench.names import lookup
-from senas_bench.spaces import SPACES
+from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.limits import Limit
 
 
@@ -34,6 +33,7 @@ def make_spec(
     limit: Mapping[str, Any] | None = None,
     arch: str | None = None,
     retrain: bool = False,
+    estimator: str | None = None,
 ) -> RunSpec:
     """The spec of one run, with every setting that decides its result written out.
 
@@ -49,6 +49,7 @@ def make_spec(
         limit: What archs may cost, as `limit_settings` gives it; None for no limit.
         arch: Arch string for the method `fixed`.
         retrain: Train the pick from scratch at the end, and test it.
+        estimator: Ranks in place of the method's own, see `method_of`; the run then stands in no table.
 
     Raises:
         ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space or with these
@@ -57,11 +58,13 @@ def make_spec(
     """
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed {seed} must be at least 0 and below 2**64")
-    chosen = method_of(method, space, preset)
+    chosen = method_of(method, space, preset, estimator)
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
     _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
     settings = _settings(chosen, sizes, dataset, space, ground_truth, limit, arch, retrain)
+    if estimator is not None and chosen != method_of(method, space, preset):
+        settings["estimator"] = estimator
     return RunSpec(
         method=method,
         seed=seed,
@@ -109,7 +112,7 @@ def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -
             f"{MAX_STAGES} stages of {MAX_EPOCHS:,} epochs"
         )
     try:
-        method.check_stages(lookup("space", space, SPACES).whole, len(stages))
+        method.check_stages(space_named(space).whole, len(stages))
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}") from None
 

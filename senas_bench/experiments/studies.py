@@ -11,7 +11,8 @@ import numpy as np
 from senas_bench.data import DATASETS
 from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.names import lookup
-from senas_bench.spaces import SPACES, ImageShape, Study
+from senas_bench.ranking.estimators import estimator_of
+from senas_bench.spaces import SPACES, ImageShape, Study, space_named
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import within
 from senas_bench.training.recipe import TrainingRecipe
@@ -26,7 +27,7 @@ def study_of(space: str, preset: str) -> Study:
     Raises:
         ValueError: Unknown space.
     """
-    return lookup("space", space, SPACES).studies.get(preset, Study())
+    return space_named(space).studies.get(preset, Study())
 
 
 def preset_of(space: str, preset: str) -> Preset:
@@ -57,11 +58,14 @@ def _with_brought(recipes: Mapping[str, TrainingRecipe], preset: str) -> Mapping
     return {**recipes, **brought}
 
 
-def method_of(name: str, space: str, preset: str) -> Method:
+def method_of(name: str, space: str, preset: str, estimator: str | None = None) -> Method:
     """The method as it is for a space at a preset.
 
+    Args:
+        estimator: Key of `ESTIMATORS` that ranks in place of the method's own. A criterion keeps its own.
+
     Raises:
-        ValueError: Unknown name, or the method does not run in that space.
+        ValueError: Unknown name, the method does not run in that space, or it ranks by no estimator.
     """
     from senas_bench.methods import GIVEN, all_methods, method_named
 
@@ -69,9 +73,15 @@ def method_of(name: str, space: str, preset: str) -> Method:
     if method.spaces is not None and space not in method.spaces:
         others = ", ".join(other for other, own in all_methods().items() if own.spaces is None or space in own.spaces)
         raise ValueError(f"method {name!r} runs in {', '.join(method.spaces)} only; in {space}: {others}")
-    if space == "nasbench201" or name in GIVEN:
+    if space != "nasbench201" and name not in GIVEN:
+        method = _fitted(method, study_of(space, preset).method)
+    if estimator is None:
         return method
-    return _fitted(method, study_of(space, preset).method)
+    if not hasattr(method, "estimator"):
+        those = ", ".join(other for other, own in all_methods().items() if hasattr(own, "estimator"))
+        raise ValueError(f"method {name!r} ranks by no estimator, so that none can take its place; one of: {those}")
+    estimator_of(estimator)
+    return replace(method, **{"estimator": estimator})
 
 
 def _fitted(strategy: Any, changes: Mapping[str, Any]) -> Any:
@@ -100,7 +110,7 @@ def skeleton_for(space: str, sizes: Preset, dataset: str) -> Any:
         raise ValueError(f"the resolution of {dataset} is not fixed by the preset; choose another preset")
     channels = 1 if dataset == "digits" else 3
     shape = ImageShape(resolution, getattr(images, "num_classes", 10), channels)
-    return lookup("space", space, SPACES).skeleton(shape, sizes)
+    return space_named(space).skeleton(shape, sizes)
 
 
 LATENCY_LEVELS = {17: 320e6, 22: 465e6}

@@ -307,14 +307,14 @@ def _check_limit(option: str, space: str, limit: Mapping[str, Any], sizes: Prese
     from senas_bench.experiments.settings import limit_of
     from senas_bench.experiments.studies import skeleton_for
     from senas_bench.names import lookup
-    from senas_bench.spaces import SPACES
+    from senas_bench.spaces import space_named
     from senas_bench.spaces.regions import within
 
     images = lookup("dataset", dataset, DATASETS)
     if isinstance(images, ImageNet) or not (sizes.resolution or getattr(images, "resolution", 0)):
         return
     try:
-        within(lookup("space", space, SPACES).whole, limit_of(space, limit, skeleton_for(space, sizes, dataset)))
+        within(space_named(space).whole, limit_of(space, limit, skeleton_for(space, sizes, dataset)))
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from None
 

@@ -15,8 +15,7 @@ from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import Preset
 from senas_bench.experiments.spec import RunSpec
 from senas_bench.experiments.studies import method_of
-from senas_bench.names import lookup
-from senas_bench.spaces import SPACES, ImageShape, SearchSpace
+from senas_bench.spaces import ImageShape, SearchSpace, space_named
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import within
 
@@ -62,7 +61,7 @@ def make_task(spec: RunSpec, place: Place) -> Task:
 
     kind = method_of(spec.method, spec.space, spec.preset).recipe
     sizes = Preset.from_settings(spec.settings, kind)
-    space = lookup("space", spec.space, SPACES)
+    space = space_named(spec.space)
     recipe = sizes.recipe_of(kind)
     device = torch.device(spec.device)
     images = images_of(spec, sizes, place.data_dir)

@@ -16,8 +16,7 @@ import numpy as np
 
 from senas_bench.errors import DataError
 from senas_bench.files import atomic_write
-from senas_bench.names import lookup
-from senas_bench.spaces import SPACES
+from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.space import SearchSpace
 
 FORMAT = 1
@@ -28,7 +27,7 @@ AnySkeleton = Any
 
 def check_skeleton(space: str, skeleton: AnySkeleton) -> None:
     """Raise ValueError where the space is unknown or has skeletons of another type."""
-    wanted = lookup("space", space, SPACES).skeleton_type
+    wanted = space_named(space).skeleton_type
     if not isinstance(skeleton, wanted):
         raise ValueError(f"space {space} needs a {wanted.__name__}, not a {type(skeleton).__name__}")
 
@@ -187,7 +186,7 @@ class LatencyTable:
     def _from_json(cls, content: Any) -> LatencyTable:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f"format {FORMAT} is needed")
-        wanted = lookup("space", content["space"], SPACES).skeleton_type
+        wanted = space_named(content["space"]).skeleton_type
         skeleton = wanted(**{name: _hashable(value) for name, value in content["skeleton"].items()})
         space = space_over(content["space"], skeleton)
         entries = np.full((2, len(space.edges), len(space.operators)), np.nan)

@@ -13,11 +13,13 @@ from senas_bench.methods.spos import Spos
 from senas_bench.methods.stand_alone import StandAlone
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
 from senas_bench.names import lookup
+from senas_bench.ranking.estimators import ESTIMATORS
+from senas_bench.shrinking import CRITERIA
 from senas_bench.shrinking.angle import Angle
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.shrinking.random import RandomScores
 from senas_bench.shrinking.si import SelectionImportance
-from senas_bench.tasks.method import NB201_ONLY, Method, check_method
+from senas_bench.tasks.method import NB201_ONLY, Method, check_kinds, check_method
 
 METHODS: dict[str, Method] = {
     # nothing is trained
@@ -86,6 +88,10 @@ def method_named(name: str) -> Method:
         raise ValueError(f"method {name!r}: the name means something else; choose another")
     method = GIVEN[name] if name in GIVEN else lookup("method", name, METHODS)
     check_method(name, method)
+    try:
+        check_kinds(method, [method, *METHODS.values(), *CRITERIA.values(), *ESTIMATORS.values()])
+    except ValueError as error:
+        raise ValueError(f"method {name!r}: {error}") from None
     return method
 
 

@@ -12,7 +12,7 @@ from senas_bench.methods.spos import SEARCHES
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.ranking.hierarchical import hierarchical_ranking
 from senas_bench.searching.evolution import Evolution
-from senas_bench.shrinking.criterion import Criterion, CriterionOutput
+from senas_bench.shrinking.criterion import Criterion, CriterionOutput, scored_by
 from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per_edge
 from senas_bench.spaces import SearchSpace
@@ -175,10 +175,11 @@ class SeNas(Method):
 
             def score(left: SearchSpace, edge: int) -> CriterionOutput:
                 # a phase of its own: other random numbers and other kept results at each edge
-                return self.criterion(replace(trained, phase=f"{trained.phase}-edge-{edge}", space=left), task)
+                here = replace(trained, phase=f"{trained.phase}-edge-{edge}", space=left)
+                return scored_by(self.criterion, here, task)
 
             return shrink_edge_by_edge(trained.space, score, self.drop)
-        output = self.criterion(trained, task)
+        output = scored_by(self.criterion, trained, task)
         if self.removal == "per-edge":
             return shrink_per_edge(trained.space, output.scores), output
         keep = lambda space: feasible(space, task.limit, LEFT_FOR_SEARCH)  # noqa: E731

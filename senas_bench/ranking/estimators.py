@@ -8,13 +8,14 @@ there with its fields.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from senas_bench.names import lookup
 from senas_bench.ranking.snapshots import NOBODY, Watcher, score_states
+from senas_bench.strategies import no_instance, uncalled
 
 if TYPE_CHECKING:
     from torch import nn
@@ -151,12 +152,15 @@ def estimator_of(estimator: EstimatorName) -> Estimator:
 
 def check_estimator(estimator: Any) -> None:
     """Raise ValueError, in a sentence, where a strategy cannot be an estimator."""
-    if isinstance(estimator, Estimator) and is_dataclass(estimator) and not isinstance(estimator, type):
-        return
-    raise ValueError(
-        f"{estimator!r:.80} is no estimator: write a frozen dataclass that inherits ranking.estimators.Estimator, and "
-        "name an instance of it"
-    )
+    if isinstance(estimator, Estimator):
+        arguments = ("trained", "archs", "evaluation", "cost", "watcher")
+        why = no_instance(estimator) or uncalled(estimator, arguments, "(scores, work)", Estimator)
+    elif isinstance(estimator, type):
+        why = no_instance(estimator)
+    else:
+        why = "write a frozen dataclass that inherits ranking.estimators.Estimator, and name an instance of it"
+    if why:
+        raise ValueError(f"{estimator!r:.80} is no estimator: {why}")
 
 
 def _states(trained: Weights) -> list[Mapping[str, Any]]:

@@ -43,8 +43,24 @@ class CriterionOutput:
                 )
 
 
+def scored_by(criterion: Criterion, trained: Trained, task: Task) -> CriterionOutput:
+    """What a criterion gives.
+
+    Raises:
+        ValueError: It is no `CriterionOutput`.
+    """
+    output = criterion(trained, task)
+    if not isinstance(output, CriterionOutput):
+        raise ValueError(
+            f"criterion {type(criterion).__name__} gives a {type(output).__name__}; give a CriterionOutput(scores), "
+            "a score for each (edge, operator)"
+        )
+    return output
+
+
 class Criterion(Protocol):
-    """Scores operators: a frozen dataclass of its parameters. It leaves the trained network as it is.
+    """Scores operators: a frozen dataclass of its parameters. It leaves the trained network as it is. It is checked by
+    `tasks.method.check_criterion` with the method that holds it. One that trains says so: `trains = True`.
 
     Two calls in a run differ in `trained.phase`, which names their random numbers and kept results. One that
     estimates the performance of archs names the estimator in a field `estimator`, so that the snapshots it

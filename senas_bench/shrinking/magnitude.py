@@ -24,6 +24,7 @@ class Magnitude:
         lr, betas, weight_decay: Of Adam, for the architecture parameters [code: DARTS].
     """
 
+    trains = True
     lr: float = 3e-4
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 1e-3

@@ -10,8 +10,7 @@ from typing import Any
 
 from senas_bench.errors import DataError
 from senas_bench.files import atomic_write
-from senas_bench.names import lookup
-from senas_bench.spaces import SPACES
+from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.space import Arch
 from senas_bench.spaces.texts import is_genotype
 
@@ -120,11 +119,11 @@ def _named_arch(row: Any, default: str | None) -> NamedArch:
         if not isinstance(value, str):
             given = "missing" if value is None else json.dumps(value)[:60]
             raise ValueError(f'"{key}" is {given} where a string is needed; write {_FORM}')
-    return NamedArch(space, lookup("space", space, SPACES).from_str(text), label)
+    return NamedArch(space, space_named(space).from_str(text), label)
 
 
 def _checked_str(named: NamedArch) -> str:
-    space = lookup("space", named.space, SPACES).whole
+    space = space_named(named.space).whole
     if named.arch not in space:
         raise ValueError(
             f"{named.arch} is no arch of space {named.space}: give one operator for each of its {len(space.edges)} "

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from senas_bench.names import lookup
-from senas_bench.spaces import SPACES
+from senas_bench.spaces import space_named
 from senas_bench.spaces.archfile import NamedArch
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def draw(space: str, archs: Sequence[NamedArch]) -> Figure:
     Raises:
         ValueError: Unknown space, an arch of another, or none.
     """
-    drawer = lookup("space", space, SPACES).draw
+    drawer = space_named(space).draw
     others = sorted({named.space for named in archs} - {space})
     if others or not archs:
         raise ValueError(f"no archs of {space} to draw{'; these are of ' + ', '.join(others) if others else ''}")

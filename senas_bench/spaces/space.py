@@ -102,6 +102,7 @@ class SearchSpace:
         return self.rule.count(self) if self.rule else self.choices
 
     def __contains__(self, arch: object) -> bool:
+        """Whether a tuple is an arch of the space."""
         return (
             isinstance(arch, tuple)
             and len(arch) == len(self.edges)

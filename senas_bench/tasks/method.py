@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import field, fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from senas_bench.ranking.estimators import estimator_of
 from senas_bench.spaces import SPACES
+from senas_bench.strategies import fields_for, nested, no_instance, uncalled, unwritable
 from senas_bench.training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ class Method:
         """
 
     def __call__(self, task: Task) -> MethodOutput:
+        """Search: the pick, every ranking made on the way, and what happened."""
         raise NotImplementedError
 
 
@@ -85,9 +85,46 @@ def check_method(name: str, method: Any) -> None:
     Raises:
         ValueError: In one sentence, what is wrong and what to do.
     """
-    for wrong in (_name, _kind, _call, _fields, _facts):
+    for wrong in (_name, _kind, _call, _parts, _fields, _facts):
         if why := wrong(name, method):
             raise ValueError(f"method {name!r}: {why}")
+
+
+def check_criterion(criterion: Any) -> None:
+    """Refuse what cannot score operators, see `shrinking.criterion.Criterion`.
+
+    Raises:
+        ValueError: In a sentence.
+    """
+    kind = criterion if isinstance(criterion, type) else type(criterion)
+    if kind.__module__ == "builtins":
+        why: str | None = "give a frozen dataclass that is called with (trained, task), such as those in CRITERIA"
+    else:
+        why = no_instance(criterion) or uncalled(criterion, ("trained", "task"), "CriterionOutput")
+        why = why or _parts("", criterion) or unwritable(kind.__name__, criterion)
+    if why:
+        raise ValueError(f"{criterion!r:.80} is no criterion: {why}")
+
+
+def check_kinds(method: Any, others: Iterable[Any]) -> None:
+    """Refuse strategies inside a method whose class has the name of another class: a spec holds the name alone.
+
+    Args:
+        others: Whatever holds strategies, or is one.
+
+    Raises:
+        ValueError: Two have one name.
+    """
+    homes = {type(one).__name__: _home(one) for one in nested(method)}
+    for strategy in (part for other in others for part in (other, *nested(other))):
+        name = type(strategy).__name__
+        if name in homes and _home(strategy) != homes[name]:
+            one, other = sorted((homes[name], _home(strategy)))
+            raise ValueError(f"{one} and {other} are two classes of one name, so that runs may share an id; rename one")
+
+
+def _home(strategy: Any) -> str:
+    return f"{type(strategy).__module__}.{type(strategy).__qualname__}"
 
 
 def _name(name: str, method: Any) -> str | None:
@@ -99,54 +136,31 @@ def _name(name: str, method: Any) -> str | None:
 
 
 def _kind(name: str, method: Any) -> str | None:
-    if isinstance(method, type):
-        return f"{method.__name__} is a class; register an instance, {method.__name__}()"
-    kind = type(method)
-    if not isinstance(method, Method):
+    kind = method if isinstance(method, type) else type(method)
+    if not issubclass(kind, Method):
         return f"{kind.__name__} is no Method; inherit senas_bench.tasks.method.Method"
-    return _unfrozen(kind)
-
-
-def _unfrozen(kind: type) -> str | None:
-    if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        return f"{kind.__name__} is no frozen dataclass; write @dataclass(frozen=True) above it"
-    return None
+    return no_instance(method)
 
 
 def _call(name: str, method: Any) -> str | None:
-    kind = type(method)
-    if kind.__call__ is not Method.__call__:
-        try:
-            inspect.signature(method).bind("task")
-            return None
-        except TypeError:
-            pass
-    return f"{kind.__name__} cannot be called with a task; define __call__(self, task) -> MethodOutput"
+    return uncalled(method, ("task",), "MethodOutput", Method)
 
 
 def _fields(name: str, method: Any) -> str | None:
-    return _values(type(method).__name__, method)
+    return unwritable(type(method).__name__, method)
 
 
-def _values(where: str, strategy: Any) -> str | None:
-    """What is wrong with the fields of a strategy or of one inside it."""
-    for item in (item for item in fields(strategy) if not item.metadata.get("fact")):
-        value, place = getattr(strategy, item.name), f"{where}.{item.name}"
-        if is_dataclass(value) and not isinstance(value, type):
-            if why := _unfrozen(type(value)) or _values(place, value):
-                return why
-        elif not _plain(value):
-            kind = f"the class {value.__name__}" if isinstance(value, type) else f"{value!r:.40}"
-            return f"{place} is {kind}, which no spec can hold; use a number, text, tuple of them, or frozen dataclass"
+def _parts(name: str, method: Any) -> str | None:
+    """What is wrong with the estimators and criteria that it names or holds."""
+    for strategy in (method, *nested(method)):
+        for kind, check in (("estimator", estimator_of), ("criterion", check_criterion)):
+            for field_name, value in fields_for(strategy, kind):
+                try:
+                    if value is not None:
+                        check(value)
+                except ValueError as error:
+                    return f"{type(strategy).__name__}.{field_name}: {error}"
     return None
-
-
-def _plain(value: Any, deep: bool = True) -> bool:
-    if isinstance(value, tuple):
-        return deep and all(_plain(item, deep=False) for item in value)
-    if isinstance(value, float):
-        return math.isfinite(value) and type(value) is float
-    return value is None or type(value) in (bool, int, str)
 
 
 def _facts(name: str, method: Any) -> str | None:

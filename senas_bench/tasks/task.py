@@ -25,6 +25,7 @@ from senas_bench.spaces.regions import Region, within
 from senas_bench.tasks.shared import SharedTrainings, array_identity, paths_identity, snapshots_fit
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import Path as SampledPath
+from senas_bench.training.samplers import check_sampler
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +82,7 @@ class Trained:
 
     @property
     def snapshots(self) -> Snapshots:
+        """Of its weights: their mean, and each of them where the training kept them."""
         return self.training.snapshots
 
     def untrained(self, space: SearchSpace) -> nn.Module:
@@ -160,7 +162,8 @@ class Task:
         recipe: The method's recipe.
         loaders: Images on the device.
         evaluation: How archs are scored.
-        report_archs: `(n, edges)` that rankings cover, `report_set` their name in a `ScoreTable`.
+        report_archs: `(n, edges)` that rankings cover.
+        report_set: Their name in a `ScoreTable`.
         network: Builds a network: `(space, affine) -> network` on the device; where the recipe weighs an auxiliary
             head, it is asked for one with `auxiliary=True`.
         candidates: Archs that RSPS, SETN and ENAS score for a pick, on all scoring images; 0 leaves both to the method.
@@ -276,6 +279,7 @@ class Task:
         """
         from senas_bench.training.loop import train
 
+        check_sampler(sample)
         self.processes.agree("the space they train", repr((phase, space.candidates, space.groups)).encode())
         fresh = optimizer is None and architecture is None and loader is None
         keep_snapshots = keep_snapshots or (

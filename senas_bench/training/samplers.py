@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
 from senas_bench.spaces import Arch
+from senas_bench.strategies import uncalled
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,23 @@ def path_evaluations(path: Path) -> int:
     A mixture of all five operators costs what their five paths cost together, `none` among them in both.
     """
     return 1 if isinstance(path, tuple) else int((path.detach() != 0).sum(1).max())
+
+
+def check_sampler(sample: Any) -> None:
+    """Refuse what cannot draw the paths of a training, before it begins.
+
+    Raises:
+        ValueError: In a sentence.
+    """
+    kind = sample if isinstance(sample, type) else type(sample)
+    if isinstance(sample, type):
+        why: str | None = "it is a class; give an instance"
+    else:
+        why = uncalled(sample, ("rng",), "paths", Sampler if isinstance(sample, Sampler) else None)
+    if not why and isinstance(sample, Sampler) and (kind.tensors is Sampler.tensors) != (kind.load is Sampler.load):
+        why = "its memory is saved by tensors() and resumed by load(tensors); define both"
+    if why:
+        raise ValueError(f"path sampler {kind.__name__}: {why}")
 
 
 class Sampler:

@@ -1,11 +1,18 @@
 """What a method may be, and what is said of one that cannot run."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, make_dataclass
 
 import numpy as np
 import pytest
 
+from senas_bench.experiments.settings import make_spec
 from senas_bench.methods import GIVEN, METHODS, all_methods, method_named
+from senas_bench.methods.se_nas import SeNas
+from senas_bench.methods.spos import Spos
+from senas_bench.ranking.estimators import ESTIMATORS, Estimator
+from senas_bench.shrinking import CRITERIA
+from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.tasks.method import Method, check_method, fact
 from senas_bench.training.recipe import TrainingRecipe
 
@@ -107,7 +114,7 @@ class Misled(Counts):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (Counts, "Counts is a class; register an instance, Counts()"),
+        (Counts, "Counts is a class; give an instance, Counts()"),
         (Alone(), "Alone is no Method; inherit senas_bench.tasks.method.Method"),
         (Thawed(), "Thawed is no frozen dataclass; write @dataclass(frozen=True) above it"),
         (Soft(), "Soft is no frozen dataclass"),
@@ -141,3 +148,133 @@ def test_names_that_mean_something_else_or_cannot_name_a_file(monkeypatch, name)
     monkeypatch.setitem(METHODS, name, Counts())
     with pytest.raises(ValueError, match=r"choose another|a name is made of small letters"):
         method_named(name)
+
+
+@dataclass(frozen=True)
+class Scores(Estimator):
+    def __call__(self, trained, archs, evaluation, cost, watcher=None):
+        return np.zeros(len(archs)), {}
+
+
+@dataclass(frozen=True)
+class Dumb(Estimator):
+    pass
+
+
+@dataclass(frozen=True)
+class Narrow(Estimator):
+    def __call__(self, trained, archs):
+        return np.zeros(len(archs)), {}
+
+
+class Melted(Estimator):
+    def __call__(self, trained, archs, evaluation, cost, watcher=None):
+        return np.zeros(len(archs)), {}
+
+
+@dataclass(frozen=True)
+class Forgot(Scores):
+    pass
+
+
+class Undecorated(Scores):
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Judges:
+    estimator: object = "weight-average"
+    bounds: object = 0
+
+    def __call__(self, trained, task):
+        return None
+
+
+@dataclass(frozen=True)
+class Mute:
+    pass
+
+
+@dataclass
+class Wet:
+    def __call__(self, trained, task):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        ("weight-avrage", "unknown estimator 'weight-avrage'; did you mean 'weight-average'?"),
+        (Scores, "Scores is a class; give an instance, Scores()"),
+        (Dumb(), "Dumb cannot be called with (trained, archs, evaluation, cost, watcher); define __call__"),
+        (Narrow(), "Narrow cannot be called with (trained, archs, evaluation, cost, watcher)"),
+        (Melted(), "Melted is no frozen dataclass; write @dataclass(frozen=True) above it"),
+        (Undecorated(), "Undecorated is no frozen dataclass"),
+        (SelectionImportance(), "is no estimator: write a frozen dataclass that inherits ranking.estimators.Estimator"),
+        (3, "3 is no estimator"),
+    ],
+)
+def test_estimators_of_a_method_and_of_its_criterion_are_checked(monkeypatch, estimator, message):
+    """By their name too, where a class stands in the registry."""
+    made = [Spos(estimator=estimator), SeNas(criterion=Judges(estimator)), SeNas(estimator=estimator)]
+    if not isinstance(estimator, str):
+        monkeypatch.setitem(ESTIMATORS, "toy", estimator)
+        made.append(Spos(estimator="toy"))
+    for method in made:
+        monkeypatch.setitem(METHODS, "toy", method)
+        with pytest.raises(ValueError) as caught:
+            make_spec("toy", 0, "embedded")
+        assert str(caught.value).startswith("method 'toy': ") and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        (
+            "se-nas",
+            "SeNas.criterion: 'se-nas' is no criterion: give a frozen dataclass that is called with (trained",
+        ),
+        (Judges, "Judges is a class; give an instance, Judges()"),
+        (Mute(), "Mute cannot be called with (trained, task); define __call__(self, trained, task) -> CriterionOutput"),
+        (Wet(), "Wet is no frozen dataclass; write @dataclass(frozen=True) above it"),
+        (Judges(bounds=[1, 2]), "Judges.bounds is [1, 2], which no spec can hold"),
+        (Judges(bounds=Part), "Judges.bounds is the class Part, which no spec can hold; give an instance"),
+        (Scores(), "Scores cannot be called with (trained, task)"),
+    ],
+)
+def test_the_criterion_of_a_method_is_checked(monkeypatch, criterion, message):
+    monkeypatch.setitem(METHODS, "toy", SeNas(criterion=criterion))
+    with pytest.raises(ValueError) as caught:
+        make_spec("toy", 0, "embedded")
+    assert str(caught.value).startswith("method 'toy': ") and message in str(caught.value)
+
+
+def test_what_is_sound_passes(monkeypatch):
+    for method in (Spos(estimator=Forgot()), SeNas(criterion=Judges(Scores())), SeNas(criterion=Judges(None))):
+        monkeypatch.setitem(METHODS, "toy", method)
+        assert method_named("toy") is method
+
+
+def test_two_classes_of_one_name_are_refused(monkeypatch):
+    """Whatever else names the other one: a method, a registry, or the same method."""
+    twin = make_dataclass("Scores", [], bases=(Scores,), frozen=True, namespace={"__module__": "theirs"})
+    monkeypatch.setitem(METHODS, "toy", Spos(estimator=Scores()))
+    assert method_named("toy")
+    again = make_dataclass("Scores", [], bases=(Scores,), frozen=True, namespace={"__module__": Scores.__module__})
+    monkeypatch.setitem(METHODS, "cell-run-twice", Spos(estimator=again()))
+    assert method_named("toy")
+    message = rf"method 'toy': {re.escape(Scores.__module__)}.Scores and theirs.Scores are two classes of one name"
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "other", SeNas(criterion=Judges(twin())))
+        with pytest.raises(ValueError, match=message):
+            method_named("toy")
+        with pytest.raises(ValueError, match="method 'other'"):
+            make_spec("other", 0, "embedded")
+    for registry in (ESTIMATORS, CRITERIA):
+        with monkeypatch.context() as patch:
+            patch.setitem(registry, "twin", twin())
+            with pytest.raises(ValueError, match=message):
+                method_named("toy")
+    monkeypatch.setitem(METHODS, "toy", SeNas(estimator=Scores(), criterion=Judges(twin())))
+    with pytest.raises(ValueError, match=message):
+        method_named("toy")

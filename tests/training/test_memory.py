@@ -1,11 +1,16 @@
 """Path samplers that remember."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from senas_bench.experiments.place import Place
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.tasks import make_task
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.spaces.paths import UniformPath
@@ -14,7 +19,7 @@ from senas_bench.training import loop
 from senas_bench.training.checkpoint import read_checkpoint
 from senas_bench.training.loop import train
 from senas_bench.training.recipe import TrainingRecipe
-from senas_bench.training.samplers import Sampler
+from senas_bench.training.samplers import Sampler, check_sampler
 
 STEPS, EPOCHS = 3, 4
 RECIPE = TrainingRecipe(batch_size=8, snapshots=1)
@@ -163,3 +168,41 @@ def test_its_training_is_not_shared():
 
     assert paths_identity(UniformPath(NB201)) is not None
     assert paths_identity(Both(NB201)) is None and paths_identity(Pool()) is None
+
+
+class Dumb(Sampler):
+    pass
+
+
+class Lossy(Pool):
+    load = Sampler.load
+
+
+class Grasping(Pool):
+    tensors = Sampler.tensors
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (Pool, "path sampler Pool: it is a class; give an instance"),
+        (Dumb(), r"Dumb cannot be called with a rng; define __call__\(self, rng\) -> paths"),
+        (
+            Lossy(),
+            r"path sampler Lossy: its memory is saved by tensors\(\) and resumed by load\(tensors\); define both",
+        ),
+        (Grasping(), "define both"),
+        (3, "path sampler int: int cannot be called with a rng"),
+        (lambda: [], "cannot be called with a rng"),
+    ],
+)
+def test_what_cannot_draw_paths_is_refused_before_the_training(tmp_path, sampler, message):
+    sizes = replace(PRESETS["embedded"], channels=2, score_images=50, score_batch=50, rank_archs=10)
+    task = make_task(make_spec("spos", 0, "embedded", sizes=sizes), Place(tmp_path))
+    with pytest.raises(ValueError, match=message):
+        task.train(task.build(NB201), NB201, sampler, phase="train", epochs=1)
+
+
+def test_samplers_that_can_draw_paths():
+    for sampler in (Pool(), UniformPath(NB201), lambda rng: [], UniformPath(NB201).__call__):
+        check_sampler(sampler)
