@@ -18,7 +18,7 @@ from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.limits import Limit
 
 if TYPE_CHECKING:
-    pass
+    from senas_bench.tasks.method import Method
 
 
 def make_spec(
@@ -65,21 +65,12 @@ def make_spec(
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
     _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
-    settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
-    if chosen.watched and sizes.curve_points and space == "nasbench201" and limit is None:
-        settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
+    settings = _settings(chosen, sizes, space, dataset, limit=limit, arch=arch, retrain=retrain)
+    if estimator is not None and chosen != method_of(method, space, preset):
+        settings["estimator"] = estimator
     trainer = trainer_of(chosen, ground_truth, dataset)
     if trainer is not None:
         settings["truth"] = trainer.identity
-    if limit is not None:
-        settings["limit"] = dict(limit)
-    if arch is not None:
-        settings["arch"] = SPACES[space].to_str(SPACES[space].from_str(arch))
-    if estimator is not None and chosen != method_of(method, space, preset):
-        settings["estimator"] = estimator
-    if retrain:
-        names = (f"{RETRAIN}-{dataset}", RETRAIN, STAND_ALONE)
-        settings["retrain"] = sizes.to_settings(next(name for name in names if name in sizes.recipes))["recipe"]
     return RunSpec(
         method=method,
         seed=seed,
@@ -91,6 +82,30 @@ def make_spec(
         threads=threads,
         settings=settings,
     )
+
+
+def _settings(
+    method: Method,
+    sizes: Preset,
+    space: str,
+    dataset: str,
+    *,
+    limit: Mapping[str, Any] | None,
+    arch: str | None,
+    retrain: bool,
+) -> dict[str, Any]:
+    """The method, its recipe and the sizes, and of what is asked for as in `make_spec` that which is there."""
+    settings: dict[str, Any] = {"method": settings_of(method), **sizes.to_settings(method.recipe)}
+    if method.watched and sizes.curve_points and space == "nasbench201" and limit is None:
+        settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
+    if limit is not None:
+        settings["limit"] = dict(limit)
+    if arch is not None:
+        settings["arch"] = SPACES[space].to_str(SPACES[space].from_str(arch))
+    if retrain:
+        names = (f"{RETRAIN}-{dataset}", RETRAIN, STAND_ALONE)
+        settings["retrain"] = sizes.to_settings(next(name for name in names if name in sizes.recipes))["recipe"]
+    return settings
 
 
 def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -> None:
