@@ -68,8 +68,7 @@ def make_spec(
     settings = _settings(chosen, sizes, space, dataset, limit=limit, arch=arch, retrain=retrain)
     if estimator is not None and chosen != method_of(method, space, preset):
         settings["estimator"] = estimator
-    trainer = trainer_of(chosen, ground_truth, dataset)
-    if trainer is not None:
+    if (trainer := trainer_of(chosen, ground_truth, dataset)) is not None:
         settings["truth"] = trainer.identity
     return RunSpec(
         method=method,
