@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from senas_bench.experiments.store import MAX_EPOCHS, MAX_STAGES
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
 from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.limits import Limit
+
+if TYPE_CHECKING:
+    from senas_bench.tasks.method import Method
 
 
 def make_spec(
@@ -62,9 +65,11 @@ def make_spec(
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
     _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
-    settings = _settings(chosen, sizes, dataset, space, ground_truth, limit, arch, retrain)
+    settings = _settings(chosen, sizes, space, dataset, limit=limit, arch=arch, retrain=retrain)
     if estimator is not None and chosen != method_of(method, space, preset):
         settings["estimator"] = estimator
+    if (trainer := trainer_of(chosen, ground_truth, dataset)) is not None:
+        settings["truth"] = trainer.identity
     return RunSpec(
         method=method,
         seed=seed,
@@ -79,22 +84,19 @@ def make_spec(
 
 
 def _settings(
-    chosen: Any,
+    method: Method,
     sizes: Preset,
-    dataset: str,
     space: str,
-    ground_truth: Path | None,
+    dataset: str,
+    *,
     limit: Mapping[str, Any] | None,
     arch: str | None,
     retrain: bool,
 ) -> dict[str, Any]:
-    """The settings of a spec; arguments as those of `make_spec`, with the method itself and what is the default."""
-    settings = {"method": settings_of(chosen), **sizes.to_settings(chosen.recipe)}
-    if chosen.watched and sizes.curve_points and space == "nasbench201" and limit is None:
+    """The method, its recipe and the sizes, and of what is asked for as in `make_spec` that which is there."""
+    settings: dict[str, Any] = {"method": settings_of(method), **sizes.to_settings(method.recipe)}
+    if method.watched and sizes.curve_points and space == "nasbench201" and limit is None:
         settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
-    trainer = trainer_of(chosen, ground_truth, dataset)
-    if trainer is not None:
-        settings["truth"] = trainer.identity
     if limit is not None:
         settings["limit"] = dict(limit)
     if arch is not None:

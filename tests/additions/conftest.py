@@ -70,12 +70,15 @@ def added(additions) -> Iterator[SimpleNamespace]:
 
 
 @pytest.fixture
-def perform(tmp_path):
+def perform(tmp_path, monkeypatch):
     """Run a method at a small size of preset embedded: its record and scores."""
     from senas_bench.experiments.place import Place
     from senas_bench.experiments.run import run
     from senas_bench.experiments.settings import make_spec, resized
     from senas_bench.experiments.studies import preset_of
+    from senas_bench.methods import se_nas
+
+    monkeypatch.setattr(se_nas, "RANK_LIMIT", 20)
 
     def perform(
         method: str, folder: str = "", space: str = "nasbench201", stages=(1, 1), place=None, **sizes: Any

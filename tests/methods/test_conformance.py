@@ -62,8 +62,7 @@ TINY = replace(
 
 def names_of(fits: Callable[[Method], bool] = lambda method: True) -> list[str]:
     """Methods that run in NAS-Bench-201, by what is true of them."""
-    here = {name: method for name, method in METHODS.items() if "nasbench201" in (method.spaces or ["nasbench201"])}
-    return [name for name, method in here.items() if fits(method)]
+    return [name for name, own in METHODS.items() if "nasbench201" in (own.spaces or ["nasbench201"]) and fits(own)]
 
 
 def those(fits: Callable[[Method], bool] = lambda method: True) -> list[Any]:
