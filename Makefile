@@ -28,6 +28,10 @@ faults: .venv/.installed  ## at full size: 20 kills, 20,000 inputs, files of 1.2
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@# types: analysis/ stands where it is installed, as senas_bench.analysis
+	rm -rf build/types && mkdir -p build/types
+	cp -r senas_bench build/types/ && cp -r analysis build/types/senas_bench/
+	$(BIN)/basedpyright --level error
 
 bench: .venv/.installed  ## shortcuts one by one, then ratios to the plain way: 10 minutes; make bench ARGS="training" for one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-group-by=group
