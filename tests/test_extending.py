@@ -10,10 +10,14 @@ import pytest
 
 from senas_bench.spaces import SearchSpace
 from senas_bench.tasks.method import Method
-from senas_bench.tasks.task import Task, Trained
+from senas_bench.tasks.outputs import Trained
+from senas_bench.tasks.problem import Problem
+from senas_bench.tasks.report import Report
+from senas_bench.tasks.task import Task
+from senas_bench.tasks.work import Work
 
 PAGE = Path(__file__).parents[1] / "docs/extending.md"
-CLASSES = (Task, Trained, SearchSpace, Method)
+CLASSES = (Task, Problem, Report, Work, Trained, SearchSpace, Method)
 SPECIAL = ("__contains__", "__iter__", "__call__")
 
 

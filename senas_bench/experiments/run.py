@@ -50,7 +50,7 @@ def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     if place.processes.world > 1:
         started["processes"] = place.processes.world
     seed_everything(spec.seed, spec.device)
-    task = replace(make_task(spec, place), trainer=trainer)
+    task = make_task(spec, place, trainer)
     begin = time.monotonic()
     output = method(task)
     history = list(output.history)
@@ -61,16 +61,16 @@ def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     # the first process removes the work folder next, from which others may still be reading
     place.processes.agree("what they found", repr(output.pick).encode())
     wall = time.monotonic() - begin
-    timing = {f"{purpose}_seconds": round(seconds, 3) for purpose, seconds in task.budget.seconds.items()}
+    timing = {f"{purpose}_seconds": round(seconds, 3) for purpose, seconds in task.work.budget.seconds.items()}
     to_str = SPACES[spec.space].to_str
     record = RunRecord(
         spec=spec,
         pick=to_str(output.pick),
         history=tuple(history),
-        counters=task.budget.counts,
+        counters=task.work.budget.counts,
         scores_sha256=None,
         timing={**timing, "wall_seconds": round(wall, 3)},
-        provenance={**started, **_engine(spec.device, task.budget.counts)},
+        provenance={**started, **_engine(spec.device, task.work.budget.counts)},
     )
     return record, _frame(output.tables, to_str)
 
@@ -90,12 +90,12 @@ def _engine(device: str, counts: Mapping[str, Mapping[str, int]]) -> dict[str, A
 def _describe_pick(task: Any, pick: Arch) -> dict[str, Any]:
     """What the pick costs, on which network, and the limit that it meets."""
     archs = np.array([pick])
-    line = {"phase": "pick", "skeleton": asdict(task.skeleton)}
-    line |= {name: value[0].item() for name, value in task.cost(archs).items()}
-    if task.limit is None:
+    line = {"phase": "pick", "skeleton": asdict(task.problem.skeleton)}
+    line |= {name: value[0].item() for name, value in task.problem.cost(archs).items()}
+    if (limit := task.problem.limit) is None:
         return line
-    limit = {"limited": task.limit.name, "limit_low": float(task.limit.low), "limit_high": float(task.limit.high)}
-    return {**line, **limit, "limited_cost": float(task.limit.cost(archs)[0])}
+    within = {"limited": limit.name, "limit_low": float(limit.low), "limit_high": float(limit.high)}
+    return {**line, **within, "limited_cost": float(limit.cost(archs)[0])}
 
 
 def _retrain(task: Any, pick: Arch, spec: RunSpec, place: Place) -> dict[str, Any]:
@@ -105,10 +105,10 @@ def _retrain(task: Any, pick: Arch, spec: RunSpec, place: Place) -> dict[str, An
     sizes = Preset.from_settings({"preset": spec.settings["preset"], "recipe": spec.settings["retrain"]}, RETRAIN)
     recipe = sizes.recipes[RETRAIN]
     images = images_of(spec, sizes, place.data_dir)
-    loading = replace(loading_of(sizes, recipe, images, place, task.device), resolution=task.loaders.resolution)
+    loading = replace(loading_of(sizes, recipe, images, place, task.work.device), resolution=task.loaders.resolution)
     line, work = retrain(task, pick, recipe, images.retraining(loading))
-    task.budget.counts["retrain"] = work.counts["search"]
-    task.budget.seconds["retrain"] = work.seconds["search"]
+    task.work.budget.counts["retrain"] = work.counts["search"]
+    task.work.budget.seconds["retrain"] = work.seconds["search"]
     return line
 
 

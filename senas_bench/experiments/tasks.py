@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import Preset
 from senas_bench.experiments.spec import RunSpec
 from senas_bench.experiments.studies import method_of
-from senas_bench.spaces import ImageShape, SearchSpace, space_named
+from senas_bench.spaces import Arch, ImageShape, SearchSpace, space_named
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import within
 
@@ -52,12 +53,19 @@ def loading_of(
     )
 
 
-def make_task(spec: RunSpec, place: Place) -> Task:
-    """The task of a spec: images on the device, network builder, evaluation, archs to rank."""
+def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float, float]] | None = None) -> Task:
+    """The task of a spec: images on the device, network builder, evaluation, archs to rank.
+
+    Args:
+        trainer: As for `Problem`, where the method trains archs from scratch.
+    """
     import torch
 
     from senas_bench.ranking.score_archs import Evaluation
-    from senas_bench.tasks.task import Budget, Task
+    from senas_bench.tasks.problem import Problem
+    from senas_bench.tasks.report import Report
+    from senas_bench.tasks.task import Task
+    from senas_bench.tasks.work import Work
 
     kind = method_of(spec.method, spec.space, spec.preset).recipe
     sizes = Preset.from_settings(spec.settings, kind)
@@ -81,27 +89,24 @@ def make_task(spec: RunSpec, place: Place) -> Task:
     )
     archs = report_archs(space.whole, sizes.rank_archs, limit)
     arch = spec.settings.get("arch")
+    curve_archs = archs if sizes.rank_archs else report_archs(space.whole, CURVE_ARCHS)
     return Task(
-        space=space.whole,
         seed=spec.seed,
         recipe=recipe,
+        problem=Problem(
+            space.whole, network, cost, skeleton, limit, None if arch is None else space.from_str(arch), trainer
+        ),
         loaders=loaders,
         evaluation=evaluation,
-        report_archs=archs,
-        report_set="sample" if sizes.rank_archs or limit else "full",
-        network=network,
-        cost=cost,
+        report=Report(archs, "sample" if sizes.rank_archs or limit else "full", _curve(spec, curve_archs, evaluation)),
+        work=Work(
+            device,
+            place.work_dir,
+            place.progress,
+            shared=_shared(spec, sizes, skeleton, place),
+            processes=place.processes,
+        ),
         candidates=sizes.candidates,
-        curve=_curve(spec, archs if sizes.rank_archs else report_archs(space.whole, CURVE_ARCHS), evaluation),
-        limit=limit,
-        skeleton=skeleton,
-        arch=None if arch is None else space.from_str(arch),
-        device=device,
-        work_dir=place.work_dir,
-        progress=place.progress,
-        budget=Budget(),
-        shared=_shared(spec, sizes, skeleton, place),
-        processes=place.processes,
     )
 
 
@@ -143,7 +148,7 @@ def images_of(spec: RunSpec, sizes: Preset, data_dir: Path | None) -> Images | S
 
 def _curve(spec: RunSpec, archs: np.ndarray, evaluation: Any) -> Any:
     """The `Curve` that the spec asks for, or None."""
-    from senas_bench.tasks.task import Curve
+    from senas_bench.tasks.report import Curve
 
     asked = spec.settings.get("curve")
     if asked is None:

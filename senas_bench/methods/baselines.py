@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
+from senas_bench.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class RandomSearch(Method):
     recipe: str = "reference"
 
     def __call__(self, task: Task) -> MethodOutput:
-        return _from_scores(task, task.rng("random").random(len(task.report_archs)))
+        return _from_scores(task, task.rng("random").random(len(task.report.archs)))
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class LargestCost(Method):
     recipe: str = "reference"
 
     def __call__(self, task: Task) -> MethodOutput:
-        return _from_scores(task, task.cost(task.report_archs)[self.cost])
+        return _from_scores(task, task.problem.cost(task.report.archs)[self.cost])
 
 
 def _from_scores(task: Task, scores: np.ndarray) -> MethodOutput:
-    archs = task.report_archs
+    archs = task.report.archs
     pick = tuple(archs[int(np.argmax(scores))].tolist())
-    return MethodOutput(pick, (ScoreTable(archs, scores, task.report_set, stage=1, epoch=0),))
+    return MethodOutput(pick, (ScoreTable(archs, scores, task.report.set, stage=1, epoch=0),))

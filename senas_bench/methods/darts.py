@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, Trained
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
+from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import path_evaluations
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def most_probable(task: Task, trained: Trained, alphas: Alphas) -> MethodOutput:
     """
     epoch = len(trained.training.history)
     pick = tuple(alphas.log_probabilities().argmax(1).tolist())
-    table = ScoreTable(task.report_archs, alphas.arch_scores(task.report_archs), task.report_set, stage=1, epoch=epoch)
+    table = ScoreTable(task.report.archs, alphas.arch_scores(task.report.archs), task.report.set, stage=1, epoch=epoch)
     rows = zip(task.space.edges, task.space.candidates, alphas.probabilities().tolist(), strict=True)
     probabilities = {
         edge: {task.space.operators[op]: round(row[op], 6) for op in candidates} for edge, candidates, row in rows

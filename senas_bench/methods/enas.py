@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
+from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import Path
 
 if TYPE_CHECKING:
@@ -159,8 +160,8 @@ class Enas(Method):
         )
         archs = controller.sample_distinct(task.rng("candidates"), task.candidates or self.candidates)
         pick, chosen = task.pick(trained, archs)
-        scores = controller.arch_scores(task.report_archs)
-        ranking = ScoreTable(task.report_archs, scores, task.report_set, chosen.stage, chosen.epoch)
+        scores = controller.arch_scores(task.report.archs)
+        ranking = ScoreTable(task.report.archs, scores, task.report.set, chosen.stage, chosen.epoch)
         history = tuple({"stage": 1, **line} for line in trained.training.history)
         return MethodOutput(pick, (chosen, ranking), history)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
+from senas_bench.tasks.task import Task
 from senas_bench.training.fair import FairPaths
 
 
@@ -41,9 +42,9 @@ class FairNas(Method):
             epochs=epochs,
             keep_snapshots=estimator_of(self.estimator).needs_snapshots,
         )
-        archs = task.report_archs
+        archs = task.report.archs
         scores = task.estimate(trained, archs, self.estimator, "ranking", purpose="search")
         pick = tuple(archs[int(np.argmax(scores))].tolist())
-        table = ScoreTable(archs, scores, task.report_set, stage=1, epoch=epochs)
+        table = ScoreTable(archs, scores, task.report.set, stage=1, epoch=epochs)
         history = tuple({"stage": 1, **line} for line in trained.training.history)
         return MethodOutput(pick, (table,), history)

@@ -9,7 +9,8 @@ import numpy as np
 
 from senas_bench.methods.darts import most_probable
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, Task
+from senas_bench.tasks.outputs import MethodOutput
+from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import Path
 
 if TYPE_CHECKING:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from senas_bench.spaces import Arch
 from senas_bench.tasks.method import Method
-from senas_bench.tasks.task import Budget, MethodOutput, Task
+from senas_bench.tasks.outputs import MethodOutput
+from senas_bench.tasks.task import Task
+from senas_bench.tasks.work import Budget
 from senas_bench.training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -27,7 +29,12 @@ def retrain(task: Task, arch: Arch, recipe: TrainingRecipe, images: Retraining) 
     Returns:
         A line of history, accuracies in percent; and the work, booked as search of a budget of its own.
     """
-    alone = replace(task, recipe=recipe, budget=Budget(), curve=None)
+    alone = replace(
+        task,
+        recipe=recipe,
+        work=replace(task.work, budget=Budget()),
+        report=replace(task.report, curve=None),
+    )
     space = task.space.only(arch)
     network = alone.build(space, affine=True)
     epochs = sum(recipe.stage_epochs)
@@ -36,7 +43,7 @@ def retrain(task: Task, arch: Arch, recipe: TrainingRecipe, images: Retraining) 
     )
     top1, top5, count = accuracy(network, arch, images.test)
     line = {"phase": "retrain", "epoch": epochs, "loss": trained.training.history[-1]["loss"], "split": images.split}
-    return {**line, "images": count, "top1": top1, "top5": top5}, alone.budget
+    return {**line, "images": count, "top1": top1, "top5": top5}, alone.work.budget
 
 
 def accuracy(network: nn.Module, arch: Arch, batches: Iterable[Batch]) -> tuple[float, float, int]:
@@ -66,6 +73,6 @@ class Fixed(Method):
     recipe: str = "reference"
 
     def __call__(self, task: Task) -> MethodOutput:
-        if task.arch is None:
+        if task.problem.arch is None:
             raise ValueError("method 'fixed' needs an arch in its spec")
-        return MethodOutput(task.arch)
+        return MethodOutput(task.problem.arch)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
+from senas_bench.tasks.task import Task
 from senas_bench.training.connected import ConnectedPath
 
 ESTIMATOR = "weight-average"
@@ -41,7 +42,7 @@ class Rsps(Method):
         )
         archs = task.space.sample_distinct(task.rng("candidates"), task.candidates or self.candidates)
         pick, chosen = task.pick(trained, archs, ESTIMATOR)
-        scores = task.estimate(trained, task.report_archs, ESTIMATOR, "ranking", purpose="report")
-        ranking = ScoreTable(task.report_archs, scores, task.report_set, chosen.stage, chosen.epoch)
+        scores = task.estimate(trained, task.report.archs, ESTIMATOR, "ranking", purpose="report")
+        ranking = ScoreTable(task.report.archs, scores, task.report.set, chosen.stage, chosen.epoch)
         history = tuple({"stage": 1, **line} for line in trained.training.history)
         return MethodOutput(pick, (chosen, ranking), history)

@@ -19,7 +19,8 @@ from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.regions import Region, feasible
 from senas_bench.tasks.curve import ShrinkingCurve
 from senas_bench.tasks.method import Method, fact
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, Trained
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
+from senas_bench.tasks.task import Task
 from senas_bench.training.fair import FairPaths
 from senas_bench.training.samplers import Path
 
@@ -111,7 +112,7 @@ class SeNas(Method):
         history: list[dict[str, Any]] = []
         epoch = 0
         stages = task.recipe.stage_epochs
-        curve = ShrinkingCurve(task.curve, stages) if task.curve else None
+        curve = ShrinkingCurve(task.report.curve, stages) if task.report.curve else None
         for stage, epochs in enumerate(stages, start=1):
             watched = _alive(task.within(space), curve.curve.archs, task.rng(f"stage-{stage}-curve")) if curve else None
             trained = task.train(
@@ -139,7 +140,9 @@ class SeNas(Method):
             shrunk = shrunk.with_groups(plan_groups(shrunk, self.threshold)) if self.threshold else shrunk
             after = expanded_parameters(network, shrunk)
             event = _describe(space, shrunk, decided, stage, epoch, count_parameters(network), after)
-            task.progress.message(f"dropped {', '.join(event['dropped'])}; {shrunk.size} archs, {after} parameters")
+            task.work.progress.message(
+                f"dropped {', '.join(event['dropped'])}; {shrunk.size} archs, {after} parameters"
+            )
             history.append(event)
             sources = expand(network, shrunk)
             optimizer = make_optimizer(network, task.recipe)
@@ -150,8 +153,8 @@ class SeNas(Method):
             return MethodOutput(pick, (table,), tuple(history))
         final = tables[-1]
         pick = tuple(final.archs[int(np.argmax(final.scores))].tolist())
-        tiers, values = hierarchical_ranking(task.report_archs, spaces, rankings)
-        whole = ScoreTable(task.report_archs, values, task.report_set, len(stages), epoch, tiers)
+        tiers, values = hierarchical_ranking(task.report.archs, spaces, rankings)
+        whole = ScoreTable(task.report.archs, values, task.report.set, len(stages), epoch, tiers)
         if final.set != whole.set:  # in a single stage nothing is dropped: its ranking is that of the whole already
             tables.append(whole)
         tables += curve.finish(final, whole) if curve else ()
@@ -182,19 +185,19 @@ class SeNas(Method):
         output = scored_by(self.criterion, trained, task)
         if self.removal == "per-edge":
             return shrink_per_edge(trained.space, output.scores), output
-        keep = lambda space: feasible(space, task.limit, LEFT_FOR_SEARCH)  # noqa: E731
+        keep = lambda space: feasible(space, task.problem.limit, LEFT_FOR_SEARCH)  # noqa: E731
         return shrink(trained.space, output.scores, self.drop, self.max_per_edge or None, keep=keep), output
 
     def _rank(self, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> tuple[np.ndarray, ScoreTable]:
         """Scores over the report archs, NaN outside the space; and the table of the archs alive now."""
         space = trained.space
-        alive = _alive(task.within(space), task.report_archs, task.rng(f"{trained.phase}-ranking"))
+        alive = _alive(task.within(space), task.report.archs, task.rng(f"{trained.phase}-ranking"))
         purpose = "search" if last else "report"
         scores = task.estimate(trained, alive, self.estimator, "ranking", purpose=purpose)
         by_arch = dict(zip(map(bytes, alive), scores, strict=True))
-        ranking = np.array([by_arch.get(bytes(row), np.nan) for row in task.report_archs])
-        whole = stage == 1 and len(alive) == len(task.report_archs)
-        return ranking, ScoreTable(alive, scores, task.report_set if whole else "current", stage, epoch)
+        ranking = np.array([by_arch.get(bytes(row), np.nan) for row in task.report.archs])
+        whole = stage == 1 and len(alive) == len(task.report.archs)
+        return ranking, ScoreTable(alive, scores, task.report.set if whole else "current", stage, epoch)
 
 
 def _alive(region: Region, among: np.ndarray, rng: np.random.Generator) -> np.ndarray:

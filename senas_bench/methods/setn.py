@@ -9,7 +9,8 @@ import numpy as np
 
 from senas_bench.spaces import SearchSpace
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
+from senas_bench.tasks.task import Task
 
 if TYPE_CHECKING:
     from senas_bench.training.bilevel import Alphas
@@ -55,8 +56,8 @@ class Setn(Method):
             keep_snapshots=False,
         )
         pick, chosen = task.pick(trained, top_archs(alphas, task.space, task.candidates or self.candidates))
-        scores = alphas.arch_scores(task.report_archs)
-        ranking = ScoreTable(task.report_archs, scores, task.report_set, chosen.stage, chosen.epoch)
+        scores = alphas.arch_scores(task.report.archs)
+        ranking = ScoreTable(task.report.archs, scores, task.report.set, chosen.stage, chosen.epoch)
         history = tuple({"stage": 1, **line} for line in trained.training.history)
         return MethodOutput(pick, (chosen, ranking), history)
 

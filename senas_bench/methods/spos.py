@@ -9,7 +9,8 @@ import numpy as np
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.searching.evolution import Evolution
 from senas_bench.tasks.method import Method, fact
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task, rows_of
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable, rows_of
+from senas_bench.tasks.task import Task
 
 SEARCHES = ("rank", "evolution")
 
@@ -51,7 +52,7 @@ class Spos(Method):
     def __call__(self, task: Task) -> MethodOutput:
         epochs = sum(task.recipe.stage_epochs) if self.trained else 0
         network = task.build(task.space)
-        curve = task.curve if self.trained else None
+        curve = task.report.curve if self.trained else None
         points = curve.epochs(task.recipe.stage_epochs) if curve else []
         trained = task.train(
             network,
@@ -62,11 +63,11 @@ class Spos(Method):
             keep_snapshots=estimator_of(self.estimator).needs_snapshots,
             watch=(points, curve.archs, self.estimator) if curve else None,
         )
-        archs = task.report_archs
+        archs = task.report.archs
         purpose = "search" if self.search == "rank" else "report"
         scores = task.estimate(trained, archs, self.estimator, "ranking", purpose=purpose)
         pick = tuple(archs[int(np.argmax(scores))].tolist())
-        tables = [ScoreTable(archs, scores, task.report_set, stage=1, epoch=epochs)]
+        tables = [ScoreTable(archs, scores, task.report.set, stage=1, epoch=epochs)]
         if self.search == "evolution":
             pick, seen_on_the_way = task.evolve(trained, self.evolution, self.estimator, 1, epochs)
             tables.append(seen_on_the_way)

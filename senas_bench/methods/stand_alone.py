@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
+from senas_bench.tasks.task import Task
 
 SAMPLE_SEED = 30
 """Of the fixed sample of archs: every run trains the same ones."""
@@ -32,7 +33,7 @@ class StandAlone(Method):
     archs: int = 30
 
     def __call__(self, task: Task) -> MethodOutput:
-        archs, epochs = stand_alone_archs(task.report_archs, self.archs), sum(task.recipe.stage_epochs)
+        archs, epochs = stand_alone_archs(task.report.archs, self.archs), sum(task.recipe.stage_epochs)
         task = replace(task, evaluation=replace(task.evaluation, bn_mode="running"))
         scores = []
         history = []

@@ -19,7 +19,8 @@ import numpy as np
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.nasbench201 import arch_to_str
 from senas_bench.tasks.method import NB201_ONLY, Method
-from senas_bench.tasks.task import MethodOutput, ScoreTable, Task
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
+from senas_bench.tasks.task import Task
 
 BUDGET_SECONDS = 12_000.0
 """As in the benchmark's paper: about 110 trainings of 12 epochs on CIFAR-10."""
@@ -119,10 +120,11 @@ class _Ledger:
 
     @staticmethod
     def of(task: Task, budget: float) -> _Ledger:
-        if task.trainer is None:
+        if task.problem.trainer is None:
             raise ValueError("this method trains from scratch and needs a task with a trainer, made from a benchmark")
-        task.progress.stage("trainings from scratch", int(budget))
-        return _Ledger(task.trainer, budget, lambda spent, best: task.progress.step(int(spent), accuracy=best))
+        progress = task.work.progress
+        progress.stage("trainings from scratch", int(budget))
+        return _Ledger(task.problem.trainer, budget, lambda spent, best: progress.step(int(spent), accuracy=best))
 
     def train(self, arch: Arch) -> float | None:
         """12-epoch validation accuracy, percent; None when the training is more than the budget has left.
@@ -145,7 +147,7 @@ class _Ledger:
 
     def output(self, task: Task) -> MethodOutput:
         """The best arch (the first of equals), the distinct archs as the set `candidates`, one line per training."""
-        task.progress.step(int(self.budget))
+        task.work.progress.step(int(self.budget))
         accuracies = {arch: accuracy for arch, accuracy, _ in self.trained}
         history: list[dict[str, Any]] = []
         spent = 0.0

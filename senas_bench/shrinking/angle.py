@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from senas_bench.networks.choice import ChoiceEdge
-    from senas_bench.tasks.task import Task, Trained
+    from senas_bench.tasks.outputs import Trained
+    from senas_bench.tasks.task import Task
 
 
 @dataclass(frozen=True)

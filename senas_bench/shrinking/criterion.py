@@ -8,7 +8,8 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from senas_bench.tasks.task import Task, Trained
+    from senas_bench.tasks.outputs import Trained
+    from senas_bench.tasks.task import Task
 
 OperatorScores = Mapping[tuple[int, int], float]
 """(edge, operator) -> score; the lowest are dropped first."""

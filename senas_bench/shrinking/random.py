@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from senas_bench.shrinking.criterion import CriterionOutput
 
 if TYPE_CHECKING:
-    from senas_bench.tasks.task import Task, Trained
+    from senas_bench.tasks.outputs import Trained
+    from senas_bench.tasks.task import Task
 
 
 @dataclass(frozen=True)

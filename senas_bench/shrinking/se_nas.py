@@ -13,7 +13,8 @@ from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.shrinking.si import SelectionImportance
 
 if TYPE_CHECKING:
-    from senas_bench.tasks.task import Task, Trained
+    from senas_bench.tasks.outputs import Trained
+    from senas_bench.tasks.task import Task
 
 NORMALIZERS = ("mean", "minmax")
 

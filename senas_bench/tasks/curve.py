@@ -10,7 +10,8 @@ import numpy as np
 
 from senas_bench.ranking.hierarchical import hierarchical_ranking
 from senas_bench.spaces import SearchSpace
-from senas_bench.tasks.task import Curve, ScoreTable, rows_of
+from senas_bench.tasks.outputs import ScoreTable, rows_of
+from senas_bench.tasks.report import Curve
 
 if TYPE_CHECKING:
     from senas_bench.training.result import Observation

@@ -14,7 +14,8 @@ from senas_bench.training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     from senas_bench.spaces import SearchSpace
-    from senas_bench.tasks.task import MethodOutput, Task
+    from senas_bench.tasks.outputs import MethodOutput
+    from senas_bench.tasks.task import Task
 
 NB201_ONLY = ("nasbench201",)
 RESERVED = ("all", "optimal")

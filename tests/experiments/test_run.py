@@ -181,12 +181,12 @@ def test_task_is_what_the_spec_says(tmp_path):
     spec = tiny_spec("spos+", seed=5)
     task = make_task(spec, Place(tmp_path, progress=SilentProgress()))
     assert task.recipe == TINY.recipes["tuned"]
-    assert (task.seed, task.space, task.report_set, len(task.report_archs)) == (5, NB201, "sample", ARCHS)
+    assert (task.seed, task.space, task.report.set, len(task.report.archs)) == (5, NB201, "sample", ARCHS)
     assert task.evaluation.images == 50 and task.evaluation.bn_mode == "batch"
     assert sum(map(len, task.evaluation.calibration)) == 100
     assert len(task.loaders.train) == (1797 - 400) // 256
     archs = np.array([official_archs()[0], (3,) * 6], np.int8)
-    for arch, params in zip(archs.tolist(), task.cost(archs)["params"], strict=True):
+    for arch, params in zip(archs.tolist(), task.problem.cost(archs)["params"], strict=True):
         network = task.build(NB201.only(tuple(arch)), affine=True)
         assert sum(weight.numel() for weight in network.parameters()) == params
 
@@ -202,7 +202,7 @@ def test_a_runner_hands_the_table_to_a_method_that_declares_its_need(tmp_path, m
 
 def test_whole_space_when_the_preset_says_so(tmp_path):
     task = make_task(tiny_spec(rank_archs=0), Place(tmp_path, progress=SilentProgress()))
-    assert (task.report_set, len(task.report_archs)) == ("full", 15625)
+    assert (task.report.set, len(task.report.archs)) == ("full", 15625)
 
 
 def test_fresh_weights_are_the_same_at_each_call_and_leave_the_global_generator_alone(tmp_path):

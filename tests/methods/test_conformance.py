@@ -28,7 +28,9 @@ from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.method import Method, check_method
-from senas_bench.tasks.task import COUNTERS, Task
+from senas_bench.tasks.report import Report
+from senas_bench.tasks.task import Task
+from senas_bench.tasks.work import COUNTERS
 from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import path_evaluations
@@ -364,8 +366,7 @@ def test_baselines_by_cost_agree(finished):
 
 def test_random_search_is_a_uniform_pick():
     class Bare:
-        report_archs = NB201.archs()[:4]
-        report_set = "sample"
+        report = Report(NB201.archs()[:4], "sample")
 
         def __init__(self, seed):
             self.seed = seed
@@ -374,7 +375,7 @@ def test_random_search_is_a_uniform_pick():
             return np.random.default_rng(self.seed)
 
     picks = [RandomSearch()(Bare(seed)).pick for seed in range(400)]
-    counts = [picks.count(tuple(row)) for row in Bare.report_archs.tolist()]
+    counts = [picks.count(tuple(row)) for row in Bare.report.archs.tolist()]
     assert sum(counts) == 400 and min(counts) > 70
 
 

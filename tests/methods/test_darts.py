@@ -359,7 +359,11 @@ def test_a_shrunk_space_is_searched_within_itself(tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "darts-v2", Darts(second_order=True))
     task = make_task(make_spec("darts-v2", 0, "embedded", sizes=TINY), Place(tmp_path, progress=SilentProgress()))
     space = replace(NB201, candidates=((0,), (1, 3), (2,), (0, 4), (1, 2, 3), (3, 4)), groups=())
-    task = replace(task, space=space, report_archs=space.archs())
+    task = replace(
+        task,
+        problem=replace(task.problem, space=space),
+        report=replace(task.report, archs=space.archs()),
+    )
     output = Darts(second_order=True)(task)
     assert output.pick in space
     (table,) = output.tables

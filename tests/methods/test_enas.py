@@ -161,12 +161,12 @@ def test_weights_and_controller_have_a_half_each(tmp_path, monkeypatch):
 def test_work_is_counted(tmp_path):
     task = a_task(tmp_path)
     Enas(aggregate=3)(task)
-    counts = task.budget.counts["search"]
+    counts = task.work.budget.counts["search"]
     samples = 2 * 2 * 3  # epochs, steps, archs of a step
     assert counts["train_steps"] == counts["backward_paths"] == 10
     assert counts["images_trained"] == 128 * (10 + samples)
     assert counts["forward_paths"] == 10 + samples + counts["archs_scored"]
-    assert set(task.budget.counts["report"].values()) == {0}
+    assert set(task.work.budget.counts["report"].values()) == {0}
 
 
 @pytest.mark.parametrize(("asked", "n"), [(0, 40), (70, 70)])
@@ -179,14 +179,14 @@ def test_picks_among_archs_of_the_controller_and_ranks_by_probability(tmp_path, 
     architecture = LearningController(Reinforce(controller), second, paths=5, steps=2, aggregate=20)
     fresh = controller.start.detach().clone()
     task.train(  # loads the finished phase
-        task.build(NB201), NB201, None, phase="train", epochs=2, architecture=architecture, loader=first
+        task.build(NB201), NB201, lambda rng: [], phase="train", epochs=2, architecture=architecture, loader=first
     )
     assert not torch.equal(fresh, controller.start)
     candidates, ranking = output.tables
     assert np.array_equal(candidates.archs, controller.sample_distinct(task.rng("candidates"), n))
     assert output.pick == tuple(candidates.archs[np.argmax(candidates.scores)].tolist())
-    assert np.array_equal(ranking.archs, task.report_archs)
-    assert np.array_equal(ranking.scores, controller.arch_scores(task.report_archs))
+    assert np.array_equal(ranking.archs, task.report.archs)
+    assert np.array_equal(ranking.scores, controller.arch_scores(task.report.archs))
     for table, name in ((candidates, "candidates"), (ranking, "sample")):
         assert (table.set, table.stage, table.epoch) == (name, 1, 2)
     assert [(line["stage"], line["epoch"]) for line in output.history] == [(1, 1), (1, 2)]

@@ -39,7 +39,7 @@ def test_trains_on_fair_paths(tmp_path, monkeypatch, sampling, cells):
     monkeypatch.setattr(Task, "train", watched)
     output = FairNas()(task)
     assert seen == [(task.space, FairPaths(task.space, cells), None)]
-    counts = task.budget.counts["search"]
+    counts = task.work.budget.counts["search"]
     assert counts["train_steps"] == 10 and counts["images_trained"] == 2560
     assert counts["backward_paths"] == 5 * 10
     assert counts["forward_paths"] == 5 * 10 + counts["archs_scored"]
@@ -51,13 +51,13 @@ def test_picks_the_best_of_the_ranked_archs(tmp_path):
     output = FairNas(estimator="snapshot-loglik")(task)
     (table,) = output.tables
     assert (table.set, table.stage, table.epoch) == ("sample", 1, 2)
-    assert np.array_equal(table.archs, task.report_archs)
+    assert np.array_equal(table.archs, task.report.archs)
     assert len(set(table.scores.tolist())) > 30
     assert output.pick == tuple(table.archs[np.argmax(table.scores)].tolist())
-    assert set(task.budget.counts["report"].values()) == {0}
+    assert set(task.work.budget.counts["report"].values()) == {0}
 
 
 def test_a_space_with_unequal_edges(tmp_path):
     task = a_task(tmp_path)
     with pytest.raises(ValueError, match="as many candidates on every edge"):
-        FairNas()(replace(task, space=task.space.without(0, 0)))
+        FairNas()(replace(task, problem=replace(task.problem, space=task.space.without(0, 0))))

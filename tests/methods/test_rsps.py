@@ -40,7 +40,7 @@ def test_trains_on_connected_paths_and_all_images(tmp_path, monkeypatch, samplin
     monkeypatch.setattr(Task, "train", watched)
     output = Rsps()(task)
     assert seen == [(task.space, ConnectedPath(task.space, cells), None, None)]
-    counts = task.budget.counts["search"]
+    counts = task.work.budget.counts["search"]
     assert (counts["train_steps"], counts["images_trained"], counts["backward_paths"]) == (10, 2560, 10)
     assert [(line["stage"], line["epoch"]) for line in output.history] == [(1, 1), (1, 2)]
 
@@ -55,17 +55,17 @@ def test_picks_the_best_of_random_archs(tmp_path, asked, n, images):
     assert len(np.unique(candidates.archs, axis=0)) == len(candidates.archs) == n
     assert candidates.archs.std(0).min() > 1  # five operators on each edge
     assert output.pick == tuple(candidates.archs[np.argmax(candidates.scores)].tolist())
-    search = task.budget.counts["search"]
+    search = task.work.budget.counts["search"]
     assert search["images_scored"] == images * search["archs_scored"]
     assert (ranking.set, ranking.stage, ranking.epoch) == ("sample", 1, 2)
-    assert np.array_equal(ranking.archs, task.report_archs)
+    assert np.array_equal(ranking.archs, task.report.archs)
 
 
 def test_ranks_with_the_last_weights(tmp_path):
     task = a_task(tmp_path)
     _, ranking = Rsps(candidates=5)(task).tables
     network = task.build(NB201)
-    task.train(network, NB201, None, phase="train", epochs=2)  # loads the finished phase
-    accuracy, _, distinct = score_archs(network, task.report_archs, task.evaluation)
+    task.train(network, NB201, lambda rng: [], phase="train", epochs=2)  # loads the finished phase
+    accuracy, _, distinct = score_archs(network, task.report.archs, task.evaluation)
     np.testing.assert_allclose(ranking.scores, accuracy, rtol=0, atol=1e-9)
-    assert task.budget.counts["report"]["archs_scored"] == distinct
+    assert task.work.budget.counts["report"]["archs_scored"] == distinct

@@ -22,7 +22,8 @@ from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201, prune, shared_function
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
-from senas_bench.tasks.task import MethodOutput, Task
+from senas_bench.tasks.outputs import MethodOutput
+from senas_bench.tasks.task import Task
 from senas_bench.training.recipe import TrainingRecipe
 
 EMBEDDED = PRESETS["embedded"]
@@ -159,7 +160,7 @@ def test_history_and_tables_tell_what_happened(planted):
 
 
 def second_stage_of_the_sample(task) -> int:
-    return int(sum(all(op >= (1 if edge > 3 else 2) for edge, op in enumerate(row)) for row in task.report_archs))
+    return int(sum(all(op >= (1 if edge > 3 else 2) for edge, op in enumerate(row)) for row in task.report.archs))
 
 
 def test_the_pick_is_the_best_of_the_last_stage(planted):
@@ -180,7 +181,7 @@ def test_the_report_ranks_hierarchically(planted):
         stage = max(s for s, space in enumerate(spaces) if tuple(row) in space)
         assert tier == 2 - stage
         assert score == scores[stage][tuple(row)]
-    assert np.array_equal(report.archs, task.report_archs)
+    assert np.array_equal(report.archs, task.report.archs)
     assert len(set(report.tiers.tolist())) >= 2
 
 
@@ -244,7 +245,7 @@ def test_a_single_stage_drops_nothing_and_ranks_once(tmp_path):
     output = SeNas(criterion=Planted())(task)
     (table,) = output.tables
     assert (table.set, table.stage, table.epoch, table.tiers) == ("sample", 1, 1, None)
-    assert table.archs.tolist() == task.report_archs.tolist() and np.isfinite(table.scores).all()
+    assert table.archs.tolist() == task.report.archs.tolist() and np.isfinite(table.scores).all()
     assert output.pick == tuple(table.archs[table.scores.argmax()].tolist())
     assert not any("dropped" in line for line in output.history)
 
@@ -253,8 +254,9 @@ def test_a_single_stage_drops_nothing_and_ranks_once(tmp_path):
 def test_scores_are_of_the_weights_of_their_stage(tmp_path):
     """With one snapshot, the last table is that of the network that the last stage left behind."""
     networks, task = [], a_task(tmp_path, snapshots=1)
-    built = task.network
-    task = replace(task, network=lambda space, affine: networks.append(built(space, affine)) or networks[-1])
+    built = task.problem.network
+    network = lambda space, affine: networks.append(built(space, affine)) or networks[-1]  # noqa: E731
+    task = replace(task, problem=replace(task.problem, network=network))
     output = SeNas(criterion=Planted(), estimator="snapshot-loglik")(task)
     (network,) = networks
     last = output.tables[2]
@@ -266,10 +268,10 @@ def test_search_and_report_are_booked_apart(planted):
     task, output = planted
     first, second, third = output.tables[:3]
     snapshots = 2
-    assert task.budget.counts["report"]["archs_scored"] == snapshots * (distinct(first.archs) + len(second.archs))
-    assert task.budget.counts["search"]["archs_scored"] == snapshots * len(third.archs)
-    assert task.budget.counts["report"]["train_steps"] == 0
-    assert task.budget.counts["search"]["train_steps"] == 4 * STEPS
+    assert task.work.budget.counts["report"]["archs_scored"] == snapshots * (distinct(first.archs) + len(second.archs))
+    assert task.work.budget.counts["search"]["archs_scored"] == snapshots * len(third.archs)
+    assert task.work.budget.counts["report"]["train_steps"] == 0
+    assert task.work.budget.counts["search"]["train_steps"] == 4 * STEPS
 
 
 def distinct(archs) -> int:
@@ -302,7 +304,8 @@ def test_default_criterion_shrinks_to_ten_operators(tmp_path):
 @pytest.mark.slow
 def test_a_sample_without_an_arch_of_the_space_is_replaced(tmp_path):
     """Every arch that the rankings cover is dropped by the first shrink, and the space is still large."""
-    task = replace(a_task(tmp_path), report_archs=np.zeros((2, 6), np.int8))
+    task = a_task(tmp_path)
+    task = replace(task, report=replace(task.report, archs=np.zeros((2, 6), np.int8)))
     output = SeNas(criterion=Planted(), estimator="snapshot-loglik")(task)
     second = next(table for table in output.tables if table.stage == 2)
     assert len(np.unique(second.archs, axis=0)) == len(second.archs) == 100  # the limit of these tests
@@ -423,7 +426,7 @@ def test_edge_by_edge_the_supernet_is_asked_anew(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NB201Network, "forward", lambda *_: pytest.fail("nothing is left to run"))
         assert method(again).history == output.history
-    assert again.budget.counts == task.budget.counts
+    assert again.budget.counts == task.work.budget.counts
 
 
 @pytest.mark.slow

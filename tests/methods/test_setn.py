@@ -126,12 +126,12 @@ def test_work_is_counted(tmp_path):
     """Per step: a path of the weights, and a mixture of five on as many images again."""
     task = a_task(tmp_path)
     Setn()(task)
-    steps, counts = 2 * (HALF // 128), task.budget.counts["search"]
+    steps, counts = 2 * (HALF // 128), task.work.budget.counts["search"]
     assert counts["train_steps"] == steps
     assert counts["images_trained"] == 2 * 128 * steps
     assert counts["backward_paths"] == 6 * steps
     assert counts["forward_paths"] == 6 * steps + counts["archs_scored"]
-    assert set(task.budget.counts["report"].values()) == {0}
+    assert set(task.work.budget.counts["report"].values()) == {0}
 
 
 def some_alphas(space: SearchSpace) -> Alphas:
@@ -173,12 +173,12 @@ def test_picks_among_the_most_probable_and_ranks_by_probability(tmp_path, asked,
     alphas, first = task.alphas(NB201, "alphas", lr=0.1, betas=(0.5, 0.999), weight_decay=1e-3)
     architecture = LearningAlphas(alphas)
     task.train(  # loads the finished phase
-        task.build(NB201), NB201, None, phase="train", epochs=2, architecture=architecture, loader=first
+        task.build(NB201), NB201, lambda rng: [], phase="train", epochs=2, architecture=architecture, loader=first
     )
     candidates, ranking = output.tables
     assert np.array_equal(candidates.archs, top_archs(alphas, NB201, n))
     assert output.pick == tuple(candidates.archs[np.argmax(candidates.scores)].tolist())
-    assert np.array_equal(ranking.scores, alphas.arch_scores(task.report_archs))
+    assert np.array_equal(ranking.scores, alphas.arch_scores(task.report.archs))
     assert ranking.scores.max() - ranking.scores.min() > 1
     for table, name in ((candidates, "candidates"), (ranking, "sample")):
         assert (table.set, table.stage, table.epoch) == (name, 1, 2)

@@ -44,10 +44,10 @@ def test_rank_picks_the_best_of_the_ranked_archs(tmp_path):
     task = a_task(tmp_path)
     output = Spos(estimator="snapshot-loglik")(task)
     (table,) = output.tables
-    assert np.array_equal(table.archs, task.report_archs)
+    assert np.array_equal(table.archs, task.report.archs)
     assert output.pick == tuple(table.archs[np.argmax(table.scores)].tolist())
     assert (table.scores < 0).all() and len(set(table.scores.tolist())) > 30
-    assert set(task.budget.counts["report"].values()) == {0}
+    assert set(task.work.budget.counts["report"].values()) == {0}
 
 
 def test_evolution_searches_the_whole_space_and_ranks_for_the_report(tmp_path, monkeypatch):
@@ -62,14 +62,14 @@ def test_evolution_searches_the_whole_space_and_ranks_for_the_report(tmp_path, m
     output = Spos(search="evolution", estimator="snapshot-loglik", evolution=Evolution(12, 3, 4))(task)
     report = [archs for label, purpose, archs in asked if purpose == "report"]
     searched = [archs for label, purpose, archs in asked if purpose == "search"]
-    assert report == [[tuple(row) for row in task.report_archs.tolist()]]
+    assert report == [[tuple(row) for row in task.report.archs.tolist()]]
     assert [len(archs) for archs in searched] == [12] * 3
     assert len(set().union(*searched)) == 36
     assert len({label for label, *_ in asked}) == 4
     assert output.pick in NB201
-    assert task.budget.counts["search"]["archs_scored"] > 0
+    assert task.work.budget.counts["search"]["archs_scored"] > 0
     network = task.build(task.space)
-    trained = task.train(network, task.space, None, phase="train", epochs=2)  # loads the finished phase
+    trained = task.train(network, task.space, lambda rng: [], phase="train", epochs=2)  # loads the finished phase
     archs = list(chain(*searched))
     scores = estimate(task, trained, np.array(archs, np.int8), "snapshot-loglik", "again", purpose="report")
     assert output.pick == archs[int(np.argmax(scores))]
@@ -79,9 +79,9 @@ def test_untrained_is_the_random_supernet(tmp_path):
     task = a_task(tmp_path)
     (table,) = Spos(estimator="snapshot-loglik", trained=False)(task).tables
     assert table.epoch == 0
-    expected = score_archs(task.build(NB201), task.report_archs, task.evaluation)[1]
+    expected = score_archs(task.build(NB201), task.report.archs, task.evaluation)[1]
     np.testing.assert_allclose(table.scores, expected, rtol=0, atol=1e-6)
-    assert task.budget.counts["search"]["train_steps"] == 0
+    assert task.work.budget.counts["search"]["train_steps"] == 0
 
 
 def test_training_depends_on_the_recipe(tmp_path):

@@ -35,8 +35,8 @@ def test_the_archs_are_the_same_in_every_run_and_among_those_ranked(tmp_path):
     assert np.array_equal(chosen, stand_alone_archs(archs, 30)) and len({bytes(row) for row in chosen}) == 30
     assert [len(set(column)) for column in chosen.T.tolist()] == [5] * 6  # spread over the space
     assert np.array_equal(stand_alone_archs(archs[:7], 30), archs[:7])
-    ranked = {bytes(row) for row in a_task(tmp_path).report_archs}
-    assert all(bytes(row) in ranked for row in stand_alone_archs(a_task(tmp_path).report_archs, 30))
+    ranked = {bytes(row) for row in a_task(tmp_path).report.archs}
+    assert all(bytes(row) in ranked for row in stand_alone_archs(a_task(tmp_path).report.archs, 30))
 
 
 def test_every_arch_is_trained_alone_and_scored_by_hand(tmp_path, monkeypatch):
@@ -65,7 +65,9 @@ def test_every_arch_is_trained_alone_and_scored_by_hand(tmp_path, monkeypatch):
         line["loss"] > 0 for line in output.history
     )
     steps = 4 * 2 * (1397 // 256)
-    assert task.budget.counts["search"]["train_steps"] == task.budget.counts["search"]["backward_paths"] == steps
+    assert (
+        task.work.budget.counts["search"]["train_steps"] == task.work.budget.counts["search"]["backward_paths"] == steps
+    )
 
 
 def test_a_network_does_not_depend_on_those_trained_before(tmp_path):
@@ -75,6 +77,6 @@ def test_a_network_does_not_depend_on_those_trained_before(tmp_path):
     other = StandAlone(archs=2)(a_task(tmp_path / "other", seed=1)).tables[0]
     assert np.array_equal(two.archs, other.archs) and not np.array_equal(two.scores, other.scores)
     alone = a_task(tmp_path / "alone")
-    first = alone.work_dir / "arch-0.safetensors"
-    first.write_bytes((task.work_dir / "arch-0.safetensors").read_bytes())  # finished in an earlier try
+    first = alone.work.folder / "arch-0.safetensors"
+    first.write_bytes((task.work.folder / "arch-0.safetensors").read_bytes())  # finished in an earlier try
     assert np.array_equal(StandAlone(archs=2)(alone).tables[0].scores, two.scores)

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from senas_bench.methods import METHODS
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch, mutate
 from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
-from senas_bench.tasks.task import COUNTERS, MethodOutput, ScoreTable
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
+from senas_bench.tasks.work import COUNTERS
 
 TINY = replace(PRESETS["embedded"], channels=4, rank_archs=20)
 SEARCHES = {"evolution": RegularizedEvolution(), "random": TruthRandomSearch()}
@@ -29,7 +31,9 @@ class Bare:
     space = NB201
 
     def __init__(self, outcome, seed=0):
-        self.asked, self.outcome, self.seed, self.progress = [], outcome, seed, SilentProgress()
+        self.asked, self.outcome, self.seed = [], outcome, seed
+        self.problem = self
+        self.work = SimpleNamespace(progress=SilentProgress())
 
     def trainer(self, arch):
         self.asked.append(arch)
@@ -153,7 +157,7 @@ def test_misuse_is_an_error_in_words(search):
         replace(search, budget_seconds=99.0)(task)
     with pytest.raises(ValueError, match="positive times"):
         search(Bare(lambda arch, call: (1.0, 0.0)))
-    task.trainer = None
+    task.problem.trainer = None
     with pytest.raises(ValueError, match="needs a task with a trainer"):
         search(task)
 
@@ -203,8 +207,8 @@ def test_no_other_method_gets_a_trainer(benchmark_table, tmp_path, monkeypatch):
 
     class Probe(type(METHODS["random"])):
         def __call__(self, task):
-            seen.append(task.trainer)
-            return MethodOutput((0,) * 6, (ScoreTable(task.report_archs, np.zeros(20), "sample", 1, 0),))
+            seen.append(task.problem.trainer)
+            return MethodOutput((0,) * 6, (ScoreTable(task.report.archs, np.zeros(20), "sample", 1, 0),))
 
     monkeypatch.setitem(METHODS, "random", Probe())
     spec = make_spec("random", 0, "embedded", sizes=TINY, ground_truth=benchmark_table)

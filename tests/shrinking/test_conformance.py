@@ -22,7 +22,9 @@ from senas_bench.shrinking import CRITERIA, CriterionOutput
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.method import check_criterion
-from senas_bench.tasks.task import COUNTERS, Task, Trained
+from senas_bench.tasks.outputs import Trained
+from senas_bench.tasks.task import Task
+from senas_bench.tasks.work import COUNTERS
 from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import path_evaluations
@@ -197,7 +199,7 @@ def test_work_is_booked_exactly(trained, tmp_path, monkeypatch, name, stage):
     learning = [paths for _, paths, grad in passes if grad]
     scoring = [images for images, _, grad in passes if not grad]
     assert (bool(trainings), len(learning) > 0, len(scoring) > 0) == (trains(name), trains(name), scores_archs(name))
-    assert task.budget.counts["search"] == {
+    assert task.work.budget.counts["search"] == {
         "images_trained": sum(made.training.counts["images_trained"] for made in trainings),
         "train_steps": sum(made.training.counts["train_steps"] for made in trainings),
         "forward_paths": sum(learning) + len(scoring),
@@ -205,7 +207,7 @@ def test_work_is_booked_exactly(trained, tmp_path, monkeypatch, name, stage):
         "archs_scored": len(scoring),
         "images_scored": sum(scoring),
     }
-    assert task.budget.counts["report"] == dict.fromkeys(COUNTERS, 0)
+    assert task.work.budget.counts["report"] == dict.fromkeys(COUNTERS, 0)
 
 
 @pytest.mark.slow
@@ -218,7 +220,7 @@ def test_resumed_it_gives_the_same(scored, trained, through_interruptions, tmp_p
     def attempt(progress):
         assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
         task = a_task(tmp_path, progress=progress or SilentProgress())
-        return quick(name)(trained["expanded"], task), task.budget.counts
+        return quick(name)(trained["expanded"], task), task.work.budget.counts
 
     uninterrupted = a_task(tmp_path_factory.mktemp("fresh"), progress=Events())
     quick(name)(trained["expanded"], uninterrupted)
@@ -226,7 +228,7 @@ def test_resumed_it_gives_the_same(scored, trained, through_interruptions, tmp_p
     assert events == len(uninterrupted.progress.seen)
     assert (events > 0) == (trains(name) or scores_archs(name))
     assert output == scored(name, "expanded")
-    assert counts == uninterrupted.budget.counts
+    assert counts == uninterrupted.work.budget.counts
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from senas_bench.progress import SilentProgress
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
-from senas_bench.tasks.task import Task, Trained
+from senas_bench.tasks.outputs import Trained
+from senas_bench.tasks.task import Task
 from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.loop import make_optimizer
 from senas_bench.training.recipe import TrainingRecipe

@@ -17,7 +17,9 @@ from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.curve import ShrinkingCurve
-from senas_bench.tasks.task import Curve, ScoreTable, Task, rows_of
+from senas_bench.tasks.outputs import ScoreTable, rows_of
+from senas_bench.tasks.report import Curve
+from senas_bench.tasks.task import Task
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.result import Observation
 
@@ -97,12 +99,15 @@ def a_task(folder, curve_points: int = 2, rank_archs: int = 40, **sizes):
 
 def test_a_task_has_the_curve_that_its_spec_asks_for(tmp_path):
     task = a_task(tmp_path)
-    assert task.curve.points == 2 and task.curve.archs is task.report_archs
-    assert len(task.curve.evaluation.batches) == 1 and len(task.evaluation.batches) == 2
-    assert a_task(tmp_path, curve_points=0).curve is None
+    assert task.report.curve.points == 2 and task.report.curve.archs is task.report.archs
+    assert len(task.report.curve.evaluation.batches) == 1 and len(task.evaluation.batches) == 2
+    assert a_task(tmp_path, curve_points=0).report.curve is None
     whole = a_task(tmp_path, rank_archs=0)
-    assert len(whole.report_archs) == NB201.size
-    assert np.array_equal(whole.curve.archs, report_archs(NB201, CURVE_ARCHS)) and len(whole.curve.archs) == 500
+    assert len(whole.report.archs) == NB201.size
+    assert (
+        np.array_equal(whole.report.curve.archs, report_archs(NB201, CURVE_ARCHS))
+        and len(whole.report.curve.archs) == 500
+    )
 
 
 @pytest.mark.slow
@@ -115,7 +120,7 @@ def test_spos_is_looked_at_with_the_weights_of_the_moment(tmp_path, monkeypatch,
     def watched(self, network, watch, epoch):
         scores = look(self, network, watch, epoch)
         if scores is not None:
-            accuracy, loglik, _ = score_archs(network, watch[1], self.curve.evaluation)
+            accuracy, loglik, _ = score_archs(network, watch[1], self.report.curve.evaluation)
             expected[epoch] = accuracy if estimator == "weight-average" else loglik
         epochs.append(epoch)
         return scores
@@ -129,8 +134,8 @@ def test_spos_is_looked_at_with_the_weights_of_the_moment(tmp_path, monkeypatch,
         np.testing.assert_allclose(table.scores, expected[table.epoch])
     assert np.array_equal(curve[-1].scores, final.scores)  # the last point is the final ranking
     assert np.array_equal(final.scores, plain.tables[0].scores) and output.pick == plain.pick
-    assert task.budget.counts["report"]["forward_paths"] > 0
-    assert task.budget.counts["search"]["forward_paths"] < task.budget.counts["report"]["forward_paths"] * 100
+    assert task.work.budget.counts["report"]["forward_paths"] > 0
+    assert task.work.budget.counts["search"]["forward_paths"] < task.work.budget.counts["report"]["forward_paths"] * 100
 
 
 @pytest.mark.slow

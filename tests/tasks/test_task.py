@@ -15,7 +15,8 @@ from senas_bench.experiments.tasks import make_task
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking import partial
 from senas_bench.spaces.nasbench201 import NB201
-from senas_bench.tasks.task import Budget, Trained
+from senas_bench.tasks.outputs import Trained
+from senas_bench.tasks.work import Budget
 from senas_bench.training import loop
 from senas_bench.training.distributed import Processes
 from senas_bench.training.loop import make_optimizer
@@ -50,6 +51,10 @@ class Second(Processes):
         raise RunError(f"they differ in {what}: {value.decode()}")
 
 
+def second(task):
+    return replace(task, work=replace(task.work, processes=Second()))
+
+
 @pytest.fixture
 def task(tmp_path):
     return make_task(make_spec("spos", 0, "embedded", sizes=TINY), Place(tmp_path, progress=SilentProgress()))
@@ -59,13 +64,13 @@ def test_all_take_the_scores_of_the_first_which_alone_keeps_them(task, tmp_path)
     network = task.build(NB201)
     trained = Trained("train", NB201, network, Training(make_optimizer(network, task.recipe), Snapshots()))
     trained.snapshots.add(network)
-    arguments = trained, task.report_archs, "snapshot-loglik", "ranking"
-    theirs = replace(task, processes=Second()).estimate(*arguments, purpose="search")
+    arguments = trained, task.report.archs, "snapshot-loglik", "ranking"
+    theirs = second(task).estimate(*arguments, purpose="search")
     assert not list(tmp_path.iterdir())
     ours = task.estimate(*arguments, purpose="search")
     assert [path.name for path in tmp_path.iterdir()] == ["train-ranking.arrays"]
     assert np.array_equal(theirs, ours[::-1] + 1) and len(set(ours)) > 1
-    assert np.array_equal(replace(task, processes=Second()).estimate(*arguments, purpose="search"), theirs)
+    assert np.array_equal(second(task).estimate(*arguments, purpose="search"), theirs)
 
 
 def test_the_size_that_an_estimate_knows_is_that_of_the_network_trained_here(task):
@@ -74,10 +79,10 @@ def test_the_size_that_an_estimate_knows_is_that_of_the_network_trained_here(tas
     trained = Trained("train", NB201, network, Training(make_optimizer(network, task.recipe), Snapshots()))
     trained.snapshots.add(network)
     plain, sized = (
-        task.estimate(trained, task.report_archs, name, name, purpose="search")
+        task.estimate(trained, task.report.archs, name, name, purpose="search")
         for name in ("snapshot-loglik", "snapshot-loglik-size")
     )
-    alone = [task.network(NB201.only(arch), True) for arch in task.report_archs.tolist()]
+    alone = [task.problem.network(NB201.only(arch), True) for arch in task.report.archs.tolist()]
     expected = [0.2 * np.log(sum(weight.numel() for weight in net.parameters())) for net in alone]
     np.testing.assert_allclose(sized - plain, expected, rtol=1e-6)
 
@@ -85,7 +90,7 @@ def test_the_size_that_an_estimate_knows_is_that_of_the_network_trained_here(tas
 def test_they_must_train_the_same_space(task):
     smaller = NB201.without(0, 1)
     with pytest.raises(RunError, match=r"the space they train: \('train', \(\(0, 2, 3, 4\)"):
-        replace(task, processes=Second()).train(task.build(smaller), smaller, lambda rng: [], phase="train", epochs=1)
+        second(task).train(task.build(smaller), smaller, lambda rng: [], phase="train", epochs=1)
 
 
 def test_a_recipe_that_weighs_an_auxiliary_head_asks_for_one(task):
@@ -96,7 +101,9 @@ def test_a_recipe_that_weighs_an_auxiliary_head_asks_for_one(task):
         return torch.nn.Identity()
 
     for weight in (0.0, 0.4):
-        replace(task, network=network, recipe=replace(task.recipe, auxiliary_weight=weight)).build(NB201)
+        replace(
+            task, problem=replace(task.problem, network=network), recipe=replace(task.recipe, auxiliary_weight=weight)
+        ).build(NB201)
     assert asked == [{}, {"auxiliary": True}]
 
 
@@ -120,7 +127,7 @@ def test_a_resumed_run_says_what_an_earlier_try_has_done_and_scores_only_the_res
 
     def attempt(stop=None):
         progress, scored, steps = Stages(), [], []
-        mine = replace(task, progress=progress, budget=Budget())
+        mine = replace(task, work=replace(task.work, progress=progress, budget=Budget()))
         network = mine.build(NB201)
         forward = network.forward
 
@@ -136,14 +143,14 @@ def test_a_resumed_run_says_what_an_earlier_try_has_done_and_scores_only_the_res
         paths = mine.uniform_paths(NB201, network)
         try:
             trained = mine.train(network, NB201, paths, phase="train", epochs=2)
-            scores = mine.estimate(trained, mine.report_archs, "weight-average", "ranking", purpose="search")
+            scores = mine.estimate(trained, mine.report.archs, "weight-average", "ranking", purpose="search")
         except KeyboardInterrupt:
             scores = None
-        return scores, progress.said, len(scored), mine.budget
+        return scores, progress.said, len(scored), mine.work.budget
 
     expected, _, _, whole = attempt()
-    shutil.rmtree(task.work_dir)
-    task.work_dir.mkdir()
+    shutil.rmtree(task.work.folder)
+    task.work.folder.mkdir()
     assert attempt(("steps", 4))[1] == [["train", 2, 0, 1]]
     assert attempt(("archs", 2))[1] == [["train", 2, 1, 2], ["train ranking", 4, 0]]
     scores, said, scored, budget = attempt()
@@ -175,7 +182,7 @@ def test_a_ranking_while_training_goes_on_too(tmp_path, monkeypatch):
             return forward(x, path, cache)
 
         monkeypatch.setattr(network, "forward", counting)
-        watch = [1], task.report_archs, "weight-average"
+        watch = [1], task.report.archs, "weight-average"
         arguments = {"phase": "train", "epochs": 2, "watch": watch}
         try:
             seen = task.train(network, NB201, task.uniform_paths(NB201, network), **arguments).training.observed[1]

@@ -1,0 +1,82 @@
+"""What comes out of a training and of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from senas_bench.spaces import Arch, SearchSpace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from senas_bench.training.result import Training
+    from senas_bench.training.snapshots import Snapshots
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained supernet, as criteria and estimators see it.
+
+    Args:
+        phase: Name of the training phase, unique in the run.
+        space: The space it was trained on.
+        network: In its final state.
+        training: Optimizer, snapshots and history.
+        build: Makes a network over a space with fresh weights, the same at each call.
+    """
+
+    phase: str
+    space: SearchSpace
+    network: nn.Module
+    training: Training
+    build: Callable[[SearchSpace], nn.Module] | None = None
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Of its weights: their mean, and each of them where the training kept them."""
+        return self.training.snapshots
+
+    def untrained(self, space: SearchSpace) -> nn.Module:
+        """A network over `space` with fresh weights, such as the stand-alone one of `space.only(arch)`."""
+        return self.build(space)
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores of archs at one moment of a run.
+
+    Args:
+        archs: `(n, edges)`.
+        scores: `(n,)`, higher is better.
+        set: `full` (every arch of the space), `sample` (a fixed random sample of it), `current`
+            (archs alive in the stage just trained), `candidates` (the few that a pick was made from), or, while a
+            supernet trains, `curve` (a fixed sample of the whole space) and `curve-current` (archs alive then).
+        stage, epoch: Stage from 1, and epochs trained so far.
+        tiers: `(n,)` of a hierarchical ranking, 0 on top; None means all 0.
+    """
+
+    archs: np.ndarray
+    scores: np.ndarray
+    set: str
+    stage: int
+    epoch: int
+    tiers: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class MethodOutput:
+    """The pick, every ranking that was made, and what happened on the way."""
+
+    pick: Arch
+    tables: tuple[ScoreTable, ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+
+
+def rows_of(archs: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """`(n,)` rows of `among` that hold `archs` `(n, edges)`, each of which must be there."""
+    place = {bytes(row): index for index, row in enumerate(among)}
+    return np.array([place[bytes(row)] for row in archs])

@@ -1,0 +1,46 @@
+"""What a method is to search: the space, what archs cost, the networks over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from senas_bench.spaces import Arch, SearchSpace
+from senas_bench.spaces.limits import Limit
+from senas_bench.spaces.regions import Region, within
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search problem. No ground truth is in reach.
+
+    Args:
+        space: The whole space.
+        network: Builds a network: `(space, affine) -> network` on the device; where the recipe weighs an auxiliary
+            head, it is asked for one with `auxiliary=True`.
+        cost: `(n, edges)` archs to `(n,)` named costs: `flops_m`, `params`.
+        skeleton: What surrounds the choices in the networks of this task.
+        limit: What archs may cost, in training, scoring and search; None for no limit.
+        arch: The arch that the spec gives to the method `fixed`.
+        trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
+            None for every weight-sharing method; see `experiments.settings.trainer_of` for those that declare
+            `needs_truth`.
+    """
+
+    space: SearchSpace
+    network: Callable[..., nn.Module]
+    cost: Callable[[np.ndarray], Mapping[str, np.ndarray]]
+    skeleton: Any = None
+    limit: Limit | None = None
+    arch: Arch | None = None
+    trainer: Callable[[Arch], tuple[float, float]] | None = None
+
+    def within(self, space: SearchSpace) -> Region:
+        """The archs of `space` that meet the limit; the space itself if there is none."""
+        return within(space, self.limit)

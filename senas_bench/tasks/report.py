@@ -1,0 +1,52 @@
+"""What a run ranks for tables and figures, beside what its pick needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from senas_bench.ranking.score_archs import Evaluation
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Rankings of a supernet while it trains, for plots of tau over epochs. They are report, no part of a search.
+
+    Args:
+        archs: `(n, edges)` of the whole space, the same in every run, and among the archs that the report ranks.
+        points: Per stage, evenly spaced; its end is one.
+        evaluation: Images that score a point.
+    """
+
+    archs: np.ndarray
+    points: int
+    evaluation: Evaluation
+
+    def epochs(self, stage_epochs: Sequence[int]) -> list[int]:
+        """Epochs since the start after which to look. The last of all is not one: the final ranking has it."""
+        ends = np.cumsum([0, *stage_epochs])
+        looked = {
+            int(start) - (-length * point // self.points)
+            for start, length in zip(ends, stage_epochs, strict=False)
+            for point in range(1, self.points + 1)
+        }
+        return sorted(looked - {0, int(ends[-1])})
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rankings that the report asks for.
+
+    Args:
+        archs: `(n, edges)` that the final ranking covers.
+        set: Their name in a `ScoreTable`: `full` or `sample`.
+        curve: Rankings to make while a supernet trains; None for none.
+    """
+
+    archs: np.ndarray
+    set: str
+    curve: Curve | None = None
