@@ -13,10 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from senas_bench.analysis.artefacts import ARTEFACTS
+    from senas_bench.analysis.artefacts import ARTEFACTS, make
+    from senas_bench.api.figures import figure
     from senas_bench.api.rankings import evaluate_ranking, rank
     from senas_bench.api.searches import retrain, search
     from senas_bench.api.studies import reproduce
+    from senas_bench.groundtruth import Query, load_ground_truth
     from senas_bench.methods import METHODS
     from senas_bench.ranking.estimators import ESTIMATORS
     from senas_bench.shrinking import CRITERIA
@@ -29,7 +31,11 @@ __all__ = [
     "ESTIMATORS",
     "METHODS",
     "SPACES",
+    "Query",
     "evaluate_ranking",
+    "figure",
+    "load_ground_truth",
+    "make",
     "rank",
     "reproduce",
     "retrain",
@@ -41,7 +47,11 @@ _HOMES = {
     "ESTIMATORS": "ranking.estimators",
     "METHODS": "methods",
     "SPACES": "spaces",
+    "Query": "groundtruth",
     "evaluate_ranking": "api.rankings",
+    "figure": "api.figures",
+    "load_ground_truth": "groundtruth",
+    "make": "analysis.artefacts",
     "rank": "api.rankings",
     "reproduce": "api.studies",
     "retrain": "api.searches",

@@ -42,7 +42,7 @@ def test_every_name_of_the_face_is_there_and_listed():
     assert set(sb.__all__) <= set(dir(sb))
     for name in sb.__all__:
         value = getattr(sb, name)
-        assert callable(value) if name.islower() else isinstance(value, dict)
+        assert isinstance(value, dict) if name.isupper() else callable(value)
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         _ = sb.nope
 
@@ -78,6 +78,15 @@ def test_reproduce_returns_the_table_that_it_writes(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_table_is_drawn_as_its_artefact_draws_it(tmp_path):
+    table = sb.reproduce("table3", methods=["params"], seeds=0, results=tmp_path, **SMALL)
+    (axes, *_) = sb.figure(table).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["params (1)"]
+    assert sb.make("table3", tmp_path, methods=["params"]).meta["rows"] == table.meta["rows"]
+    with pytest.raises(ValueError, match="unknown artefact 'scores'"):
+        sb.figure(Table("scores", pd.DataFrame(), (), {}))
+
+
 def test_several_artefacts_are_a_dict():
     tables = sb.reproduce("table1", "table3", methods=["params", "random"], seeds=0, results="here", **SMALL)
     assert list(tables) == ["table1", "table3"] and Path("here/tables/table1.csv").exists()

@@ -1,0 +1,24 @@
+"""Figures of tables, as a notebook shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from senas_bench.analysis.output.formats import Table
+
+
+def figure(table: Table) -> Figure:
+    """Draw the figure of a table that `reproduce` or `make` returned; nothing is written.
+
+    Raises:
+        ValueError: It is no artefact's.
+    """
+    from senas_bench.analysis.artefacts import ARTEFACTS
+    from senas_bench.analysis.output.figures import house_style
+    from senas_bench.names import lookup
+
+    with house_style():
+        return lookup("artefact", table.name, ARTEFACTS).figure(table)
