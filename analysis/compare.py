@@ -169,7 +169,8 @@ def _row(quantity: str, method: str, a: Values, b: Values) -> dict[str, Any]:
     common = sorted(seeds_a & seeds_b)
     paired = seeds_a <= seeds_b or seeds_b <= seeds_a
     x, y = (np.array([side.by_seed[s] for s in (common if paired else sorted(side.by_seed))]) for side in (a, b))
-    test = (sign_flip if paired else permutation_test)(*((y - x,) if paired else (y, x)), np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    test = sign_flip(y - x, rng) if paired else permutation_test(y, x, rng)
     row = {"method": method, "quantity": quantity, "archs_a": a.archs, "archs_b": b.archs, "paired": paired}
     row |= {"n_a": len(x), "n_b": len(y), "same_truth": a.truth == b.truth, "tested": False}
     for name, values in (("a", x), ("b", y)):
@@ -205,9 +206,9 @@ def _differences(folders: list[dict[str, Mapping[str, Any]]], a: Path, b: Path) 
     shared = sorted(set(sizes[0]) & set(sizes[1]))
     for method in shared:
         for name in sorted(set(sizes[0][method]) | set(sizes[1][method])):
-            values = [side[method].get(name, "not set") for side in sizes]
-            if values[0] != values[1]:
-                groups.setdefault((name, *values), []).append(method)
+            x, y = (side[method].get(name, "not set") for side in sizes)
+            if x != y:
+                groups.setdefault((name, x, y), []).append(method)
     for (name, x, y), methods in sorted(groups.items()):
         who = "all methods" if methods == shared else ", ".join(methods)
         found.append({"setting": f"{name} of {who}", "a": x, "b": y})

@@ -111,7 +111,7 @@ def _in_order(scores: ArrayLike) -> np.ndarray:
         raise ValueError(f"scores must be numbers, higher is better; these are {given.dtype.name}")
     if given.ndim != 1 or (given.dtype.kind == "f" and not _has_large(scores)):
         return given.astype(np.float64)
-    values = list(scores) if given.dtype.kind == "f" else given.tolist()
+    values = list(scores) if isinstance(scores, list | tuple) and given.dtype.kind == "f" else given.tolist()
     bad = [v for v in values if isinstance(v, bool | np.bool_) or not isinstance(v, Real | Decimal)]
     if bad:
         raise ValueError(f"scores must be numbers, higher is better; found {type(bad[0]).__name__} {bad[0]!s:.40}")

@@ -182,7 +182,7 @@ def final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
     """The last ranking of each set: rank scores, higher is better, indexed by arch string."""
     rankings = {}
     for name, group in table[table["epoch"] == table["epoch"].max()].groupby("set", observed=True):
-        last = group[group["stage"] == group["stage"].max()]
+        last: Any = group[group["stage"] == group["stage"].max()]
         # runs of one stage used to store their only ranking twice, row by row the same
         last = last.drop_duplicates(["arch_str", "tier", "score"])
         if last["arch_str"].duplicated().any():
@@ -194,8 +194,8 @@ def final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 def first_stage_ranking(table: pd.DataFrame, whole: str) -> pd.Series | None:
     """As `final_rankings` has it, the ranking of set `whole` before the first shrink; None of a run without one."""
-    first = table[(table["set"] == whole) & (table["stage"] == 1)]
-    return _ranks(first) if len(first) > 1 and table["stage"].max() > 1 else None
+    first: Any = table[(table["set"] == whole) & (table["stage"] == 1)]
+    return _ranks(first) if len(first) > 1 and table["stage"].to_numpy().max() > 1 else None
 
 
 def _ranks(rows: pd.DataFrame) -> pd.Series:

@@ -83,7 +83,7 @@ def by_baseline(methods: Iterable[str]) -> list[str]:
 
 def baselines() -> dict[str, str]:
     """By method that has one its baseline, in row order."""
-    return {name: STYLES[name].against for name in STYLES if STYLES[name].against}
+    return {name: shown.against for name, shown in STYLES.items() if shown.against}
 
 
 def facts_of(method: str) -> Method:

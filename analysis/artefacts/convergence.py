@@ -116,11 +116,12 @@ def _points(record: RunRecord, table: pd.DataFrame) -> list[_Point]:
     """The rankings of a run by epoch, the final one last."""
     method, seed = run_key(record)
     seen: dict[int, dict[str, pd.Series]] = {}
-    for (name, epoch), group in table[table["set"].isin(_CURVES)].groupby(["set", "epoch"], observed=True):
+    curves: Any = table[table["set"].isin(_CURVES)].groupby(["set", "epoch"], observed=True)
+    for (name, epoch), group in curves:
         if len(group) > 1:
             ranks = correlation.tiered(group["tier"].to_numpy(), group["score"].to_numpy())
             seen.setdefault(int(epoch), {})[_CURVES[name]] = pd.Series(ranks, index=group["arch_str"].to_numpy())
-    last = int(table["epoch"].max())
+    last = int(table["epoch"].to_numpy().max())
     final = {name: ranking for name, ranking in final_rankings(table).items() if name in SETS}
     seen[last] = seen.get(last, {}) | final
     return [_Point(method, seed, epoch, seen[epoch]) for epoch in sorted(seen)]
@@ -182,8 +183,10 @@ def _same_sets(points: list[_Point], whole: Callable[[str, int], pd.Series | Non
     found = []
     for point in points:
         baseline, alive = style(point.method).against, point.rankings.get("current")
+        if baseline is None or alive is None:
+            continue
         other = by_key.get((baseline, point.seed, point.epoch))
-        if alive is None or other is None:
+        if other is None:
             continue
         at_end = last[baseline, point.seed] == point.epoch
         ranking = whole(baseline, point.seed) if at_end else other.rankings.get("sample")

@@ -49,7 +49,7 @@ def draw_fig7(table: Table) -> Figure:
             _line(ax, line, aside=(number - (len(kinds) - 1) / 2) * 0.015 * end)
         _write_sizes(ax, shown, shrinks)
         ax.set(title=f"{words(column)}, {view}", ylim=_limits(shown), xlim=(0, 1.05 * end))
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params("x", integer=True)
         ax.set_xlabel("epoch" if view == list(views)[-1] else "")
         ax.set_ylabel("Kendall's tau" if column == columns[0] else "")
     handles = _legend(rows)
@@ -79,7 +79,7 @@ def _legend(rows: list[dict[str, Any]]) -> list[Any]:
     handles = []
     for method in dict.fromkeys(row["method"] for row in rows):
         seeds = span([row["n"] for row in rows if row["method"] == method])
-        look = {"color": style(method).colour, "marker": style(method).marker}
+        look: dict[str, Any] = {"color": style(method).colour, "marker": style(method).marker}
         handles.append(Line2D([], [], **look, label=f"{shown_as(method)} (n = {seeds})"))
     for name, marker, text in (("same", None, "baseline on archs alive"), ("full", "o", "all archs, at the end")):
         if name in sets:

@@ -55,14 +55,16 @@ def render_fig1(
         raise ValueError(f"fig1 needs runs of {ALONE}; there are runs of: {', '.join(groups)}")
     alone = list(alone_scores(groups, scores).values())
     accuracy = pd.Series(truth.accuracy(queries[column], list(alone[0].index)), index=alone[0].index)
-    order = accuracy.sort_values(ascending=False, kind="stable").index
+    accuracy = accuracy.sort_values(ascending=False, kind="stable")
+    order = accuracy.index
     ranks = {"stand-alone": _ranks(alone, order)}
-    shared = [largest_ranking(scores(record)) for record in groups.get(SUPERNET, ())]
-    if any(ranking is None or not order.isin(ranking.index).all() for ranking in shared):
+    rankings = [largest_ranking(scores(record)) for record in groups.get(SUPERNET, ())]
+    shared = [ranking for ranking in rankings if ranking is not None and order.isin(ranking.index).all()]
+    if len(shared) < len(rankings):
         raise ValueError(f"a run of {SUPERNET} did not rank all archs trained alone; give runs of one preset and size")
     if shared:
         ranks["supernet"] = _ranks(shared, order)
-    rows = [_arch_row(place, arch, accuracy[arch], ranks) for place, arch in enumerate(order)]
+    rows = [_arch_row(place, *pair, ranks) for place, pair in enumerate(zip(order, accuracy, strict=True))]
     meta = {"title": TITLE}
     meta |= setting_meta(setting, truth, [record.spec.seed for group in groups.values() for record in group])
     meta |= {"column": column, "spread": {name: _spread(values) for name, values in ranks.items()}, "rows": rows}
@@ -127,8 +129,8 @@ def draw_fig1(table: Table) -> Figure:
             capprops={"color": tint}, medianprops={"color": "black", "linewidth": 1.2},
         )  # fmt: skip
         ax.set(ylabel=f"rank by {name}", ylim=(len(rows) + 1, 0))
-        ax.set_xticks(range(1, len(rows) + 1, max(1, len(rows) // 10)))
-        ax.set_xticklabels(range(1, len(rows) + 1, max(1, len(rows) // 10)))
+        ticks = range(1, len(rows) + 1, max(1, len(rows) // 10))
+        ax.set_xticks(ticks, [str(place) for place in ticks])
         ax.set_title(f"{name} accuracy ({len(ranks[0])} repeats)")
     axes[-1].set_xlabel(f"archs by {words(table.meta['column'])} accuracy, best left")
     return figure

@@ -116,7 +116,7 @@ def _row(search: Search, group: Sequence[RunRecord], no_timing: bool) -> dict[st
     row: dict[str, Any] = {"search": search.label, "method": search.method, "space": search.space}
     row |= {"cost": search.cost, "level": search.level, "n": len(runs)}
     for key in [key for key in runs[0] if key not in ("seed", "pick", "split", "skeleton")]:
-        values = pd.Series([run[key] for run in runs if run[key] is not None], dtype=float)
+        values: Any = pd.Series([run[key] for run in runs if run[key] is not None], dtype=float)
         row[f"{key}_mean"] = float(values.mean()) if len(values) else None
         row[f"{key}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
     return row | {"split": runs[0]["split"], "per_seed": runs}
@@ -248,7 +248,8 @@ def draw_archs(table: Table) -> Figure:
     for row in table.meta["rows"]:
         first = row["per_seed"][0]
         label = f"{row['search']}, seed {first['seed']}, {table.meta['preset']}"
-        sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in first["skeleton"].items()}
+        sizes: dict[str, Any] = first["skeleton"]
+        sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in sizes.items()}
         shown[label] = SPACES[row["space"]].from_str(first["pick"]), MobileSkeleton(**sizes)
     return draw_mobilenets(shown)
 

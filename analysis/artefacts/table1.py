@@ -106,7 +106,7 @@ def _rankings(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[str
 def alone_scores(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[int, pd.Series]:
     """Stand-alone accuracy by seed, percent, indexed by arch string in the order of the strings."""
     tables = {record.spec.seed: scores(record) for record in groups.get(ALONE, ())}
-    alone = {seed: table.set_index("arch_str")["score"].sort_index() for seed, table in tables.items()}
+    alone: dict[int, Any] = {seed: table.set_index("arch_str")["score"].sort_index() for seed, table in tables.items()}
     if any(not series.index.equals(next(iter(alone.values())).index) for series in alone.values()):
         raise ValueError("the stand-alone runs trained different archs; give the runs of one version")
     return alone

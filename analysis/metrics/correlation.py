@@ -6,6 +6,8 @@ percent, of the same archs in the same order. All raise ValueError on NaN, on le
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
@@ -14,7 +16,8 @@ from scipy import stats
 def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
     """Kendall's tau-b, which corrects for ties; nan when either side is constant."""
     x, y = _pair(scores, truth)
-    return float(stats.kendalltau(x, y, variant="b").statistic)
+    found: Any = stats.kendalltau(x, y, variant="b")
+    return float(found.statistic)
 
 
 def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
@@ -32,7 +35,8 @@ def weighted_tau(scores: ArrayLike, truth: ArrayLike) -> float:
     for rankings with ties", WWW 2015; `scipy.stats.weightedtau`). nan when either side is constant.
     """
     x, y = (stats.rankdata(side, "dense") for side in _pair(scores, truth))
-    return float(stats.weightedtau(x, y).statistic)
+    found: Any = stats.weightedtau(x, y)
+    return float(found.statistic)
 
 
 def precision_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> float:

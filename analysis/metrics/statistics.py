@@ -197,8 +197,9 @@ def spread_test(
     if min(n) < MIN_SEEDS:
         return None
     x, y = (np.abs(side - np.median(side)) for side in (x, y))
-    spreads = tuple(float(side.sum()) / (len(side) - len(side) % 2) for side in (x, y))
-    log_ratio = math.log(spreads[0] / spreads[1]) if min(spreads) > 0 else None
+    first, second = (float(side.sum()) / (len(side) - len(side) % 2) for side in (x, y))
+    spreads = (first, second)
+    log_ratio = math.log(first / second) if min(spreads) > 0 else None
     if paired:
         flip = sign_flip(x - y, rng, n_resamples)
         return SpreadTest(n, spreads, log_ratio, flip.p, flip.smallest_p, flip.exact)

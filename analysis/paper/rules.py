@@ -8,7 +8,7 @@ from typing import Any
 
 from senas_bench.analysis.output.formats import Table, fixed, span
 from senas_bench.analysis.paper.judges import Measured
-from senas_bench.analysis.style import STYLES
+from senas_bench.analysis.style import baselines
 
 RIVALS = ("rsps", "darts-v1", "darts-v2", "setn", "enas")
 NEAR = {"cifar10_test": 1.0, "cifar100_test": 2.0, "imagenet16-120_test": 2.0}
@@ -32,7 +32,7 @@ READINGS = {
 
 def _end_taus(table: Table, subject: str, judge: str) -> Iterator[Measured]:
     """Fig. 8: tau at the end, in each reading."""
-    baseline = STYLES[subject].against
+    baseline = baselines()[subject]
     for column in _columns(table):
         for reading, sets in READINGS.items():
             yield _taus(table, column, (subject, baseline), sets, reading, judge)
@@ -44,7 +44,7 @@ def _first_stage_taus(table: Table, subject: str) -> Iterator[Measured]:
     for epoch, column in itertools.product(table.meta["shrinks"][1:2], _columns(table)):
         for reading, sets in readings.items():
             yield _taus(
-                table, column, (subject, STYLES[subject].against), sets, f"epoch {epoch}, {reading}", epoch=epoch
+                table, column, (subject, baselines()[subject]), sets, f"epoch {epoch}, {reading}", epoch=epoch
             )
 
 
@@ -95,7 +95,8 @@ def _near_optimal(table: Table, subject: str) -> Iterator[Measured]:
     best = _find(table, method="optimal") or {}
     for column in _columns(table):
         picks = _by_seed(_find(table, method=subject), column)
-        limit = dict.fromkeys(picks, best[f"{column}_mean"] - NEAR[column])
+        level: float = best[f"{column}_mean"] - NEAR[column]
+        limit = dict.fromkeys(picks, level)
         reading, names = f"within {NEAR[column]:g} of the best arch", (subject, f"the best arch less {NEAR[column]:g}")
         yield Measured(reading, column, names, picks, limit, digits=2)
 
@@ -104,8 +105,8 @@ def _picks(table: Table, subject: str, rivals: Sequence[str], judge: str) -> Ite
     """Table 3: the test accuracy of the pick against those of other methods."""
     for column in _columns(table):
         for rival in rivals:
-            sides = [_by_seed(_find(table, method=name), column) for name in (subject, rival)]
-            yield Measured(f"against {rival.upper()}", column, (subject, rival), *sides, judge, digits=2)
+            ours, theirs = (_by_seed(_find(table, method=name), column) for name in (subject, rival))
+            yield Measured(f"against {rival.upper()}", column, (subject, rival), ours, theirs, judge, digits=2)
 
 
 def _cost(table: Table, subject: str) -> Iterator[Measured]:
@@ -116,11 +117,11 @@ def _cost(table: Table, subject: str) -> Iterator[Measured]:
     remark = f"Preset {preset} fixes how long each method trains: this is about the preset." * (preset != "paper")
     for name, counts in WORK.items():
         if all(run.get(count) is not None for run in runs for count in counts):
-            sides = [
+            ours, theirs = (
                 {run["seed"]: sum(run[count] for count in counts) for run in row["per_seed"]} if row else {}
                 for row in rows
-            ]
-            yield Measured(name, None, (subject, "gdas"), *sides, "cheaper", remark, digits=0)
+            )
+            yield Measured(name, None, (subject, "gdas"), ours, theirs, "cheaper", remark, digits=0)
 
 
 def _supernet_gap(table: Table, _: str) -> Iterator[Measured]:
@@ -135,7 +136,7 @@ def _supernet_gap(table: Table, _: str) -> Iterator[Measured]:
         yield Measured("stand-alone trained here, both on the same archs", column, names, here, same)
         splits = [column.replace("_test", split) for split in ("_test", "_valtest", "_val")]  # what single seeds have
         given = next(filter(None, (_find(table, ranking=BENCHMARK, column=split) for split in splits)), None)
-        level = dict.fromkeys(whole, given["tau_mean"] - GAP) if given else {}
+        level = {seed: given["tau_mean"] - GAP for seed in whole} if given else {}
         yield Measured("stand-alone as in the benchmark, both on all archs", column, names, level, whole, remark=_TAKEN)
 
 
@@ -146,12 +147,14 @@ _TAKEN = "The tau of the benchmark's own trainings is taken as given; only the s
 def _supernet_unsteady(table: Table, _: str) -> Iterator[Measured]:
     """Fig. 1: the interquartile range of each arch's rank over repeats."""
     ranks = [table.meta["rows"][0].get(name, ()) for name in ("supernet_ranks", "stand_alone_ranks")]
-    sides = [dict(enumerate(table.meta["spread"].get(name) or ())) for name in ("supernet", "stand-alone")]
+    spreads: Mapping[str, Sequence[float]] = table.meta["spread"]
+    first, second = (dict(enumerate(spreads.get(name) or ())) for name in ("supernet", "stand-alone"))
     yield Measured(
         "interquartile range of the rank",
         _primary(table),
         ("supernet", "stand-alone"),
-        *sides,
+        first,
+        second,
         digits=1,
         repeats=min(map(len, ranks)),
         remark="Archs are the sample here, their ranks depend on each other.",

@@ -143,6 +143,6 @@ def _notes(meta: Mapping[str, Any], tables: Mapping[str, Table]) -> list[str]:
             f"p <= {ALPHA} in it."
         )
     if ours := {row["subject"] for row in meta["rows"] if row["ours"]}:
-        names = ", ".join(in_order(ours | {STYLES[name].against for name in ours}))
+        names = ", ".join(in_order(ours | {STYLES[name].against or name for name in ours}))
         notes.append(f"Extra rows: {names} are {OURS}. The paper makes no claim about them.")
     return notes
