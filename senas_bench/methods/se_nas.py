@@ -20,6 +20,7 @@ from senas_bench.spaces.regions import Region, feasible
 from senas_bench.tasks.curve import ShrinkingCurve
 from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
+from senas_bench.tasks.report import Watch
 from senas_bench.tasks.task import Task
 from senas_bench.training.fair import FairPaths
 from senas_bench.training.samplers import Path
@@ -123,7 +124,7 @@ class SeNas(Method):
                 epochs=epochs,
                 optimizer=optimizer,
                 keep_snapshots=self._needs_snapshots(last=stage == len(stages)),
-                watch=(curve.epochs(), watched, self.estimator) if curve else None,
+                watch=Watch(curve.epochs(), watched, self.estimator) if curve else None,
             )
             if curve:
                 curve.take(space, watched, trained.training.observed)

@@ -10,6 +10,7 @@ from senas_bench.ranking.estimators import EstimatorName, estimator_of
 from senas_bench.searching.evolution import Evolution
 from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, rows_of
+from senas_bench.tasks.report import Watch
 from senas_bench.tasks.task import Task
 
 SEARCHES = ("rank", "evolution")
@@ -61,7 +62,7 @@ class Spos(Method):
             phase="train",
             epochs=epochs,
             keep_snapshots=estimator_of(self.estimator).needs_snapshots,
-            watch=(points, curve.archs, self.estimator) if curve else None,
+            watch=Watch(points, curve.archs, self.estimator) if curve else None,
         )
         archs = task.report.archs
         purpose = "search" if self.search == "rank" else "report"

@@ -69,7 +69,7 @@ def score_archs(
 
     Args:
         archs: `(n, edges)`.
-        tick: Told now and then which share of the work is done.
+        tick: Progress callback: fraction done.
         begun: What an earlier try had found; the scores are then the same to the bit. It is changed in place.
         after: Given after each evaluation what is found, which goes on changing.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from senas_bench.ranking.estimators import EstimatorName
 
 if TYPE_CHECKING:
     from senas_bench.ranking.score_archs import Evaluation
@@ -50,3 +52,18 @@ class Report:
     archs: np.ndarray
     set: str
     curve: Curve | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What to score while a phase trains, with the weights as they are then.
+
+    Args:
+        epochs: Of the phase, after which to score.
+        archs: `(n, edges)`.
+        estimator: Scores them.
+    """
+
+    epochs: Collection[int]
+    archs: np.ndarray
+    estimator: EstimatorName

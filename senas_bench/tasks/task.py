@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.regions import Region
 from senas_bench.tasks.outputs import ScoreTable, Trained
 from senas_bench.tasks.problem import Problem
-from senas_bench.tasks.report import Report
+from senas_bench.tasks.report import Report, Watch
 from senas_bench.tasks.shared import array_identity, paths_identity, snapshots_fit
 from senas_bench.tasks.work import COUNTERS, Work
 from senas_bench.training.recipe import TrainingRecipe
@@ -130,15 +130,14 @@ class Task:
         architecture: Architecture | None = None,
         loader: Any = None,
         keep_snapshots: bool = True,
-        watch: tuple[Collection[int], np.ndarray, EstimatorName] | None = None,
+        watch: Watch | None = None,
     ) -> Trained:
         """Train in place for one phase; resumes, and counts as search work.
 
         Args:
             architecture: Learns beside the weights, and is changed in place too.
             loader: Images in place of the whole training split, such as one of its halves.
-            watch: Epochs of the phase after which to score archs with the weights as they are then, those archs
-                `(n, edges)`, and the estimator. The scores are in `training.observed`; the report must have a `curve`.
+            watch: What to score meanwhile. The scores are in `training.observed`; the report must have a `curve`.
         """
         from senas_bench.training.loop import train
 
@@ -163,7 +162,7 @@ class Task:
                 checkpoint=checkpoint,
                 on_begin=lambda done: self.work.progress.stage(phase, epochs, done),
                 on_epoch=lambda epoch, loss: self.work.progress.step(epoch, epoch=epoch, loss=loss),
-                observe=lambda epoch: self._look(network, watch and (*watch, phase), epoch),
+                observe=lambda epoch: self._look(network, watch, phase, epoch),
                 observer=self._observer(watch),
                 processes=self.work.processes,
             )
@@ -187,30 +186,30 @@ class Task:
         with self.work.shared.hold(place):
             yield place
 
-    def _observer(self, watch: tuple[Collection[int], np.ndarray, EstimatorName] | None) -> str:
+    def _observer(self, watch: Watch | None) -> str:
         """Tells what a training's watch looks at; see `training.loop.train`."""
-        if not watch or not watch[0]:
+        if watch is None or not watch.epochs:
             return ""
-        epochs, archs, estimator = watch
         evaluation = self.report.curve.evaluation
         images = [array_identity(part.cpu().numpy()) for batch in evaluation.batches for part in batch]
-        about = [sorted(epochs), array_identity(archs), repr(estimator), evaluation.bn_mode, images]
+        about = [sorted(watch.epochs), array_identity(watch.archs), repr(watch.estimator), evaluation.bn_mode, images]
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
     def _look(
-        self, network: nn.Module, watch: tuple[Collection[int], np.ndarray, EstimatorName, str] | None, epoch: int
+        self, network: nn.Module, watch: Watch | None, phase: str, epoch: int
     ) -> tuple[np.ndarray, Mapping[str, int]] | None:
-        """Scores of the watched archs at an epoch of the watch, see `train`, which names its phase; and the work."""
-        if watch is None or epoch not in watch[0]:
+        """Scores of the watched archs at an epoch of the watch, and the work; None at any other."""
+        if watch is None or epoch not in watch.epochs:
             return None
         from senas_bench.training.snapshots import Snapshots
 
-        _, archs, estimator, phase = watch
         now = Snapshots()
         now.add(network)
         watcher = Watcher(partial=Partial(self.work.folder / f"{phase}-watch.arrays", self.work.processes.first))
         seen = _Seen(network, now, self.build)
-        return estimator_of(estimator)(seen, archs, self.report.curve.evaluation, self.problem.cost, watcher)
+        return estimator_of(watch.estimator)(
+            seen, watch.archs, self.report.curve.evaluation, self.problem.cost, watcher
+        )
 
     def evolve(
         self, trained: Trained, evolution: Evolution, estimator: EstimatorName, stage: int, epoch: int

@@ -224,8 +224,8 @@ def test_resumed_it_gives_the_same(scored, trained, through_interruptions, tmp_p
 
     uninterrupted = a_task(tmp_path_factory.mktemp("fresh"), progress=Events())
     quick(name)(trained["expanded"], uninterrupted)
-    (output, counts), events = through_interruptions(attempt, most=1 + len(uninterrupted.progress.seen))
-    assert events == len(uninterrupted.progress.seen)
+    (output, counts), events = through_interruptions(attempt, most=1 + len(uninterrupted.work.progress.seen))
+    assert events == len(uninterrupted.work.progress.seen)
     assert (events > 0) == (trains(name) or scores_archs(name))
     assert output == scored(name, "expanded")
     assert counts == uninterrupted.work.budget.counts

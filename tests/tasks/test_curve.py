@@ -117,10 +117,10 @@ def test_spos_is_looked_at_with_the_weights_of_the_moment(tmp_path, monkeypatch,
     plain = Spos(estimator=estimator)(a_task(tmp_path / "plain", curve_points=0))
     look = Task._look
 
-    def watched(self, network, watch, epoch):
-        scores = look(self, network, watch, epoch)
+    def watched(self, network, watch, phase, epoch):
+        scores = look(self, network, watch, phase, epoch)
         if scores is not None:
-            accuracy, loglik, _ = score_archs(network, watch[1], self.report.curve.evaluation)
+            accuracy, loglik, _ = score_archs(network, watch.archs, self.report.curve.evaluation)
             expected[epoch] = accuracy if estimator == "weight-average" else loglik
         epochs.append(epoch)
         return scores

@@ -16,6 +16,7 @@ from senas_bench.progress import SilentProgress
 from senas_bench.ranking import partial
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.outputs import Trained
+from senas_bench.tasks.report import Watch
 from senas_bench.tasks.work import Budget
 from senas_bench.training import loop
 from senas_bench.training.distributed import Processes
@@ -182,7 +183,7 @@ def test_a_ranking_while_training_goes_on_too(tmp_path, monkeypatch):
             return forward(x, path, cache)
 
         monkeypatch.setattr(network, "forward", counting)
-        watch = [1], task.report.archs, "weight-average"
+        watch = Watch([1], task.report.archs, "weight-average")
         arguments = {"phase": "train", "epochs": 2, "watch": watch}
         try:
             seen = task.train(network, NB201, task.uniform_paths(NB201, network), **arguments).training.observed[1]
