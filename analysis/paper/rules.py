@@ -43,9 +43,7 @@ def _first_stage_taus(table: Table, subject: str) -> Iterator[Measured]:
     readings = {reading: sets for reading, sets in READINGS.items() if "same" not in sets}  # it holds some archs only
     for epoch, column in itertools.product(table.meta["shrinks"][1:2], _columns(table)):
         for reading, sets in readings.items():
-            yield _taus(
-                table, column, (subject, baselines()[subject]), sets, f"epoch {epoch}, {reading}", epoch=epoch
-            )
+            yield _taus(table, column, (subject, baselines()[subject]), sets, f"epoch {epoch}, {reading}", epoch=epoch)
 
 
 def _taus(
