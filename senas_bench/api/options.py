@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TypedDict
+from typing import Any, TypedDict
+
+from senas_bench.experiments.study import Setting
 
 
 class Options(TypedDict, total=False):
@@ -31,3 +33,8 @@ class Options(TypedDict, total=False):
     gpus_per_run: float | None
     tensorboard: str | PathLike[str] | None
     keep_trained: bool
+
+
+def setting_of(options: Mapping[str, Any]) -> Setting:
+    """`Options` as a `Setting`, which makes a `Path` of whatever names one."""
+    return Setting(**options)

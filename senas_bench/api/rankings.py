@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senas_bench.experiments.study import RunsFailed, Setting, check_ranks, seeds_of
+from senas_bench.api.options import setting_of
+from senas_bench.experiments.study import RunsFailed, check_ranks, seeds_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -38,7 +39,7 @@ def rank(
     from senas_bench.experiments.store import RunStore
 
     (seed,) = seeds_of(seed)
-    setting = replace(Setting(**options), executor="serial", jobs=1)
+    setting = replace(setting_of(options), executor="serial", jobs=1)
     sizes = setting.sizes()
     setting.check_images(sizes)
     check_ranks(method, sizes.rank_archs)

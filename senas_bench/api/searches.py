@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from senas_bench.api.options import setting_of
 from senas_bench.experiments.study import RunsFailed, Setting, at_seeds, check_tensorboard, limit_asked, seeds_of
 from senas_bench.files import check_folder
 
@@ -53,7 +54,7 @@ def search(
     """
     limits = {"flops": max_flops, "params": max_params, "latency": max_latency}
     where = None if out is None else Path(out)
-    found = find(space, method, seeds_of(seeds), limits, at_least, retrain, where, Setting(**options))
+    found = find(space, method, seeds_of(seeds), limits, at_least, retrain, where, setting_of(options))
     if where is not None:
         found.write(where)
     return found.sound()
@@ -73,7 +74,7 @@ def retrain(
 
     Raises: As `search`.
     """
-    return train_alone(arch, space, seeds_of(seeds), Setting(**options)).sound()
+    return train_alone(arch, space, seeds_of(seeds), setting_of(options)).sound()
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from senas_bench.api.checks import makeable
+from senas_bench.api.options import setting_of
 from senas_bench.errors import DataError
 from senas_bench.experiments.study import RunsFailed, Setting, at_seeds, latency_table_for, seeds_of
 
 if TYPE_CHECKING:
     from typing import Unpack
+
+    from matplotlib.figure import Figure
 
     from senas_bench.analysis.artefacts import Artefact
     from senas_bench.analysis.output.formats import Table
@@ -55,7 +58,7 @@ def reproduce(
         DataError: Images or ground truth are missing or corrupt; or there is nothing to show.
         RunsFailed: Of all runs, once what the others show is written.
     """
-    setting, numbers = Setting(**options), seeds_of(seeds)
+    setting, numbers = setting_of(options), seeds_of(seeds)
     study = prepare(artefacts, numbers, methods, setting, finished=finished, fresh=fresh, seed_truth=seed_truth)
     failed = study.run()
     tables = {made.name: made.table for made in study.render(no_timing=no_timing)}
@@ -264,4 +267,9 @@ def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
     from senas_bench.analysis.output.figures import save_once
     from senas_bench.analysis.output.formats import to_json
 
-    return save_once(lambda: artefact.figure(table), to_json(table), results, table.name)
+    def draw() -> Figure:
+        figure = artefact.figure(table)
+        assert figure is not None
+        return figure
+
+    return save_once(draw, to_json(table), results, table.name)

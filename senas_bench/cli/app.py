@@ -118,8 +118,9 @@ def main() -> None:
 
 def _report(error: Exception, data_error: type[Exception], run_error: type[Exception]) -> int:
     """Print one line about an error; the exit code."""
-    if hasattr(error, "format_message"):  # a usage error of the command line parser
-        text = error.format_message()
+    said = getattr(error, "format_message", None)
+    if said is not None:  # a usage error of the command line parser
+        text = said()
         help_asked = text.startswith("Usage:")  # a group of commands that was given none
         print(text if help_asked else f"error: {' '.join(text.split())}", file=sys.stderr)
         return USAGE

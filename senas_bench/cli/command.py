@@ -30,7 +30,7 @@ class Command(TyperCommand):
         return rest
 
     def _refuse_empty(self, args: list[str]) -> None:
-        options = [p for p in self.params if p.param_type_name == "option" and not p.is_flag]
+        options = [p for p in self.params if p.param_type_name == "option" and not getattr(p, "is_flag", False)]
         with_value = {name for option in options for name in option.opts}
         for before, word in zip(["", *args], args, strict=False):
             option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Known = dict[tuple[object, ...], list[tuple[float, int]]]
 
 
-def print_plan(store: RunStore, specs: list[RunSpec]) -> None:
+def print_plan(store: RunStore, specs: Sequence[RunSpec]) -> None:
     """What would run, and the core-hours of it: a line per method, and where they search, per space and limit."""
     missing = store.missing(specs)
     known = _known_costs(store.records())

@@ -70,6 +70,7 @@ def data_id(dataset: str, data_dir: Path | None = None, *, official_split: bool 
         return identity
     folder = data_folder(data_dir)
     split = find_split_file(dataset, folder)
+    assert not isinstance(reader, Digits | ImageNet)  # they have no split file
     if not reader.in_official_order(data_dir):
         raise DataError(
             f"the official split counts images as the official files of {dataset} do, those in {folder} are Parquet; "

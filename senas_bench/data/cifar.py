@@ -245,7 +245,7 @@ def read_parquet(path: Path, label: str, num_classes: int) -> tuple[np.ndarray, 
         row = 0
         for batch in file.iter_batches(4096, columns=[f"{column}.bytes"]):
             for encoded in batch.column(column).field("bytes").to_pylist():
-                x[row] = decode_rgb(encoded or b"", f"{path}: row {row}", (CIFAR_SIZE, CIFAR_SIZE))
+                x[row] = np.asarray(decode_rgb(encoded or b"", f"{path}: row {row}", (CIFAR_SIZE, CIFAR_SIZE)))
                 row += 1
     return x, y
 

@@ -7,7 +7,7 @@ import shutil
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from senas_bench.files import atomic_file, room_named
 
@@ -40,7 +40,7 @@ def fetch(archive: Archive, folder: Path) -> Path:
     import pooch
 
     name = archive.url.rpartition("/")[2]
-    keeper = pooch.create(
+    keeper: Any = pooch.create(
         path=folder,
         base_url="",
         registry={name: f"sha256:{archive.sha256}"},

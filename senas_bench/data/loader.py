@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from torch import Tensor
 from senas_bench.data.loading import Loading, Retraining
 from senas_bench.data.readers import Images, resize
 from senas_bench.data.splits import SPLIT_SEED, train_valid_split
+
+if TYPE_CHECKING:
+    from senas_bench.data.streaming import StreamingLoader
 
 Batch = tuple[Tensor, Tensor]
 """`x` (B, C, H, W) float32, channels-last and normalised; `y` (B,) int64. Both on the device."""
@@ -64,8 +68,8 @@ class TrainLoader:
         *,
         pad: int,
         flip: bool,
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Sequence[float] | np.ndarray,
+        std: Sequence[float] | np.ndarray,
         device: torch.device | str = "cpu",
         cutout: int = 0,
     ) -> None:
@@ -160,9 +164,9 @@ class Loaders:
         resolution: Height and width of an image in pixels.
     """
 
-    train: TrainLoader
-    valid: list[Batch]
-    calibration: list[Batch]
+    train: TrainLoader | StreamingLoader
+    valid: Sequence[Batch]
+    calibration: Sequence[Batch]
     num_classes: int
     in_channels: int
     resolution: int
@@ -198,6 +202,7 @@ def prepare(images: Images, loading: Loading) -> Loaders:
     x, y = resize(images.train_x, loading.resolution), images.train_y
     valid_x, valid_y = x, y
     if images.split is not None and images.split.of == "test":
+        assert images.test_x is not None and images.test_y is not None  # the split is theirs
         valid_x, valid_y = resize(images.test_x, loading.resolution), images.test_y
     train_x = x[train_index]
     look = _Look(*channel_statistics(train_x), loading.device)
@@ -219,13 +224,13 @@ def prepare_retraining(images: Images, loading: Loading) -> Retraining:
     test the network too. Where the official split takes validation images from the test images, the others test it.
     """
     x, y = resize(images.train_x, loading.resolution), images.train_y
-    if images.test_x is None:
+    if images.test_x is None or images.test_y is None:
         train_index, index = _split(images, loading.valid)
         train_x, train_y, test_x, test_y, split = x[train_index], y[train_index], x, y, "valid"
     else:
         train_x, train_y, test_x, test_y, split = x, y, resize(images.test_x, loading.resolution), images.test_y, "test"
-        halved = images.split is not None and images.split.of == "test"
-        index = images.split.rest if halved else np.arange(len(test_x))
+        official = images.split
+        index = official.rest if official is not None and official.of == "test" else np.arange(len(test_x))
     look = _Look(*channel_statistics(train_x), loading.device)
     test = fixed_batches(test_x, test_y, index, loading.eval_batch, **vars(look), drop_last=False)
     return Retraining(_train_loader(train_x, train_y, loading, look), test, split)
@@ -235,8 +240,8 @@ def prepare_retraining(images: Images, loading: Loading) -> Retraining:
 class _Look:
     """How pixels become numbers, and where: as for `TrainLoader`."""
 
-    mean: Sequence[float]
-    std: Sequence[float]
+    mean: Sequence[float] | np.ndarray
+    std: Sequence[float] | np.ndarray
     device: torch.device | str
 
 
@@ -261,8 +266,8 @@ def fixed_batches(
     indices: np.ndarray,
     batch_size: int,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
+    mean: Sequence[float] | np.ndarray,
+    std: Sequence[float] | np.ndarray,
     device: torch.device | str = "cpu",
     drop_last: bool = True,
 ) -> list[Batch]:
@@ -318,7 +323,11 @@ def _check_images(images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def row_affine(
-    mean: Sequence[float], std: Sequence[float], width: int, channels: int, device: torch.device | str
+    mean: Sequence[float] | np.ndarray,
+    std: Sequence[float] | np.ndarray,
+    width: int,
+    channels: int,
+    device: torch.device | str,
 ) -> tuple[Tensor, Tensor]:
     """`scale, shift`, (W * C,) float32 each: `byte * scale + shift` is the normalised value.
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def read_digits(resolution: int = 8) -> Images:
     """
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    digits: Any = load_digits()
     pixels, labels = digits.images.astype(np.uint8), digits.target.astype("<i8")
     found = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()[:16]
     if found != DIGITS_ID:

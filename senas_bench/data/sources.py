@@ -36,9 +36,11 @@ class Source(Protocol):
 
     def encoded(self, index: int) -> tuple[bytes, str]:
         """The file of an image, and how an error names it."""
+        ...
 
     def shuffled(self, indices: np.ndarray, generator: torch.Generator) -> np.ndarray:
         """`indices` `(n,)` in a random order that can be read fast."""
+        ...
 
 
 class FolderImages:

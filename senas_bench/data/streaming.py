@@ -6,14 +6,14 @@ its own augmentation, and the order is drawn in the main process. Workers send b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from senas_bench.data.decoding import decode_rgb
@@ -283,7 +283,7 @@ class _Normalise:
         return normalise(pixels, self._scale, self._shift), labels
 
 
-class _Decoder:
+class _Decoder(Dataset):
     """What the workers do: positions and seeds to a batch of transformed bytes and its labels."""
 
     def __init__(self, images: Source, transform: Any) -> None:
@@ -310,7 +310,7 @@ class _Decoder:
 
 
 def _read(
-    decoder: _Decoder, keys: Sequence[np.ndarray], workers: int, device: torch.device | None = None
+    decoder: _Decoder, keys: Iterable[Any], workers: int, device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Decoded batches in order, one for each of `keys` (B, 2)."""
     pin = device is not None and device.type == "cuda"

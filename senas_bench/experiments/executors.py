@@ -7,7 +7,7 @@ import pickle
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -27,7 +27,7 @@ class Executor(Protocol):
 
     def map(
         self, function: Callable[[RunSpec], R], specs: Iterable[RunSpec]
-    ) -> Iterator[tuple[RunSpec, R | Exception]]:
+    ) -> Generator[tuple[RunSpec, R | Exception], None, None]:
         """Each spec with its result, in completion order.
 
         A run that fails gives its exception in place of a result, with the traceback as the last of
@@ -44,7 +44,7 @@ class SerialExecutor:
 
     def map(
         self, function: Callable[[RunSpec], R], specs: Iterable[RunSpec]
-    ) -> Iterator[tuple[RunSpec, R | Exception]]:
+    ) -> Generator[tuple[RunSpec, R | Exception], None, None]:
         """See `Executor.map`."""
         for spec in specs:
             yield spec, _call(function, spec)
@@ -72,7 +72,7 @@ class JoblibExecutor:
 
     def map(
         self, function: Callable[[RunSpec], R], specs: Iterable[RunSpec]
-    ) -> Iterator[tuple[RunSpec, R | Exception]]:
+    ) -> Generator[tuple[RunSpec, R | Exception], None, None]:
         """See `Executor.map`."""
         waiting = deque(enumerate(specs))
         while waiting:
@@ -113,8 +113,13 @@ def _run_pool(
             flying[index] = spec
             yield joblib.delayed(_call_pickled)(function, index, spec)
 
-    kind = {"backend": "loky", "return_as": "generator_unordered"}
-    pool = joblib.Parallel(n_jobs=jobs, pre_dispatch=jobs, batch_size=1, **kind)
+    kind: dict[str, Any] = {
+        "backend": "loky",
+        "return_as": "generator_unordered",
+        "pre_dispatch": jobs,
+        "batch_size": 1,
+    }
+    pool: Any = joblib.Parallel(n_jobs=jobs, **kind)
     before = set(threading.enumerate())
     try:
         for index, data in pool(tasks()):

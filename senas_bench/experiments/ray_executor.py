@@ -12,7 +12,7 @@ import threading
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class RayExecutor:
 
     def map(
         self, function: Callable[[RunSpec], R], specs: Iterable[RunSpec]
-    ) -> Iterator[tuple[RunSpec, R | Exception]]:
+    ) -> Generator[tuple[RunSpec, R | Exception], None, None]:
         """See `Executor.map`.
 
         A function with a method `apart`, such as a `Runner`, is run in two parts: see there.
@@ -177,7 +177,8 @@ def _connected(address: str | None, threads: int) -> Iterator[Any]:
         if address not in (None, "auto"):  # Ray itself would try for minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address or "local", logging_level="ERROR", **({} if address else own))
+        level: Any = "ERROR"  # a name does, whatever the annotation says
+        ray.init(address or "local", logging_level=level, **({} if address else own))
     except Exception as error:
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise RunError(f"no Ray cluster at {address or 'this machine'}: {why[0]}; see CLUSTER.md") from error

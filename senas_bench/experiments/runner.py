@@ -114,7 +114,7 @@ class Runner:
         return mine if self.processes is None else bool(self.processes.from_first(np.array([int(mine)]))[0])
 
     def _place(self, work_dir: Path) -> Place:
-        alone = {} if self.processes is None else {"processes": self.processes}
+        alone: dict[str, Any] = {} if self.processes is None else {"processes": self.processes}
         return Place(work_dir, self.data_dir, self.ground_truth, command=self.command, workers=self.workers, **alone)
 
 
@@ -138,6 +138,7 @@ class DistantRunner:
         store = RunStore(self.runner.root)
         if store.is_identical(self.identity):
             record = self.runner(spec)
+            assert record is not None  # it runs in one process
             return record, None if record.scores_sha256 is None else store.scores(record)
         with tempfile.TemporaryDirectory(prefix="senas-bench-") as folder:
             return self.runner.run_in(Path(folder), spec)

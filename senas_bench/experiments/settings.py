@@ -133,6 +133,7 @@ def limit_settings(
     if level is not None:
         limit = {"cost": cost, "level": level}
     else:
+        assert high is not None
         limit = {"cost": cost, "low": 0.9 * high if low is None else low, "high": high}
     if table is not None:
         per_edge = [[None if np.isnan(value) else float(value) for value in row] for row in table.per_edge]

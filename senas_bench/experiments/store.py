@@ -352,7 +352,7 @@ def _to_text(raw: Any) -> str:
     return json.dumps(raw, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def _check(path: Path, found: str, expected: str) -> None:
+def _check(path: Path, found: str, expected: str | None) -> None:
     if found != expected:
         raise DataError(f"{path} has sha256 {found}, expected {expected}; run it again")
 

@@ -69,7 +69,7 @@ def method_of(name: str, space: str, preset: str, estimator: str | None = None) 
     """
     from senas_bench.methods import GIVEN, all_methods, method_named
 
-    method = method_named(name)
+    method: Any = method_named(name)
     if method.spaces is not None and space not in method.spaces:
         others = ", ".join(other for other, own in all_methods().items() if own.spaces is None or space in own.spaces)
         raise ValueError(f"method {name!r} runs in {', '.join(method.spaces)} only; in {space}: {others}")

@@ -79,7 +79,8 @@ def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float
     limit = limit_of(spec.space, spec.settings.get("limit"), skeleton)
 
     def network(over: SearchSpace, affine: bool, **head: bool) -> torch.nn.Module:
-        return space.network(over, skeleton, affine, **head).to(device, memory_format=torch.channels_last)
+        made: Any = space.network(over, skeleton, affine, **head)  # torch's `to` is typed without memory_format
+        return made.to(device, memory_format=torch.channels_last)
 
     evaluation = Evaluation(
         loaders.valid[: sizes.score_images // sizes.score_batch],

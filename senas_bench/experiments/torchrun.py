@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.training.place import place
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
     from senas_bench.experiments.runner import Runner
 
@@ -79,7 +79,9 @@ class TorchrunExecutor:
     no longer in step: the failure is handed back and the remaining specs are not.
     """
 
-    def map(self, function: Runner, specs: Iterable[RunSpec]) -> Iterator[tuple[RunSpec, RunRecord | Exception]]:
+    def map(
+        self, function: Runner, specs: Iterable[RunSpec]
+    ) -> Generator[tuple[RunSpec, RunRecord | Exception | None], None, None]:
         """See `Executor.map`."""
         from senas_bench.experiments.executors import SerialExecutor
         from senas_bench.training.distributed import join, meet
@@ -172,4 +174,5 @@ def _as_json(runner: Runner) -> dict[str, Any]:
 def _from_json(fields: dict[str, Any]) -> Runner:
     from senas_bench.experiments.runner import Runner
 
-    return Runner(**{name: Path(value) if name in PATHS and value else value for name, value in fields.items()})
+    known: dict[str, Any] = {name: Path(v) if name in PATHS and v else v for name, v in fields.items()}
+    return Runner(**known)

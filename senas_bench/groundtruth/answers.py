@@ -21,7 +21,11 @@ def benchmark_info(truth: GroundTruth) -> dict[str, Any]:
     for query, values in truth.columns.items():
         measured = int(np.isfinite(values).sum())
         arch, accuracy = truth.best(query) if measured else (None, None)
-        best = {"best_arch": arch, "best_index": official_index().get(arch), "best_accuracy": accuracy}
+        best = {
+            "best_arch": arch,
+            "best_index": official_index().get(arch or ""),
+            "best_accuracy": accuracy,
+        }
         queries.append({"column": str(query), **vars(query), "measured": measured, **best})
     return {
         "name": truth.name,

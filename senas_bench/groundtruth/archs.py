@@ -36,7 +36,7 @@ def official_rows(arch_strs: Sequence[str]) -> np.ndarray:
     order = np.argsort(rows, kind="stable")
     repeated = np.flatnonzero(np.diff(rows[order]) == 0)
     if repeated.size:
-        first = arch_strs[order[repeated[0]]]
+        first = arch_strs[int(order[repeated[0]])]
         raise ValueError(f"{repeated.size} duplicate arch strings, first {first!r}; keep one row per arch")
     return rows
 

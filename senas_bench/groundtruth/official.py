@@ -236,8 +236,8 @@ class _Limited:
         content = self._stream.read(size)
         self._limit -= len(content)
         if self._limit < 0:
-            size = f"it grows beyond {_LONGEST_RECORD >> 20} MB, as with trained weights"
-            raise Unreadable(size, WITHOUT_WEIGHTS)
+            why = f"it grows beyond {_LONGEST_RECORD >> 20} MB, as with trained weights"
+            raise Unreadable(why, WITHOUT_WEIGHTS)
         return content
 
 
@@ -347,6 +347,6 @@ def _order(item: tuple[Query, np.ndarray]) -> tuple[str, int]:
     return f"{query.dataset} {query.split} {query.epochs:3}", -1 if query.seeds == "mean" else query.seeds
 
 
-def _sha256(file: BinaryIO) -> str:
+def _sha256(file: io.BufferedReader) -> str:
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()

@@ -87,4 +87,5 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's, ties in any order; 0 where it is undefined."""
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0
-    return float(np.corrcoef(*(np.argsort(np.argsort(side, kind="stable")) for side in (x, y)))[0, 1])
+    first, second = (np.argsort(np.argsort(side, kind="stable")) for side in (x, y))
+    return float(np.corrcoef(first, second)[0, 1])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 CHUNK = 1 << 18
 """Bytes read at a time."""
@@ -88,6 +88,10 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 """What a pickle may name, and what is called instead: always a function above."""
 
 
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 class PickleStream:
     """Pickles, one after the other, in a stream of bytes.
 
@@ -97,7 +101,7 @@ class PickleStream:
             dict, and should empty what it holds: the reader remembers all containers until the pickle ends.
     """
 
-    def __init__(self, stream: BinaryIO, fold: Callable[[dict[Any, Any]], bool] = lambda _: False) -> None:
+    def __init__(self, stream: _Readable, fold: Callable[[dict[Any, Any]], bool] = lambda _: False) -> None:
         self._stream, self._fold = stream, fold
         self._buffer, self._at, self._end = b"" + _PAD, 0, 0
         self._waiting = 0

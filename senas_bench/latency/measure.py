@@ -194,8 +194,8 @@ def operator_places(network: nn.Module) -> Iterator[Place]:
     for part in network.modules():
         if isinstance(part, ChoiceEdge):
             yield from (Place(module, part.edge, int(op)) for op, module in part.copies.items())
-        elif hasattr(part, "weightless_operators"):
-            yield from (Place(module, edge, op) for edge, op, module in part.weightless_operators())
+        elif (weightless := getattr(part, "weightless_operators", None)) is not None:
+            yield from (Place(module, edge, op) for edge, op, module in weightless())
 
 
 class _Watch:
@@ -232,7 +232,7 @@ class _Watch:
     def fewest(self, arch: Sequence[int]) -> int:
         """Measurements so far of the kind of operator in `arch` that has the fewest."""
         modules = (place.module for place in self.places if arch[place.edge] == place.operator)
-        return min((len(self.times.get(self.keys.get(module), ())) for module in modules), default=len(self.rest))
+        return min((len(self.times.get(self.keys.get(module, ()), ())) for module in modules), default=len(self.rest))
 
     def run(self, x: torch.Tensor, arch: tuple[int, ...]) -> None:
         """Run one arch, and keep what each operator took and what all else did."""
@@ -270,7 +270,7 @@ def _images(skeleton: AnySkeleton, batch: int, device: str) -> torch.Tensor:
 
 
 def _add_up(
-    space: SearchSpace, watch: _Watch, statistic: Callable[[list[float]], np.floating]
+    space: SearchSpace, watch: _Watch, statistic: Callable[[list[float]], np.floating | np.ndarray]
 ) -> tuple[np.ndarray, float]:
     """Per edge and operator the sum over the cells, NaN for an operator that an edge does not have; and all else."""
     known = {key: statistic(times) for key, times in watch.times.items()}

@@ -215,7 +215,8 @@ class Validation:
         """Rank correlation of predicted and measured; NaN where one of them is constant."""
         from scipy.stats import spearmanr  # a second of imports
 
-        return float(spearmanr(self.predicted, self.measured).statistic)
+        found: Any = spearmanr(self.predicted, self.measured)
+        return float(found.statistic)
 
     @property
     def ratio(self) -> float:

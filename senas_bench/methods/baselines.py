@@ -33,7 +33,7 @@ class LargestCost(Method):
 
     trains = False
     only_ranked = True
-    knows_size = True
+    knows_size = True  # pyright: ignore[reportAssignmentType] -- a constant here, where others compute it
     spaces = NB201_ONLY
     cost: str
     recipe: str = "reference"

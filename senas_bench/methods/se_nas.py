@@ -115,7 +115,9 @@ class SeNas(Method):
         stages = task.recipe.stage_epochs
         curve = ShrinkingCurve(task.report.curve, stages) if task.report.curve else None
         for stage, epochs in enumerate(stages, start=1):
-            watched = _alive(task.within(space), curve.curve.archs, task.rng(f"stage-{stage}-curve")) if curve else None
+            watched: Any = (
+                _alive(task.within(space), curve.curve.archs, task.rng(f"stage-{stage}-curve")) if curve else None
+            )
             trained = task.train(
                 network,
                 space,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -27,7 +29,8 @@ class ConvBN(nn.Sequential):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return kernels.batch_norm(self[0](x), self[1])
+        norm: Any = self[1]
+        return kernels.batch_norm(self[0](x), norm)
 
 
 class ReductionBlock(nn.Module):
@@ -54,6 +57,9 @@ class AveragePool3x3(nn.Module):
     the pixels that are missing there: the same values to rounding, up to three times faster than
     `avg_pool2d` on channels-last tensors.
     """
+
+    ninth: torch.Tensor
+    border: torch.Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ there with its fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,14 +36,17 @@ class Weights(Protocol):
     @property
     def network(self) -> nn.Module:
         """In its final state. An estimator leaves it as it is."""
+        ...
 
     @property
     def snapshots(self) -> Snapshots:
         """Their mean, and themselves where the estimator says that it needs them."""
+        ...
 
     def untrained(self, space: SearchSpace) -> nn.Module:
         """A network over `space` with fresh weights, the same at each call, such as the stand-alone one of
         `SearchSpace.only(arch)`."""
+        ...
 
 
 class Estimator:
@@ -163,7 +166,7 @@ def check_estimator(estimator: Any) -> None:
         raise ValueError(f"{estimator!r:.80} is no estimator: {why}")
 
 
-def _states(trained: Weights) -> list[Mapping[str, Any]]:
+def _states(trained: Weights) -> Sequence[Mapping[str, Any]]:
     if not trained.snapshots.states:
         raise ValueError("the estimator needs the snapshots themselves; train with keep_snapshots=True")
     return trained.snapshots.states

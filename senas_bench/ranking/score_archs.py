@@ -109,7 +109,7 @@ def score_archs(
     return (100 * correct / images).cpu().numpy()[rows], (loglik / images).cpu().numpy()[rows], len(distinct)
 
 
-def distinct_functions(network: nn.Module, archs: np.ndarray) -> tuple[list[Arch], np.ndarray]:
+def distinct_functions(network: Any, archs: np.ndarray) -> tuple[list[Arch], np.ndarray]:
     """The archs to evaluate, in lexicographic order, and `(n,)` which of them stands for each of `archs`.
 
     Of those that compute the same the first in that order stands for all.

@@ -106,7 +106,7 @@ def _begun(kept: Mapping[str, np.ndarray], device: torch.device) -> Found:
 
 def _position(k: int, count: int, total: np.ndarray, found: Found) -> dict[str, np.ndarray]:
     """Where the estimates stand in snapshot `k` of `count`; `total` is of those before it."""
-    where = {"snapshot": k, "evaluations": found.total, "done": found.done}
+    where: dict[str, float] = {"snapshot": k, "evaluations": found.total, "done": found.done}
     where["share"] = (k + found.done / found.total) / count
     sums = {"correct": found.correct.cpu().numpy(), "loglik": found.loglik.cpu().numpy(), "total": total}
     return {**sums, **{name: np.array(value) for name, value in where.items()}}

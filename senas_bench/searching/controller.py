@@ -30,6 +30,8 @@ class Controller(nn.Module):
         temperature, tanh_constant: Of the logits.
     """
 
+    alive: torch.Tensor
+
     def __init__(
         self,
         space: SearchSpace,

@@ -119,6 +119,7 @@ def _named_arch(row: Any, default: str | None) -> NamedArch:
         if not isinstance(value, str):
             given = "missing" if value is None else json.dumps(value)[:60]
             raise ValueError(f'"{key}" is {given} where a string is needed; write {_FORM}')
+    assert isinstance(text, str)
     return NamedArch(space, space_named(space).from_str(text), label)
 
 

@@ -136,7 +136,7 @@ def _untidiness(cell: Cell, found: Layout) -> tuple[int, float]:
     if cell.output:
         for node in range(len(cell.inputs), len(found.columns)):
             for gap in range(found.columns[node], last):
-                lines[gap].append((found.heights[node],) * 2)
+                lines[gap].append((found.heights[node], found.heights[node]))
     crossings = sum((a[0] - b[0]) * (a[1] - b[1]) < -1e-9 for gap in lines for a, b in itertools.combinations(gap, 2))
     return crossings, round(sum(abs(start - end) for gap in lines for start, end in gap), 6)
 

@@ -309,7 +309,7 @@ class _Grid:
         if isinstance(low, int):
             unit = int(np.gcd.reduce(np.concatenate(costs))) or 1
             if high // unit <= EXACT_CELLS:
-                return cls([cost // unit for cost in costs], -(-low // unit), high // unit, True)
+                return cls([cost // unit for cost in costs], -(-low // unit), int(high // unit), True)
         unit = max(high / ROUNDED_CELLS, len(costs) * ulp) or 1.0
         scaled = [np.minimum(cost / unit, 2 * ROUNDED_CELLS) for cost in costs]
         steps = [np.floor(cost) for cost in scaled]

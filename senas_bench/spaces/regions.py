@@ -19,34 +19,42 @@ class Region(Protocol):
     @property
     def space(self) -> SearchSpace:
         """The space that it is, or is a part of."""
+        ...
 
     @property
     def size(self) -> int:
         """Number of archs; under a limit it may be an estimate."""
+        ...
 
     def __contains__(self, arch: object) -> bool: ...
 
     def identity(self) -> list[object]:
         """JSON values that two regions share only if they are the same archs of the same space."""
+        ...
 
     def archs(self) -> np.ndarray:
         """All of them, `(size, edges)` int8, in lexicographic order. For small ones."""
+        ...
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """One, uniformly."""
+        ...
 
     def sample_distinct(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """`(min(n, size), edges)` int8 distinct archs, uniformly without replacement."""
+        ...
 
     def pool(self, per_operator: int, rng: np.random.Generator) -> np.ndarray:
         """`(n, edges)` int8 archs in which an operator occurs `per_operator` times, or fewer where
         it is rare."""
+        ...
 
     def more_with(self, edge: int, operator: int, rng: np.random.Generator, n: int) -> np.ndarray | None:
         """`(m, edges)` archs with an operator that a pool has too rarely, at most n; None where there are no more."""
 
     def paths(self, cells: int) -> Callable[[np.random.Generator], list[Any]]:
         """Single paths for training, one per step; `cells` as in `UniformPath`."""
+        ...
 
 
 def within(space: SearchSpace, limit: Limit | None) -> Region:

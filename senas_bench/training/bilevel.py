@@ -32,12 +32,15 @@ class Architecture(Protocol):
     ) -> Counts:
         """Comes before each step of the weights: `batch` is what they will train on, `optimizer` theirs, with the
         rate of the step set. Gradients left on the weights are cleared by the loop."""
+        ...
 
     def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
         """An epoch is over."""
+        ...
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All state, for a checkpoint."""
+        ...
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Inverse of `tensors`."""

@@ -76,5 +76,5 @@ def digest(tensors: Mapping[str, torch.Tensor], text: str) -> str:
     found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         found.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        found.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        found.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()

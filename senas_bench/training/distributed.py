@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torch.distributed
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from senas_bench.errors import RunError
@@ -33,7 +34,7 @@ TIMEOUT_SECONDS = 600.0
 """How long a process waits for the others before it gives up."""
 SAYING_SECONDS = 10.0
 """After which it is said that a process waits for the others to come."""
-_MET: list[torch.distributed.Store] = []
+_MET: list[Store] = []
 """Where the processes met: one store in each process. Where the first one serves it, a second would wait for the others
 to connect again."""
 
@@ -178,7 +179,7 @@ class Share:
         return batch[self.rank * size : (self.rank + 1) * size]
 
 
-def meet(timeout: float = TIMEOUT_SECONDS) -> torch.distributed.Store:
+def meet(timeout: float = TIMEOUT_SECONDS) -> Store:
     """The key-value store at which the processes that torchrun started meet.
 
     Args:
@@ -237,7 +238,7 @@ def join(device: str, timeout: float = TIMEOUT_SECONDS) -> Iterator[tuple[Proces
         return
     processes = Processes(rank, world, timeout)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    store = torch.distributed.PrefixStore(f"group {next(_GROUPS)}", meet())
+    store = PrefixStore(f"group {next(_GROUPS)}", meet())
     limit = timedelta(seconds=timeout)
     with processes._together():
         torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)

@@ -57,7 +57,8 @@ def carry_momentum(
     """Give each weight of `new` the momentum it had in `old`, or that of the weight it was copied from."""
     for group in new.param_groups:
         for weight in group["params"]:
-            momentum = old.state.get(sources.get(weight, weight), {}).get("momentum_buffer")
+            origin: Any = sources.get(weight, weight)
+            momentum = old.state.get(origin, {}).get("momentum_buffer")
             if momentum is not None:
                 new.state[weight]["momentum_buffer"] = momentum.clone()
 
@@ -265,7 +266,7 @@ def _position(done: int, rng: np.random.Generator, generator: torch.Generator) -
 
 @contextmanager
 def _noise(
-    network: nn.Module, drop_path: float, generator: torch.Generator, epoch: int, rank: int, device: torch.device
+    network: Any, drop_path: float, generator: torch.Generator, epoch: int, rank: int, device: torch.device
 ) -> Iterator[None]:
     """Drop path at its strength of an epoch, and random numbers of the epoch and the process for it and for dropout.
 
@@ -298,9 +299,7 @@ def _parts(
     return list(zip(x.split(size), y.split(size), strict=True))
 
 
-def _loss(
-    network: nn.Module, part: tuple[torch.Tensor, torch.Tensor], path: Path, recipe: TrainingRecipe
-) -> torch.Tensor:
+def _loss(network: Any, part: tuple[torch.Tensor, torch.Tensor], path: Path, recipe: TrainingRecipe) -> torch.Tensor:
     """What a step goes down: cross-entropy, with that of the auxiliary head where the recipe weighs it."""
     x, y = part
     if not recipe.auxiliary_weight:

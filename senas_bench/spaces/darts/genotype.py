@@ -55,7 +55,7 @@ def _value(name: str, node: ast.expr) -> Any:
 
 
 def _inputs(name: str, value: Any) -> tuple[tuple[str, int], ...]:
-    rows = value if isinstance(value, list | tuple) else [None]
+    rows: Any = value if isinstance(value, list | tuple) else [None]
     if not all(isinstance(row, list | tuple) and [type(item) for item in row] == [str, int] for row in rows):
         raise ValueError(f"{name} must be a list of ('operator', node)")
     return tuple((operator, node) for operator, node in rows)

@@ -122,6 +122,9 @@ class Cell(nn.Module):
         affine: Batch norm weights; without them a batch norm follows each pool.
     """
 
+    choices: Any  # ChoiceEdges, and what runs beside each: ModuleDicts
+    weightless: Any
+
     def __init__(self, space: SearchSpace, shape: CellShape, affine: bool) -> None:
         super().__init__()
         first_edge = len(EDGES) if shape.reduction and len(space.edges) > len(EDGES) else 0
@@ -254,6 +257,8 @@ class DartsNetwork(nn.Module):
         ValueError: The space has not the edges of one or two cells, or the skeleton has no place for an auxiliary head.
     """
 
+    body: Any  # Cells
+
     def __init__(
         self,
         space: SearchSpace,
@@ -333,7 +338,7 @@ class DartsNetwork(nn.Module):
             if self.expanded:
                 raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
             return [cell.mixture(path) for cell in self.body]
-        archs = [path] * self.choice_cells if isinstance(path[0], Integral) else path
+        archs: Any = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(archs) != self.choice_cells:
             raise ValueError(f"{len(archs)} archs for {self.choice_cells} cells; give one for all or one per cell")
         if any(len(arch) != self.edges for arch in archs):

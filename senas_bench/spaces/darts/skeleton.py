@@ -64,12 +64,14 @@ class DartsSkeleton:
             raise ValueError(f"every number of a skeleton must be at least 1, and channels 2: {self}")
         if self.reductions is None:
             object.__setattr__(self, "reductions", (self.layers // 3, 2 * self.layers // 3))
+        assert self.reductions is not None
         if list(self.reductions) != sorted(set(self.reductions) & set(range(self.layers))):
             raise ValueError(f"reductions {self.reductions} must be ascending positions below {self.layers}")
 
     @property
     def cells(self) -> tuple[CellShape, ...]:
         """All cells, shallow to deep."""
+        assert self.reductions is not None  # since __post_init__
         imagenet = self.stem == "imagenet"
         before = last = self.channels if imagenet else 3 * self.channels
         side = -(-self.resolution // 8) if imagenet else self.resolution

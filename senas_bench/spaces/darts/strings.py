@@ -109,7 +109,7 @@ def _parse_cell(text: str) -> list[list[tuple[str, int]]]:
         matches = [_TERM.fullmatch(term) for term in terms[1:-1]]
         if None in matches:
             raise ValueError(f"node {target}: {terms[1 + matches.index(None)]!r} is no op~source")
-        cell.append([(match[1], int(match[2])) for match in matches])
+        cell.append([(match[1], int(match[2])) for match in matches if match])
     return cell
 
 

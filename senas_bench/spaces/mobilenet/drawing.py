@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -178,7 +178,9 @@ def _draw_block(
     corner = (x - width / 2, middle - height / 2)
     light = block is not None and block.groups > 1
     fill = FIXED if block is None else (TINTS if light else KERNELS)[block.kernel]
-    hatch = {"hatch": "//////", "edgecolor": KERNELS[block.kernel], "linewidth": 0.5} if light else {"linewidth": 0}
+    hatch: dict[str, Any] = {"linewidth": 0}
+    if block is not None and light:
+        hatch = {"hatch": "//////", "edgecolor": KERNELS[block.kernel], "linewidth": 0.5}
     axis.add_patch(Rectangle(corner, width, height, facecolor=fill, zorder=2, **hatch))
     if dotted:
         outline = {"linestyle": (0, (1, 1)), "linewidth": 1.1, "edgecolor": "black"}

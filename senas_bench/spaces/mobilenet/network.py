@@ -35,11 +35,14 @@ class GroupConvBN(nn.Sequential):
 
     def forward(self, x: torch.Tensor, activate: bool = False, shortcut: torch.Tensor | None = None) -> torch.Tensor:
         """Its output `(B, c_out, H, W)`, with a shortcut of that shape added, and held between 0 and 6 if asked for."""
-        z, norm = self[0](x), self[1]
+        z = self[0](x)
+        norm: Any = self[1]
         if kernels.can_normalise(z, norm):
             plain = [] if shortcut is None else [shortcut]
             value, rect = kernels.combine([kernels.normalise(z, norm)], plain, not activate, activate, cap=6.0)
-            return rect if activate else value
+            out = rect if activate else value
+            assert out is not None  # what was asked for
+            return out
         out = norm(z) if shortcut is None else shortcut + norm(z)
         return relu6(out, inplace=True) if activate else out
 
@@ -87,6 +90,8 @@ class MobileNetwork(nn.Module):
     Raises:
         ValueError: The space has other layers than the skeleton, or identity where a stage begins.
     """
+
+    choices: Any  # ChoiceEdges
 
     def __init__(
         self,
@@ -140,7 +145,7 @@ class MobileNetwork(nn.Module):
         """
         if isinstance(path, torch.Tensor):
             return self._classify(self._mixture(x, path))
-        arch = path
+        arch: Any = path
         if not isinstance(path[0], Integral):
             if len(path) != 1:
                 raise ValueError(f"{len(path)} archs for a network that takes one")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from senas_bench.spaces.mobilenet.skeleton import MobileSkeleton
 from senas_bench.spaces.mobilenet.space import arch_from_str, mobilenet_space
@@ -16,7 +16,7 @@ class KnownNetwork(NamedTuple):
     arch: Arch
 
 
-def _known(codes: str, **sizes: int | tuple[int, ...]) -> KnownNetwork:
+def _known(codes: str, **sizes: Any) -> KnownNetwork:
     skeleton = MobileSkeleton(**sizes)
     return KnownNetwork(skeleton, arch_from_str(codes, mobilenet_space(skeleton)))
 
