@@ -43,7 +43,7 @@ class Method:
         only_ranked: It picks one of the archs that it ranked.
         needs_truth: It trains archs from scratch, looked up in a benchmark: the task has a `trainer`.
         spaces: Names of those it runs in; None for every one.
-        watched: It ranks a sample of archs while it trains (`Task.curve`), for figures 7 and 8.
+        watched: It ranks a sample of archs while it trains (`Report.curve`), for figures 7 and 8.
         shrinks_by: What decides which operators leave, in words; None where none does.
         tuned: Its settings were chosen with CIFAR-10 truth in view.
         knows_size: Its score contains the number of parameters of an arch.
