@@ -1,5 +1,5 @@
 """Loops in C for one CPU thread, on channels-last tensors and with their gradients: batch norm, sums, ReLU, pools and
-narrow convolutions. And those of a step of the weights.
+narrow convolutions.
 
 `torch` reads a tensor four times to normalise it, and again for each sum and each ReLU. These read it twice in all, and
 twice on the way back. A convolution of a few channels takes torch longer than its arithmetic. `kernels.c` is compiled
@@ -170,9 +170,6 @@ def _with_types(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.depthwise_backward.argtypes = [pointer, pointer, *[long] * 10, *[pointer] * 3]
     loaded.convolve.argtypes = [pointer, *[long] * 4, pointer, *[long] * 7, pointer, pointer]
     loaded.convolve_weights.argtypes = [pointer, pointer, *[long] * 8, pointer, pointer]
-    loaded.squares.argtypes, loaded.squares.restype = [long, pointer, pointer], double
-    loaded.scale.argtypes = [long, pointer, pointer, real]
-    loaded.descend.argtypes = [long, *[pointer] * 4, real, real, real, long]
     return loaded
 
 
@@ -658,52 +655,3 @@ def _room(x: torch.Tensor, weight: torch.Tensor, stride: int, spread: int = 1) -
     high, wide, border = height * spread, width * spread, weight.shape[2] - 1
     images = max(GROUP // (high // stride * (wide // stride)), 1)
     return x.new_empty(weight.numel() + images * (high + border) * (wide + border) * channels)
-
-
-def alike(weight: torch.Tensor, *others: torch.Tensor) -> bool:
-    """Whether a weight and its gradient and momentum are what the loops below read: float32 on the CPU, without gaps
-    and in one order."""
-    tensors = (weight, *others)
-    for tensor in tensors:
-        if tensor.dtype != torch.float32 or tensor.layout != torch.strided or tensor.device.type != "cpu":
-            return False
-    return all(tensor.is_contiguous() for tensor in tensors) or all(
-        tensor.is_contiguous(memory_format=CHANNELS_LAST) for tensor in tensors
-    )
-
-
-def norm(tensors: Sequence[torch.Tensor]) -> float:
-    """The length of all of them as one vector."""
-    return math.sqrt(library().squares(len(tensors), _pointers(tensors), _sizes(tensors)))
-
-
-def scale(tensors: Sequence[torch.Tensor], factor: float) -> None:
-    """Multiply them in place."""
-    library().scale(len(tensors), _pointers(tensors), _sizes(tensors), factor)
-    _changed(tensors)
-
-
-def descend(
-    weights: Sequence[torch.Tensor],
-    gradients: Sequence[torch.Tensor],
-    momenta: Sequence[torch.Tensor],
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    nesterov: bool,
-) -> None:
-    """A step of `torch.optim.SGD`: weights and momenta change in place; each weight is `alike` with its other two."""
-    columns = (_pointers(tensors) for tensors in (weights, gradients, momenta))
-    library().descend(len(weights), *columns, _sizes(weights), lr, momentum, weight_decay, nesterov)
-    _changed([*weights, *momenta])
-
-
-def _changed(tensors: Sequence[torch.Tensor]) -> None:
-    """Tell autograd. One by one: older versions of torch take no list."""
-    for tensor in tensors:
-        torch.autograd.graph.increment_version(tensor)
-
-
-def _sizes(tensors: Sequence[torch.Tensor]) -> ctypes.Array:
-    return (ctypes.c_long * len(tensors))(*[tensor.numel() for tensor in tensors])
