@@ -152,16 +152,16 @@ def doctor(
     from senas_bench.errors import DataError
     from senas_bench.experiments.provenance import cpu_cores
     from senas_bench.groundtruth import load_ground_truth
-    from senas_bench.networks import kernels
+    from senas_bench.kernels import build
 
     problems = 0
     print(f"ok       senas-bench {__version__}, Python {platform.python_version()}, torch {torch.__version__}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     print(f"ok       {cpu_cores()} CPU cores, GPU: {gpu}")
     try:
-        kernels.load()
+        build.load()
         print("ok       loops in C: compiled, for runs on one CPU thread")
-    except kernels.Unavailable as why:
+    except build.Unavailable as why:
         print(f"missing  loops in C: {why}; torch does without, more slowly")
     for name in DATASETS:
         try:

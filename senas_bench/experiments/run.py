@@ -79,12 +79,12 @@ def _engine(device: str, counts: Mapping[str, Mapping[str, int]]) -> dict[str, A
     """For the provenance: the CPU threads that are set, and whose kernels ran; `none` where no network did."""
     import torch
 
-    from senas_bench.networks import kernels
+    from senas_bench.kernels import engines
 
     threads = torch.get_num_threads()
     if not any(value for work in counts.values() for value in work.values()):
         return {"threads": threads, "kernels": "none"}
-    return {"threads": threads, "kernels": "compiled" if device == "cpu" and kernels.available() else "torch"}
+    return {"threads": threads, "kernels": "compiled" if device == "cpu" and engines.available() else "torch"}
 
 
 def _describe_pick(task: Any, pick: Arch) -> dict[str, Any]:

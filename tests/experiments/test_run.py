@@ -24,9 +24,9 @@ from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.tasks import REPORT_SEED, make_task, report_archs
 from senas_bench.experiments.threads import limited_threads
+from senas_bench.kernels.build import library
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
-from senas_bench.networks.kernels import library
 from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from senas_bench.kernels.door import Node, Torch
 from senas_bench.networks.expansion import expand, plan_groups
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces import SearchSpace
@@ -204,7 +205,9 @@ def test_cache_gives_the_output_of_every_arch_in_lexicographic_order():
         cache = {}
         archs = list(NB201)
         pruned = map(tuple, prune(NB201.archs()).tolist())
-        outputs = torch.stack([cell(x, arch, live, cache) for arch, live in zip(archs, pruned, strict=True)])
+        node, wanted = Node(Torch(), x), (True, False)
+        nodes = [cell(node, arch, live, wanted, cache) for arch, live in zip(archs, pruned, strict=True)]
+        outputs = torch.stack([node.value for node in nodes])
     torch.testing.assert_close(outputs, torch.stack([reference[arch] for arch in archs]), rtol=0, atol=1e-6)
 
 

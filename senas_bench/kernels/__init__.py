@@ -1,0 +1,1 @@
+"""Loops in C for one CPU thread, their build, the tape, and the door to them and to torch (`door.py`)."""
