@@ -28,13 +28,15 @@ def run(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     Raises:
         ValueError: The settings are not those of this version's method, or the benchmark table is not the spec's.
         DataError: The images are missing or are not those of the spec.
-        RunError: Training failed.
+        RunError: Training failed, or the engine of the spec cannot be had.
     """
     from senas_bench.experiments.threads import limited_threads
+    from senas_bench.kernels.engines import using
     from senas_bench.memory import keep_freed_memory
 
     keep_freed_memory()
-    with limited_threads(spec.threads):
+    engine = spec.settings["preset"].get("engine")
+    with limited_threads(spec.threads), using(engine, spec.device):
         return _computed(spec, place)
 
 

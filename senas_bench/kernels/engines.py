@@ -17,8 +17,6 @@ from senas_bench.errors import RunError
 from senas_bench.kernels import build
 from senas_bench.kernels.processor import instructions
 
-ENGINES = ("torch", "compiled")
-
 
 class Limits(NamedTuple):
     """Largest shapes for which the loops win, in floats of an image `(C, H, W)`.
@@ -47,16 +45,16 @@ _engine: ContextVar[str | None] = ContextVar("engine", default=None)
 
 
 @contextmanager
-def using(engine: str | None) -> Iterator[None]:
+def using(engine: str | None, device: str = "cpu") -> Iterator[None]:
     """Compute with that engine; with None, with `compiled` where it can be had and else with `torch`.
 
     Raises:
         RunError: `compiled` cannot be had.
     """
     if engine == "compiled":
-        why = _missing()
+        why = _missing(device)
         if why:
-            raise RunError(f"engine compiled: {why}; use --engine torch")
+            raise RunError(f"engine compiled cannot be had: {why}; use --engine torch")
     token = _engine.set(engine)
     try:
         yield
@@ -64,9 +62,10 @@ def using(engine: str | None) -> Iterator[None]:
         _engine.reset(token)
 
 
-def _missing() -> str:
-    if torch.get_num_threads() != 1:
-        return f"it runs on one CPU thread, not on {torch.get_num_threads()}"
+def _missing(device: str) -> str:
+    threads = torch.get_num_threads()
+    if device != "cpu" or threads != 1:
+        return f"it runs on one CPU thread, not on {device} with {threads}"
     try:
         build.load()
     except build.Unavailable as why:
@@ -99,3 +98,11 @@ def usable(x: torch.Tensor) -> bool:
 def limits() -> Limits:
     """Of this processor."""
     return LIMITS[instructions()]
+
+
+def recommend() -> str:
+    """For whom the loops are, on this processor."""
+    name, most = instructions(), limits().passes
+    if most == ALWAYS:
+        return f"which wins at every size ({name})"
+    return f"which wins on small images and leaves the training of others to torch ({name})"

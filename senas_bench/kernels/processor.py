@@ -17,6 +17,7 @@ def flags() -> frozenset[str]:
     return frozenset(known[0] if known else ())
 
 
+@functools.cache
 def instructions() -> str:
     """The widest instructions that a table of ours tells apart: `amx`, `avx512`, `avx2` or `other`."""
     for name, flag in (("amx", "amx_tile"), ("avx512", "avx512f"), ("avx2", "avx2")):

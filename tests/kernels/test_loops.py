@@ -133,16 +133,16 @@ def test_gradients_of_sums(compiled, channels, affine, normalised, plain, value,
     """All gradients and running statistics, beside torch's in double precision."""
     need(compiled)
     torch.manual_seed(0)
-    norms = [torch.nn.BatchNorm2d(channels, affine=affine) for _ in range(normalised)]
-    for norm in norms if affine else []:
+    layers = [torch.nn.BatchNorm2d(channels, affine=affine) for _ in range(normalised)]
+    for norm in layers if affine else []:
         torch.nn.init.uniform_(norm.weight)
         torch.nn.init.uniform_(norm.bias)
-    copies = [copy.deepcopy(norm).double() for norm in norms]
+    copies = [copy.deepcopy(norm).double() for norm in layers]
     tensors = [channels_last(4, channels, 5, 6, seed=seed).requires_grad_() for seed in range(normalised + plain)]
     doubles = [tensor.detach().double().requires_grad_() for tensor in tensors]
     back = [channels_last(4, channels, 5, 6, seed=seed) for seed in (10, 11)]
 
-    made = [norms.normalise(z, norm) for z, norm in zip(tensors, norms, strict=False)]
+    made = [norms.normalise(z, norm) for z, norm in zip(tensors, layers, strict=False)]
     outputs = norms.combine(made, tensors[normalised:], value, rect, cap=2.0)
     total = sum([norm(z) for z, norm in zip(doubles, copies, strict=False)] + doubles[normalised:])
     expected = [total if value else None, total.clamp(0, 2) if rect else None]
@@ -154,10 +154,10 @@ def test_gradients_of_sums(compiled, channels, affine, normalised, plain, value,
 
     for ours, theirs in zip(tensors, doubles, strict=True):
         torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-4)
-    weights = [[weight for norm in each for weight in norm.parameters()] for each in (norms, copies)]
+    weights = [[weight for norm in each for weight in norm.parameters()] for each in (layers, copies)]
     for ours, theirs in zip(*weights, strict=True):
         torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-3)
-    for ours, theirs in zip(norms, copies, strict=True):
+    for ours, theirs in zip(layers, copies, strict=True):
         for name, buffer in theirs.named_buffers():
             torch.testing.assert_close(ours.get_buffer(name).double(), buffer.double(), rtol=1e-5, atol=1e-5)
 
