@@ -1,6 +1,6 @@
 """Our training step, ranking, parallel runs and ground truth beside the plain way, as ratios of one run.
 
-    python -m benchmarks.ratios [training-small training ranking-small ranking-large jobs table] [--quick]
+    python -m benchmarks.ratios [training-small training ranking-small ranking-large engines jobs table] [--quick]
 
 Prints a line for each and keeps all figures in `benchmarks/ratios.json`. What runs on one thread is measured in
 CPU seconds, both ways by turns, so that other work on the machine weighs on both alike; the rest in wall seconds.
@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import engines
 from benchmarks.plain import CIFAR_MEAN, CIFAR_STD, like, plain_loader, plain_optimizer, plain_ranking, plain_training
 from senas_bench.data.loader import TrainLoader
 from senas_bench.memory import keep_freed_memory
@@ -340,6 +341,7 @@ MEASURES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "training": training_large,
     "ranking-small": ranking_small,
     "ranking-large": ranking_large,
+    "engines": engines.measure,
     "jobs": jobs,
     "table": table,
 }

@@ -486,6 +486,7 @@ def test_doctor(tmp_path):
     lines = done("doctor").out.splitlines()
     assert {line.split()[0] for line in lines} == {"ok", "missing"}
     assert any(line.startswith("ok       ground truth analog-nasbench") for line in lines)
+    assert any("loops in C: " in line and "recommended" in line for line in lines)
     (tmp_path / "bad.parquet").write_text("x")
     outcome = call("doctor", "--ground-truth", "bad.parquet")
     assert outcome.code == 1 and "\nproblem  ground truth: bad.parquet is not a readable" in outcome.out
@@ -502,6 +503,20 @@ def test_doctor_says_why_there_are_no_loops(monkeypatch, tmp_path, variable, val
     monkeypatch.setenv("SENAS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv(variable, value)
     assert f"missing  loops in C: {cause}" in call("doctor").out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--engine", "compild"], "unknown engine 'compild'; did you mean 'compiled'?"),
+        (["--engine", "compiled", "--threads", "2"], "--engine compiled runs on one CPU thread"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["reproduce", "table3"], ["search", "--space", "mobilenet"], ["rank", "--out", "x.csv"]]
+)
+def test_an_engine_that_cannot_be_is_refused(command, options, message):
+    assert message in refused(2, *command, *options)
 
 
 def test_status_of_nothing():

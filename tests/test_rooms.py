@@ -25,6 +25,7 @@ ROOMS = (
     "groundtruth",
     "spaces",
     "networks",
+    "kernels",
     "data",
     "plotting",
     "progress",

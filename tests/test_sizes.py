@@ -6,9 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("senas_bench", "analysis", "benchmarks")
 MODULE_LINES, FUNCTION_LINES = 400, 60
-LONGER = {
-    "senas_bench/networks/kernels.py": "one source of C with its build and its autograd; is being rebuilt",
-}
+LONGER: dict[str, str] = {}
 """Modules, and functions as `module:name`, that may be longer, each with the reason."""
 
 

@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     curve_points: int | None
     accumulate: int | None
     official_split: bool
+    engine: str | None
     jobs: int
     executor: str
     address: str | None

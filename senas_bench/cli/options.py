@@ -55,6 +55,10 @@ CandidatesOption = Annotated[
 CurvePointsOption = Annotated[
     int | None, typer.Option(min=0, help="Rankings per stage while SPOS and SE-NAS train, for fig7; 0 = none.")
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(help="Who computes: torch, or compiled (C, one CPU thread); without, compiled where it can be had."),
+]
 OfficialSplitOption = Annotated[
     bool,
     typer.Option(

@@ -152,17 +152,17 @@ def doctor(
     from senas_bench.errors import DataError
     from senas_bench.experiments.provenance import cpu_cores
     from senas_bench.groundtruth import load_ground_truth
-    from senas_bench.networks import kernels
+    from senas_bench.kernels import build, engines
 
     problems = 0
     print(f"ok       senas-bench {__version__}, Python {platform.python_version()}, torch {torch.__version__}")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     print(f"ok       {cpu_cores()} CPU cores, GPU: {gpu}")
     try:
-        kernels.load()
-        print("ok       loops in C: compiled, for runs on one CPU thread")
-    except kernels.Unavailable as why:
-        print(f"missing  loops in C: {why}; torch does without, more slowly")
+        build.load()
+        print(f"ok       loops in C: compiled; recommended on one CPU thread: --engine compiled, {engines.recommend()}")
+    except build.Unavailable as why:
+        print(f"missing  loops in C: {why}; torch does without, more slowly; recommended: --engine torch")
     for name in DATASETS:
         try:
             print(f"ok       images {name}: {data_id(name, data_dir)}")

@@ -16,6 +16,7 @@ from senas_bench.cli.options import (
     DatasetOption,
     Device,
     DeviceOption,
+    EngineOption,
     JobsOption,
     JsonOption,
     KeepTrainedOption,
@@ -56,13 +57,14 @@ def search(
     results: ResultsOption = Path("runs"),
     tensorboard: TensorboardOption = None,
     keep_trained: KeepTrainedOption = False,
+    engine: EngineOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the found archs and their picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search any space, under a limit or none; write what was found, and draw it."""
     setting = Setting(preset, dataset, data_dir, stage_epochs=parse_epochs(stage_epochs), accumulate=accumulate)
     setting = replace(setting, device=device, threads=threads, jobs=jobs, results=results, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained)
+    setting = replace(setting, keep_trained=keep_trained, engine=engine)
     setting = replace(setting, latency_table=latency_table)
     limits = {"flops": max_flops, "params": max_params, "latency": max_latency}
     found = api.find(space, method, parse_seeds(seeds), limits, at_least, retrain, out, setting)
@@ -87,12 +89,13 @@ def retrain(
     results: ResultsOption = Path("runs"),
     tensorboard: TensorboardOption = None,
     keep_trained: KeepTrainedOption = False,
+    engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one arch from scratch, and test it."""
     setting = Setting(preset, dataset, data_dir, accumulate=accumulate, device=device, threads=threads)
     setting = replace(setting, jobs=jobs, results=results, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained)
+    setting = replace(setting, keep_trained=keep_trained, engine=engine)
     found = api.train_alone(arch, space, parse_seeds(seeds), setting)
     _print_found(found, as_json)
     if found.failed:

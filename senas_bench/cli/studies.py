@@ -21,6 +21,7 @@ from senas_bench.cli.options import (
     DatasetOption,
     Device,
     DeviceOption,
+    EngineOption,
     JobsOption,
     JsonOption,
     KeepTrainedOption,
@@ -74,6 +75,7 @@ def reproduce(
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
     official_split: OfficialSplitOption = False,
+    engine: EngineOption = None,
     accumulate: AccumulateOption = None,
     latency_table: LatencyTableOption = None,
     results: ResultsOption = Path("runs"),
@@ -92,7 +94,7 @@ def reproduce(
     setting = replace(setting, stage_epochs=parse_epochs(stage_epochs), alone_epochs=alone_epochs)
     setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
     setting = replace(setting, official_split=official_split, accumulate=accumulate, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained)
+    setting = replace(setting, keep_trained=keep_trained, engine=engine)
     setting = replace(setting, executor=executor, jobs=jobs, address=address, gpus_per_run=gpus_per_run)
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
     study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)
@@ -132,6 +134,7 @@ def rank(
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
     official_split: OfficialSplitOption = False,
+    engine: EngineOption = None,
     accumulate: AccumulateOption = None,
     results: ResultsOption = Path("runs"),
 ) -> None:
@@ -140,6 +143,7 @@ def rank(
     options = {"dataset": dataset, "device": device, "threads": threads, "data_dir": data_dir, "results": results}
     options |= {"stage_epochs": parse_epochs(stage_epochs), "rank_archs": rank_archs, "candidates": candidates}
     options |= {"curve_points": curve_points, "official_split": official_split, "accumulate": accumulate}
+    options |= {"engine": engine}
     try:
         scores = ranked(method, seed, estimator=estimator, preset=preset, **options)
     except RunsFailed as error:  # which was said when it did

@@ -41,6 +41,7 @@ class Preset:
         candidates: Archs that RSPS, SETN and ENAS score for their pick, on all `score_images`; 0 leaves both to
             the method, as its paper has it. SPOS and FairNAS choose among `rank_archs`.
         width: Multiplies all widths of a MobileNet-like network.
+        engine: One of `kernels.ENGINES`; empty for `compiled` where it can be had and else `torch`.
     """
 
     dataset: str
@@ -59,6 +60,7 @@ class Preset:
     note: str = ""
     candidates: int = field(default=0, metadata={"added": True})
     width: float = field(default=1.0, metadata={"added": True})
+    engine: str = field(default="", metadata={"added": True})
     curve_points: int = 0
     curve_images: int = 0
 

@@ -28,13 +28,15 @@ def run(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     Raises:
         ValueError: The settings are not those of this version's method, or the benchmark table is not the spec's.
         DataError: The images are missing or are not those of the spec.
-        RunError: Training failed.
+        RunError: Training failed, or the engine of the spec cannot be had.
     """
     from senas_bench.experiments.threads import limited_threads
+    from senas_bench.kernels.engines import using
     from senas_bench.memory import keep_freed_memory
 
     keep_freed_memory()
-    with limited_threads(spec.threads):
+    engine = spec.settings["preset"].get("engine")
+    with limited_threads(spec.threads), using(engine, spec.device):
         return _computed(spec, place)
 
 
@@ -79,12 +81,12 @@ def _engine(device: str, counts: Mapping[str, Mapping[str, int]]) -> dict[str, A
     """For the provenance: the CPU threads that are set, and whose kernels ran; `none` where no network did."""
     import torch
 
-    from senas_bench.networks import kernels
+    from senas_bench.kernels import engines
 
     threads = torch.get_num_threads()
     if not any(value for work in counts.values() for value in work.values()):
         return {"threads": threads, "kernels": "none"}
-    return {"threads": threads, "kernels": "compiled" if device == "cpu" and kernels.available() else "torch"}
+    return {"threads": threads, "kernels": "compiled" if device == "cpu" and engines.available() else "torch"}
 
 
 def _describe_pick(task: Any, pick: Arch) -> dict[str, Any]:

@@ -151,6 +151,7 @@ def resized(
     official_split: bool = False,
     accumulate: int | None = None,
     alone_epochs: int | None = None,
+    engine: str | None = None,
 ) -> Preset:
     """`preset` with other sizes; None leaves one as it is.
 
@@ -160,6 +161,7 @@ def resized(
         official_split: Validate on the images that NAS-Bench-201 validates on.
         accumulate: Of every recipe.
         alone_epochs: Of the networks that `stand-alone` trains.
+        engine: Who computes.
 
     Raises:
         ValueError: `accumulate` does not divide the batch of a recipe.
@@ -183,6 +185,7 @@ def resized(
         rank_archs=preset.rank_archs if rank_archs is None else rank_archs,
         candidates=preset.candidates if candidates is None else candidates,
         curve_points=preset.curve_points if curve_points is None else curve_points,
+        engine=preset.engine if engine is None else engine,
     )
 
 

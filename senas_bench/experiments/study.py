@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from senas_bench.errors import RunError
 from senas_bench.experiments.machine import device_of, jobs_of, workers_of
+from senas_bench.kernels import ENGINES
+from senas_bench.names import lookup
 
 if TYPE_CHECKING:
     from senas_bench.experiments.presets import Preset
@@ -49,13 +51,14 @@ class Setting:
         latency_table: For limits of latency; measured here if None.
         stage_epochs, alone_epochs, rank_archs, candidates, curve_points, accumulate: Sizes; None for the preset's.
         official_split: Validate on the images that NAS-Bench-201 validates on.
+        engine: Who computes, `torch` or `compiled`; None for `compiled` where it can be had and else `torch`.
         jobs: Runs at a time; 0 for what fits.
         executor: Key of `EXECUTORS`; `address` and `gpus_per_run` are Ray's.
         tensorboard: Folder for curves.
         keep_trained: Keep trainings that several runs share; otherwise they go when all runs are finished.
 
     Raises:
-        ValueError: A number out of range.
+        ValueError: A number out of range, or an unknown engine.
     """
 
     preset: str = "embedded"
@@ -73,6 +76,7 @@ class Setting:
     curve_points: int | None = None
     accumulate: int | None = None
     official_split: bool = False
+    engine: str | None = None
     jobs: int = 0
     executor: str = "joblib"
     address: str | None = None
@@ -90,6 +94,8 @@ class Setting:
             raise ValueError(f"threads {self.threads} must be at most {MOST_THREADS:,}")
         for epochs in self.stage_epochs or ():
             _check_whole("stage_epochs", epochs, 1)
+        if self.engine is not None:
+            lookup("engine", self.engine, dict.fromkeys(ENGINES))
         if self.stage_epochs is not None and not len(self.stage_epochs):
             raise ValueError("stage_epochs are empty; give the epochs of at least one stage, such as (5, 5, 5)")
 
@@ -115,6 +121,7 @@ class Setting:
             candidates=self.candidates,
             curve_points=self.curve_points,
             official_split=self.official_split,
+            engine=self.engine,
         )
 
     def check_tools(self) -> None:
@@ -125,7 +132,6 @@ class Setting:
     def executor_options(self) -> dict[str, Any]:
         """The options that only Ray has, where they are given."""
         from senas_bench.experiments.executors import EXECUTORS
-        from senas_bench.names import lookup
 
         maker = lookup("executor", self.executor, EXECUTORS)
         given = {"address": self.address, "gpus_per_run": self.gpus_per_run}
@@ -150,6 +156,8 @@ class Setting:
         device = device_of(self.device, elsewhere=self.address is not None)
         if self.gpus_per_run is not None and device != "cuda":
             raise ValueError("--gpus-per-run is for runs on a GPU; add --device cuda")
+        if self.engine == "compiled" and (device, self.threads) != ("cpu", 1):
+            raise ValueError("--engine compiled runs on one CPU thread; add --device cpu --threads 1")
         return replace(self, device=device)
 
     def spec(self, method: str, sizes: Preset, **asked: Any) -> RunSpec:

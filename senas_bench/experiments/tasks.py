@@ -117,7 +117,7 @@ def _shared(spec: RunSpec, sizes: Preset, skeleton: Any, place: Place) -> Shared
         return None
     import torch
 
-    from senas_bench.networks import kernels
+    from senas_bench.kernels import engines
     from senas_bench.tasks.shared import SharedTrainings
 
     about = {
@@ -126,7 +126,7 @@ def _shared(spec: RunSpec, sizes: Preset, skeleton: Any, place: Place) -> Shared
         "images": [spec.dataset, spec.data_id, sizes.resolution, sizes.held_out, sizes.pad, sizes.flip],
         "device": spec.device,
         "threads": torch.get_num_threads(),
-        "kernels": spec.device == "cpu" and kernels.available(),
+        "kernels": spec.device == "cpu" and engines.available(),
         "torch": torch.__version__,
     }
     return SharedTrainings(place.trainings, about, place.kept_trainings)

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from senas_bench.networks import kernels
+from senas_bench.kernels.convolutions import Conv2d
+from senas_bench.kernels.door import Node
+from senas_bench.kernels.norms import batch_norm
 
 
 class ConvBN(nn.Sequential):
@@ -24,13 +26,13 @@ class ConvBN(nn.Sequential):
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, affine: bool = True) -> None:
         super().__init__(
-            kernels.Conv2d(c_in, c_out, kernel, stride),
+            Conv2d(c_in, c_out, kernel, stride),
             nn.BatchNorm2d(c_out, affine=affine),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         norm: Any = self[1]
-        return kernels.batch_norm(self[0](x), norm)
+        return batch_norm(self[0](x), norm)
 
 
 class ReductionBlock(nn.Module):
@@ -43,11 +45,14 @@ class ReductionBlock(nn.Module):
         super().__init__()
         self.first = ConvBN(c_in, c_out, 3, stride=2)
         self.second = ConvBN(c_out, c_out, 3)
-        self.shortcut = kernels.Conv2d(c_in, c_out, 1)
+        self.shortcut = Conv2d(c_in, c_out, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        body = self.second(torch.relu_(self.first(torch.relu(x))))
-        return body.add_(self.shortcut(nn.functional.avg_pool2d(x, 2)))
+    def forward(self, x: Node, wanted: tuple[bool, bool] = (True, False)) -> Node:
+        """`wanted`: whether the sum and the sum rectified will be read."""
+        engine = x.engine
+        _, inner = engine.combine([engine.operate(self.first, x.rectified())], [], False, True)
+        shortcut = engine.convolve(self.shortcut, engine.halve(x.value))
+        return Node(engine, *engine.combine([engine.operate(self.second, inner)], [shortcut], *wanted))
 
 
 class AveragePool3x3(nn.Module):

@@ -19,7 +19,6 @@ from torch import nn
 from senas_bench.errors import RunError
 from senas_bench.training.bilevel import Architecture
 from senas_bench.training.distributed import ALONE, Processes
-from senas_bench.training.optimizer import descend
 from senas_bench.training.recipe import TrainingRecipe, learning_rate, snapshot_steps
 from senas_bench.training.result import Observation, Training
 from senas_bench.training.resume import restore, save
@@ -31,13 +30,13 @@ CHECKPOINT_SECONDS = 20.0
 
 
 def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.SGD:
-    """SGD over all weights. Weights without a gradient are left alone by the step: no decay, no momentum.
+    """SGD over all weights, fused where torch has that. `descend` takes its steps.
 
     Where the recipe spares norms and biases, a second group holds them: everything that has but one axis.
     """
-    groups: Any = network.parameters()
+    weights = list(network.parameters())
+    groups: Any = weights
     if not recipe.decay_norm_and_bias:
-        weights = list(network.parameters())
         groups = [
             {"params": [weight for weight in weights if weight.ndim > 1]},
             {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
@@ -48,7 +47,27 @@ def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.SG
         momentum=recipe.momentum,
         nesterov=recipe.nesterov and recipe.momentum > 0,
         weight_decay=recipe.weight_decay,
+        fused=all(weight.device.type in ("cpu", "cuda") for weight in weights),
     )
+
+
+def descend(optimizer: torch.optim.Optimizer, clip: float = 0.0) -> None:
+    """A step of the weights that have a gradient. The others are left alone: no decay, no momentum.
+
+    Args:
+        clip: Largest length of all gradients as one vector; 0 leaves them as they are.
+    """
+    weights = [(weight, group) for group in optimizer.param_groups for weight in group["params"]]
+    weights = [(weight, group) for weight, group in weights if weight.grad is not None]
+    if clip:
+        nn.utils.clip_grad_norm_([weight for weight, _ in weights], clip)
+    for weight, group in weights:
+        # a path has weights that moved before beside others that did not: torch's fused step takes all or none
+        if group["momentum"] and "momentum_buffer" not in optimizer.state[weight]:
+            optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    optimizer.step()
+    for weight, _ in weights:
+        torch.autograd.graph.increment_version(weight)  # or autograd would not see what a fused step changed
 
 
 def carry_momentum(

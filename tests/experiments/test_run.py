@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from senas_bench.errors import RunError
 from senas_bench.experiments import run as run_module
 from senas_bench.experiments import runner as runner_module
 from senas_bench.experiments import store as store_module
@@ -24,9 +25,10 @@ from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.tasks import REPORT_SEED, make_task, report_archs
 from senas_bench.experiments.threads import limited_threads
+from senas_bench.kernels import ENGINES
+from senas_bench.kernels.build import library
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
-from senas_bench.networks.kernels import library
 from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
@@ -269,6 +271,26 @@ def test_a_run_sets_its_threads_and_says_what_it_used(tmp_path, monkeypatch, ask
         assert (record.provenance["threads"], record.provenance["kernels"]) == (asked, kernels)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_engine_is_part_of_a_spec_and_holds(tmp_path, engine):
+    if library() is None:
+        pytest.skip("no C compiler")
+    sizes = replace(TINY, rank_archs=20)
+    usual, spec = (
+        make_spec("untrained", 0, "embedded", sizes=resized(sizes, engine=which)) for which in (None, engine)
+    )
+    assert "engine" not in usual.settings["preset"] and spec.run_id != usual.run_id
+    assert spec.settings["preset"]["engine"] == engine
+    assert Runner(tmp_path)(spec).provenance["kernels"] == engine
+
+
+def test_an_engine_that_cannot_be_had_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SENAS_COMPILE", "0")
+    spec = make_spec("untrained", 0, "embedded", sizes=resized(TINY, engine="compiled"))
+    with pytest.raises(RunError, match="engine compiled cannot be had: SENAS_COMPILE=0 forbids them"):
+        Runner(tmp_path)(spec)
+
+
 def test_a_run_that_runs_no_network_says_so(tmp_path):
     record = Runner(tmp_path)(tiny_spec("params"))
     assert (record.provenance["threads"], record.provenance["kernels"]) == (1, "none")
@@ -399,8 +421,6 @@ def test_kill_9_costs_nothing_but_time(tmp_path, quick):
 
 
 def test_a_run_that_failed_leaves_no_record(tmp_path, monkeypatch):
-    from senas_bench.errors import RunError
-
     spec = tiny_spec(recipes={name: replace(recipe, lr=1e30, clip=0.0) for name, recipe in TINY.recipes.items()})
     with pytest.raises(RunError, match="training loss is"):
         Runner(tmp_path)(spec)

@@ -14,7 +14,7 @@ from senas_bench.shrinking import shrink
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
-from senas_bench.training.loop import carry_momentum, make_optimizer
+from senas_bench.training.loop import carry_momentum, descend, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
 
 CANDIDATES = ((1, 3), (2, 3), (3,), (0, 2, 3), (3, 4), (1, 3))
@@ -158,7 +158,7 @@ def step(network: NB201Network, arch, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad(set_to_none=True)
     network.train()
     network(images(), arch).square().mean().backward()
-    optimizer.step()
+    descend(optimizer)
 
 
 def test_gradients_separate_after_expanding():

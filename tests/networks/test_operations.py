@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from senas_bench.kernels.door import Node, Torch
 from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
 
 
@@ -57,6 +58,7 @@ def test_convolution_and_norm(kernel, stride):
 
 def test_reduction_halves_the_resolution():
     block = ReductionBlock(3, 6)
-    assert block(torch.randn(2, 3, 8, 8)).shape == (2, 6, 4, 4)
+    node = block(Node(Torch(), torch.randn(2, 3, 8, 8)), (True, True))
+    assert node.value.shape == (2, 6, 4, 4) and torch.equal(node.rect, torch.relu(node.value))
     # two 3x3 with affine norms, and the 1x1 of the shortcut without
     assert sum(weight.numel() for weight in block.parameters()) == 9 * 3 * 6 + 9 * 6 * 6 + 3 * 6 + 2 * (2 * 6)

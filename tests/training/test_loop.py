@@ -10,16 +10,17 @@ from torch import nn
 from senas_bench.data.loader import TrainLoader
 from senas_bench.errors import RunError
 from senas_bench.networks.expansion import expand
-from senas_bench.spaces import SearchSpace
+from senas_bench.spaces import SPACES, SearchSpace
 from senas_bench.spaces.darts import DARTS, DartsSkeleton
 from senas_bench.spaces.darts.network import DartsNetwork
-from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.mobilenet import small_image
+from senas_bench.spaces.nasbench201 import NB201, Skeleton
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.spaces.paths import UniformPath
 from senas_bench.training import loop
 from senas_bench.training.bilevel import Alphas
 from senas_bench.training.checkpoint import read_checkpoint
-from senas_bench.training.loop import carry_momentum, make_optimizer, train
+from senas_bench.training.loop import carry_momentum, descend, make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.result import Training
 
@@ -688,3 +689,124 @@ def test_resumed_training_of_an_architecture_is_the_uninterrupted_one(tmp_path, 
         assert got.keys() == expected.keys()
         assert all(same(got[part], expected[part]) for part in expected)
         assert (result.history, result.counts) == (uninterrupted.history, uninterrupted.counts)
+
+
+def some_weights(double: bool = False) -> nn.ParameterList:
+    """Of several shapes and layouts; the same ones each time."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(7,), (16, 8, 3, 3), (10, 64), (8, 3, 3, 3), (1,), (5, 8, 1, 1)]
+    tensors = [torch.randn(shape, generator=generator) for shape in shapes]
+    tensors = [t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in tensors]
+    return nn.ParameterList(tensor.double() if double else tensor for tensor in tensors)
+
+
+def some_gradients(weights: nn.ParameterList, seed: int) -> None:
+    """Of some of the weights, as on a path."""
+    generator = torch.Generator().manual_seed(seed)
+    for weight in weights:
+        gradient = torch.randn(weight.shape, generator=generator)
+        keep = torch.rand((), generator=generator) < 0.7
+        weight.grad = torch.empty_like(weight).copy_(gradient) if keep else None
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.5, 1e6])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("spared", [False, True])
+def test_a_step_is_that_of_plain_sgd(clip, nesterov, spared):
+    """Forty steps, beside torch's plain SGD with its own clipping: weights and momenta."""
+    ours, theirs = some_weights(), some_weights()
+    recipe = replace(RECIPE, lr=0.01, nesterov=nesterov, decay_norm_and_bias=not spared)
+    optimizer, plain = make_optimizer(ours, recipe), make_optimizer(theirs, recipe)
+    assert optimizer.param_groups[0]["fused"]
+    for group in plain.param_groups:
+        group["fused"], group["foreach"] = False, False
+    for seed in range(40):
+        for weights in (ours, theirs):
+            some_gradients(weights, seed)
+        descend(optimizer, clip)
+        if clip:
+            nn.utils.clip_grad_norm_(theirs, clip, foreach=False)
+        plain.step()
+    for weight, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(weight, reference, rtol=1e-6, atol=1e-7)
+        mine, its = (o.state[w]["momentum_buffer"] for o, w in ((optimizer, weight), (plain, reference)))
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
+
+
+def test_a_weight_without_gradient_stays_and_gets_no_momentum():
+    network = nn.ParameterList([torch.ones(3), torch.ones(3)])
+    optimizer = make_optimizer(network, replace(RECIPE, lr=0.1, weight_decay=0.1))
+    moved, still = network
+    moved.grad = torch.ones(3)
+    descend(optimizer, 1e6)
+    assert torch.equal(still.detach(), torch.ones(3)) and "momentum_buffer" not in optimizer.state[still]
+    assert moved.detach().max() < 1
+    moved.grad, still.grad = torch.ones(3), torch.ones(3)
+    descend(optimizer)  # one with momentum beside one without
+    assert still.detach().max() < 1
+
+
+def test_momentum_of_earlier_versions_goes_on():
+    """Ours was made as zeros before the first step, as it is now."""
+    ours, theirs = some_weights(), some_weights()
+    for weights, fused in ((ours, True), (theirs, False)):
+        first = torch.optim.SGD(weights, 0.01, momentum=0.9, foreach=False)
+        some_gradients(weights, 0)
+        first.step()
+        then = torch.optim.SGD(weights, 0.01, momentum=0.9, fused=fused)
+        carry_momentum(first, then, {})
+        some_gradients(weights, 1)
+        descend(then)
+    for weight, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(weight, reference, rtol=1e-6, atol=1e-7)
+
+
+def test_clipping_is_over_all_groups_together():
+    first, second = (nn.Parameter(torch.zeros(1)) for _ in range(2))
+    optimizer = torch.optim.SGD([{"params": [first]}, {"params": [second], "lr": 0.5}], 1.0, momentum=0.9, fused=True)
+    first.grad, second.grad = torch.tensor([3.0]), torch.tensor([4.0])
+    descend(optimizer, 1.0)
+    assert first.item() == pytest.approx(-0.6) and second.item() == pytest.approx(-0.4 * 0.5 * 2)
+
+
+def test_what_is_no_number_is_not_hidden():
+    weight = nn.Parameter(torch.zeros(4))
+    weight.grad = torch.tensor([1.0, math.nan, 1.0, 1.0])
+    descend(torch.optim.SGD([weight], 0.1, momentum=0.9, fused=True), 5.0)
+    assert weight.isnan().any()
+
+
+def test_torch_notices_that_weights_changed():
+    weight = nn.Parameter(torch.ones(2))
+    loss = (weight**2).sum()
+    weight.grad = torch.ones(2)
+    descend(torch.optim.SGD([weight], 0.1, momentum=0.9, fused=True))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+SMALL = {
+    "nasbench201": Skeleton(8, 10, channels=8, cells=1),
+    "mobilenet": small_image(8, 10, 3, factor=0.1),
+    "darts": DartsSkeleton(8, 10, channels=4, layers=3),
+}
+
+
+def in_memory(tensor: torch.Tensor) -> list[int]:
+    """How far apart neighbours lie, where there are any."""
+    return [step for step, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
+
+
+@pytest.mark.parametrize("space", SMALL)
+def test_gradients_lie_as_their_weights_do(space):
+    """torch's fused step on a CPU reads both in the order of memory, and does not look."""
+    torch.manual_seed(0)
+    whole = SPACES[space].whole
+    network = SPACES[space].network(whole, SMALL[space], False).to(memory_format=torch.channels_last)
+    for seed in range(3):
+        x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        arch = whole.sample(np.random.default_rng(seed))
+        network.zero_grad(set_to_none=True)
+        network(x.contiguous(memory_format=torch.channels_last), arch).sum().backward()
+        got = [weight for weight in network.parameters() if weight.grad is not None]
+        assert got and all(in_memory(weight.grad) == in_memory(weight) for weight in got)

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from senas_bench.networks import kernels
+from senas_bench.kernels.convolutions import DepthwiseConv2d
+from senas_bench.kernels.norms import batch_norm
+from senas_bench.kernels.pointwise import PointConv2d
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.networks.operations import ConvBN
-from senas_bench.networks.pointwise import PointConv2d
 from senas_bench.spaces.darts import (
     AVG_POOL,
     DILATED,
@@ -60,7 +61,7 @@ class FactorizedReduce(nn.Module):
         x = torch.relu(x)
         height, width = x.shape[2:]
         shifted = nn.functional.pad(x[:, :, 1:, 1:], (0, width % 2, 0, height % 2))
-        return kernels.batch_norm(torch.cat([self.even(x), self.odd(shifted)], 1), self.norm)
+        return batch_norm(torch.cat([self.even(x), self.odd(shifted)], 1), self.norm)
 
 
 class DepthwiseConvBN(nn.Sequential):
@@ -73,7 +74,7 @@ class DepthwiseConvBN(nn.Sequential):
         padding = dilation * (kernel // 2)
         super().__init__(
             nn.ReLU(),
-            kernels.DepthwiseConv2d(channels, kernel, stride, padding, dilation),
+            DepthwiseConv2d(channels, kernel, stride, padding, dilation),
             ConvBN(channels, channels, 1, affine=affine),
         )
 

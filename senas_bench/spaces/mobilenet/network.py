@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import relu6
 
-from senas_bench.networks import kernels
+from senas_bench.kernels.convolutions import DepthwiseConv2d
+from senas_bench.kernels.norms import batch_norm
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.spaces.mobilenet import BLOCKS, FIRST, IDENTITY, TABLE2, Block, MobileSkeleton
 from senas_bench.spaces.space import Arch, SearchSpace
@@ -28,23 +28,15 @@ class GroupConvBN(nn.Sequential):
         self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, affine: bool = True
     ) -> None:
         if groups == c_in == c_out:
-            convolution = kernels.DepthwiseConv2d(c_in, kernel, stride, kernel // 2)
+            convolution = DepthwiseConv2d(c_in, kernel, stride, kernel // 2)
         else:
             convolution = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         super().__init__(convolution, nn.BatchNorm2d(c_out, affine=affine))
 
     def forward(self, x: torch.Tensor, activate: bool = False, shortcut: torch.Tensor | None = None) -> torch.Tensor:
         """Its output `(B, c_out, H, W)`, with a shortcut of that shape added, and held between 0 and 6 if asked for."""
-        z = self[0](x)
         norm: Any = self[1]
-        if kernels.can_normalise(z, norm):
-            plain = [] if shortcut is None else [shortcut]
-            value, rect = kernels.combine([kernels.normalise(z, norm)], plain, not activate, activate, cap=6.0)
-            out = rect if activate else value
-            assert out is not None  # what was asked for
-            return out
-        out = norm(z) if shortcut is None else shortcut + norm(z)
-        return relu6(out, inplace=True) if activate else out
+        return batch_norm(self[0](x), norm, shortcut, 6.0 if activate else None)
 
 
 class MBConv(nn.Module):

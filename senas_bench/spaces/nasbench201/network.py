@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from senas_bench.kernels import engines, norms, tape
+from senas_bench.kernels.door import Engine, Node, Torch
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
 from senas_bench.spaces.nasbench201 import (
@@ -20,13 +22,24 @@ from senas_bench.spaces.nasbench201 import (
     NONE,
     POOL,
     SKIP,
-    fused,
     prune_arch,
     shared_function,
 )
 from senas_bench.spaces.space import Arch, SearchSpace
 
 KERNELS = {CONV1: 1, CONV3: 3}
+BOTH = (True, True)
+"""What is made of a node: its value, and its value rectified."""
+
+Pair = tuple[Arch, Arch]
+"""An arch, which names the copies of the weights, and its live form."""
+
+
+def reads(live: Arch, node: int) -> tuple[bool, bool]:
+    """Whether the edges that leave a node read its value, and its value rectified; one of the two is always made."""
+    ops = {live[edge] for edge, (source, _) in enumerate(EDGES) if source == node}
+    rect = bool(ops & KERNELS.keys())
+    return not rect or bool(ops & {SKIP, POOL}), rect
 
 
 class Cell(nn.Module):
@@ -45,58 +58,59 @@ class Cell(nn.Module):
         """Edge, operator and module of what runs outside the `ChoiceEdge`s."""
         yield from ((edge, POOL, self.pool) for edge in range(len(self.choices)))
 
-    def forward(self, x: torch.Tensor, arch: Arch, live: Arch, cache: dict[int, Any] | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        x: Node,
+        arch: Arch,
+        live: Arch,
+        wanted: tuple[bool, bool] = (True, False),
+        cache: dict[int, Any] | None = None,
+    ) -> Node:
         """Run one arch.
 
         Args:
             arch: Names the copies of the weights.
             live: Operators to run; `none` where an edge is dead.
-            cache: Edge outputs kept from the arch before, when `x` is the same. An entry is reused
-                while everything between it and `x` stays the same.
+            wanted: Whether the output and the output rectified will be read.
+            cache: Edge outputs kept from the arch before, when `x` is the same; those of convolutions as the engine
+                normalises them. An entry is reused while everything between it and `x` stays the same.
         """
-        nodes: list[torch.Tensor | None] = [x]
-        rectified: list[torch.Tensor | None] = [None] * NODES
-        pooled: list[torch.Tensor | None] = [None] * NODES
+        nodes = [x]
         histories: list[Any] = [()] * NODES
         for node in range(1, NODES):
-            total = None
-            ours = False  # whether the sum may be written to: nobody else reads it
-            history = []
+            normalised, plain, history, skipped = [], [], [], None
             for edge, source in INTO[node]:
-                op, value = live[edge], nodes[source]
+                op = live[edge]
                 if op == NONE:
                     continue
-                if value is None:  # a node without inputs is read only where dead edges are computed
-                    value = nodes[source] = torch.zeros_like(x)
+                if op == SKIP:
+                    skipped = nodes[source]
                 key = partial_key(arch, self.choices[edge].group) if op in KERNELS else op
-                output = None
+                kept: dict[Any, Any] = {}
                 if cache is not None:
                     history.append((edge, key, histories[source]))
                     if edge not in cache or cache[edge][0] != histories[source]:
                         cache[edge] = (histories[source], {})
-                    output = cache[edge][1].get(key)
-                if output is None:
-                    if op == SKIP:
-                        output = value
-                    elif op in KERNELS:
-                        if rectified[source] is None:
-                            rectified[source] = torch.relu(value)
-                        output = self.choices[edge].copies[key](rectified[source])
-                    else:
-                        # shared where no gradients are: with them it would add up what comes back in another order
-                        output = pooled[source] if pooled[source] is not None else self.pool(value)
-                        pooled[source] = None if torch.is_grad_enabled() else output
-                    if cache is not None:
-                        cache[edge][1][key] = output
-                if total is None:
-                    total, ours = output, op in KERNELS and cache is None
-                elif ours and total.dtype == output.dtype:
-                    total += output
-                else:
-                    total, ours = total + output, True
-            nodes.append(total)
+                    kept = cache[edge][1]
+                if key not in kept:
+                    kept[key] = self._output(edge, key, op, nodes[source])
+                (normalised if op in KERNELS else plain).append(kept[key])
+            made = wanted if node == NODES - 1 else reads(live, node)
+            if skipped is not None and len(normalised) + len(plain) == 1:
+                nodes.append(skipped)  # the same tensor: what was rectified or pooled of it stays so
+            elif normalised or len(plain) > 1:
+                nodes.append(Node(x.engine, *x.engine.combine(normalised, plain, *made)))
+            else:
+                nodes.append(Node(x.engine, plain[0] if plain else x.zeros()))
             histories[node] = tuple(history)
-        return torch.zeros_like(x) if nodes[-1] is None else nodes[-1]
+        return nodes[-1]
+
+    def _output(self, edge: int, key: Any, op: int, source: Node) -> Any:
+        if op == SKIP:
+            return source.value
+        if op == POOL:
+            return source.pool(self.pool)
+        return source.engine.operate(self.choices[edge].copies[key], source.rectified())
 
     def mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of operators on every edge; only operators with a weight other than 0 run.
@@ -187,24 +201,62 @@ class NB201Network(nn.Module):
         pairs = [(arch, prune_arch(arch) if self.skip_dead_edges else arch) for arch in choices]
         if torch.is_grad_enabled():
             cache = None
-        if fused.possible(self, x, pairs):
-            return fused.forward(self, x, pairs, cache)
-        archs = iter(pairs)
-        if cache is None:
-            x = self.stem(x)
-        else:
-            if "stem" not in cache:
-                cache["stem"] = self.stem(x)
-            x = cache["stem"]
-        first = True
-        for block in self.body:
+        return self.head(tape.run(lambda engine: self._body(engine, x, pairs, cache), x, self.by_loops(x, pairs)))
+
+    def _body(self, engine: Engine, x: torch.Tensor, pairs: list[Pair], cache: dict[Any, Any] | None) -> torch.Tensor:
+        """All but the head and the average before it."""
+        lives = iter(live for _, live in pairs)
+        wanted = [BOTH if isinstance(block, ReductionBlock) else reads(next(lives), 0) for block in self.body]
+        wanted.append((True, False))  # batch norm before the head
+        node = cache.get("stem") if cache is not None else None
+        if node is None:
+            made = wanted[0] if cache is None else BOTH
+            node = Node(engine, *engine.combine([engine.operate(self.stem, x)], [], *made))
+            if cache is not None:
+                cache["stem"] = node
+        paths = iter(pairs)
+        for block, made in zip(self.body, wanted[1:], strict=True):
             if isinstance(block, Cell):
-                x = block(x, *next(archs), cache if first else None)
-                first = False
+                node, cache = block(node, *next(paths), made, cache), None
             else:
-                x = block(x)
-        x = torch.relu(self.last(x)).mean((2, 3))
-        return self.head(x)
+                node = block(node, made)
+        _, rect = engine.combine([engine.normalise(node.value, self.last)], [], False, True)
+        return rect
+
+    def by_loops(self, x: torch.Tensor, pairs: Sequence[Pair] = ()) -> bool:
+        """Whether the loops compute what torch does, and do it faster: batch norms use the statistics of the batch.
+
+        torch does it where the loops have no gradients, of images and of layers that are not `tape.recordable`, and
+        where it refuses: sides that cannot be halved twice, other channels, other types.
+
+        Args:
+            pairs: Per cell the arch, which names the copies of the weights, and its live form; without them only the
+                layers that all paths share are looked at.
+        """
+        last, stem = self.last, self.stem[0]
+        channels = x.dim() == 4 and x.shape[1] == stem.in_channels
+        single = last.weight.dtype == torch.float32
+        halved = x.numel() > 0 and all(side >= 8 and side % 4 == 0 for side in x.shape[2:])
+        normal = last.training and last.num_features <= norms.WIDEST
+        if not (channels and single and halved and normal and engines.usable(x)):
+            return False
+        if not torch.is_grad_enabled():
+            return True
+        small = stem.out_channels * x.shape[2] * x.shape[3] <= engines.limits().passes
+        return small and not x.requires_grad and all(map(tape.recordable, self._layers(pairs)))
+
+    def _layers(self, pairs: Sequence[Pair]) -> Iterator[nn.Module]:
+        """The convolutions on a path."""
+        yield self.stem[0]
+        paths = iter(pairs)
+        for block in self.body:
+            if isinstance(block, ReductionBlock):
+                yield from (block.first[0], block.second[0], block.shortcut)
+            elif pairs:
+                arch, live = next(paths)
+                for choice, op in zip(block.choices, live, strict=True):
+                    if op in KERNELS:
+                        yield choice.copies[partial_key(arch, choice.group)][0]
 
     def _mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         shape = (len(EDGES), self.operators)
@@ -212,9 +264,9 @@ class NB201Network(nn.Module):
             raise ValueError(f"operator weights of shape {tuple(weights.shape)}; {shape} are needed")
         if self.expanded:
             raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
-        x = self.stem(x)
+        x, engine = self.stem(x), Torch()
         for block in self.body:
-            x = block.mixture(x, weights) if isinstance(block, Cell) else block(x)
+            x = block.mixture(x, weights) if isinstance(block, Cell) else block(Node(engine, x)).value
         return self.head(torch.relu(self.last(x)).mean((2, 3)))
 
     @property

@@ -24,7 +24,7 @@ from senas_bench.spaces.darts import (
     darts_cost,
 )
 from senas_bench.spaces.darts.network import DartsNetwork, drop_path
-from senas_bench.training.loop import carry_momentum, make_optimizer
+from senas_bench.training.loop import carry_momentum, descend, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
 
 NONE, MAX, AVG, SKIP, SEP3, SEP5, DIL3, DIL5 = range(8)
@@ -346,7 +346,7 @@ def test_weights_off_the_path_do_not_move(threshold):
         if arch == second:
             before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
             idle = {name for name, weight in network.named_parameters() if weight.grad is None}
-        optimizer.step()
+        descend(optimizer)
     weights = dict(network.named_parameters())
     assert any("momentum_buffer" in optimizer.state.get(weights[name], {}) for name in idle)
     for name, weight in weights.items():
@@ -446,7 +446,7 @@ def steps(network, optimizer, archs) -> None:
     for arch in archs:
         optimizer.zero_grad(set_to_none=True)
         network(images(), arch).square().mean().backward()
-        optimizer.step()
+        descend(optimizer)
 
 
 def test_a_group_across_both_cells_names_choices_of_both():

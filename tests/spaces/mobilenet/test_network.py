@@ -23,7 +23,7 @@ from senas_bench.spaces.mobilenet import (
 )
 from senas_bench.spaces.mobilenet.network import MobileNetwork
 from senas_bench.spaces.paths import UniformPath
-from senas_bench.training.loop import carry_momentum, make_optimizer
+from senas_bench.training.loop import carry_momentum, descend, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
 
 TINY = MobileSkeleton(
@@ -444,7 +444,7 @@ def test_weights_off_the_path_do_not_move(make):
         if arch == second:
             before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
             idle = {name for name, weight in network.named_parameters() if weight.grad is None}
-        optimizer.step()
+        descend(optimizer)
     weights = dict(network.named_parameters())
     assert any("momentum_buffer" in optimizer.state.get(weights[name], {}) for name in idle)
     for name, weight in weights.items():
@@ -565,7 +565,7 @@ def test_momentum_follows_the_copies():
     old = make_optimizer(network, TrainingRecipe())
     trained = (0, 1, 2, 0, 4, 1)
     network(images(), trained).square().mean().backward()
-    old.step()
+    descend(old)
     kernel = network.choices[0].module(trained).depthwise[0].weight
     momentum = old.state[kernel]["momentum_buffer"].clone()
     sources = expand(network, merged_space())

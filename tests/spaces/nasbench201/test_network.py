@@ -5,12 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from senas_bench.kernels.door import Node, Torch
 from senas_bench.networks.expansion import expand, plan_groups
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201, prune, prune_arch
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
-from senas_bench.training.loop import make_optimizer
+from senas_bench.training.loop import descend, make_optimizer
 from senas_bench.training.recipe import TrainingRecipe
 
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
@@ -204,7 +205,9 @@ def test_cache_gives_the_output_of_every_arch_in_lexicographic_order():
         cache = {}
         archs = list(NB201)
         pruned = map(tuple, prune(NB201.archs()).tolist())
-        outputs = torch.stack([cell(x, arch, live, cache) for arch, live in zip(archs, pruned, strict=True)])
+        node, wanted = Node(Torch(), x), (True, False)
+        nodes = [cell(node, arch, live, wanted, cache) for arch, live in zip(archs, pruned, strict=True)]
+        outputs = torch.stack([node.value for node in nodes])
     torch.testing.assert_close(outputs, torch.stack([reference[arch] for arch in archs]), rtol=0, atol=1e-6)
 
 
@@ -299,7 +302,7 @@ def test_weights_off_the_path_do_not_move(network):
         if arch == second:
             before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
             idle = {name for name, weight in network.named_parameters() if weight.grad is None}
-        optimizer.step()
+        descend(optimizer)
     weights = dict(network.named_parameters())
     assert any("momentum_buffer" in optimizer.state.get(weights[name], {}) for name in idle)
     for name, weight in weights.items():

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import prune
 
-from senas_bench.networks import kernels, tape
-from senas_bench.spaces.nasbench201 import NB201, fused
+from senas_bench.kernels import build, convolutions, engines, norms, tape
+from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 
 
@@ -16,7 +16,7 @@ from senas_bench.spaces.nasbench201.network import NB201Network
 def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    if kernels.library() is None:
+    if build.library() is None:
         pytest.skip("no C compiler here")
     yield
     torch.set_num_threads(threads)
@@ -54,7 +54,7 @@ def drawn(count: int, seed: int) -> list[tuple]:
 @pytest.mark.parametrize("channels", [8, 4], ids=["loops", "torch's convolutions"])
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_gradients_are_those_of_autograd(monkeypatch, channels, affine, channels_last):
+def test_gradients_are_those_of_autograd(channels, affine, channels_last):
     """Beside torch in double precision, for each path alone and for the sum of some.
 
     At the kink of a ReLU rounding may decide, but not on each of three batches.
@@ -66,8 +66,7 @@ def test_gradients_are_those_of_autograd(monkeypatch, channels, affine, channels
         errors = []
         for x in map(images, range(3)):
             ours = gradients(network, x, chosen)
-            with monkeypatch.context() as patch:
-                patch.setattr(kernels, "usable", lambda x: False)
+            with engines.using("torch"):
                 theirs = gradients(twin, x.double(), chosen)
             assert ours.keys() == theirs.keys()
             small = max(float(gradient.norm()) for gradient in theirs.values()) / 100
@@ -97,7 +96,7 @@ def test_a_way_back_that_failed_is_not_gone_on_with(monkeypatch):
         def fails(*arguments):
             raise MemoryError
 
-        patch.setattr(kernels, "combine_backward", fails)
+        patch.setattr(norms, "combine_backward", fails)
         with pytest.raises(MemoryError):
             loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="only once"):
@@ -137,7 +136,7 @@ def test_layers_that_a_tape_does_not_know_are_left_to_autograd(what):
     assert set(names.values()) == expected.keys()
     for name, usual in names.items():
         torch.testing.assert_close(got[name], expected[usual], rtol=1e-3, atol=1e-4)
-    assert fused.possible(network, images(), [((1,) * 6, (1,) * 6)] * 6)  # a path that does not use the layer
+    assert network.by_loops(images(), [((1,) * 6, (1,) * 6)] * 6)  # a path that does not use the layer
 
 
 def test_a_pass_that_nobody_goes_back_over_is_freed():
@@ -157,7 +156,7 @@ def test_a_pass_that_nobody_goes_back_over_is_freed():
 def test_a_tensor_that_is_read_twice_gets_the_sum_of_both():
     """Also where the first share is of a tensor that something else holds."""
     recorded = tape.Tape()
-    layer = kernels.Conv2d(8, 8, 1)
+    layer = convolutions.Conv2d(8, 8, 1)
     with torch.no_grad():
         z = recorded.convolve(
             layer, images()[:, :1].expand(-1, 8, -1, -1).contiguous(memory_format=torch.channels_last)
@@ -180,7 +179,7 @@ def test_frozen_weights_and_images_with_gradients():
         weight.requires_grad_(weight is network.stem[0].weight)
     assert list(gradients(network, images(), [(3,) * 6])) == ["stem.0.weight"]
     x = images().requires_grad_()
-    assert not fused.possible(network, x)
+    assert not network.by_loops(x)
     network(x, (3,) * 6).sum().backward()
     assert x.grad is not None and x.grad.abs().sum() > 0
 

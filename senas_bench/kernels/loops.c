@@ -490,38 +490,3 @@ void convolve_weights(const float *x, const float *g, long b, long h, long w, lo
         for (long i = 0; i < ci; i++)
             for (long o = 0; o < co; o++) dw[place(channels_last, ci, k, o, i, t)] = part[(t * ci + i) * co + o];
 }
-
-/* Sum of the squares of `count` tensors of sizes[t] floats. */
-double squares(long count, const float *const *tensors, const long *sizes) {
-    double total = 0;
-    for (long t = 0; t < count; t++) {
-        double parts[8] = {0};
-        long size = sizes[t], whole = size - size % 8;
-        for (long i = 0; i < whole; i += 8)
-            for (long k = 0; k < 8; k++) parts[k] += (double)tensors[t][i + k] * tensors[t][i + k];
-        for (long i = whole; i < size; i++) total += (double)tensors[t][i] * tensors[t][i];
-        for (long k = 0; k < 8; k++) total += parts[k];
-    }
-    return total;
-}
-
-/* All of them times a factor. */
-void scale(long count, float *const *tensors, const long *sizes, float factor) {
-    for (long t = 0; t < count; t++)
-        for (long i = 0; i < sizes[t]; i++) tensors[t][i] *= factor;
-}
-
-/* A step of stochastic gradient descent with weight decay and momentum, as torch.optim.SGD takes it; the gradients stay
-   as they are. */
-void descend(long count, float *const *weights, const float *const *gradients, float *const *momenta, const long *sizes,
-             float rate, float momentum, float decay, long nesterov) {
-    for (long t = 0; t < count; t++) {
-        float *restrict w = weights[t], *restrict m = momenta[t];
-        const float *restrict g = gradients[t];
-        for (long i = 0; i < sizes[t]; i++) {
-            float slope = g[i] + decay * w[i];
-            m[i] = momentum * m[i] + slope;
-            w[i] -= rate * (nesterov ? slope + momentum * m[i] : m[i]);
-        }
-    }
-}

@@ -1,4 +1,4 @@
-"""What a forward pass through the loops of `kernels` did, and the way back over it.
+"""What a forward pass through the loops did, and the way back over it.
 
 Autograd keeps a node for each operation, which for convolutions of a few channels costs as much as they do. Here a
 whole pass is one node, and what comes back is added up in place.
@@ -13,44 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from senas_bench.networks import kernels
+from senas_bench.kernels import norms, pools
+from senas_bench.kernels.convolutions import Conv2d, convolution_backward
+from senas_bench.kernels.door import Engine, Loops, Torch
 
 ONCE = "the loops go back only once; run the network again, or without them (SENAS_COMPILE=0)"
 
 
-class Loops:
-    """The operations of a network, on channels-last float32 tensors `(B, C, H, W)` for which `kernels.usable` holds.
-
-    To be called where gradients are off.
-    """
-
-    def convolve(self, layer: kernels.Conv2d, x: torch.Tensor) -> torch.Tensor:
-        """`layer(x)`."""
-        return layer(x).contiguous(memory_format=kernels.CHANNELS_LAST)
-
-    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> kernels.Normalised:
-        """`kernels.normalise`."""
-        return kernels.normalise(z, norm)
-
-    def combine(
-        self, normalised: Sequence[kernels.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
-    ) -> kernels.Outputs:
-        """`kernels.combine`, of at least one tensor."""
-        return kernels.combine(normalised, plain, value, rect)
-
-    def pool(self, x: torch.Tensor) -> torch.Tensor:
-        """`kernels.pool`."""
-        return kernels.pool(x)
-
-    def halve(self, x: torch.Tensor) -> torch.Tensor:
-        """`kernels.halve`."""
-        return kernels.halve(x)
-
-
 def recordable(layer: nn.Module) -> bool:
-    """Whether a tape knows the way back through a layer: a `kernels.Conv2d` with a weight of its own and no hooks."""
+    """Whether a tape knows the way back through a layer: a `Conv2d` with a weight of its own and no hooks."""
     hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
-    return type(layer) is kernels.Conv2d and "weight" in layer._parameters and not any(hooks)
+    return type(layer) is Conv2d and "weight" in layer._parameters and not any(hooks)
 
 
 class Tape(Loops):
@@ -72,7 +45,7 @@ class Tape(Loops):
         """The parameters that were used, each once."""
         return list(self._weights.values())
 
-    def convolve(self, layer: kernels.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    def convolve(self, layer: Conv2d, x: torch.Tensor) -> torch.Tensor:
         z = super().convolve(layer, x)
         weight, stride, by_loops = layer.weight, layer.stride[0], layer.by_loops(x)
         for_x = id(x) in self._inside
@@ -82,21 +55,21 @@ class Tape(Loops):
             if gradient is None:
                 return
             sum_ = tape._gradients[id(x)] if id(x) in tape._writable else None
-            dx, dw = kernels.convolution_backward(gradient, x, weight, stride, by_loops, for_x, True, sum_)
+            dx, dw = convolution_backward(gradient, x, weight, stride, by_loops, for_x, True, sum_)
             tape._add(weight, dw)
             if for_x and sum_ is None:
                 tape._add(x, dx, writable=True)
 
         return self._remember(back, [weight], z)[0]
 
-    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> kernels.Normalised:
+    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> norms.Normalised:
         made = super().normalise(z, norm)
         self._use(weight for weight in (made.weight, made.bias) if weight is not None)
         return made
 
     def combine(
-        self, normalised: Sequence[kernels.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
-    ) -> kernels.Outputs:
+        self, normalised: Sequence[norms.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
+    ) -> norms.Outputs:
         outputs = super().combine(normalised, plain, value, rect)
         zs, factors = [each.z for each in normalised], [each.factors for each in normalised]
 
@@ -104,7 +77,7 @@ class Tape(Loops):
             given = [None if output is None else tape._take(output) for output in outputs]
             if given[0] is None and given[1] is None:
                 return
-            dzs, sums, total = kernels.combine_backward(zs, factors, outputs[1], *given, math.inf, bool(plain))
+            dzs, sums, total = norms.combine_backward(zs, factors, outputs[1], *given, math.inf, bool(plain))
             for i, (each, dz) in enumerate(zip(normalised, dzs, strict=True)):
                 tape._add(each.z, dz, writable=True)
                 if each.weight is not None:
@@ -116,11 +89,11 @@ class Tape(Loops):
         self._remember(back, [], *outputs)
         return outputs
 
-    def pool(self, x: torch.Tensor) -> torch.Tensor:
-        return self._linear(x, super().pool(x), kernels.pool_backward)
+    def pool(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return self._linear(x, super().pool(layer, x), pools.pool_backward)
 
     def halve(self, x: torch.Tensor) -> torch.Tensor:
-        return self._linear(x, super().halve(x), kernels.halve_backward)
+        return self._linear(x, super().halve(x), pools.halve_backward)
 
     def backward(self, output: torch.Tensor, gradient: torch.Tensor) -> list[torch.Tensor | None]:
         """Gradients of `weights`, from that of an output of the tape; None where the output does not depend on one.
@@ -176,16 +149,17 @@ class Tape(Loops):
             self._writable.add(key)
 
 
-def run(body: Callable[[Loops, torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """What `body` makes of the loops and of images `(B, C, H, W)`, averaged over what is left of the image: `(B, C)`.
+def run(body: Callable[[Engine], torch.Tensor], x: torch.Tensor, by_loops: bool) -> torch.Tensor:
+    """What `body` makes of an engine and of images `x` `(B, C, H, W)`, averaged over its pixels: `(B, C)`.
 
-    With gradients for the weights it uses, where they are on; `x` has none.
+    Args:
+        by_loops: Whether the loops do it. The weights have gradients then, where they are on; `x` has none.
     """
-    if not torch.is_grad_enabled():
-        return body(Loops(), x).mean((2, 3))
+    if not by_loops or not torch.is_grad_enabled():
+        return body(Loops() if by_loops else Torch()).mean((2, 3))
     tape = Tape()
     with torch.no_grad():
-        output = body(tape, x)
+        output = body(tape)
     return _Recorded.apply(tape, output, x, *tape.weights)
 
 

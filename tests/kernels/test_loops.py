@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from senas_bench.networks import kernels
+from senas_bench.kernels import build, convolutions, engines, norms, pools
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces.mobilenet import MOBILENET, small_image
 from senas_bench.spaces.mobilenet.network import MobileNetwork
-from senas_bench.spaces.nasbench201 import NB201, fused
+from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 
 
@@ -28,12 +28,12 @@ def home(tmp_path_factory):
 def compiled(home, monkeypatch):
     """The kernels, compiled into a cache that was empty; on one thread."""
     monkeypatch.setenv("SENAS_HOME", str(home))
-    kernels.library.cache_clear()
+    build.library.cache_clear()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield kernels.library()
+    yield build.library()
     torch.set_num_threads(threads)
-    kernels.library.cache_clear()
+    build.library.cache_clear()
 
 
 def channels_last(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -57,7 +57,7 @@ def test_batch_norm(compiled, channels, affine):
         torch.nn.init.uniform_(norm.bias)
     z = channels_last(5, channels, 7, 3)
     with torch.no_grad():
-        value, rect = kernels.combine([kernels.normalise(z, norm)], [], True, True)
+        value, rect = norms.combine([norms.normalise(z, norm)], [], True, True)
         expected = norm.double()(z.double()).float()
     torch.testing.assert_close(value, expected, rtol=0, atol=5e-6)
     assert torch.equal(rect, torch.relu(value))
@@ -68,7 +68,7 @@ def test_an_outlier_in_the_first_pixel_does_not_spoil_the_variance(compiled):
     z = torch.zeros(64, 8, 32, 32).contiguous(memory_format=torch.channels_last)
     z[:, :, 5, 5] = 0.01
     z[0, :, 0, 0] = 1.0
-    _, factors, _, _ = kernels.normalise(z, torch.nn.BatchNorm2d(8, affine=False))
+    _, factors, _, _ = norms.normalise(z, torch.nn.BatchNorm2d(8, affine=False))
     variance, mean = torch.var_mean(z.double(), (0, 2, 3), correction=0)
     torch.testing.assert_close(factors[4].double(), variance, rtol=1e-5, atol=0)
     torch.testing.assert_close(factors[2].double(), mean, rtol=1e-5, atol=0)
@@ -78,12 +78,12 @@ def test_sums_of_other_shapes_are_refused(compiled):
     need(compiled)
     for shapes in ([(2, 4, 5, 5), (2, 4, 4, 4)], [(2, 4, 5, 5)] * 4, [(1, 2049, 1, 1)]):
         with pytest.raises(ValueError, match="cannot add tensors"):
-            kernels.combine([], [channels_last(*shape) for shape in shapes], True, False)
+            norms.combine([], [channels_last(*shape) for shape in shapes], True, False)
 
 
 @pytest.mark.parametrize("side", [9, 10])
 def test_sides_that_cannot_be_halved_twice_are_refused_as_by_torch(compiled, monkeypatch, side):
-    monkeypatch.setattr(kernels, "SMALLEST", 0)
+    monkeypatch.setattr(norms, "SMALLEST", 0)
     network = NB201Network(NB201, channels=4, cells=1).to(memory_format=torch.channels_last)
     with pytest.raises(RuntimeError, match="must match the size"):
         network(channels_last(4, 3, side, side), (3,) * 6)
@@ -94,8 +94,8 @@ def test_sums(compiled, normalised, plain):
     need(compiled)
     norm = torch.nn.BatchNorm2d(6, affine=False)
     tensors = [channels_last(4, 6, 9, 9, seed=seed) for seed in range(normalised + plain)]
-    value, rect = kernels.combine(
-        [kernels.normalise(z, norm) for z in tensors[:normalised]], tensors[normalised:], True, False
+    value, rect = norms.combine(
+        [norms.normalise(z, norm) for z in tensors[:normalised]], tensors[normalised:], True, False
     )
     expected = sum([norm(z) for z in tensors[:normalised]] + tensors[normalised:])
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5)
@@ -107,7 +107,7 @@ def test_pool(compiled, shape):
     need(compiled)
     x = channels_last(*shape)
     expected = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-    torch.testing.assert_close(kernels.pool(x), expected)
+    torch.testing.assert_close(pools.pool(x), expected)
 
 
 def test_what_is_not_a_number_stays_so(compiled):
@@ -117,7 +117,7 @@ def test_what_is_not_a_number_stays_so(compiled):
     z = channels_last(2, 2, 3, 3)
     z[0, 1, 0, 0] = float("nan")
     with torch.no_grad():
-        value, rect = kernels.combine([kernels.normalise(z, norm)], [], True, True, cap=6.0)
+        value, rect = norms.combine([norms.normalise(z, norm)], [], True, True, cap=6.0)
     for tensor in (value, rect):
         assert tensor[:, 1].isnan().all() and not tensor[:, 0].isnan().any()
 
@@ -133,17 +133,17 @@ def test_gradients_of_sums(compiled, channels, affine, normalised, plain, value,
     """All gradients and running statistics, beside torch's in double precision."""
     need(compiled)
     torch.manual_seed(0)
-    norms = [torch.nn.BatchNorm2d(channels, affine=affine) for _ in range(normalised)]
-    for norm in norms if affine else []:
+    layers = [torch.nn.BatchNorm2d(channels, affine=affine) for _ in range(normalised)]
+    for norm in layers if affine else []:
         torch.nn.init.uniform_(norm.weight)
         torch.nn.init.uniform_(norm.bias)
-    copies = [copy.deepcopy(norm).double() for norm in norms]
+    copies = [copy.deepcopy(norm).double() for norm in layers]
     tensors = [channels_last(4, channels, 5, 6, seed=seed).requires_grad_() for seed in range(normalised + plain)]
     doubles = [tensor.detach().double().requires_grad_() for tensor in tensors]
     back = [channels_last(4, channels, 5, 6, seed=seed) for seed in (10, 11)]
 
-    made = [kernels.normalise(z, norm) for z, norm in zip(tensors, norms, strict=False)]
-    outputs = kernels.combine(made, tensors[normalised:], value, rect, cap=2.0)
+    made = [norms.normalise(z, norm) for z, norm in zip(tensors, layers, strict=False)]
+    outputs = norms.combine(made, tensors[normalised:], value, rect, cap=2.0)
     total = sum([norm(z) for z, norm in zip(doubles, copies, strict=False)] + doubles[normalised:])
     expected = [total if value else None, total.clamp(0, 2) if rect else None]
     back[1] *= ((total.abs() > 1e-4) & ((total - 2).abs() > 1e-4)).float()  # at a kink rounding decides
@@ -154,10 +154,10 @@ def test_gradients_of_sums(compiled, channels, affine, normalised, plain, value,
 
     for ours, theirs in zip(tensors, doubles, strict=True):
         torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-4)
-    weights = [[weight for norm in each for weight in norm.parameters()] for each in (norms, copies)]
+    weights = [[weight for norm in each for weight in norm.parameters()] for each in (layers, copies)]
     for ours, theirs in zip(*weights, strict=True):
         torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-3)
-    for ours, theirs in zip(norms, copies, strict=True):
+    for ours, theirs in zip(layers, copies, strict=True):
         for name, buffer in theirs.named_buffers():
             torch.testing.assert_close(ours.get_buffer(name).double(), buffer.double(), rtol=1e-5, atol=1e-5)
 
@@ -168,7 +168,7 @@ def test_gradient_of_the_pool(compiled, shape):
     x, back = channels_last(*shape).requires_grad_(), channels_last(*shape, seed=1)
     expected = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
     torch.testing.assert_close(
-        torch.autograd.grad(kernels.pool(x), x, back), torch.autograd.grad(expected, x, back), rtol=1e-5, atol=1e-6
+        pools.pool_backward(back), torch.autograd.grad(expected, x, back)[0], rtol=1e-5, atol=1e-6
     )
 
 
@@ -180,7 +180,7 @@ def test_gradient_of_the_pool(compiled, shape):
 def test_gradients_of_a_depthwise_convolution(compiled, channels, kernel, stride, dilation, height, width):
     need(compiled)
     padding = dilation * (kernel // 2)
-    layer = kernels.DepthwiseConv2d(channels, kernel, stride, padding, dilation)
+    layer = convolutions.DepthwiseConv2d(channels, kernel, stride, padding, dilation)
     x = channels_last(3, channels, height, width).requires_grad_()
     output = layer(x)
     back = channels_last(*output.shape, seed=1)
@@ -197,7 +197,7 @@ def test_gradients_of_a_depthwise_convolution(compiled, channels, kernel, stride
 @pytest.mark.slow
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_network_is_the_same_function(compiled, monkeypatch, affine, shared):
+def test_a_network_is_the_same_function(compiled, affine, shared):
     """Every 61st arch, beside torch."""
     need(compiled)
     torch.manual_seed(0)
@@ -205,11 +205,14 @@ def test_a_network_is_the_same_function(compiled, monkeypatch, affine, shared):
     x = channels_last(16, 3, 8, 8)
     archs = [tuple(row) for row in NB201.archs()[::61].tolist()]
     with evaluation_mode(network, "batch"), torch.no_grad():
-        assert fused.possible(network, x)
+        assert network.by_loops(x)
         cache = {} if shared else None
         got = torch.stack([network(x, arch, cache) for arch in archs])
-        monkeypatch.setattr(kernels, "usable", lambda x: False)
-        expected = torch.stack([network(x, arch) for arch in archs])
+        with engines.using("torch"):
+            assert not network.by_loops(x)
+            expected = torch.stack([network(x, arch) for arch in archs])
+            again = {}
+            torch.testing.assert_close(torch.stack([network(x, arch, again) for arch in archs]), expected)
     torch.testing.assert_close(got, expected, rtol=0, atol=5e-5)
 
 
@@ -242,15 +245,15 @@ def archs_of(space, count: int) -> list[tuple[int, ...]]:
 def test_it_trains_as_torch_does(compiled, monkeypatch, make, archs, lr):
     """Losses, and what the steps changed of weights and running statistics, beside torch in double precision."""
     need(compiled)
-    monkeypatch.setattr(kernels, "SMALLEST", 0)
+    monkeypatch.setattr(norms, "SMALLEST", 0)
     torch.manual_seed(0)
     network = make().to(memory_format=torch.channels_last)
     x = channels_last(32, 3, 8, 8)
     before = {name: tensor.double() for name, tensor in network.state_dict().items()}
     twin = copy.deepcopy(network).double()
     losses, state = trained(network, x, archs, lr)
-    monkeypatch.setattr(kernels, "usable", lambda x: False)
-    expected, theirs = trained(twin, x.double(), archs, lr)
+    with engines.using("torch"):
+        expected, theirs = trained(twin, x.double(), archs, lr)
     assert losses == pytest.approx(expected, abs=1e-3)
     ours, theirs = (
         torch.cat([(after[name].double() - before[name]).flatten() for name in before]) for after in (state, theirs)
@@ -261,7 +264,7 @@ def test_it_trains_as_torch_does(compiled, monkeypatch, make, archs, lr):
 def test_weights_out_of_the_path_stay_as_they_are(compiled, monkeypatch):
     """Neither gradient nor decay: a dead edge's operator is not part of the path."""
     need(compiled)
-    monkeypatch.setattr(kernels, "SMALLEST", 0)
+    monkeypatch.setattr(norms, "SMALLEST", 0)
     network = NB201Network(NB201, channels=4, cells=1).to(memory_format=torch.channels_last)
     network(channels_last(8, 3, 8, 8), (3, 3, 0, 0, 0, 0)).sum().backward()
     inside = {name for name, weight in network.named_parameters() if ".choices." in name and weight.grad is not None}
@@ -279,23 +282,23 @@ def test_other_modes_and_tensors_are_left_to_torch(compiled):
     network, x = NB201Network(NB201, channels=4, cells=1), channels_last(4, 3, 8, 8)
     with torch.no_grad():
         with evaluation_mode(network, "running"):
-            assert not fused.possible(network, x)
+            assert not network.by_loops(x)
         with evaluation_mode(network, "batch"):
-            assert fused.possible(network, x)
-            assert not fused.possible(network, x.contiguous())
-            assert not fused.possible(network, x.double())
-            assert not fused.possible(network, x[:0])
-            assert not fused.possible(network, channels_last(4, 3, 10, 8))
+            assert network.by_loops(x)
+            assert not network.by_loops(x.contiguous())
+            assert not network.by_loops(x.double())
+            assert not network.by_loops(x[:0])
+            assert not network.by_loops(channels_last(4, 3, 10, 8))
             torch.set_num_threads(2)
-            assert not fused.possible(network, x)
+            assert not network.by_loops(x)
 
 
 def test_single_norms_of_small_batches_train_by_torch(compiled):
     need(compiled)
     small, norm = channels_last(64, 3, 8, 8), torch.nn.BatchNorm2d(3)
-    assert not kernels.can_normalise(small, norm)
+    assert not norms.can_normalise(small, norm)
     with torch.no_grad():
-        assert kernels.can_normalise(small, norm)
+        assert norms.can_normalise(small, norm)
 
 
 def test_a_counter_of_flops_sees_everything(compiled):
@@ -327,11 +330,11 @@ def test_a_counter_of_flops_sees_everything(compiled):
 def test_a_convolution_and_its_gradients(compiled, batch, height, width, c_in, c_out, kernel, stride, weights_last):
     """Beside torch's in double precision."""
     need(compiled)
-    layer = kernels.Conv2d(c_in, c_out, kernel, stride)
+    layer = convolutions.Conv2d(c_in, c_out, kernel, stride)
     if weights_last:
         layer = layer.to(memory_format=torch.channels_last)
     x = channels_last(batch, c_in, height, width).requires_grad_()
-    assert layer.by_loops(x) and kernels.usable(x)
+    assert layer.by_loops(x) and engines.usable(x)
     output = layer(x)
     back = channels_last(*output.shape, seed=1) - 3.0
     doubles = [x.detach().double().requires_grad_(), layer.weight.detach().double().requires_grad_()]
@@ -352,10 +355,10 @@ def test_a_convolution_and_its_gradients(compiled, batch, height, width, c_in, c
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
-        (kernels.Conv2d(8, 12, 3), (2, 8, 8, 8)),
-        (kernels.Conv2d(8, 72, 3), (2, 8, 8, 8)),
-        (kernels.Conv2d(8, 8, 3, 2), (2, 8, 7, 8)),
-        (kernels.Conv2d(8, 8, 3), (2, 8, 33, 32)),
+        (convolutions.Conv2d(8, 12, 3), (2, 8, 8, 8)),
+        (convolutions.Conv2d(8, 72, 3), (2, 8, 8, 8)),
+        (convolutions.Conv2d(8, 8, 3, 2), (2, 8, 7, 8)),
+        (convolutions.Conv2d(8, 8, 3), (2, 8, 33, 32)),
     ],
     ids=["odd channels", "wide", "odd side", "large image"],
 )
@@ -370,10 +373,10 @@ def test_other_convolutions_are_left_to_torch(compiled, layer, shape):
 @pytest.mark.parametrize(
     ("layer", "x"),
     [
-        (kernels.Conv2d(3, 8, 3), channels_last(2, 4, 8, 8)),
-        (kernels.Conv2d(3, 64, 5), channels_last(2, 512, 1, 2)),
-        (kernels.Conv2d(8, 8, 3).double(), channels_last(2, 8, 8, 8)),
-        (kernels.Conv2d(8, 8, 3).bfloat16(), channels_last(2, 8, 8, 8)),
+        (convolutions.Conv2d(3, 8, 3), channels_last(2, 4, 8, 8)),
+        (convolutions.Conv2d(3, 64, 5), channels_last(2, 512, 1, 2)),
+        (convolutions.Conv2d(8, 8, 3).double(), channels_last(2, 8, 8, 8)),
+        (convolutions.Conv2d(8, 8, 3).bfloat16(), channels_last(2, 8, 8, 8)),
         (NB201Network(NB201, channels=8, cells=1), channels_last(4, 1, 8, 8)),
         (NB201Network(NB201, channels=8, cells=1).double(), channels_last(4, 3, 8, 8)),
     ],
@@ -391,9 +394,9 @@ def test_norms_of_other_types_are_left_to_torch(compiled):
     x, strided = channels_last(64, 16, 8, 8), torch.nn.BatchNorm2d(16)
     strided.running_mean = torch.zeros(16, 2)[:, 0]
     with torch.no_grad():
-        assert kernels.can_normalise(x, torch.nn.BatchNorm2d(16))
+        assert norms.can_normalise(x, torch.nn.BatchNorm2d(16))
         for norm in (torch.nn.BatchNorm2d(16).half(), torch.nn.BatchNorm2d(8), strided):
-            assert not kernels.can_normalise(x, norm)
+            assert not norms.can_normalise(x, norm)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
@@ -422,12 +425,12 @@ def test_a_network_can_be_traced_and_transformed(compiled):
 
 def test_the_gradient_of_an_input_is_added_to_what_is_there(compiled):
     need(compiled)
-    layer, x = kernels.Conv2d(8, 16, 3), channels_last(3, 8, 4, 4)
+    layer, x = convolutions.Conv2d(8, 16, 3), channels_last(3, 8, 4, 4)
     back, sum_ = channels_last(3, 16, 4, 4, seed=1), channels_last(3, 8, 4, 4, seed=2)
     for by_loops in (True, False):
-        alone, _ = kernels.convolution_backward(back, x, layer.weight, 1, by_loops, True, False)
+        alone, _ = convolutions.convolution_backward(back, x, layer.weight, 1, by_loops, True, False)
         added = sum_.clone(memory_format=torch.preserve_format)
-        result, _ = kernels.convolution_backward(back, x, layer.weight, 1, by_loops, True, False, added)
+        result, _ = convolutions.convolution_backward(back, x, layer.weight, 1, by_loops, True, False, added)
         assert result is added
         torch.testing.assert_close(added, sum_ + alone, rtol=1e-5, atol=1e-4)
 
@@ -438,8 +441,8 @@ def test_halving(compiled, shape):
     x = channels_last(*shape).requires_grad_()
     expected = torch.nn.functional.avg_pool2d(x, 2)
     back = channels_last(*expected.shape, seed=1)
-    torch.testing.assert_close(kernels.halve(x), expected)
-    torch.testing.assert_close(kernels.halve_backward(back), torch.autograd.grad(expected, x, back)[0])
+    torch.testing.assert_close(pools.halve(x), expected)
+    torch.testing.assert_close(pools.halve_backward(back), torch.autograd.grad(expected, x, back)[0])
 
 
 @pytest.fixture
@@ -447,12 +450,12 @@ def fresh(compiled, monkeypatch, tmp_path):
     """Kernels that are not loaded yet and have an empty cache, which is returned; forgotten in the end."""
     if not usual_compiler() or platform.system() != "Linux":
         pytest.skip("no C compiler")
-    monkeypatch.setattr(kernels, "FLAGS", ("-shared", "-fPIC"))  # quick to compile
+    monkeypatch.setattr(build, "FLAGS", ("-shared", "-fPIC"))  # quick to compile
     monkeypatch.setenv("SENAS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("SENAS_COMPILE", raising=False)
-    kernels.library.cache_clear()
+    build.library.cache_clear()
     yield tmp_path / "home" / "kernels"
-    kernels.library.cache_clear()
+    build.library.cache_clear()
 
 
 def usual_compiler() -> str | None:
@@ -475,25 +478,25 @@ def test_where_they_cannot_be_had_torch_does_it_and_one_warning_says_why(fresh, 
     monkeypatch.setenv("CC", command.format(cc=usual_compiler()))
     network, x = NB201Network(NB201, channels=4, cells=1), channels_last(4, 3, 8, 8)
     with torch.no_grad(), evaluation_mode(network, "batch"), pytest.warns(UserWarning) as warned:
-        assert not fused.possible(network, x)
+        assert not network.by_loops(x)
         assert network(x, (3,) * 6).shape == (4, 10)
     (message,) = [str(warning.message) for warning in warned]
     assert why in message and "torch computes instead" in message and "\n" not in message
-    with pytest.raises(kernels.Unavailable, match=re.escape(why)):
-        kernels.load()
+    with pytest.raises(build.Unavailable, match=re.escape(why)):
+        build.load()
 
 
 def test_without_any_compiler_the_cause_is_that(fresh, monkeypatch):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(kernels.Unavailable, match="no C compiler is found"):
-        kernels.load()
+    with pytest.raises(build.Unavailable, match="no C compiler is found"):
+        build.load()
 
 
 @pytest.mark.parametrize("command", ["{cc} -DNOTHING", "{env} -- {cc}", " {cc} ", "{cc} -D'A B=1'"])
 def test_a_compiler_may_have_options_and_a_launcher(fresh, monkeypatch, command):
     monkeypatch.setenv("CC", command.format(cc=usual_compiler(), env=shutil.which("env")))
-    assert kernels.library() is not None
+    assert build.library() is not None
     assert len(list(fresh.glob("*.so"))) == 1
 
 
@@ -501,12 +504,12 @@ def test_a_compiler_may_have_options_and_a_launcher(fresh, monkeypatch, command)
     "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" * len(data)]
 )
 def test_a_damaged_library_in_the_cache_is_compiled_again(fresh, damage):
-    kernels.load()
+    build.load()
     (path,) = fresh.glob("*.so")
     whole = path.read_bytes()
     path.unlink()  # so that the file which this process has loaded stays whole
     path.write_bytes(damage(whole))
-    kernels.load()
+    build.load()
     assert path.read_bytes() == whole
 
 
@@ -518,14 +521,14 @@ def nowhere(home, patch):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 
-    patch.setattr(kernels, "cache_home", no_home)
+    patch.setattr(build, "cache_home", no_home)
 
 
 @pytest.mark.parametrize("trouble", [as_a_file, nowhere])
 def test_where_the_cache_cannot_be_used_they_are_compiled_elsewhere(fresh, monkeypatch, tmp_path, trouble):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     trouble(fresh, monkeypatch)
-    assert kernels.library() is not None
+    assert build.library() is not None
     assert not list(tmp_path.glob("senas-bench-*"))
 
 
@@ -533,23 +536,23 @@ def test_where_no_disk_has_room_the_cause_is_that(fresh, monkeypatch):
     def no_room(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(kernels, "atomic_write", no_room)
-    with pytest.raises(kernels.Unavailable, match="No space left on device"):
-        kernels.load()
+    monkeypatch.setattr(build, "atomic_write", no_room)
+    with pytest.raises(build.Unavailable, match="No space left on device"):
+        build.load()
 
 
 def test_it_is_compiled_once(compiled, monkeypatch):
     need(compiled)
-    kernels.library.cache_clear()
+    build.library.cache_clear()
 
     def again(*args, **kwargs):
         raise AssertionError("compiled again")
 
     monkeypatch.setattr(subprocess, "run", again)
-    assert kernels.library() is not None
+    assert build.library() is not None
 
 
 def test_it_can_be_forbidden(monkeypatch):
     monkeypatch.setenv("SENAS_COMPILE", "0")
-    kernels.library.cache_clear()
-    assert kernels.library() is None
+    build.library.cache_clear()
+    assert build.library() is None

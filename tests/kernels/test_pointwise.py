@@ -4,15 +4,15 @@ import sys
 import pytest
 import torch
 
-from senas_bench.networks import pointwise
-from senas_bench.networks.kernels import Conv2d
-from senas_bench.networks.pointwise import PointConv2d
+from senas_bench.kernels import pointwise
+from senas_bench.kernels.convolutions import Conv2d
+from senas_bench.kernels.pointwise import PointConv2d
 
 GRADIENT = """
 import sys
 import torch
-from senas_bench.networks.kernels import Conv2d
-from senas_bench.networks.pointwise import PointConv2d
+from senas_bench.kernels.convolutions import Conv2d
+from senas_bench.kernels.pointwise import PointConv2d
 kind, channels, side, batch, threads = sys.argv[1], *map(int, sys.argv[2:])
 torch.set_num_threads(threads)
 torch.manual_seed(0)

@@ -7,11 +7,10 @@ wrong gradient.
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
-
 import torch
 from torch import nn
+
+from senas_bench.kernels.processor import lanes
 
 SINGLE = 512
 """Pixels that the code for 16 lanes gathers at once; a first lot is always in place."""
@@ -47,13 +46,3 @@ def _misplaced(layer: nn.Conv2d, x: torch.Tensor) -> bool:
         return False
     pixels = -(-x.shape[2] // layer.stride[0]) * -(-x.shape[3] // layer.stride[1])
     return lanes() == 8 or torch.get_num_threads() > 1 or pixels > SINGLE
-
-
-@functools.cache
-def lanes() -> int:
-    """Single-precision numbers in a register of this processor, as oneDNN uses it; 16 where it is not known."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return 16
-    return 8 if "avx2" in flags and "avx512f" not in flags else 16

@@ -1,0 +1,239 @@
+"""Convolutions of a few channels, which take torch longer than their arithmetic, and depthwise ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from senas_bench.kernels import pointwise
+from senas_bench.kernels.build import library
+from senas_bench.kernels.engines import limits, usable
+
+VECTOR = 8
+"""Channels that the convolutions go through at once."""
+NARROW = 64
+"""Channels up to which they take over from torch."""
+MOST_PIXELS = 1024
+"""Pixels of an image that they have room for, as there."""
+GROUP = 256
+"""Outputs of the images that they take at once, as there."""
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise `nn.Conv2d` without bias, whose weights' gradient is a loop of ours where `usable` says so.
+
+    On a CPU torch takes up to thirty times as long for a 7x7 kernel on a few pixels, longer than all else in the layer.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> None:
+        super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kernel_size[0] in (3, 5, 7) and torch.is_grad_enabled() and usable(x):
+            return _Depthwise.apply(x, self.weight, self.stride[0], self.padding[0], self.dilation[0])
+        return super().forward(x)
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context, x: torch.Tensor, weight: torch.Tensor, stride: int, padding: int, dilation: int
+    ) -> torch.Tensor:
+        context.save_for_backward(x, weight)
+        context.settings = stride, padding, dilation
+        return nn.functional.conv2d(x, weight, None, stride, padding, dilation, len(weight))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        stride, padding, dilation = context.settings
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        dx = dw = None
+        if context.needs_input_grad[0]:
+            sides = ([stride] * 2, [padding] * 2, [dilation] * 2, False, [0, 0], len(weight), [True, False, False])
+            dx = torch.ops.aten.convolution_backward(gradient, x, weight, None, *sides)[0]
+        if context.needs_input_grad[1]:
+            dw = _depthwise_backward(x, gradient, weight.shape[2], stride, padding, dilation)
+        return dx, dw, None, None, None
+
+
+def _depthwise_backward(
+    x: torch.Tensor, gradient: torch.Tensor, kernel: int, stride: int, padding: int, dilation: int
+) -> torch.Tensor:
+    batch, channels, height, width = x.shape
+    line, part = x.new_zeros((width + 2 * padding) * channels), x.new_empty(kernel * kernel * channels)
+    dw = x.new_zeros((kernel, kernel, channels))
+    library().depthwise_backward(
+        x.data_ptr(),
+        gradient.data_ptr(),
+        batch,
+        height,
+        width,
+        channels,
+        *gradient.shape[2:],
+        kernel,
+        stride,
+        padding,
+        dilation,
+        line.data_ptr(),
+        part.data_ptr(),
+        dw.data_ptr(),
+    )
+    return dw.permute(2, 0, 1).unsqueeze(1).contiguous()
+
+
+class Conv2d(nn.Conv2d):
+    """A square `nn.Conv2d` with padding `kernel // 2` and without bias.
+
+    A loop of ours where `usable` says so, the layer is narrow and its images are small. There are no gradients of its
+    gradients.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
+
+    def by_loops(self, x: torch.Tensor) -> bool:
+        """Whether the loops take it, if they are `usable` for `x` `(B, C, H, W)`."""
+        if x.dim() != 4:
+            return False
+        channels, height, width = x.shape[1:]
+        return (
+            channels == self.in_channels
+            and self.weight.dtype == torch.float32
+            and self.out_channels % VECTOR == 0
+            and max(self.in_channels, self.out_channels) <= NARROW
+            and self.kernel_size[0] % 2 == 1
+            and 0 < height * width <= MOST_PIXELS
+            and channels * height * width <= limits().convolutions
+            and height % self.stride[0] == width % self.stride[0] == 0
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.by_loops(x) or not usable(x):
+            return pointwise.convolve(self, x)
+        if torch.is_grad_enabled():
+            return _Convolution.apply(x, self.weight, self.stride[0])
+        return _convolve(x, self.weight, self.stride[0])
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
+        context.save_for_backward(x, weight)
+        context.stride = stride
+        return _convolve(x, weight, stride)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        dx, dw = convolution_backward(gradient, x, weight, context.stride, True, *context.needs_input_grad[:2])
+        return dx, dw, None
+
+
+def convolution_backward(
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: int,
+    by_loops: bool,
+    for_x: bool,
+    for_weight: bool,
+    dx: torch.Tensor | None = None,
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Gradients of the input `(B, C_in, H, W)` and the weights of a `Conv2d`, from that of its output.
+
+    Args:
+        by_loops: What the layer's `by_loops` says of `x`; torch does it otherwise.
+        for_x, for_weight: Which are asked for; the other is None.
+        dx: To add the gradient of the input to, in place; it is returned then.
+    """
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    back = stride == 1 or x[0].numel() <= limits().strided_back
+    ours = by_loops and back and x.shape[1] % VECTOR == 0, by_loops
+    rest = [wanted and not mine for wanted, mine in zip((for_x, for_weight), ours, strict=True)]
+    more = dw = None
+    if any(rest):
+        sides = ([stride] * 2, [weight.shape[2] // 2] * 2, [1, 1], False, [0, 0], 1, [*rest, False])
+        more, dw, _ = torch.ops.aten.convolution_backward(gradient, x, weight, None, *sides)
+    if for_x and ours[0]:
+        dx = _convolve(gradient, weight, 1, stride, True, dx)
+    elif for_x:
+        dx = more if dx is None else dx.add_(more)
+    if for_weight and ours[1]:
+        dw = _convolve_weights(x, gradient, weight, stride)
+    return dx, dw
+
+
+def _convolve(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: int,
+    spread: int = 1,
+    turned: bool = False,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`turned`: the gradient of the input of a convolution of stride `spread`, from that of its output; added to `out`
+    where that is given."""
+    batch, channels, height, width = x.shape
+    c_out, kernel = weight.shape[1 if turned else 0], weight.shape[2]
+    weight, last = _dense(weight)
+    add = out is not None
+    if out is None:
+        shape = (batch, c_out, height * spread // stride, width * spread // stride)
+        out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    room = _room(x, weight, stride, spread)
+    library().convolve(
+        x.data_ptr(),
+        batch,
+        height,
+        width,
+        channels,
+        weight.data_ptr(),
+        last,
+        c_out,
+        kernel,
+        stride,
+        spread,
+        turned,
+        add,
+        room.data_ptr(),
+        out.data_ptr(),
+    )
+    return out
+
+
+def _convolve_weights(x: torch.Tensor, gradient: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
+    batch, channels, height, width = x.shape
+    weight, last = _dense(weight)
+    dw, room = torch.empty_like(weight), _room(x, weight, stride)
+    library().convolve_weights(
+        x.data_ptr(),
+        gradient.data_ptr(),
+        batch,
+        height,
+        width,
+        channels,
+        last,
+        *weight.shape[::2],
+        stride,
+        room.data_ptr(),
+        dw.data_ptr(),
+    )
+    return dw
+
+
+def _dense(weight: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """A weight without gaps, and whether it is channels-last."""
+    if weight.is_contiguous():
+        return weight, False
+    return weight.contiguous(memory_format=torch.channels_last), True
+
+
+def _room(x: torch.Tensor, weight: torch.Tensor, stride: int, spread: int = 1) -> torch.Tensor:
+    """For the weights and a group of padded images: what `lay_out` in C takes, by the same formulas."""
+    _, channels, height, width = x.shape
+    high, wide, border = height * spread, width * spread, weight.shape[2] - 1
+    images = max(GROUP // (high // stride * (wide // stride)), 1)
+    return x.new_empty(weight.numel() + images * (high + border) * (wide + border) * channels)

@@ -1,0 +1,115 @@
+"""One door to the operations of a network: `Torch` computes them with torch, `Loops` with the loops in C.
+
+A network writes its forward once, on this interface. `Torch` knows every type, device and mode; `Loops` what
+`engines.usable` and `norms.fits` allow, without gradients; `tape.Tape` is `Loops` with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from senas_bench.kernels import norms, pools
+from senas_bench.kernels.norms import Outputs
+
+
+class Engine(Protocol):
+    """What both do, on tensors `(B, C, H, W)`. Only the engine reads a normalised tensor, which `combine` takes."""
+
+    def operate(self, module: nn.Sequential, x: torch.Tensor) -> Any:
+        """A convolution and batch norm, normalised."""
+
+    def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        """`layer(x)`."""
+
+    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> Any:
+        """`norm(z)`, normalised."""
+
+    def combine(self, normalised: Sequence[Any], plain: Sequence[torch.Tensor], value: bool, rect: bool) -> Outputs:
+        """The sum of at least one tensor, and the sum rectified; each if asked for."""
+
+    def pool(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """`layer(x)`, a 3x3 average at stride 1 that leaves padding out of the count."""
+
+    def halve(self, x: torch.Tensor) -> torch.Tensor:
+        """2x2 average at stride 2."""
+
+
+class Torch:
+    """Everything by torch; normalised tensors are tensors."""
+
+    def operate(self, module: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+        return module(x)
+
+    def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        return layer(x)
+
+    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
+        return norm(z)
+
+    def combine(
+        self, normalised: Sequence[torch.Tensor], plain: Sequence[torch.Tensor], value: bool, rect: bool
+    ) -> Outputs:
+        first, *others = (*normalised, *plain)
+        total = sum(others, first)
+        return total if value else None, torch.relu(total) if rect else None
+
+    def pool(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return layer(x)
+
+    def halve(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool2d(x, 2)
+
+
+class Loops:
+    """By the loops, and to be called where gradients are off."""
+
+    def operate(self, module: nn.Sequential, x: torch.Tensor) -> norms.Normalised:
+        convolution, norm = module
+        return self.normalise(self.convolve(convolution, x), norm)
+
+    def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        return layer(x).contiguous(memory_format=torch.channels_last)
+
+    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> norms.Normalised:
+        return norms.normalise(z, norm)
+
+    def combine(
+        self, normalised: Sequence[norms.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
+    ) -> Outputs:
+        return norms.combine(normalised, plain, value, rect)
+
+    def pool(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return pools.pool(x)
+
+    def halve(self, x: torch.Tensor) -> torch.Tensor:
+        return pools.halve(x)
+
+
+class Node:
+    """A sum, as it is and rectified; what was rectified or pooled of it is made once.
+
+    Args:
+        engine: What made it goes on with it.
+    """
+
+    def __init__(self, engine: Engine, value: torch.Tensor | None, rect: torch.Tensor | None = None) -> None:
+        self.engine, self.value, self.rect = engine, value, rect
+        self.pooled: torch.Tensor | None = None
+
+    def rectified(self) -> torch.Tensor:
+        if self.rect is None:
+            _, self.rect = self.engine.combine([], [self.value], False, True)
+        return self.rect
+
+    def pool(self, layer: nn.Module) -> torch.Tensor:
+        if self.pooled is None:
+            self.pooled = self.engine.pool(layer, self.value)
+        return self.pooled
+
+    def zeros(self) -> torch.Tensor:
+        """Of its shape."""
+        return torch.zeros_like(self.rect if self.value is None else self.value)

@@ -1,0 +1,213 @@
+"""Batch norm, sums and ReLU in one pass, on channels-last tensors.
+
+torch reads a tensor four times to normalise it, and again for each sum and each ReLU. These read it twice in all, and
+twice on the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from senas_bench.kernels.build import library, pointer, pointers
+from senas_bench.kernels.engines import usable
+
+WIDEST = 2048
+"""Channels that the C code has room for, as there."""
+MOST = 3
+"""Tensors that it adds."""
+FACTORS = 5
+"""Rows of what it keeps of a batch norm: scale, shift, mean, inverse deviation, variance."""
+SMALLEST = 100_000
+"""Elements from which on single norms gain in training: below, torch's own functions cost less to call."""
+
+
+def can_normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
+    """Whether `normalise` and `combine` do to `z` `(B, C, H, W)` what `norm` does: by the statistics of the batch."""
+    return norm.training and fits(z, norm) and worth_it(z.numel()) and usable(z)
+
+
+def fits(z: torch.Tensor, norm: nn.BatchNorm2d) -> bool:
+    """Whether torch would take `z` `(B, C, H, W)`, and the norm's tensors are as the loops read them."""
+    several = z.dim() == 4 and z.shape[0] * z.shape[2] * z.shape[3] > 1
+    tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    plain = all(t is None or (t.dtype == torch.float32 and t.is_contiguous()) for t in tensors)
+    return several and z.shape[1] == norm.num_features <= WIDEST and plain
+
+
+def worth_it(elements: int) -> bool:
+    """Whether tensors of so many elements are faster here: all without gradients, large ones with them."""
+    return elements >= SMALLEST or not torch.is_grad_enabled()
+
+
+class Normalised(NamedTuple):
+    """A tensor `(B, C, H, W)` and what its batch norm would do to it.
+
+    Args:
+        factors: `(FACTORS, C)`.
+        weight, bias: `(C,)` of the batch norm, or None; already part of the factors, here for their gradients.
+    """
+
+    z: torch.Tensor
+    factors: torch.Tensor
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
+
+
+def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
+    """`z` `(B, C, H, W)` float32 by its own statistics, which the running ones of `norm` take in if it keeps such."""
+    z = z.contiguous(memory_format=torch.channels_last)
+    channels = z.shape[1]
+    weight, bias, share, mean, variance = norm.weight, norm.bias, norm.momentum, None, None
+    if norm.track_running_stats:
+        mean, variance = norm.running_mean, norm.running_var
+        norm.num_batches_tracked.add_(1)
+        if share is None:
+            share = 1 / float(norm.num_batches_tracked)
+    factors = torch.empty((FACTORS, channels), dtype=torch.float32)
+    rows = z.numel() // channels
+    tensors = *map(pointer, (weight, bias)), share or 0.0, *map(pointer, (mean, variance)), factors.data_ptr()
+    library().statistics(z.data_ptr(), rows, channels, norm.eps, *tensors)
+    return Normalised(z, factors, weight, bias)
+
+
+def batch_norm(
+    z: torch.Tensor, norm: nn.BatchNorm2d, plain: torch.Tensor | None = None, cap: float | None = None
+) -> torch.Tensor:
+    """`norm(z)`, by the loops where they can.
+
+    Args:
+        plain: Is added.
+        cap: The result is held between 0 and it.
+    """
+    if can_normalise(z, norm):
+        end = math.inf if cap is None else cap
+        outputs = combine([normalise(z, norm)], [] if plain is None else [plain], cap is None, cap is not None, end)
+        return outputs[cap is not None]
+    out = norm(z) if plain is None else plain + norm(z)
+    return out if cap is None else nn.functional.hardtanh_(out, 0, cap)
+
+
+Outputs = tuple[torch.Tensor | None, torch.Tensor | None]
+"""A sum, and the sum rectified."""
+
+
+def combine(
+    normalised: Sequence[Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool, cap: float = math.inf
+) -> Outputs:
+    """The sum of all, which have one shape `(B, C, H, W)`, and the sum rectified; each if asked for, else None.
+
+    Args:
+        cap: Where the rectified sum ends: 6 for ReLU6.
+
+    Raises:
+        ValueError: More than `MOST` tensors, or of different shapes.
+    """
+    columns = list(zip(*normalised, strict=True)) or [()] * 4
+    zs, factors, weights, biases = columns
+    if torch.is_grad_enabled():
+        return _Combine.apply(factors, value, rect, cap, *zs, *weights, *biases, *plain)
+    return _combine(zs, factors, plain, value, rect, cap)
+
+
+def _combine(
+    zs: Sequence[torch.Tensor],
+    factors: Sequence[torch.Tensor],
+    plain: Sequence[torch.Tensor],
+    value: bool,
+    rect: bool,
+    cap: float,
+) -> Outputs:
+    plain = [tensor.contiguous(memory_format=torch.channels_last) for tensor in plain]
+    tensors = (*zs, *plain)
+    like = tensors[0]
+    channels = like.shape[1]
+    if len(tensors) > MOST or channels > WIDEST or any(tensor.shape != like.shape for tensor in tensors):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise ValueError(f"cannot add tensors of shapes {shapes}: at most {MOST} of one shape, of {WIDEST} channels")
+    outputs = [torch.empty_like(like) if wanted else None for wanted in (value, rect)]
+    library().combine(
+        len(zs),
+        pointers(zs),
+        pointers(factors),
+        len(plain),
+        pointers(plain),
+        like.numel() // channels,
+        channels,
+        cap,
+        *map(pointer, outputs),
+    )
+    return outputs[0], outputs[1]
+
+
+class _Combine(torch.autograd.Function):
+    """`combine` with gradients: for the tensors before batch norm, its weights and biases, and the plain tensors."""
+
+    @staticmethod
+    def forward(context, factors, value: bool, rect: bool, cap: float, *tensors: torch.Tensor | None) -> Outputs:
+        count = len(factors)
+        zs, plain = tensors[:count], tensors[3 * count :]
+        outputs = _combine(zs, factors, plain, value, rect, cap)
+        context.set_materialize_grads(False)
+        context.save_for_backward(outputs[1], *zs)
+        context.factors, context.cap, context.plain = factors, cap, len(plain)
+        return outputs
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, dvalue: torch.Tensor | None, drect: torch.Tensor | None) -> tuple[Any, ...]:
+        rect, *zs = context.saved_tensors
+        count = len(zs)
+        if dvalue is None and drect is None:
+            return (None,) * (4 + 3 * count + context.plain)
+        back, sums, total = combine_backward(zs, context.factors, rect, dvalue, drect, context.cap, context.plain > 0)
+        wanted = context.needs_input_grad[4 + count : 4 + 3 * count]
+        weights = [sums[i % count, i // count] if needed else None for i, needed in enumerate(wanted)]
+        return None, None, None, None, *back, *weights, *[total] * context.plain
+
+
+def combine_backward(
+    zs: Sequence[torch.Tensor],
+    factors: Sequence[torch.Tensor],
+    rect: torch.Tensor | None,
+    dvalue: torch.Tensor | None,
+    drect: torch.Tensor | None,
+    cap: float,
+    plain: bool,
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor | None]:
+    """Gradients of `combine`, from what comes back for the sum, for the sum rectified, or for both.
+
+    Args:
+        rect: What `combine` made.
+        plain: Whether plain tensors are part of the sum.
+
+    Returns:
+        Those of the tensors before batch norm; `(n, 2, C)` of their batch norms' weight and bias; and of each plain
+        tensor. The last may be what came back itself.
+    """
+    given = [None if back is None else back.contiguous(memory_format=torch.channels_last) for back in (dvalue, drect)]
+    total = given[0] if given[1] is None else given[1]
+    elements, channels = total.numel(), total.shape[1]
+    kept = drect is not None and (plain or len(zs) > 1)
+    if kept:
+        total = torch.empty_like(total)
+    back = [torch.empty_like(z) for z in zs]
+    sums = torch.empty((len(zs), 2, channels), dtype=torch.float32)
+    library().combine_backward(
+        len(zs),
+        pointers(zs),
+        pointers(factors),
+        *map(pointer, given),
+        pointer(rect),
+        elements // channels,
+        channels,
+        cap,
+        pointer(total if kept else None),
+        pointers(back),
+        pointer(sums),
+    )
+    return back, sums, total
