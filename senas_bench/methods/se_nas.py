@@ -120,6 +120,7 @@ class SeNas(Method):
                 self._paths(task, space, network),
                 phase=f"stage-{stage}",
                 epochs=epochs,
+                before=epoch,
                 optimizer=optimizer,
                 keep_snapshots=self._needs_snapshots(last=stage == len(stages)),
                 watch=(curve.epochs(), watched, self.estimator) if curve else None,

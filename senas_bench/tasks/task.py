@@ -263,6 +263,7 @@ class Task:
         *,
         phase: str,
         epochs: int,
+        before: int = 0,
         optimizer: torch.optim.Optimizer | None = None,
         architecture: Architecture | None = None,
         loader: Any = None,
@@ -272,6 +273,7 @@ class Task:
         """Train in place for one phase; resumes, and counts as search work.
 
         Args:
+            before: Epochs trained in the stages before; see `training.recipe.learning_rate`.
             architecture: Learns beside the weights, and is changed in place too.
             loader: Images in place of the whole training split, such as one of its halves.
             watch: Epochs of the phase after which to score archs with the weights as they are then, those archs
@@ -294,6 +296,7 @@ class Task:
                 epochs=epochs,
                 rng=self.rng(f"{phase}-paths"),
                 generator=self.generator(f"{phase}-images"),
+                before=before,
                 optimizer=optimizer,
                 architecture=architecture,
                 keep_snapshots=keep_snapshots,

@@ -13,6 +13,7 @@ from senas_bench.experiments.spec import settings_of
 from senas_bench.experiments.tasks import make_task
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
+from senas_bench.methods.spos import Spos
 from senas_bench.networks.expansion import count_parameters
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
@@ -23,6 +24,7 @@ from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201, prune, shared_function
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.tasks.task import MethodOutput, Task
+from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe
 
 EMBEDDED = PRESETS["embedded"]
@@ -235,6 +237,30 @@ def test_the_rate_restarts_with_each_stage(tmp_path):
     output = SeNas(criterion=Planted())(a_task(tmp_path, lr_horizon=4))
     rates = [line["lr"] for line in output.history if "loss" in line]
     assert rates[0] == rates[1] == rates[3] > rates[2]
+
+
+def rate_of_steps(task, method, monkeypatch) -> list[float]:
+    """The rate of every step of a run, as its optimizer has it."""
+    rates, descend = [], loop.descend
+
+    def watched(optimizer, clip):
+        rates.extend(group["lr"] for group in optimizer.param_groups)
+        descend(optimizer, clip)
+
+    monkeypatch.setattr(loop, "descend", watched)
+    method(task)
+    return rates
+
+
+def test_one_line_of_the_rate_goes_over_all_stages_as_in_spos(tmp_path, monkeypatch):
+    """Stages of 1, 2 and 1 epochs of `STEPS` steps: step t has 1 - t / T of the rate, in SE-NAS and SPOS alike."""
+    total = 4 * STEPS
+    changes = {"lr": 0.1, "lr_min": 0.0, "lr_horizon": 0, "schedule": "linear", "lr_restarts": False}
+    for name, method in (("se-nas", SeNas(criterion=Planted())), ("spos", Spos())):
+        (tmp_path / name).mkdir()
+        with monkeypatch.context() as patch:
+            rates = rate_of_steps(a_task(tmp_path / name, **changes), method, patch)
+        assert rates == pytest.approx([0.1 * (1 - step / total) for step in range(total)], rel=1e-12)
 
 
 @pytest.mark.slow

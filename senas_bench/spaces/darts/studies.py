@@ -14,20 +14,21 @@ from senas_bench.spaces.space import Study
 def _recipes(
     stages: tuple[int, ...], batch: int, retrain: int, retrain_batch: int, retrain_lr: float, amp: bool
 ) -> Mapping[str, Mapping[str, Any]]:
-    """docs/method.md 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in
-    length; without its cutout, drop path and auxiliary head, which only preset `paper` has."""
+    """docs/method.md 3: DARTS's supernet settings with one cosine over all stages, and for retraining those of DARTS on
+    CIFAR, scaled in length; without its cutout, drop path and auxiliary head, which only preset `paper` has."""
     supernet = {
         "stage_epochs": stages,
         "batch_size": batch,
         "lr": 0.025,
         "lr_min": 0.001,
         "lr_horizon": 0,
+        "lr_restarts": False,
         "weight_decay": 3e-4,
         "nesterov": False,
         "amp": amp,
     }
     alone = {"stage_epochs": (retrain,), "batch_size": retrain_batch, "lr": retrain_lr, "lr_min": 0.0, "snapshots": 1}
-    return {"reference": supernet, "tuned": supernet, "retrain": {**supernet, **alone}}
+    return {"reference": supernet, "tuned": supernet, "retrain": {**supernet, **alone, "lr_restarts": True}}
 
 
 def _paper_recipes() -> Mapping[str, Mapping[str, Any]]:
