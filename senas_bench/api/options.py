@@ -31,3 +31,4 @@ class Options(TypedDict, total=False):
     gpus_per_run: float | None
     tensorboard: str | PathLike[str] | None
     keep_trained: bool
+    train_within_limit: bool

@@ -173,7 +173,7 @@ class Task:
         progress: Sink.
         budget: Work done so far.
         curve: Rankings to make while a supernet trains; None for none.
-        limit: What archs may cost, in training, scoring and search; None for no limit.
+        limit: What archs may cost, in scoring and search, and where it says so in training; None for no limit.
         skeleton: What surrounds the choices in the networks of this task.
         arch: The arch that the spec gives to the method `fixed`.
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
@@ -231,8 +231,10 @@ class Task:
     def uniform_paths(
         self, space: SearchSpace, network: nn.Module
     ) -> Callable[[np.random.Generator], list[SampledPath]]:
-        """Single paths drawn over `space` within the limit, tied or per cell as the recipe says; see `Region.paths`."""
-        return self.within(space).paths(self.cells(network))
+        """Single paths drawn over `space`, within the limit where it holds in training, tied or per cell as the recipe
+        says; see `Region.paths`."""
+        limited = self.limit is not None and self.limit.in_training
+        return (self.within(space) if limited else space).paths(self.cells(network))
 
     def cells(self, network: nn.Module) -> int:
         """Cells that draw an arch of their own, as path samplers take it; 0 where the recipe ties them."""

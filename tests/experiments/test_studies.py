@@ -84,6 +84,15 @@ def test_supernets_of_searches_train_on_one_schedule(space, preset, law):
     assert preset_of("nasbench201", preset).recipes["reference"].lr_restarts
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_large_spaces_shrink_to_a_million_archs(preset):
+    """docs/method.md 2.1; NAS-Bench-201, which has fewer, trains the stages that it is given."""
+    for space in SPACES:
+        stop_at = {method_of(name, space, preset).stop_at for name in ("se-nas", "si-shrink", "angle-shrink")}
+        assert stop_at == ({0} if space == "nasbench201" else {1_000_000})
+        assert (SPACES[space].whole.size > 1_000_000) == (space != "nasbench201")
+
+
 def test_names_are_refused_with_what_is_allowed():
     with pytest.raises(ValueError, match="method 'gdas' runs in nasbench201 only; in darts: random, untrained, spos"):
         method_of("gdas", "darts", "cpu")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from senas_bench.spaces.space import Study
+from senas_bench.spaces.space import STOP_AT, Study
 
 
 def _recipes(
@@ -65,6 +65,7 @@ STUDIES = {
             "drop": 30,
             "max_per_edge": 3,
             "per_operator": 2,
+            "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 12, "generations": 4, "parents": 4},
         },
@@ -76,6 +77,7 @@ STUDIES = {
             "drop": 30,
             "max_per_edge": 3,
             "per_operator": 4,
+            "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 20, "generations": 5, "parents": 5},
         },
@@ -83,7 +85,7 @@ STUDIES = {
     "paper": Study(
         {"cells": 4, "rank_archs": 100},
         _paper_recipes(),
-        {"drop": 10, "max_per_edge": 1, "per_operator": 100, "search": "evolution"},
+        {"drop": 10, "max_per_edge": 1, "per_operator": 100, "stop_at": STOP_AT, "search": "evolution"},
     ),
 }
 """By preset."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from senas_bench.spaces.space import Study
+from senas_bench.spaces.space import STOP_AT, Study
 
 
 def _recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool) -> Mapping[str, Any]:
@@ -38,6 +38,7 @@ STUDIES = {
         {
             "drop": 40,
             "per_operator": 3,
+            "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 12, "generations": 4, "parents": 4},
         },
@@ -48,6 +49,7 @@ STUDIES = {
         {
             "drop": 40,
             "per_operator": 10,
+            "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 20, "generations": 5, "parents": 5},
         },
@@ -55,7 +57,7 @@ STUDIES = {
     "paper": Study(
         {"dataset": "imagenet", "resolution": 224, "rank_archs": 100, "held_out": 50_000, "score_batch": 500},
         _recipes((100,) + (5,) * 10, 1024, 0.5, 240, True),
-        {"drop": 10, "per_operator": 1000, "search": "evolution"},
+        {"drop": 10, "per_operator": 1000, "stop_at": STOP_AT, "search": "evolution"},
     ),
 }
 """By preset."""
