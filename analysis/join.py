@@ -63,7 +63,7 @@ def changed_sizes(records: Sequence[RunRecord]) -> dict[str, list[str]]:
         kind = spec.settings.get("method", {}).get("recipe")
         if spec.preset not in PRESETS or spec.space not in SPACES:
             continue
-        preset = preset_of(spec.space, spec.preset)
+        preset = preset_of(spec.space, spec.preset).for_images(spec.dataset)
         if kind is not None and kind not in preset.recipes:
             continue
         for part, own in preset.to_settings(kind).items():

@@ -14,6 +14,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "method": ("stop_at",),
     "recipe": ("lr_restarts",),
     "limit": ("in_training",),
+    "preset": ("pad",),
 }
 """By part of the settings, what was decided anew after runs were made (docs/method.md 3). A run that differs from
 today's in nothing else is the same run of an older protocol."""

@@ -64,6 +64,7 @@ def make_spec(
     chosen = method_of(method, space, preset, estimator)
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
+    sizes = sizes.for_images(dataset)
     _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
     settings = _settings(chosen, sizes, space, dataset, limit=limit, arch=arch, retrain=retrain)
     if estimator is not None and chosen != method_of(method, space, preset):
@@ -115,6 +116,7 @@ def todays_settings(spec: RunSpec) -> dict[str, Any]:
     """
     asked = spec.settings
     sizes = resized(preset_of(spec.space, spec.preset), official_split=not asked.get("preset", {}).get("held_out", 1))
+    sizes = sizes.for_images(spec.dataset)
     method = method_of(spec.method, spec.space, spec.preset, asked.get("estimator"))
     limit = asked.get("limit")
     if limit is not None:
