@@ -64,9 +64,8 @@ def make_spec(
     chosen = method_of(method, space, preset, estimator)
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
-    sizes = sizes.for_images(dataset)
     _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
-    settings = _settings(chosen, sizes, space, dataset, limit=limit, arch=arch, retrain=retrain)
+    settings = _settings(chosen, sizes.for_images(dataset), space, dataset, limit=limit, arch=arch, retrain=retrain)
     if estimator is not None and chosen != method_of(method, space, preset):
         settings["estimator"] = estimator
     if (trainer := trainer_of(chosen, ground_truth, dataset)) is not None:
