@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from senas_bench.analysis.metrics import correlation
@@ -16,6 +17,7 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.spec import RunRecord, canonical_json
 from senas_bench.experiments.studies import preset_of
 from senas_bench.spaces import SPACES
+from senas_bench.spaces.nasbench201 import prune
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query
@@ -63,7 +65,7 @@ def changed_sizes(records: Sequence[RunRecord]) -> dict[str, list[str]]:
         kind = spec.settings.get("method", {}).get("recipe")
         if spec.preset not in PRESETS or spec.space not in SPACES:
             continue
-        preset = preset_of(spec.space, spec.preset)
+        preset = preset_of(spec.space, spec.preset).for_images(spec.dataset)
         if kind is not None and kind not in preset.recipes:
             continue
         for part, own in preset.to_settings(kind).items():
@@ -190,6 +192,15 @@ def final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
         if len(last) > 1:
             rankings[str(name)] = _ranks(last)
     return rankings
+
+
+def distinct_functions(arch_strs: Iterable[str]) -> int:
+    """How many functions some archs of NAS-Bench-201 are: pruned archs, see docs/method.md 5.
+
+    Where dead edges make all differences vanish, a ranking of the archs ranks nothing.
+    """
+    archs = np.array([SPACES["nasbench201"].from_str(arch) for arch in arch_strs])
+    return len(np.unique(prune(archs), axis=0))
 
 
 def first_stage_ranking(table: pd.DataFrame, whole: str) -> pd.Series | None:

@@ -16,6 +16,7 @@ from senas_bench.analysis.join import (
     Scores,
     accuracy_queries,
     by_method,
+    distinct_functions,
     final_rankings,
     one_setting,
     run_key,
@@ -109,6 +110,8 @@ _FIG7_NOTES = (
     "A point before the last scores with the weights of that moment; the last is the method's own final ranking.",
 )
 _FIG8_NOTES = ("The paper's figure compares current of SE-NAS with the whole space of SPOS.",)
+FEW = ("current", "same")
+"""Sets of so few archs that they may all be one function."""
 _CURVES = {"curve": "sample", "curve-current": "current"}
 
 
@@ -207,6 +210,8 @@ def _rows(
         for name, ranking in point.rankings.items():
             tau = defined(correlation.kendall_tau(ranking.to_numpy(), truth.accuracy(query, list(ranking.index))))
             run = {"seed": point.seed, "archs": len(ranking), "tau": tau}
+            if name in FEW:
+                run["functions"] = distinct_functions(ranking.index)
             groups.setdefault((point.method, name, point.epoch), []).append(run)
     known = [*first, *in_order({method for method, _, _ in groups}.difference(first))]
     order = sorted(groups, key=lambda key: (known.index(key[0]), list(SETS).index(key[1]), key[2]))
@@ -220,15 +225,16 @@ def tau_summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean tau over the runs that have one.
 
     Args:
-        runs: Each with `seed`, `archs` (its number of archs) and `tau`, None where undefined.
+        runs: Each with `seed`, `archs` (its number of archs), perhaps `functions` (how many they are), and `tau`, None
+            where undefined.
 
     Returns:
-        `n` runs with a tau, `archs_min`, `archs_max`, `tau_mean`, `tau_std` (ddof = 1), `tau_low`, `tau_high`
-        (Student's 95% interval of the mean over seeds, cut to -1..1; None below 3 seeds or 10 archs), and the runs as
-        `per_seed`.
+        `n` runs with a tau, `archs_min`, `archs_max`, `functions_min` and `functions_max` where runs have them,
+        `tau_mean`, `tau_std` (ddof = 1), `tau_low`, `tau_high` (Student's 95% interval of the mean over seeds, cut to
+        -1..1; None below 3 seeds or 10 archs), and the runs as `per_seed`.
     """
     taus = [run["tau"] for run in runs if run["tau"] is not None]
-    sizes = [run["archs"] for run in runs]
+    sizes, functions = ([run[name] for run in runs if name in run] for name in ("archs", "functions"))
     summary = over_seeds(taus) if taus else None
     interval = summary.interval if summary and min(sizes) >= MIN_ARCHS else None
     low, high = np.clip(interval, -1, 1).tolist() if interval else (None, None)
@@ -236,6 +242,7 @@ def tau_summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "n": len(taus),
         "archs_min": min(sizes),
         "archs_max": max(sizes),
+        **({"functions_min": min(functions), "functions_max": max(functions)} if functions else {}),
         "tau_mean": summary.mean if summary else None,
         "tau_std": summary.std if summary else None,
         "tau_low": low,
@@ -259,6 +266,17 @@ def _set_notes(rows: list[dict[str, Any]], images: str) -> list[str]:
     }
     notes = ["Kendall's tau-b; 95% interval over seeds, none below 3 seeds or 10 archs."]
     notes += [f"{meaning}." for name, meaning in meanings.items() if name in sets]
+    one = {
+        (row["method"], run["seed"])
+        for row in _ends(rows, "current")
+        for run in row["per_seed"]
+        if run["functions"] == 1
+    }
+    for method in in_order({method for method, _ in one}):
+        seeds = listed(seed for name, seed in one if name == method)
+        notes.append(
+            f"{method}: the archs alive at the end are one function with seeds {seeds}; no tau ranks anything there."
+        )
     transferred = [words(row["column"]) for row in rows if not row["column"].startswith(f"{images}_")]
     if transferred:
         columns = ", ".join(dict.fromkeys(transferred))
@@ -290,9 +308,15 @@ def _gap_notes(shown: Sequence[RunRecord], rows: list[dict], methods: Sequence[s
 
 def _seeds_at_end(rows: list[dict], method: str | None, name: str) -> set[int]:
     """Seeds that a method has on a set at the last epoch of all its rows."""
-    last = max((row["epoch"] for row in rows if row["method"] == method), default=0)
-    own = [row for row in rows if (row["method"], row["set"], row["epoch"]) == (method, name, last)]
-    return {run["seed"] for row in own for run in row["per_seed"]}
+    return {run["seed"] for row in _ends(rows, name) if row["method"] == method for run in row["per_seed"]}
+
+
+def _ends(rows: list[dict], name: str) -> list[dict]:
+    """The rows of a set at the last epoch of all rows of their method."""
+    last: dict[str, int] = {}
+    for row in rows:
+        last[row["method"]] = max(row["epoch"], last.get(row["method"], 0))
+    return [row for row in rows if row["set"] == name and row["epoch"] == last[row["method"]]]
 
 
 def _display(rows: list[dict[str, Any]], epochs: bool) -> pd.DataFrame:
@@ -302,6 +326,9 @@ def _display(rows: list[dict[str, Any]], epochs: bool) -> pd.DataFrame:
         columns["epoch"] = [str(row["epoch"]) for row in rows]
     columns["n"] = [str(row["n"]) for row in rows]
     columns["archs"] = [span([row["archs_min"], row["archs_max"]]) for row in rows]
+    columns["functions"] = [
+        span([row[f"functions_{end}"] for end in ("min", "max")]) if "functions_min" in row else "–" for row in rows
+    ]
     columns["tau"] = [plus_minus(row, "tau", 3) for row in rows]
     columns["95% interval"] = [interval_cell(row, "tau") for row in rows]
     if not epochs:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact, Search, key_of
+from senas_bench.analysis.artefacts.protocols import protocol_notes
 from senas_bench.analysis.join import one_setting
 from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, span
@@ -96,7 +97,8 @@ def render(
         "seeds": sorted({record.spec.seed for record in every}),
         "rows": rows,
     }
-    notes = _notes(meta, rows) + [f"No runs of: {s.label} ({s.level:g})." for s, group in groups.items() if not group]
+    notes = [*protocol_notes(every), *_notes(meta, rows)]
+    notes += [f"No runs of: {s.label} ({s.level:g})." for s, group in groups.items() if not group]
     numbers = _paper_rows(name)
     notes += networks.NOTES if name == "table4" else ()
     return Table(name, _display(rows, no_timing), tuple(notes), meta, numbers, _paper_display(numbers))

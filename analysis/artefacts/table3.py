@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact
+from senas_bench.analysis.artefacts.table3_notes import function_notes, stage_notes
 from senas_bench.analysis.join import (
     accuracy_queries,
     by_method,
+    distinct_functions,
     every_column,
     final_rankings,
     first_stage_ranking,
@@ -56,6 +58,8 @@ RANKINGS = (
     "tau_current",
     "tau_spos_same_set",
 )
+COUNTS = ("n_full", "n_current", "n_functions")
+"""Of a run: archs of the space that it ranked, archs alive at its end, and functions among these."""
 ALPHA = 0.05
 SAMPLE_RESAMPLES = 500
 
@@ -108,7 +112,7 @@ def render_table3(
         "rows": [*rows, _optimal(join, rows[0])],
     }
     notes = setting_notes(meta, [row["n"] for row in rows], [join.primary]) + _meaning_notes(join)
-    notes += [*_stage_notes(groups), *_ranking_notes(rows, join), *_gap_notes(runs, meta["seeds"], methods, join)]
+    notes += [*stage_notes(groups), *_ranking_notes(rows, join), *_gap_notes(runs, meta["seeds"], methods, join)]
     notes += [*_cost_notes(runs, no_timing), *_verdicts(runs, join), *paper.TABLE3_NOTES]
     numbers = paper.table3()
     return Table(
@@ -150,7 +154,7 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
     facts["backward_paths"] = work.get("backward_paths", 0)
     facts |= {column: float(join.truth.accuracy(query, [record.pick])[0]) for column, query in join.queries.items()}
     facts["regret"] = float(join.truth.best(join.queries[join.primary])[1]) - facts[join.primary]
-    facts |= dict.fromkeys(("n_full", "n_current", *RANKINGS))
+    facts |= dict.fromkeys((*COUNTS, *RANKINGS))
     rankings = join.rankings.get(run_key(record), {})
     if (ranking := rankings.get(join.whole)) is not None:
         ranks, accuracy = ranking.to_numpy(), join.accuracy(ranking.index)
@@ -163,7 +167,8 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
         facts["stage_1_tau"] = correlation.kendall_tau(ranking.to_numpy(), join.accuracy(ranking.index))
     if (ranking := rankings.get("current")) is not None:
         accuracy = join.accuracy(ranking.index)
-        facts |= {"n_current": len(ranking), "tau_current": correlation.kendall_tau(ranking.to_numpy(), accuracy)}
+        facts |= {"n_current": len(ranking), "n_functions": distinct_functions(ranking.index)}
+        facts |= {"tau_current": correlation.kendall_tau(ranking.to_numpy(), accuracy)}
         baseline = join.rankings.get((style(record.spec.method).against or "", record.spec.seed), {}).get(join.whole)
         if baseline is not None and ranking.index.isin(baseline.index).all():
             facts["tau_spos_same_set"] = correlation.kendall_tau(baseline.loc[ranking.index].to_numpy(), accuracy)
@@ -174,10 +179,10 @@ def _row(method: str, runs: list[dict[str, Any]], join: _Join) -> dict[str, Any]
     """Mean and std over the seeds that have a number; `<tau>_low`, `<tau>_high` bound the mean of a tau."""
     row: dict[str, Any] = {"method": method, "n": len(runs)}
     sizes = sorted({run["n_full"] for run in runs if run["n_full"]})
-    alive = [run["n_current"] for run in runs if run["n_current"]]
+    alive, functions = ([run[name] for run in runs if run[name]] for name in COUNTS[1:])
     if len(sizes) > 1:
         raise ValueError(f"method {method} ranked {join.whole} sets of {sizes} archs; a mean needs sets of one size")
-    for key in [key for key in runs[0] if key not in ("seed", "pick", "n_full", "n_current")]:
+    for key in [key for key in runs[0] if key not in ("seed", "pick", *COUNTS)]:
         values = [run[key] for run in runs if run[key] is not None]
         summary = over_seeds(values) if values else None
         row[f"{key}_mean"], row[f"{key}_std"] = (summary.mean, summary.std) if summary else (None, None)
@@ -191,6 +196,10 @@ def _row(method: str, runs: list[dict[str, Any]], join: _Join) -> dict[str, Any]
             row[f"{key}_seeds"] = len(values)
     row |= {"tau_full_set": join.whole if sizes else None, "tau_full_n": sizes[0] if sizes else None}
     row |= {"tau_current_n_min": min(alive, default=None), "tau_current_n_max": max(alive, default=None)}
+    row |= {
+        "functions_current_min": min(functions, default=None),
+        "functions_current_max": max(functions, default=None),
+    }
     return row | {"per_seed": runs}
 
 
@@ -231,9 +240,10 @@ def _ranking_notes(rows: list[dict[str, Any]], join: _Join) -> list[str]:
         notes.append("After stage 1: the same tau before anything was dropped.")
     if any(row["tau_current_n_min"] for row in rows):
         notes.append(
-            f"tau current: the (n) archs alive at the end, not comparable with tau {join.whole}; "
-            f"interval over seeds, none below {MIN_ARCHS} archs."
+            f"tau current: the archs alive at the end (how many, and how many functions they are), not comparable with "
+            f"tau {join.whole}; interval over seeds, none below {MIN_ARCHS} archs."
         )
+    notes += function_notes(rows)
     against = baselines()
     pairs = [f"{against[row['method']]} for {row['method']}" for row in rows if row.get("tau_spos_same_set_seeds")]
     if pairs:
@@ -241,17 +251,6 @@ def _ranking_notes(rows: list[dict[str, Any]], join: _Join) -> list[str]:
     elif any(row["method"] in against and row["tau_current_n_min"] for row in rows):
         notes.append("No tau on the same set: no baseline run of the same seed ranked all of the archs alive.")
     return notes
-
-
-def _stage_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
-    """Which methods could not shrink: they drop operators between stages, and had but one."""
-    settings = {method: group[0].spec.settings for method, group in groups.items()}
-    named = [
-        method
-        for method, values in settings.items()
-        if "drop" in values.get("method", {}) and len(values["recipe"]["stage_epochs"]) == 1
-    ]
-    return [f"Trained in one stage, so nothing was dropped: {', '.join(named)}."] if named else []
 
 
 def _gap_notes(
@@ -292,7 +291,9 @@ def _verdicts(runs: Mapping[str, list[dict]], join: _Join) -> list[str]:
         others = {run["seed"]: run for run in runs[baseline]}
         pairs = [(run, others[run["seed"]]) for run in runs[method] if run["seed"] in others]
         same_set = [(run["tau_current"], run["tau_spos_same_set"]) for run, _ in pairs]
-        questions = {"tau on the same archs, those alive at the end": same_set}
+        one = sum(run["n_functions"] == 1 for run, _ in pairs)
+        which = f" (one function with {one} of {len(pairs)} seeds)" if one else ""
+        questions = {f"tau on the same archs, those alive at the end{which}": same_set}
         for question, key in ((f"tau {join.whole}", "tau_full"), (f"{words(join.primary)} of the pick", join.primary)):
             questions[question] = [(run[key], other[key]) for run, other in pairs]
         for question, values in questions.items():
@@ -341,8 +342,10 @@ def _current(row: Mapping[str, Any]) -> str:
     if row["tau_current_n_min"] is None:
         return "–"
     cells = [plus_minus(row, "tau_current", 3), interval_cell(row, "tau_current")]
-    alive = span([row["tau_current_n_min"], row["tau_current_n_max"]])
-    return " ".join([cell for cell in cells if cell != "–"] + [f"({alive})"])
+    alive, functions = (
+        span([row[f"{name}_min"], row[f"{name}_max"]]) for name in ("tau_current_n", "functions_current")
+    )
+    return " ".join([cell for cell in cells if cell != "–"] + [f"({alive}; {functions} functions)"])
 
 
 def _paper_display(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from senas_bench.analysis.join import changed_sizes
 from senas_bench.analysis.output.formats import words
 from senas_bench.analysis.output.naming import setting_label
 from senas_bench.experiments.presets import RETRAIN, STAND_ALONE
+from senas_bench.experiments.protocols import outdated
 from senas_bench.experiments.spec import RunRecord, canonical_json
 
 Options = dict[str, frozenset[Hashable]]
@@ -104,6 +105,7 @@ def _options(record: RunRecord, by_threads: bool) -> Options:
     if "," in own and not alone:
         options["stages"] = _compatible(stages, own, str)
     options |= {name: frozenset([canonical_json(settings[name])]) for name in ("curve", "truth") if name in settings}
+    options["protocol"] = frozenset(["older" if outdated(spec) else None])
     if "curve" not in settings and _has_curve(record):
         options["curve"] = frozenset(["none"])
     return options | ({"threads": frozenset([spec.threads])} if by_threads else {})
@@ -136,6 +138,8 @@ def _section(study: _Study, base: tuple[str, ...], bases: Iterable[tuple[str, ..
     if threads := study.options.get("threads"):
         (number,) = threads
         label, title = f"{label}-threads-{number}", f"{title}, threads {number}"
+    if study.options.get("protocol") == frozenset(["older"]):
+        label, title = f"{label}-older-protocol", f"{title}, older protocol"
     if changed:
         title += "; not the preset's " + ", ".join(f"{words(n)} {' or '.join(v)}" for n, v in changed.items())
     return Section(label, title, records)

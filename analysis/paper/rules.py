@@ -62,7 +62,19 @@ def _taus(
     rows = [_find(table, method=name, set=one, column=column, **where) for name, one in zip(names, chosen, strict=True)]
     archs = [span([row["archs_min"], row["archs_max"]]) if row else "no" for row in rows]
     remark = f"{archs[0]} archs" if archs[0] == archs[1] else f"{archs[0]} archs against {archs[1]}"
+    remark += _functions(rows[0])
     return Measured(reading, column, names, _by_seed(rows[0]), _by_seed(rows[1]), judge, f"{remark}.")
+
+
+def _functions(row: Mapping[str, Any] | None) -> str:
+    """How many functions the archs of a row are, and with how many seeds they are but one."""
+    if not row or "functions_min" not in row:
+        return ""
+    single = sum(run["functions"] == 1 for run in row["per_seed"])
+    said = f", {span([row['functions_min'], row['functions_max']])} functions"
+    return said + (
+        f"; one function with {single} of {len(row['per_seed'])} seeds, where nothing is ranked" if single else ""
+    )
 
 
 def _keeps_most(table: Table, subject: str, stage: int, top: int) -> Iterator[Measured]:

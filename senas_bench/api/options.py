@@ -34,6 +34,7 @@ class Options(TypedDict, total=False):
     gpus_per_run: float | None
     tensorboard: str | PathLike[str] | None
     keep_trained: bool
+    train_within_limit: bool
 
 
 def setting_of(options: Mapping[str, Any]) -> Setting:

@@ -123,11 +123,14 @@ class Study:
             ValueError: The only artefact cannot be rendered.
         """
         finished = self.store.finished(self.specs)
-        if self.only_finished and not finished:
+        older = self._older(finished) if self.only_finished else []
+        if self.only_finished and not finished and not older:
             none = f"none of the {len(self.specs)} runs is finished in {self.setting.results}"
             raise DataError(f"{none}; run them without --finished")
         for name in self.methods:
             records = self._records(name, finished)
+            if not records and (records := self._records(name, older)):
+                print(f"{name}: {self._said(records)}", file=sys.stderr)
             essential = self.artefacts[name].essential
             if essential not in (None, *(record.spec.method for record in records)):
                 print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
@@ -142,6 +145,20 @@ class Study:
                 continue
             if made is not None:
                 yield made
+
+    def _older(self, finished: Sequence[RunRecord]) -> list[RunRecord]:
+        """Finished runs that are what was asked for, but of an older protocol."""
+        from senas_bench.experiments.protocols import of_older_protocol
+
+        if len(finished) == len(self.specs):
+            return []
+        return of_older_protocol(self.specs, self.store.records())
+
+    def _said(self, records: Sequence[RunRecord]) -> str:
+        from senas_bench.experiments.protocols import outdated, said
+
+        names = said(sorted({name for record in records for name in outdated(record.spec)}))
+        return f"shows {len(records)} runs of an older protocol ({names}); without --finished today's are run"
 
     def _records(self, name: str, finished: Sequence[RunRecord]) -> list[RunRecord]:
         from senas_bench.analysis.artefacts import is_search
@@ -214,7 +231,7 @@ def _search_specs(
     for row in rows:
         sizes: Preset = setting.sizes(row.space)
         table = latency_table_for(row.space, sizes, setting) if row.cost == "latency" else None
-        limit = limit_settings(row.cost, level=row.level, table=table)
+        limit = limit_settings(row.cost, level=row.level, table=table, in_training=setting.train_within_limit)
         spec = setting.spec(row.method, sizes, space=row.space, limit=limit, retrain=True)
         specs[spec.run_id] = spec
     return list(specs.values())

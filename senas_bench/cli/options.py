@@ -78,6 +78,12 @@ SeedTruthOption = Annotated[
 KeepTrainedOption = Annotated[
     bool, typer.Option("--keep-trained", help="Keep trainings that several runs share, in RESULTS/trained.")
 ]
+TrainWithinLimitOption = Annotated[
+    bool,
+    typer.Option(
+        "--train-within-limit", help="Train supernets within the limit too, as SPOS's code; by default on all archs."
+    ),
+]
 TensorboardOption = Annotated[Path | None, typer.Option(help="Folder for curves of the losses, for TensorBoard.")]
 ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -27,6 +27,7 @@ from senas_bench.cli.options import (
     StageEpochsOption,
     TensorboardOption,
     ThreadsOption,
+    TrainWithinLimitOption,
     parse_epochs,
     parse_seeds,
     print_json,
@@ -58,6 +59,7 @@ def search(
     tensorboard: TensorboardOption = None,
     keep_trained: KeepTrainedOption = False,
     engine: EngineOption = None,
+    train_within_limit: TrainWithinLimitOption = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the found archs and their picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,6 +67,7 @@ def search(
     setting = Setting(preset, dataset, data_dir, stage_epochs=parse_epochs(stage_epochs), accumulate=accumulate)
     setting = replace(setting, device=device, threads=threads, jobs=jobs, results=results, tensorboard=tensorboard)
     setting = replace(setting, keep_trained=keep_trained, engine=engine)
+    setting = replace(setting, train_within_limit=train_within_limit)
     setting = replace(setting, latency_table=latency_table)
     limits = {"flops": max_flops, "params": max_params, "latency": max_latency}
     found = api.find(space, method, parse_seeds(seeds), limits, at_least, retrain, out, setting)

@@ -35,6 +35,7 @@ from senas_bench.cli.options import (
     StageEpochsOption,
     TensorboardOption,
     ThreadsOption,
+    TrainWithinLimitOption,
     TruthOption,
     parse_epochs,
     parse_seeds,
@@ -81,6 +82,7 @@ def reproduce(
     results: ResultsOption = Path("runs"),
     tensorboard: TensorboardOption = None,
     keep_trained: KeepTrainedOption = False,
+    train_within_limit: TrainWithinLimitOption = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
     only_finished: Annotated[
         bool, typer.Option("--finished", help="Run nothing: tables and figures of the runs that are finished.")
@@ -95,6 +97,7 @@ def reproduce(
     setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
     setting = replace(setting, official_split=official_split, accumulate=accumulate, tensorboard=tensorboard)
     setting = replace(setting, keep_trained=keep_trained, engine=engine)
+    setting = replace(setting, train_within_limit=train_within_limit)
     setting = replace(setting, executor=executor, jobs=jobs, address=address, gpus_per_run=gpus_per_run)
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
     study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)

@@ -10,6 +10,8 @@ from senas_bench.experiments.spec import settings_of
 from senas_bench.names import lookup
 from senas_bench.training.recipe import TrainingRecipe
 
+PADS = {"imagenet16-120": 2}
+"""Largest border of the random crop of images that are smaller than CIFAR's [code: AutoDL-Projects]."""
 OWN_FIELDS = ("recipes", "note", "curve_points", "curve_images")
 """Fields of a preset that not all methods share."""
 RETRAIN = "retrain"
@@ -31,7 +33,7 @@ class Preset:
         score_batch: Images per scoring batch, which is also what `bn_mode="batch"` normalizes over.
         bn_mode: One of `ranking.batchnorm.BN_MODES`.
         calibration_images: Training images over which `recalibrate` averages.
-        pad, flip: Augmentation: zero border of the random crop, and mirroring.
+        pad, flip: Augmentation: zero border of the random crop, smaller for some images, and mirroring.
         rank_archs: Size of the fixed random sample that rankings cover; 0 means the whole space.
         recipes: `reference`, the paper's and its code's, and `tuned`, ours.
         note: What a reader must know before quoting a number.
@@ -84,6 +86,10 @@ class Preset:
         fields = settings["recipe"]
         chosen = TrainingRecipe(**{**fields, "stage_epochs": tuple(fields["stage_epochs"])})
         return Preset(**settings["preset"], recipes={recipe: chosen})
+
+    def for_images(self, dataset: str) -> Preset:
+        """As it is for a data set: with the border that its images take, see `PADS`."""
+        return replace(self, pad=min(self.pad, PADS.get(dataset, self.pad)))
 
     def recipe_of(self, recipe: str | None) -> TrainingRecipe:
         """The recipe of that name; for None one of no epochs, whose batches are those that score."""

@@ -65,7 +65,7 @@ def make_spec(
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
     _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
-    settings = _settings(chosen, sizes, space, dataset, limit=limit, arch=arch, retrain=retrain)
+    settings = _settings(chosen, sizes.for_images(dataset), space, dataset, limit=limit, arch=arch, retrain=retrain)
     if estimator is not None and chosen != method_of(method, space, preset):
         settings["estimator"] = estimator
     if (trainer := trainer_of(chosen, ground_truth, dataset)) is not None:
@@ -107,6 +107,23 @@ def _settings(
     return settings
 
 
+def todays_settings(spec: RunSpec) -> dict[str, Any]:
+    """The settings that a spec like this one would have now, at the sizes of its preset.
+
+    Raises:
+        ValueError: Its method, space or preset is not known, or has not what it asks for.
+    """
+    asked = spec.settings
+    sizes = resized(preset_of(spec.space, spec.preset), official_split=not asked.get("preset", {}).get("held_out", 1))
+    sizes = sizes.for_images(spec.dataset)
+    method = method_of(spec.method, spec.space, spec.preset, asked.get("estimator"))
+    limit = asked.get("limit")
+    if limit is not None:
+        limit = {**limit, "in_training": False}
+    retrain = "retrain" in asked
+    return _settings(method, sizes, spec.space, spec.dataset, limit=limit, arch=asked.get("arch"), retrain=retrain)
+
+
 def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -> None:
     if len(stages) > MAX_STAGES or sum(stages) > MAX_EPOCHS:
         raise ValueError(
@@ -120,7 +137,13 @@ def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -
 
 
 def limit_settings(
-    cost: str, *, high: float | None = None, low: float | None = None, level: float | None = None, table: Any = None
+    cost: str,
+    *,
+    high: float | None = None,
+    low: float | None = None,
+    level: float | None = None,
+    table: Any = None,
+    in_training: bool = False,
 ) -> dict[str, Any]:
     """A limit as it stands in a spec: `high`, or one of the paper's.
 
@@ -129,6 +152,7 @@ def limit_settings(
         low: `0.9 * high` by default.
         level: A limit of the paper, see `studies.level_limit`; then neither `high` nor `low` is given.
         table: `per_edge` and `base`, such as a latency look-up table; it becomes part of the spec.
+        in_training: Whether it holds in training too; see `Limit`. A limit that does not say, of an older run, did.
     """
     if level is not None:
         limit = {"cost": cost, "level": level}
@@ -138,7 +162,7 @@ def limit_settings(
     if table is not None:
         per_edge = [[None if np.isnan(value) else float(value) for value in row] for row in table.per_edge]
         limit |= {"base": float(table.base), "per_edge": per_edge}
-    return limit
+    return limit if in_training else {**limit, "in_training": False}
 
 
 def resized(
@@ -202,6 +226,10 @@ def limit_of(space: str, settings: Mapping[str, Any] | None, skeleton: Any) -> L
     """The limit that a spec asks for, see `limit_settings`, on the network that it builds."""
     if settings is None:
         return None
+    return replace(_window(space, settings, skeleton), in_training=settings.get("in_training", True))
+
+
+def _window(space: str, settings: Mapping[str, Any], skeleton: Any) -> Limit:
     if "level" in settings:
         return level_limit(space, skeleton, settings)
     low, high = settings["low"], settings["high"]

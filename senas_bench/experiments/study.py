@@ -56,6 +56,7 @@ class Setting:
         executor: Key of `EXECUTORS`; `address` and `gpus_per_run` are Ray's.
         tensorboard: Folder for curves.
         keep_trained: Keep trainings that several runs share; otherwise they go when all runs are finished.
+        train_within_limit: Supernets train within a limit too; otherwise it filters what is scored and searched.
 
     Raises:
         ValueError: A number out of range, or an unknown engine.
@@ -83,6 +84,7 @@ class Setting:
     gpus_per_run: float | None = None
     tensorboard: Path | None = None
     keep_trained: bool = False
+    train_within_limit: bool = False
 
     def __post_init__(self) -> None:
         for name in PATHS:
@@ -304,7 +306,7 @@ def limit_asked(given: Mapping[str, float | None], at_least: float, space: str, 
     unit = 1.0 if table is not None else 1e6
     high = value * unit
     low = at_least * value * unit
-    limit = limit_settings(name, high=high, low=low, table=table)
+    limit = limit_settings(name, high=high, low=low, table=table, in_training=setting.train_within_limit)
     _check_limit(f"--max-{name} {value:g}", space, limit, sizes, setting.images(sizes))
     return limit
 

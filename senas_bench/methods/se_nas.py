@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,9 @@ class SeNas(Method):
         search: As in `Spos`: `rank` ranks archs after each stage and takes the best of those alive at the end;
             `evolution` searches the last space, and ranks nothing else.
         evolution: Its parameters.
+        stop_at: A space of at most this many archs is not trained again, but searched: Algorithm 1's stop condition, of
+            which the paper says no more. Tested before each stage but the first, as 1e6 in [code: AngleNAS]; 0 trains
+            all stages. The learning rate stays where it is then, see `TrainingRecipe.lr_restarts`.
         dropped_by: The criterion in words; its class by default.
         spaces, watched: Facts, see `Method`.
 
@@ -73,6 +76,7 @@ class SeNas(Method):
     max_per_edge: int = field(default=0, metadata={"added": True})
     search: str = field(default="rank", metadata={"added": True})
     evolution: Evolution = field(default=Evolution(), metadata={"added": True})
+    stop_at: int = field(default=0, metadata={"added": True})
     dropped_by: str = fact("")
     spaces: tuple[str, ...] | None = fact(None)
     watched: bool = fact(False)
@@ -107,12 +111,7 @@ class SeNas(Method):
         from senas_bench.training.loop import carry_momentum, make_optimizer
 
         space, network, optimizer = task.space, task.build(task.space), None
-        spaces: list[SearchSpace] = []
-        rankings: list[np.ndarray] = []
-        tables: list[ScoreTable] = []
-        history: list[dict[str, Any]] = []
-        epoch = 0
-        stages = task.recipe.stage_epochs
+        found, epoch, stages = _Found(), 0, task.recipe.stage_epochs
         curve = ShrinkingCurve(task.report.curve, stages) if task.report.curve else None
         for stage, epochs in enumerate(stages, start=1):
             watched: Any = (
@@ -124,44 +123,61 @@ class SeNas(Method):
                 self._paths(task, space, network),
                 phase=f"stage-{stage}",
                 epochs=epochs,
+                before=epoch,
                 optimizer=optimizer,
                 keep_snapshots=self._needs_snapshots(last=stage == len(stages)),
                 watch=Watch(curve.epochs(), watched, self.estimator) if curve else None,
             )
             if curve:
                 curve.take(space, watched, trained.training.observed)
-            history += [{"stage": stage, **line, "epoch": line["epoch"] + epoch} for line in trained.training.history]
+            lines = trained.training.history
+            found.history += [{"stage": stage, **line, "epoch": line["epoch"] + epoch} for line in lines]
             epoch += epochs
-            spaces.append(space)
-            if self.search == "rank":
-                ranking, table = self._rank(trained, task, stage, epoch, last=stage == len(stages))
-                rankings.append(ranking)
-                tables.append(table)
+            self._rank(found, trained, task, stage, epoch, last=stage == len(stages))
             if stage == len(stages):
                 break
             shrunk, decided = self._shrink(trained, task)
-            shrunk = shrunk.with_groups(plan_groups(shrunk, self.threshold)) if self.threshold else shrunk
+            stops = shrunk.size <= self.stop_at
+            if self.threshold and not stops:
+                shrunk = shrunk.with_groups(plan_groups(shrunk, self.threshold))
             after = expanded_parameters(network, shrunk)
             event = _describe(space, shrunk, decided, stage, epoch, count_parameters(network), after)
             task.work.progress.message(
                 f"dropped {', '.join(event['dropped'])}; {shrunk.size} archs, {after} parameters"
             )
-            history.append(event)
+            found.history.append(event)
+            if stops:
+                # expanded or not, archs keep their weights until these are trained again
+                trained = replace(trained, phase=f"{trained.phase}-stopped", space=shrunk)
+                found.history.append(self._stop(trained, stage, epoch, stages))
+                self._rank(found, trained, task, stage, epoch, last=True)
+                break
             sources = expand(network, shrunk)
             optimizer = make_optimizer(network, task.recipe)
             carry_momentum(trained.training.optimizer, optimizer, sources)
             space = shrunk
+        return self._picked(found, trained, task, stage, epoch, curve)
+
+    def _picked(
+        self, found: _Found, trained: Trained, task: Task, stage: int, epoch: int, curve: ShrinkingCurve | None
+    ) -> MethodOutput:
+        """The best arch that is left, and all rankings."""
         if self.search == "evolution":
-            pick, table = task.evolve(trained, self.evolution, self.estimator, len(stages), epoch)
-            return MethodOutput(pick, (table,), tuple(history))
-        final = tables[-1]
+            pick, table = task.evolve(trained, self.evolution, self.estimator, stage, epoch)
+            return MethodOutput(pick, (table,), tuple(found.history))
+        tables, final = list(found.tables), found.tables[-1]
         pick = tuple(final.archs[int(np.argmax(final.scores))].tolist())
-        tiers, values = hierarchical_ranking(task.report.archs, spaces, rankings)
-        whole = ScoreTable(task.report.archs, values, task.report.set, len(stages), epoch, tiers)
+        tiers, values = hierarchical_ranking(task.report.archs, found.spaces, found.rankings)
+        whole = ScoreTable(task.report.archs, values, task.report.set, stage, epoch, tiers)
         if final.set != whole.set:  # in a single stage nothing is dropped: its ranking is that of the whole already
             tables.append(whole)
         tables += curve.finish(final, whole) if curve else ()
-        return MethodOutput(pick, tuple(tables), tuple(history))
+        return MethodOutput(pick, tuple(tables), tuple(found.history))
+
+    def _stop(self, trained: Trained, stage: int, epoch: int, stages: Sequence[int]) -> dict[str, Any]:
+        """The line of history of a run that stops before its last stage: where, and at which rate of its schedule."""
+        line = {"phase": "stopped", "stage": stage, "stages": len(stages), "epoch": epoch, "epochs": sum(stages)}
+        return {**line, "archs": trained.space.size, "stop_at": self.stop_at, "lr": trained.training.history[-1]["lr"]}
 
     def _paths(self, task: Task, space: SearchSpace, network: nn.Module) -> Callable[[np.random.Generator], list[Path]]:
         """The paths of a training step, tied or per cell as the recipe says."""
@@ -191,16 +207,29 @@ class SeNas(Method):
         keep = lambda space: feasible(space, task.problem.limit, LEFT_FOR_SEARCH)  # noqa: E731
         return shrink(trained.space, output.scores, self.drop, self.max_per_edge or None, keep=keep), output
 
-    def _rank(self, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> tuple[np.ndarray, ScoreTable]:
-        """Scores over the report archs, NaN outside the space; and the table of the archs alive now."""
+    def _rank(self, found: _Found, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> None:
+        """Where it ranks, add scores over the report archs, NaN outside the space, and the table of the archs alive."""
+        if self.search != "rank":
+            return
         space = trained.space
         alive = _alive(task.within(space), task.report.archs, task.rng(f"{trained.phase}-ranking"))
         purpose = "search" if last else "report"
         scores = task.estimate(trained, alive, self.estimator, "ranking", purpose=purpose)
         by_arch = dict(zip(map(bytes, alive), scores, strict=True))
-        ranking = np.array([by_arch.get(bytes(row), np.nan) for row in task.report.archs])
         whole = stage == 1 and len(alive) == len(task.report.archs)
-        return ranking, ScoreTable(alive, scores, task.report.set if whole else "current", stage, epoch)
+        found.spaces.append(space)
+        found.rankings.append(np.array([by_arch.get(bytes(row), np.nan) for row in task.report.archs]))
+        found.tables.append(ScoreTable(alive, scores, task.report.set if whole else "current", stage, epoch))
+
+
+@dataclass
+class _Found:
+    """What a run has found so far: by ranking its space, scores of the report archs and table; and its history."""
+
+    spaces: list[SearchSpace] = field(default_factory=list)
+    rankings: list[np.ndarray] = field(default_factory=list)
+    tables: list[ScoreTable] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _alive(region: Region, among: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -36,6 +36,8 @@ class Limit:
         base: What every arch costs besides.
         low, high: Inclusive, in the unit of the costs; -inf and inf leave a side open.
         name: Of the cost, for messages.
+        in_training: Whether supernets train on archs within it alone (SPOS's code), or on uniform paths over all archs,
+            so that it filters what is scored and searched (paper 4.3; AngleNAS's code). It is no part of `identity`.
 
     Raises:
         ValueError: `low` is above `high`, one of them is NaN, or `per_edge` is not a matrix.
@@ -46,6 +48,7 @@ class Limit:
     low: float
     high: float
     name: str = "cost"
+    in_training: bool = True
 
     def __post_init__(self) -> None:
         if not self.low <= self.high:

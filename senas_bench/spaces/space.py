@@ -249,6 +249,10 @@ class NetworkSizes(Protocol):
     def width(self) -> float: ...
 
 
+STOP_AT = 1_000_000
+"""Archs at which shrinking a large space ends [code: AngleNAS, its `shrinking_finish_threshold`]."""
+
+
 @dataclass(frozen=True)
 class Study:
     """A space at a preset: plain values, from which `experiments.studies` makes recipes and methods.

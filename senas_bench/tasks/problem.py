@@ -26,7 +26,7 @@ class Problem:
             head, it is asked for one with `auxiliary=True`.
         cost: `(n, edges)` archs to `(n,)` named costs: `flops_m`, `params`.
         skeleton: What surrounds the choices in the networks of this task.
-        limit: What archs may cost, in training, scoring and search; None for no limit.
+        limit: What archs may cost, in scoring and search, and where it says so in training; None for no limit.
         arch: The arch that the spec gives to the method `fixed`.
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
             None for every weight-sharing method; see `experiments.settings.trainer_of` for those that declare

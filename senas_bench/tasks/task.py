@@ -94,8 +94,10 @@ class Task:
     def uniform_paths(
         self, space: SearchSpace, network: nn.Module
     ) -> Callable[[np.random.Generator], list[SampledPath]]:
-        """Single paths drawn over `space` within the limit, tied or per cell as the recipe says; see `Region.paths`."""
-        return self.within(space).paths(self.cells(network))
+        """Single paths drawn over `space`, within the limit where it holds in training, tied or per cell as the recipe
+        says; see `Region.paths`."""
+        limited = self.problem.limit is not None and self.problem.limit.in_training
+        return (self.within(space) if limited else space).paths(self.cells(network))
 
     def cells(self, network: nn.Module) -> int:
         """Cells that draw an arch of their own, as path samplers take it; 0 where the recipe ties them."""
@@ -126,6 +128,7 @@ class Task:
         *,
         phase: str,
         epochs: int,
+        before: int = 0,
         optimizer: torch.optim.Optimizer | None = None,
         architecture: Architecture | None = None,
         loader: Any = None,
@@ -135,6 +138,7 @@ class Task:
         """Train in place for one phase; resumes, and counts as search work.
 
         Args:
+            before: Epochs trained in the stages before; see `training.recipe.learning_rate`.
             architecture: Learns beside the weights, and is changed in place too.
             loader: Images in place of the whole training split, such as one of its halves.
             watch: What to score meanwhile. The scores are in `training.observed`; the report must have a `curve`.
@@ -156,6 +160,7 @@ class Task:
                 epochs=epochs,
                 rng=self.rng(f"{phase}-paths"),
                 generator=self.generator(f"{phase}-images"),
+                before=before,
                 optimizer=optimizer,
                 architecture=architecture,
                 keep_snapshots=keep_snapshots,

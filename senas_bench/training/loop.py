@@ -91,6 +91,7 @@ def train(
     epochs: int,
     rng: np.random.Generator,
     generator: torch.Generator,
+    before: int = 0,
     optimizer: torch.optim.Optimizer | None = None,
     architecture: Architecture | None = None,
     keep_snapshots: bool = True,
@@ -112,6 +113,7 @@ def train(
         sample: Draws the paths of a step. One that remembers inherits `samplers.Sampler`, and its memory is part of
             the checkpoint.
         rng: For the paths. generator: For the images. Both belong to this phase alone.
+        before: Epochs that the network was trained in earlier calls; see `recipe.learning_rate`.
         architecture: Learns beside the weights; takes a step of its own before each of theirs.
         checkpoint: File to resume from and save to. A finished phase is only loaded.
         on_begin: Told first how many epochs the checkpoint has done.
@@ -129,7 +131,7 @@ def train(
     """
     _check(network, recipe, architecture, processes)
     result = Training(optimizer or make_optimizer(network, recipe), Snapshots(keep_snapshots))
-    phase = _Phase(network, loader, recipe, sample, epochs, rng, generator, architecture, processes, result)
+    phase = _Phase(network, loader, recipe, sample, epochs, rng, generator, architecture, processes, result, before)
     phase.run(checkpoint, on_begin, on_epoch, observe, observer)
     return result
 
@@ -163,6 +165,7 @@ class _Phase:
     architecture: Architecture | None
     processes: Processes
     result: Training
+    before: int
 
     def __post_init__(self) -> None:
         self.memory = self.sample if isinstance(self.sample, Sampler) else None
@@ -217,7 +220,7 @@ class _Phase:
         drop_path = self.recipe.drop_path * epoch / self.epochs
         with _noise(self.network, drop_path, self.generator, epoch, self.processes.rank, self.device):
             for step, (x, y) in enumerate(batches):
-                rate = learning_rate(self.recipe, epoch + step / self.steps, self.epochs)
+                rate = learning_rate(self.recipe, epoch + step / self.steps, self.epochs, self.before)
                 self._step(x, y, rate, tally)
                 if epoch * self.steps + step + 1 in self.snapshot_at:
                     self.processes.mean_buffers(self.network)

@@ -18,6 +18,8 @@ class TrainingRecipe:
         lr_horizon: Epochs over which the rate runs from `lr` to `lr_min`, restarted by each stage;
             0 means the length of the stage. The reference code anneals over 250 epochs, so that a
             20-epoch stage hardly decays.
+        lr_restarts: Off, the rate does not start again in a stage: one schedule goes over all of them, and a horizon
+            of 0 is their sum, whether or not all are trained (paper 4.3: T counts all iterations).
         momentum, nesterov, weight_decay: Of SGD.
         clip: Largest norm of the gradient; 0 turns clipping off.
         sampling: `tied` draws one arch for all cells, `per_cell` one for each.
@@ -65,6 +67,7 @@ class TrainingRecipe:
     drop_path: float = field(default=0.0, metadata={"added": True})
     auxiliary_weight: float = field(default=0.0, metadata={"added": True})
     cutout: int = field(default=0, metadata={"added": True})
+    lr_restarts: bool = field(default=True, metadata={"added": True})
 
     def __post_init__(self) -> None:
         for name, allowed in (("sampling", ("tied", "per_cell")), ("schedule", ("cosine", "linear"))):
@@ -85,12 +88,17 @@ class TrainingRecipe:
                 raise ValueError(f"{name} {getattr(self, name)} must not be negative")
 
 
-def learning_rate(recipe: TrainingRecipe, progress: float, epochs: int) -> float:
+def learning_rate(recipe: TrainingRecipe, progress: float, epochs: int, before: int = 0) -> float:
     """Rate at `progress` epochs into a stage of `epochs` epochs.
+
+    Args:
+        before: Epochs of the stages before it, which count where the recipe does not restart the rate.
 
     Raises:
         ValueError: The warm-up leaves nothing of the horizon.
     """
+    if not recipe.lr_restarts:
+        progress, epochs = before + progress, sum(recipe.stage_epochs)
     horizon = recipe.lr_horizon or epochs
     if recipe.warmup_epochs:
         if recipe.warmup_epochs >= horizon:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from senas_bench.analysis.join import changed_sizes
+from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 
 SPEC = RunSpec("spos", 3, "embedded", "nasbench201", "digits", "d1", settings={"lr": 0.05, "deep": {"b": 1, "a": [2]}})
@@ -155,3 +157,20 @@ def test_a_fact_is_never_part_of_a_spec_and_an_added_field_only_when_it_is_used(
     assert settings_of(Method(fact=True)) == {"inner": {"kind": "Strategy", "lr": 0.1}}
     assert settings_of(Method()) == settings_of(Method(fact=True))
     assert settings_of(Strategy(added=2, fact="x")) == {"lr": 0.1, "added": 2}
+
+
+@pytest.mark.parametrize(
+    ("preset", "dataset", "pad"),
+    [
+        ("paper", "cifar10", 4), ("paper", "cifar100", 4), ("paper", "imagenet16-120", 2),
+        ("cpu", "cifar10", 2), ("cpu", "imagenet16-120", 2), ("embedded", "imagenet16-120", 1),
+    ],
+)  # fmt: skip
+def test_the_border_is_that_of_the_images(preset, dataset, pad, monkeypatch):
+    """AutoDL-Projects: RandomCrop(32, padding=4) of CIFAR and RandomCrop(16, padding=2) of ImageNet16."""
+    monkeypatch.setattr("senas_bench.experiments.settings.data_id", lambda *_, **__: "d1")
+    for method in ("spos", "gdas"):
+        spec = make_spec(method, 0, preset, dataset=dataset)
+        assert spec.settings["preset"]["pad"] == pad
+        record = RunRecord(spec, "", (), {}, None, {}, {})
+        assert changed_sizes([record]) == {}

@@ -71,6 +71,28 @@ def method_of_fields(space, preset):
     return SPACES[space].studies[preset].method["per_operator"]
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("space", "law"), [(name, "linear" if "mobile" in name else "cosine") for name in LIMITED])
+def test_supernets_of_searches_train_on_one_schedule(space, preset, law):
+    """docs/method.md 3: no restart at a stage, and SPOS by the recipe of the methods that shrink."""
+    sizes = preset_of(space, preset)
+    shrinking = {method_of(name, space, preset).recipe for name in ("si-shrink", "se-nas-shrink", "se-nas")}
+    assert shrinking == {method_of("spos", space, preset).recipe} == {"reference"}
+    recipe = sizes.recipes["reference"]
+    assert (recipe.schedule, recipe.lr_restarts, recipe.lr_horizon) == (law, False, 0)
+    assert all(own.lr_restarts for name, own in sizes.recipes.items() if name.startswith(RETRAIN))
+    assert preset_of("nasbench201", preset).recipes["reference"].lr_restarts
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_large_spaces_shrink_to_a_million_archs(preset):
+    """docs/method.md 2.1; NAS-Bench-201, which has fewer, trains the stages that it is given."""
+    for space in SPACES:
+        stop_at = {method_of(name, space, preset).stop_at for name in ("se-nas", "si-shrink", "angle-shrink")}
+        assert stop_at == ({0} if space == "nasbench201" else {1_000_000})
+        assert (SPACES[space].whole.size > 1_000_000) == (space != "nasbench201")
+
+
 def test_names_are_refused_with_what_is_allowed():
     with pytest.raises(ValueError, match="method 'gdas' runs in nasbench201 only; in darts: random, untrained, spos"):
         method_of("gdas", "darts", "cpu")

@@ -13,9 +13,11 @@ from senas_bench.experiments.spec import settings_of
 from senas_bench.experiments.tasks import make_task
 from senas_bench.methods import se_nas
 from senas_bench.methods.se_nas import SeNas
+from senas_bench.methods.spos import Spos
 from senas_bench.networks.expansion import count_parameters
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
+from senas_bench.searching.evolution import Evolution
 from senas_bench.shrinking import CRITERIA, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion, operator_scores
 from senas_bench.shrinking.si import SelectionImportance
@@ -24,6 +26,7 @@ from senas_bench.spaces.nasbench201 import NB201, prune, shared_function
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
+from senas_bench.training import loop
 from senas_bench.training.recipe import TrainingRecipe
 
 EMBEDDED = PRESETS["embedded"]
@@ -236,6 +239,65 @@ def test_the_rate_restarts_with_each_stage(tmp_path):
     output = SeNas(criterion=Planted())(a_task(tmp_path, lr_horizon=4))
     rates = [line["lr"] for line in output.history if "loss" in line]
     assert rates[0] == rates[1] == rates[3] > rates[2]
+
+
+def rate_of_steps(task, method, monkeypatch) -> list[float]:
+    """The rate of every step of a run, as its optimizer has it."""
+    rates, descend = [], loop.descend
+
+    def watched(optimizer, clip):
+        rates.extend(group["lr"] for group in optimizer.param_groups)
+        descend(optimizer, clip)
+
+    monkeypatch.setattr(loop, "descend", watched)
+    method(task)
+    return rates
+
+
+@pytest.mark.slow
+def test_one_line_of_the_rate_goes_over_all_stages_as_in_spos(tmp_path, monkeypatch):
+    """Stages of 1, 2 and 1 epochs of `STEPS` steps: step t has 1 - t / T of the rate, in SE-NAS and SPOS alike."""
+    total = 4 * STEPS
+    changes = {"lr": 0.1, "lr_min": 0.0, "lr_horizon": 0, "schedule": "linear", "lr_restarts": False}
+    for name, method in (("se-nas", SeNas(criterion=Planted())), ("spos", Spos())):
+        (tmp_path / name).mkdir()
+        with monkeypatch.context() as patch:
+            rates = rate_of_steps(a_task(tmp_path / name, **changes), method, patch)
+        assert rates == pytest.approx([0.1 * (1 - step / total) for step in range(total)], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "stages"),
+    [(1296, 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1295, 2), (10**6, 1), (0, 3)))],
+)
+def test_it_stops_where_few_archs_are_left(tmp_path, stop_at, stages):
+    """Stages of 1, 2 and 1 epochs. Ten operators gone leave 3, 3, 3, 3, 4, 4: 1,296 archs; twenty 2, 2, 2, 2, 1, 1."""
+    changes = {"lr": 0.1, "lr_min": 0.0, "lr_horizon": 0, "schedule": "linear", "lr_restarts": False}
+    task = a_task(tmp_path, **changes)
+    output = SeNas(criterion=Planted(), stop_at=stop_at, threshold=0)(task)
+    trained = [line["stage"] for line in output.history if "loss" in line]
+    assert trained == [stage for stage, epochs in ((1, 1), (2, 2), (3, 1)) for _ in range(epochs) if stage <= stages]
+    spaces = spaces_of(output)
+    assert [space.size for space in spaces[1:]] == [1296, 16][: min(stages, 2)]
+    assert output.pick in spaces[-1] and output.tables[-1].epoch == len(trained)
+    assert len([table for table in output.tables if table.set == "current"]) == (stages if stages < 3 else 2)
+    stops = [line for line in output.history if line.get("phase") == "stopped"]
+    if stages == 3:
+        assert stops == []
+        return
+    rate = 0.1 * (1 - (len(trained) * STEPS - 1) / (4 * STEPS))  # of the last step; T are all the steps of the spec
+    expected = {"phase": "stopped", "stage": stages, "stages": 3, "epoch": len(trained), "epochs": 4}
+    assert stops == [{**expected, "archs": spaces[-1].size, "stop_at": stop_at, "lr": round(rate, 8)}]
+
+
+def test_a_stopped_run_searches_what_is_left(tmp_path):
+    """As it would rank it after expanding: the same weights, the same scores."""
+    method = SeNas(criterion=Planted(), stop_at=1296, search="evolution", evolution=Evolution(8, 2, 4))
+    output = method(a_task(tmp_path))
+    (table,) = output.tables
+    left = spaces_of(output)[-1]
+    assert left.size == 1296 and left.contains_rows(table.archs).all() and output.pick in left
+    assert next(line for line in output.history if "groups" in line)["groups"] == [[edge] for edge in range(6)]
 
 
 @pytest.mark.slow

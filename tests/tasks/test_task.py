@@ -14,6 +14,7 @@ from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.tasks import make_task
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking import partial
+from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.outputs import Trained
 from senas_bench.tasks.report import Watch
@@ -195,3 +196,26 @@ def test_a_ranking_while_training_goes_on_too(tmp_path, monkeypatch):
         expected = seen
         cuts.append(len(scored))
     assert cuts == [4, 2, 2]
+
+
+@pytest.mark.parametrize("sampling", ["tied", "per_cell"])
+def test_a_limit_filters_what_is_scored_and_not_what_is_trained(task, sampling):
+    """The draws are those of the space itself, and each operator has its fifth; within the limit where it says so."""
+    limit = Limit(CONVOLUTIONS, 0.0, 0.0, 1.0, in_training=False)  # at most one 3x3
+    mine = replace(task, limit=limit, recipe=replace(task.recipe, sampling=sampling))
+    network = mine.build(NB201)
+    drawn = mine.uniform_paths(NB201, network)
+    mine_rng, plain = mine.rng("paths"), mine.rng("paths")
+    paths = [path for _ in range(1000) for path in drawn(mine_rng)]
+    cells = 3 if sampling == "per_cell" else 1
+    rows = np.array([NB201.sample(plain) for _ in range(1000 * cells)])
+    assert np.array(paths).reshape(-1, 6).tolist() == rows.tolist()
+    assert np.abs(np.bincount(rows.ravel(), minlength=5) / rows.size - 0.2).max() < 0.02
+    assert 0.3 < 1 - limit.holds(rows).mean() < 0.4  # 1 - .8^6 - 6 * .2 * .8^5 = .345
+    assert all(limit.holds(mine.within(NB201).sample_distinct(plain, 50)))
+    within = replace(mine, limit=replace(limit, in_training=True)).uniform_paths(NB201, network)
+    assert limit.holds(np.array([within(plain)[0] for _ in range(200)]).reshape(-1, 6)).all()
+
+
+CONVOLUTIONS = np.tile(np.eye(5)[3], (6, 1))
+"""What an arch has of 3x3 convolutions."""

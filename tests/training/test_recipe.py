@@ -90,6 +90,31 @@ def test_linear_schedule_and_warm_up(change, progress, expected):
     assert learning_rate(replace(LINEAR, **change), progress, epochs=240) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "reference"),
+    [
+        ("linear", lambda t: 0.5 * (1 - t / 1100)),  # paper 4.3, e / T
+        ("cosine", lambda t: 0.5 * (1 + math.cos(math.pi * t / 1100)) / 2),
+    ],
+)
+def test_one_schedule_over_all_stages(schedule, reference):
+    """Step by step: 100 epochs, then 5 and 5, of 10 steps each; T is their sum, whatever a stage trains."""
+    recipe = replace(LINEAR, stage_epochs=(100, 5, 5), lr_restarts=False, schedule=schedule)
+    rates = [
+        learning_rate(recipe, epoch + step / 10, epochs, before)
+        for before, epochs in ((0, 100), (100, 5), (105, 5))
+        for epoch in range(epochs)
+        for step in range(10)
+    ]
+    assert rates == pytest.approx([reference(t) for t in range(1100)], rel=1e-12)
+    whole = [learning_rate(recipe, t / 10, 110) for t in range(1100)]  # SPOS, without a break
+    assert whole == pytest.approx(rates, rel=1e-12)
+
+
+def test_before_does_not_count_where_the_rate_restarts():
+    assert learning_rate(LINEAR, 1, epochs=5, before=100) == learning_rate(LINEAR, 1, epochs=5)
+
+
 def test_a_warm_up_as_long_as_the_schedule_is_refused():
     with pytest.raises(ValueError, match="warmup_epochs 5 must be fewer than the 5 of the schedule"):
         learning_rate(replace(LINEAR, warmup_epochs=5), 1, epochs=5)
@@ -104,7 +129,7 @@ def test_fields_that_came_later_are_no_settings_of_older_recipes():
     assert settings_of(TrainingRecipe()).keys() == first
     later = {
         "schedule": "linear", "warmup_epochs": 5, "decay_norm_and_bias": False, "label_smoothing": 0.1,
-        "accumulate": 4, "drop_path": 0.2, "auxiliary_weight": 0.4, "cutout": 16,
+        "accumulate": 4, "drop_path": 0.2, "auxiliary_weight": 0.4, "cutout": 16, "lr_restarts": False,
     }  # fmt: skip
     settings = settings_of(TrainingRecipe(**later))
     assert settings.keys() == first | later.keys()

@@ -8,26 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from senas_bench.spaces.space import Study
+from senas_bench.spaces.space import STOP_AT, Study
 
 
 def _recipes(
     stages: tuple[int, ...], batch: int, retrain: int, retrain_batch: int, retrain_lr: float, amp: bool
 ) -> Mapping[str, Mapping[str, Any]]:
-    """docs/method.md 3: DARTS's supernet settings, and for retraining those of DARTS on CIFAR, scaled in
-    length; without its cutout, drop path and auxiliary head, which only preset `paper` has."""
+    """docs/method.md 3: DARTS's supernet settings with one cosine over all stages, and for retraining those of DARTS on
+    CIFAR, scaled in length; without its cutout, drop path and auxiliary head, which only preset `paper` has."""
     supernet = {
         "stage_epochs": stages,
         "batch_size": batch,
         "lr": 0.025,
         "lr_min": 0.001,
         "lr_horizon": 0,
+        "lr_restarts": False,
         "weight_decay": 3e-4,
         "nesterov": False,
         "amp": amp,
     }
     alone = {"stage_epochs": (retrain,), "batch_size": retrain_batch, "lr": retrain_lr, "lr_min": 0.0, "snapshots": 1}
-    return {"reference": supernet, "tuned": supernet, "retrain": {**supernet, **alone}}
+    return {"reference": supernet, "tuned": supernet, "retrain": {**supernet, **alone, "lr_restarts": True}}
 
 
 def _paper_recipes() -> Mapping[str, Mapping[str, Any]]:
@@ -64,6 +65,7 @@ STUDIES = {
             "drop": 30,
             "max_per_edge": 3,
             "per_operator": 2,
+            "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 12, "generations": 4, "parents": 4},
         },
@@ -75,6 +77,7 @@ STUDIES = {
             "drop": 30,
             "max_per_edge": 3,
             "per_operator": 4,
+            "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 20, "generations": 5, "parents": 5},
         },
@@ -82,7 +85,7 @@ STUDIES = {
     "paper": Study(
         {"cells": 4, "rank_archs": 100},
         _paper_recipes(),
-        {"drop": 10, "max_per_edge": 1, "per_operator": 100, "search": "evolution"},
+        {"drop": 10, "max_per_edge": 1, "per_operator": 100, "stop_at": STOP_AT, "search": "evolution"},
     ),
 }
 """By preset."""

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from senas_bench.spaces.space import Study
+from senas_bench.spaces.space import STOP_AT, Study
 
 
 def _recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool) -> Mapping[str, Any]:
-    """docs/method.md 3, scaled in length, batch and rate. The linear decay spans each stage."""
+    """docs/method.md 3, scaled in length, batch and rate. One line over the epochs of all stages (paper 4.3)."""
     supernet = {
         "stage_epochs": stages,
         "batch_size": batch,
         "lr": lr,
         "lr_min": 0.0,
         "lr_horizon": 0,
+        "lr_restarts": False,
         "weight_decay": 4e-5,
         "nesterov": False,
         "clip": 0.0,
@@ -26,7 +27,7 @@ def _recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: 
         "schedule": "linear",
         "decay_norm_and_bias": False,
     }
-    alone = {**supernet, "stage_epochs": (retrain,), "snapshots": 1, "label_smoothing": 0.1}
+    alone = {**supernet, "stage_epochs": (retrain,), "lr_restarts": True, "snapshots": 1, "label_smoothing": 0.1}
     return {"reference": supernet, "tuned": supernet, "retrain": alone}
 
 
@@ -37,6 +38,7 @@ STUDIES = {
         {
             "drop": 40,
             "per_operator": 3,
+            "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 12, "generations": 4, "parents": 4},
         },
@@ -47,6 +49,7 @@ STUDIES = {
         {
             "drop": 40,
             "per_operator": 10,
+            "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 20, "generations": 5, "parents": 5},
         },
@@ -54,7 +57,7 @@ STUDIES = {
     "paper": Study(
         {"dataset": "imagenet", "resolution": 224, "rank_archs": 100, "held_out": 50_000, "score_batch": 500},
         _recipes((100,) + (5,) * 10, 1024, 0.5, 240, True),
-        {"drop": 10, "per_operator": 1000, "search": "evolution"},
+        {"drop": 10, "per_operator": 1000, "stop_at": STOP_AT, "search": "evolution"},
     ),
 }
 """By preset."""

@@ -4,7 +4,7 @@ four times the inversions of the order over n (n - 1)."""
 import numpy as np
 import pytest
 
-from senas_bench.analysis.artefacts import ARTEFACTS
+from senas_bench.analysis.artefacts import ARTEFACTS, convergence
 from senas_bench.analysis.artefacts.convergence import render_fig7, render_fig8, tau_summary
 from senas_bench.analysis.output.formats import write
 from senas_bench.groundtruth import GroundTruth, Query
@@ -52,10 +52,12 @@ def test_every_set_at_its_epochs(study, truth):
     assert kinds == [("spos", "full"), ("spos", "sample"), ("spos", "same")] + [
         ("se-nas", name) for name in ("full", "sample", "current")
     ]
+    assert points(table, "se-nas", "current", key="functions_max") == {20: 5, 40: 3, 60: 3}  # of distinct ones
+    assert not any("functions_max" in row for row in table.meta["rows"] if row["set"] in ("full", "sample"))
     assert table.meta["shrinks"] == [20, 40] and table.meta["seeds"] == [0]
     shown = table.frame[(table.frame["method"] == "se-nas") & (table.frame["set"] == "current")]
     assert shown["epoch"].tolist() == ["20", "40", "60"]
-    assert shown["archs"].tolist() == ["5", "3", "3"]
+    assert shown["archs"].tolist() == shown["functions"].tolist() == ["5", "3", "3"]
     assert shown["tau"].tolist() == ["0.200", "0.333", "-1.000"]
     assert shown["95% interval"].tolist() == ["–"] * 3
 
@@ -364,3 +366,10 @@ def test_the_order_of_runs_does_not_matter(study, two_datasets, tmp_path):
 
 def test_names_and_methods():
     assert ARTEFACTS["fig7"].methods == ARTEFACTS["fig8"].methods == ("spos", "se-nas", "spos+", "se-nas+")
+
+
+def test_survivors_that_are_one_function_are_named(study, truth, monkeypatch):
+    monkeypatch.setattr(convergence, "distinct_functions", lambda archs: 1)
+    study.both()
+    expected = "se-nas: the archs alive at the end are one function with seeds 0; no tau ranks anything there."
+    assert expected in render(study, truth).notes and expected in render(study, truth, render_fig8).notes

@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def test_tau_over_the_archs_alive_and_the_baseline_on_them(runs, table, toy):
     for run in row["per_seed"]:
         scores = final_full(runs, baselines[run["seed"]]).loc[alive, "score"]
         assert run["tau_spos_same_set"] == pytest.approx(tau(scores, [50, 85, 86, 87, 88, 89]))
-    assert table.frame["tau current"].tolist()[2].endswith("(6)")
+    assert table.frame["tau current"].tolist()[2].endswith("(6; 6 functions)")
     assert rows_of(table)["spos"]["tau_current_mean"] is None
 
 
@@ -586,3 +587,49 @@ def test_params_over_the_real_space(shared, query):
     assert result["n"] == 15625
     assert any("whole space" in note for note in result["notes"])
     assert result["regret"] == result["regret_to_optimum"]
+
+
+RESULTS = Path(__file__).parents[3] / "results"
+DEAD = "|{}~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
+"""An arch whose first edge goes to a node that nothing reads."""
+
+
+def test_archs_alive_that_are_one_function_are_named(toy):
+    """Three archs that differ on a dead edge alone are one function; a skip that is read makes two."""
+    from senas_bench.analysis.artefacts.table3_notes import function_notes
+    from senas_bench.analysis.join import distinct_functions
+
+    archs = [DEAD.format(op) for op in ("none", "skip_connect", "nor_conv_3x3")]
+    assert distinct_functions(archs) == 1
+    assert distinct_functions([*archs, archs[0].replace("|+|nor_conv_3x3~0", "|+|skip_connect~0")]) == 2
+    rows = [
+        {"method": "se-nas", "n": 3, "per_seed": [{"seed": seed, "n_functions": 1 + seed % 2} for seed in range(3)]}
+    ]
+    expected = "se-nas: all archs alive at the end are one function with seeds 0, 2 (2 of 3): nothing is ranked."
+    assert function_notes(rows) == [expected]
+
+
+def test_eight_of_the_committed_runs_end_with_one_function():
+    """docs/method.md 2.1, counted from the score tables themselves: an edge counts if its ends are reached from both
+    sides over edges that are not `none`."""
+    from senas_bench.analysis.join import distinct_functions, final_rankings
+    from senas_bench.experiments.store import RunStore
+
+    def live(text):
+        nodes = [[part.split("~") for part in node.strip("|").split("|")] for node in text.split("+")]
+        edges = [(int(s), n, op) for n, node in enumerate(nodes, 1) for op, s in node if op != "none"]
+        ahead, back = {0}, {3}
+        for _ in range(3):
+            ahead |= {end for start, end, _ in edges if start in ahead}
+            back |= {start for start, end, _ in edges if end in back}
+        return frozenset(edge for edge in edges if edge[0] in ahead and edge[1] in back)
+
+    counts = []
+    for study in ("cpu-cifar10", "cpu-cifar10-short", "cpu-cifar100-short", "embedded"):
+        store = RunStore(RESULTS / study)
+        for record in store.records():
+            if record.spec.method == "se-nas":
+                alive = final_rankings(store.scores(record))["current"].index
+                counts.append(len(set(map(live, alive))))
+                assert distinct_functions(alive) == counts[-1]
+    assert (counts.count(1), len(counts)) == (8, 21)

@@ -136,6 +136,17 @@ def test_each_reading_takes_its_own_sets():
     assert [row["verdict"] for row in found] == [FAILS, HOLDS, FAILS]
 
 
+def test_a_reading_says_how_many_functions_are_alive():
+    mine, theirs = ([0.5 + seed / 100 for seed in TEN] for _ in range(2))
+    alive = tau_row(mine, 9, method="se-nas", set="current", functions_min=1, functions_max=4)
+    alive["per_seed"] = [{**run, "functions": 1 if run["seed"] < 3 else 4} for run in alive["per_seed"]]
+    rows = [alive, tau_row(theirs, 9, method="spos", set="same"), tau_row(theirs, method="spos", set="full")]
+    table = verdicts({"fig8": artefact("fig8", rows)})
+    for reading in ("as the paper reads it", "both on the archs alive"):
+        said = row_of(table, "tau-higher", reading)["numbers"]
+        assert ", 1-4 functions; one function with 3 of 10 seeds, where nothing is ranked." in said
+
+
 def test_a_sample_stands_in_where_one_side_lacks_the_whole_space():
     rows = [tau_row(HIGH, method="se-nas", set="sample"), tau_row(LOW, method="spos", set="sample")]
     rows.append(tau_row([1.0] * 10, method="spos", set="full"))

@@ -1,0 +1,120 @@
+"""What was decided anew: committed runs of NAS-Bench-201 are today's, those of searches are found as older ones."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from senas_bench.analysis.artefacts import ARTEFACTS
+from senas_bench.api.studies import prepare
+from senas_bench.errors import DataError
+from senas_bench.experiments.protocols import FIELDS, differences, essence, of_older_protocol, outdated, said
+from senas_bench.experiments.settings import limit_settings, make_spec, resized, todays_settings
+from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.studies import preset_of
+from senas_bench.experiments.study import Setting
+from senas_bench.methods import METHODS
+from senas_bench.spaces import SPACES
+
+RESULTS = Path(__file__).parents[2] / "results"
+TABLE6 = RunStore(RESULTS / "cpu-table6").records()
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """The images of the committed runs, which nobody reads."""
+    monkeypatch.setattr("senas_bench.experiments.settings.data_id", lambda *_, **__: TABLE6[0].spec.data_id)
+    monkeypatch.setattr(Setting, "check_images", lambda self, sizes: None)
+
+
+def todays(record):
+    """The spec that today's command would make of what a committed run was asked for."""
+    return replace(record.spec, settings={**todays_settings(record.spec), **truth(record)})
+
+
+def truth(record):
+    return {"truth": record.spec.settings["truth"]} if "truth" in record.spec.settings else {}
+
+
+@pytest.mark.parametrize(
+    ("study", "options"),
+    [
+        ("embedded", {}),
+        ("cpu-cifar10", {"curve_points": 0}),
+        ("cpu-cifar10-short", {"stage_epochs": (5, 5, 5), "rank_archs": 500, "candidates": 500, "curve_points": 2}),
+    ],
+)
+def test_committed_runs_of_nasbench201_have_todays_ids(study, options, monkeypatch):
+    records = RunStore(RESULTS / study).records()
+    monkeypatch.setattr("senas_bench.experiments.settings.data_id", lambda *_, **__: records[0].spec.data_id)
+    monkeypatch.setattr("senas_bench.experiments.settings.trainer_of", lambda *_: None)
+    found = set()
+    for method in {record.spec.method for record in records}:
+        for changed in (options, {**options, "curve_points": 0}, {**options, "curve_points": None}):
+            sizes = resized(preset_of("nasbench201", records[0].spec.preset), **changed)
+            for seed in range(10):
+                dataset, threads = records[0].spec.dataset, records[0].spec.threads
+                spec = make_spec(method, seed, records[0].spec.preset, dataset=dataset, sizes=sizes, threads=threads)
+                found.add(spec.run_id)
+    plain = [r for r in records if "truth" not in r.spec.settings and "alone" not in r.spec.method]
+    assert len(plain) >= 21 and {record.spec.run_id for record in plain} <= found
+    assert not any(outdated(record.spec) for record in records)
+
+
+def test_committed_searches_are_older_and_found_as_such(images):
+    """Table 6's twelve runs, none of which has today's id."""
+    assert len(TABLE6) == 12 and all(todays(record).run_id != record.spec.run_id for record in TABLE6)
+    for record in TABLE6:
+        names = outdated(record.spec)
+        assert {"recipe.lr_restarts", "limit.in_training"} <= set(names)
+        assert ("method.stop_at" in names) == (record.spec.method != "spos")
+    specs = [todays(record) for record in TABLE6]
+    assert of_older_protocol(specs, TABLE6) == TABLE6
+    assert of_older_protocol([replace(spec, seed=9) for spec in specs], TABLE6) == []
+    other = [replace(spec, settings={**spec.settings, "limit": {"cost": "flops", "level": 320}}) for spec in specs]
+    assert of_older_protocol(other, TABLE6) == []
+
+
+@pytest.mark.parametrize("part", FIELDS)
+def test_a_protocol_is_no_part_of_what_is_asked(part, images):
+    """A spec without the new fields asks for the same, and one with another of its settings does not."""
+    spec = make_spec("se-nas", 0, "cpu", space="mobilenet", limit=limit_settings("flops", level=470), retrain=True)
+    old = {name: value for name, value in spec.settings[part].items() if name not in FIELDS[part]}
+    assert old != spec.settings[part]
+    before = replace(spec, settings={**spec.settings, part: old})
+    assert essence(before) == essence(spec) and before.run_id != spec.run_id
+    assert differences(before.settings, spec.settings) == [
+        f"{part}.{n}" for n in FIELDS[part] if n in spec.settings[part]
+    ]
+    assert essence(replace(spec, settings={**spec.settings, part: {**old, "extra": 1}})) != essence(spec)
+
+
+def test_what_a_user_may_ask_for_makes_no_run_old(images):
+    limit = limit_settings("flops", level=470, in_training=True)
+    assert limit == {"cost": "flops", "level": 470}  # as specs of older runs have it
+    spec = make_spec("se-nas", 0, "cpu", space="mobilenet", limit=limit)
+    assert outdated(spec) == []
+    assert said(["limit.in_training", "method.stop_at"]) == "in_training of the limit, stop_at of the method"
+
+
+def test_todays_specs_are_not_outdated(images):
+    for space in SPACES:
+        for name, method in METHODS.items():
+            if (method.spaces is None or space in method.spaces) and not method.needs_truth:
+                limit = None if space == "nasbench201" else limit_settings("flops", level=470)
+                assert outdated(make_spec(name, 0, "cpu", space=space, limit=limit, retrain=limit is not None)) == []
+
+
+def test_finished_shows_older_runs_and_says_so(images, tmp_path, capsys, monkeypatch):
+    (tmp_path / "runs").symlink_to(RESULTS / "cpu-table6/runs")
+    monkeypatch.setitem(ARTEFACTS, "table6", replace(ARTEFACTS["table6"], draw=None))
+    setting = Setting("cpu", results=tmp_path, device="cpu")
+    (made,) = prepare(["table6"], range(3), None, setting, finished=True).render(no_timing=True)
+    said_once = capsys.readouterr().err.splitlines()
+    assert len(said_once) == 1 and said_once[0].startswith("table6: shows 12 runs of an older protocol (")
+    assert [row["n"] for row in made.table.meta["rows"]] == [3] * 4
+    notes = " ".join(made.table.notes)
+    assert "An older protocol, which differs from today's in: " in notes and "lr_restarts of the supernet's" in notes
+    assert "train on paths within the limit" in notes and "starts again in each stage" in notes
+    with pytest.raises(DataError, match="none of the 4 runs is finished"):
+        list(prepare(["table6"], [7], None, setting, finished=True).render(no_timing=True))
