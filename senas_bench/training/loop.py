@@ -63,7 +63,7 @@ def descend(optimizer: torch.optim.Optimizer, clip: float = 0.0) -> None:
         nn.utils.clip_grad_norm_([weight for weight, _ in weights], clip)
     for weight, group in weights:
         # a path has weights that moved before beside others that did not: torch's fused step takes all or none
-        if group["momentum"] and "momentum_buffer" not in optimizer.state[weight]:
+        if group.get("momentum") and "momentum_buffer" not in optimizer.state[weight]:
             optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
     optimizer.step()
     for weight, _ in weights:

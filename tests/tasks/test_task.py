@@ -202,7 +202,11 @@ def test_a_ranking_while_training_goes_on_too(tmp_path, monkeypatch):
 def test_a_limit_filters_what_is_scored_and_not_what_is_trained(task, sampling):
     """The draws are those of the space itself, and each operator has its fifth; within the limit where it says so."""
     limit = Limit(CONVOLUTIONS, 0.0, 0.0, 1.0, in_training=False)  # at most one 3x3
-    mine = replace(task, limit=limit, recipe=replace(task.recipe, sampling=sampling))
+    mine = replace(
+        task,
+        problem=replace(task.problem, limit=limit),
+        recipe=replace(task.recipe, sampling=sampling),
+    )
     network = mine.build(NB201)
     drawn = mine.uniform_paths(NB201, network)
     mine_rng, plain = mine.rng("paths"), mine.rng("paths")
