@@ -217,7 +217,8 @@ def test_a_limit_filters_what_is_scored_and_not_what_is_trained(task, sampling):
     assert np.abs(np.bincount(rows.ravel(), minlength=5) / rows.size - 0.2).max() < 0.02
     assert 0.3 < 1 - limit.holds(rows).mean() < 0.4  # 1 - .8^6 - 6 * .2 * .8^5 = .345
     assert all(limit.holds(mine.within(NB201).sample_distinct(plain, 50)))
-    within = replace(mine, limit=replace(limit, in_training=True)).uniform_paths(NB201, network)
+    problem = replace(mine.problem, limit=replace(limit, in_training=True))
+    within = replace(mine, problem=problem).uniform_paths(NB201, network)
     assert limit.holds(np.array([within(plain)[0] for _ in range(200)]).reshape(-1, 6)).all()
 
 
