@@ -17,7 +17,7 @@ from senas_bench.spaces.nasbench201 import NB201, arch_from_str, prune_arch
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.training import loop
 from senas_bench.training.bilevel import Alphas, LearningAlphas
-from senas_bench.training.loop import make_optimizer, train
+from senas_bench.training.loop import descend, make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
 
 RECIPE = TrainingRecipe((2,), batch_size=16, lr=0.05, lr_min=0.05, weight_decay=0.1, snapshots=1)
@@ -195,7 +195,7 @@ def test_a_step_of_the_weights_moves_the_sampled_path_alone(arch):
     for other in ((CONV1,) * 6, (CONV3,) * 6):  # momentum everywhere
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(network(batch(5)[0], other), batch(5)[1]).backward()
-        optimizer.step()
+        descend(optimizer)
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     logits = paths.alphas.logits.detach().clone()
 
