@@ -28,6 +28,9 @@ class Engine(Protocol):
     def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> Any:
         """`norm(z)`, normalised."""
 
+    def weigh(self, output: Any, share: torch.Tensor) -> Any:
+        """What an operator made, normalised or plain, times a number."""
+
     def combine(self, normalised: Sequence[Any], plain: Sequence[torch.Tensor], value: bool, rect: bool) -> Outputs:
         """The sum of at least one tensor, and the sum rectified; each if asked for."""
 
@@ -49,6 +52,9 @@ class Torch:
 
     def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
         return norm(z)
+
+    def weigh(self, output: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        return output * share
 
     def combine(
         self, normalised: Sequence[torch.Tensor], plain: Sequence[torch.Tensor], value: bool, rect: bool
@@ -77,6 +83,9 @@ class Loops:
     def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> norms.Normalised:
         return norms.normalise(z, norm)
 
+    def weigh(self, output: norms.Normalised | torch.Tensor, share: torch.Tensor) -> norms.Normalised | torch.Tensor:
+        return output.times(share) if isinstance(output, norms.Normalised) else output * share
+
     def combine(
         self, normalised: Sequence[norms.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
     ) -> Outputs:
@@ -99,6 +108,22 @@ class Node:
     def __init__(self, engine: Engine, value: torch.Tensor | None, rect: torch.Tensor | None = None) -> None:
         self.engine, self.value, self.rect = engine, value, rect
         self.pooled: torch.Tensor | None = None
+
+    @staticmethod
+    def total(
+        engine: Engine, normalised: Sequence[Any], plain: Sequence[torch.Tensor], wanted: tuple[bool, bool]
+    ) -> Node:
+        """The sum of any number of tensors, at least one.
+
+        Args:
+            wanted: Whether its value and its value rectified will be read.
+        """
+        while len(normalised) + len(plain) > norms.MOST:
+            some = normalised[: norms.MOST]
+            more = plain[: norms.MOST - len(some)]
+            part, _ = engine.combine(some, more, True, False)
+            normalised, plain = normalised[len(some) :], [*plain[len(more) :], part]
+        return Node(engine, *engine.combine(normalised, plain, *wanted))
 
     def rectified(self) -> torch.Tensor:
         if self.rect is None:

@@ -7,7 +7,7 @@ twice on the way back.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -50,12 +50,34 @@ class Normalised(NamedTuple):
     Args:
         factors: `(FACTORS, C)`.
         weight, bias: `(C,)` of the batch norm, or None; already part of the factors, here for their gradients.
+        share: A number that all is multiplied by, or None; likewise.
     """
 
     z: torch.Tensor
     factors: torch.Tensor
     weight: torch.Tensor | None
     bias: torch.Tensor | None
+    share: torch.Tensor | None = None
+
+    def times(self, share: torch.Tensor) -> Normalised:
+        """It, multiplied by a number."""
+        factors = self.factors.clone()
+        factors[:2] *= share
+        return self._replace(factors=factors, share=share)
+
+    def gradients(self, slope: torch.Tensor, total: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Its weight, bias and share, where there are such, each with its gradient.
+
+        Args:
+            slope, total: What `combine_backward` says of weight and bias, without the share.
+        """
+        share = 1 if self.share is None else self.share
+        if self.weight is not None:
+            yield self.weight, slope * share
+            yield self.bias, total * share
+        if self.share is not None:
+            whole = slope if self.weight is None else slope * self.weight + total * self.bias
+            yield self.share, whole.sum()
 
 
 def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
@@ -107,8 +129,8 @@ def combine(
     Raises:
         ValueError: More than `MOST` tensors, or of different shapes.
     """
-    columns = list(zip(*normalised, strict=True)) or [()] * 4
-    zs, factors, weights, biases = columns
+    columns = list(zip(*normalised, strict=True)) or [()] * 5
+    zs, factors, weights, biases, _ = columns
     if torch.is_grad_enabled():
         return _Combine.apply(factors, value, rect, cap, *zs, *weights, *biases, *plain)
     return _combine(zs, factors, plain, value, rect, cap)

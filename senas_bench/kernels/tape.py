@@ -20,10 +20,16 @@ from senas_bench.kernels.door import Engine, Loops, Torch
 ONCE = "the loops go back only once; run the network again, or without them (SENAS_COMPILE=0)"
 
 
-def recordable(layer: nn.Module) -> bool:
-    """Whether a tape knows the way back through a layer: a `Conv2d` with a weight of its own and no hooks."""
-    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
-    return type(layer) is Conv2d and "weight" in layer._parameters and not any(hooks)
+def recordable(module: nn.Module) -> bool:
+    """Whether a tape knows the way back through a convolution, or one with its batch norm: a `Conv2d` with a weight of
+    its own, and no hooks."""
+    parts = (module, *module) if isinstance(module, nn.Sequential) else (module,)
+    for part in parts:
+        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
+            return False
+        if isinstance(part, nn.Conv2d) and (type(part) is not Conv2d or "weight" not in part._parameters):
+            return False
+    return True
 
 
 class Tape(Loops):
@@ -67,6 +73,20 @@ class Tape(Loops):
         self._use(weight for weight in (made.weight, made.bias) if weight is not None)
         return made
 
+    def weigh(self, output: norms.Normalised | torch.Tensor, share: torch.Tensor) -> norms.Normalised | torch.Tensor:
+        made = super().weigh(output, share)
+        self._use([share])
+        if isinstance(output, norms.Normalised):
+            return made
+
+        def back(tape: Tape) -> None:
+            gradient = tape._take(made)
+            if gradient is not None:
+                tape._add(share, (gradient * output).sum())
+                tape._add(output, gradient * share, writable=True)
+
+        return self._remember(back, [], made)[0]
+
     def combine(
         self, normalised: Sequence[norms.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
     ) -> norms.Outputs:
@@ -80,9 +100,8 @@ class Tape(Loops):
             dzs, sums, total = norms.combine_backward(zs, factors, outputs[1], *given, math.inf, bool(plain))
             for i, (each, dz) in enumerate(zip(normalised, dzs, strict=True)):
                 tape._add(each.z, dz, writable=True)
-                if each.weight is not None:
-                    tape._add(each.weight, sums[i, 0])
-                    tape._add(each.bias, sums[i, 1])
+                for weight, gradient in each.gradients(*sums[i]):
+                    tape._add(weight, gradient)
             for each in plain:
                 tape._add(each, total)
 

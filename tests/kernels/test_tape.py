@@ -136,7 +136,7 @@ def test_layers_that_a_tape_does_not_know_are_left_to_autograd(what):
     assert set(names.values()) == expected.keys()
     for name, usual in names.items():
         torch.testing.assert_close(got[name], expected[usual], rtol=1e-3, atol=1e-4)
-    assert network.by_loops(images(), [((1,) * 6, (1,) * 6)] * 6)  # a path that does not use the layer
+    assert network.by_loops(images(), network._layers([((1,) * 6, (1,) * 6)] * 6))  # a path that does not use the layer
 
 
 def test_a_pass_that_nobody_goes_back_over_is_freed():
@@ -190,3 +190,42 @@ def test_a_cache_from_another_pass_is_not_used_with_gradients():
         network(images(), (3,) * 6, cache)
     network(images(), (3,) * 6, cache).sum().backward()
     assert network.stem[0].weight.grad is not None
+
+
+def learned(network, x, shares, engine) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    """Logits of a mixture, and the gradients of its shares and of the weights."""
+    network.zero_grad(set_to_none=True)
+    shares = shares.to(x.dtype, copy=True).requires_grad_()
+    with engines.using(engine):
+        logits = network(x, shares)
+        F.cross_entropy(logits, torch.arange(len(x)) % 10).backward()
+    return logits.detach(), shares.grad, {n: w.grad for n, w in network.named_parameters() if w.grad is not None}
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("which", ["all", "some", "one", "dead end"])
+def test_a_mixture_and_its_gradients(affine, which):
+    """Beside torch in double precision; at the kink of a ReLU rounding may decide, but not on each of three batches."""
+    shares = torch.softmax(torch.randn(6, 5, generator=torch.Generator().manual_seed(1)), -1)
+    if which == "some":
+        shares *= torch.rand(6, 5, generator=torch.Generator().manual_seed(2)) < 0.5
+    elif which == "one":
+        shares = F.one_hot(torch.tensor([3, 2, 1, 4, 3, 1]), 5).float()
+    elif which == "dead end":
+        shares[1:3] = 0  # node 2 has no inputs
+    network = a_network(8, affine)
+    twin, errors = a_network(8, affine).double(), []
+    for x in map(images, range(3)):
+        ours, theirs = learned(network, x, shares, "compiled"), learned(twin, x.double(), shares, "torch")
+        torch.testing.assert_close(ours[0].double(), theirs[0], rtol=1e-4, atol=1e-4)
+        assert ours[2].keys() == theirs[2].keys()
+        pairs = [(ours[1], theirs[1]), *((ours[2][name], theirs[2][name]) for name in theirs[2])]
+        small = max(float(gradient.norm()) for _, gradient in pairs) / 100
+        errors.append(max(float((mine - its).norm() / (its.norm() + small)) for mine, its in pairs))
+    assert min(errors) < 2e-5
+
+
+def test_a_mixture_is_one_node():
+    shares = torch.full((6, 5), 0.2, requires_grad=True)
+    node = a_network(8, False)(images(), shares).grad_fn.next_functions[1][0]
+    assert type(node).__name__ == "_RecordedBackward"

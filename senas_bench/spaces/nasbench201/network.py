@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from senas_bench.kernels import engines, norms, tape
-from senas_bench.kernels.door import Engine, Node, Torch
+from senas_bench.kernels.door import Engine, Node
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
 from senas_bench.spaces.nasbench201 import (
@@ -112,33 +112,24 @@ class Cell(nn.Module):
             return source.pool(self.pool)
         return source.engine.operate(self.choices[edge].copies[key], source.rectified())
 
-    def mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Weighted sum of operators on every edge; only operators with a weight other than 0 run.
+    def mixture(self, x: Node, shares: Sequence[Sequence[torch.Tensor | None]], wanted: tuple[bool, bool]) -> Node:
+        """Weighted sum of operators on every edge.
 
         Args:
-            weights: `(edges, operators)`; gradients flow to those of the operators that run.
+            shares: Per edge and operator, with gradients; None for one that does not run.
+            wanted: Whether the output and the output rectified will be read.
         """
-        active = (weights.detach() != 0).tolist()
         nodes = [x]
-        rectified: list[torch.Tensor | None] = [None] * NODES
         for node in range(1, NODES):
-            total = None
+            normalised, plain = [], []
             for edge, source in INTO[node]:
-                value = nodes[source]
-                for op, on in enumerate(active[edge]):
-                    if not on or op == NONE:
-                        continue
-                    if op == SKIP:
-                        output = value
-                    elif op in KERNELS:
-                        if rectified[source] is None:
-                            rectified[source] = torch.relu(value)
-                        output = self.choices[edge].copies[str(op)](rectified[source])
-                    else:
-                        output = self.pool(value)
-                    output = output * weights[edge, op]
-                    total = output if total is None else total + output
-            nodes.append(torch.zeros_like(x) if total is None else total)
+                for op, share in enumerate(shares[edge]):
+                    if op != NONE and share is not None:
+                        output = x.engine.weigh(self._output(edge, str(op), op, nodes[source]), share)
+                        (normalised if op in KERNELS else plain).append(output)
+            made = wanted if node == NODES - 1 else BOTH
+            some = normalised or plain
+            nodes.append(Node.total(x.engine, normalised, plain, made) if some else Node(x.engine, x.zeros()))
         return nodes[-1]
 
 
@@ -201,7 +192,8 @@ class NB201Network(nn.Module):
         pairs = [(arch, prune_arch(arch) if self.skip_dead_edges else arch) for arch in choices]
         if torch.is_grad_enabled():
             cache = None
-        return self.head(tape.run(lambda engine: self._body(engine, x, pairs, cache), x, self.by_loops(x, pairs)))
+        by_loops = self.by_loops(x, self._layers(pairs))
+        return self.head(tape.run(lambda engine: self._body(engine, x, pairs, cache), x, by_loops))
 
     def _body(self, engine: Engine, x: torch.Tensor, pairs: list[Pair], cache: dict[Any, Any] | None) -> torch.Tensor:
         """All but the head and the average before it."""
@@ -223,15 +215,14 @@ class NB201Network(nn.Module):
         _, rect = engine.combine([engine.normalise(node.value, self.last)], [], False, True)
         return rect
 
-    def by_loops(self, x: torch.Tensor, pairs: Sequence[Pair] = ()) -> bool:
+    def by_loops(self, x: torch.Tensor, layers: Iterable[nn.Module] = ()) -> bool:
         """Whether the loops compute what torch does, and do it faster: batch norms use the statistics of the batch.
 
         torch does it where the loops have no gradients, of images and of layers that are not `tape.recordable`, and
         where it refuses: sides that cannot be halved twice, other channels, other types.
 
         Args:
-            pairs: Per cell the arch, which names the copies of the weights, and its live form; without them only the
-                layers that all paths share are looked at.
+            layers: The convolutions that run.
         """
         last, stem = self.last, self.stem[0]
         channels = x.dim() == 4 and x.shape[1] == stem.in_channels
@@ -243,20 +234,20 @@ class NB201Network(nn.Module):
         if not torch.is_grad_enabled():
             return True
         small = stem.out_channels * x.shape[2] * x.shape[3] <= engines.limits().passes
-        return small and not x.requires_grad and all(map(tape.recordable, self._layers(pairs)))
+        return small and not x.requires_grad and all(map(tape.recordable, layers))
 
     def _layers(self, pairs: Sequence[Pair]) -> Iterator[nn.Module]:
-        """The convolutions on a path."""
-        yield self.stem[0]
+        """The convolutions on a path, with their batch norms."""
+        yield self.stem
         paths = iter(pairs)
         for block in self.body:
             if isinstance(block, ReductionBlock):
-                yield from (block.first[0], block.second[0], block.shortcut)
-            elif pairs:
+                yield from (block.first, block.second, block.shortcut)
+            else:
                 arch, live = next(paths)
                 for choice, op in zip(block.choices, live, strict=True):
                     if op in KERNELS:
-                        yield choice.copies[partial_key(arch, choice.group)][0]
+                        yield choice.copies[partial_key(arch, choice.group)]
 
     def _mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         shape = (len(EDGES), self.operators)
@@ -264,10 +255,18 @@ class NB201Network(nn.Module):
             raise ValueError(f"operator weights of shape {tuple(weights.shape)}; {shape} are needed")
         if self.expanded:
             raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
-        x, engine = self.stem(x), Torch()
-        for block in self.body:
-            x = block.mixture(x, weights) if isinstance(block, Cell) else block(Node(engine, x)).value
-        return self.head(torch.relu(self.last(x)).mean((2, 3)))
+        rows = zip(weights.unbind(), (weights.detach() != 0).tolist(), strict=True)  # here, where gradients are on
+        shares = [[share if on else None for share, on in zip(row.unbind(), ons, strict=True)] for row, ons in rows]
+
+        def body(engine: Engine) -> torch.Tensor:
+            node = Node(engine, *engine.combine([engine.operate(self.stem, x)], [], *BOTH))
+            for i, block in enumerate(self.body):
+                wanted = (True, i + 1 < len(self.body))  # batch norm comes last
+                node = block.mixture(node, shares, wanted) if isinstance(block, Cell) else block(node, wanted)
+            return engine.combine([engine.normalise(node.value, self.last)], [], False, True)[1]
+
+        layers = (module for module in self.modules() if isinstance(module, ConvBN | nn.Conv2d))
+        return self.head(tape.run(body, x, self.by_loops(x, layers)))
 
     @property
     def expanded(self) -> bool:
