@@ -12,7 +12,7 @@ from senas_bench.experiments.spec import RunRecord, RunSpec, canonical_json
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "method": ("stop_at",),
-    "recipe": ("lr_restarts",),
+    "recipe": ("lr_restarts", "architecture_images"),
     "limit": ("in_training",),
     "preset": ("pad",),
 }

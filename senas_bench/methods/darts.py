@@ -23,7 +23,8 @@ SHIFT = 0.01
 
 @dataclass(frozen=True)
 class Darts(Method):
-    """Weights and the logits of the operators learn in turn, each on its own half of the training images.
+    """Weights and the logits of the operators learn in turn, each on its own half of the training images; with the
+    official split the logits have the validation images.
 
     On every edge runs the softmax mixture of all operators. The pick is the most probable arch, `none` among the
     operators [code: AutoDL-Projects]; the paper, on its own space, leaves `none` out.
@@ -36,6 +37,7 @@ class Darts(Method):
     """
 
     spaces = NB201_ONLY
+    bilevel = True
     recipe: str = "darts"
     second_order: bool = False
     arch_lr: float = 3e-4

@@ -32,6 +32,7 @@ class Gdas(Method):
     """
 
     spaces = NB201_ONLY
+    bilevel = True
     recipe: str = "gdas"
     tau_max: float = 10.0
     tau_min: float = 0.1

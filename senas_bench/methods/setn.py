@@ -31,6 +31,7 @@ class Setn(Method):
     """
 
     spaces = NB201_ONLY
+    bilevel = True
     recipe: str = "setn"
     candidates: int = 100
     arch_lr: float = 3e-4
