@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact
-from senas_bench.analysis.artefacts.table3_notes import cost_notes, function_notes, image_notes, stage_notes
+from senas_bench.analysis.artefacts.table3_notes import (
+    cost_notes,
+    function_notes,
+    image_notes,
+    reading_notes,
+    stage_notes,
+)
 from senas_bench.analysis.join import (
     accuracy_queries,
     by_method,
@@ -114,6 +120,7 @@ def render_table3(
     notes = setting_notes(meta, [row["n"] for row in rows], [join.primary]) + _meaning_notes(join)
     notes += [
         *stage_notes(groups),
+        *reading_notes(groups),
         *image_notes(groups),
         *_ranking_notes(rows, join),
         *_gap_notes(runs, meta["seeds"], methods, join),

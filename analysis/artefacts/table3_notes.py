@@ -9,6 +9,26 @@ from senas_bench.analysis.output.formats import listed
 from senas_bench.analysis.style import facts_of, in_order, tuned
 from senas_bench.experiments.spec import RunRecord
 
+READINGS = {
+    "gdas": (
+        "gradient",
+        "paper",
+        {"paper": "the gradient of its paper's formula", "code": "that of its released code"},
+    ),
+    "rsps": ("redraw", True, {True: "draws no node without inputs", False: "draws every operator alike"}),
+}
+"""By method of which there are two: the field that says which is shown, its default, and what its values mean."""
+
+
+def reading_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Which reading of a method is shown, where there are two."""
+    said = []
+    for method, group in groups.items():
+        name, default, means = READINGS.get(method.partition("-")[0], ("", None, {}))
+        if means:
+            said.append(f"{method}: {means[group[0].spec.settings.get('method', {}).get(name, default)]}")
+    return [f"Of two readings, {'; '.join(said)}."] if said else []
+
 
 def image_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
     """On which images weights and architectures learned, where both did."""

@@ -21,8 +21,9 @@ class Setn(Method):
     take the best of the most probable archs.
 
     Each half of the training images has its learner. The reference steps the weights before the alphas, this loop
-    after them: the same alternation, shifted by half a step. Its weight step draws uniformly and not from the alphas
-    [code: AutoDL-Projects], so the alphas decide only which archs are scored.
+    after them: the same alternation, shifted by half a step. Its weight step draws uniformly and not from the alphas,
+    one arch for all cells [code: AutoDL-Projects], so the alphas decide only which archs are scored. With the official
+    split the alphas have the validation images.
 
     Args:
         recipe: Recipe of the preset.

@@ -137,3 +137,12 @@ def test_with_the_official_split_an_architecture_learns_from_its_validation_imag
         before = replace(official, settings={**official.settings, "recipe": older})
         assert outdated(before) == (["recipe.architecture_images"] if bilevel else [])
         assert (before.run_id == official.run_id) != bilevel
+
+
+def test_a_field_within_a_strategy_is_one_too(images):
+    """AngleNAS's reset, in its criterion."""
+    spec = make_spec("angle-shrink", 0, "cpu", space="mobilenet")
+    criterion = {name: value for name, value in spec.settings["method"]["criterion"].items() if name != "reset_after"}
+    before = replace(spec, settings={**spec.settings, "method": {**spec.settings["method"], "criterion": criterion}})
+    assert outdated(before) == ["method.criterion.reset_after"] and essence(before) == essence(spec)
+    assert said(outdated(before)) == "criterion.reset_after of the method"

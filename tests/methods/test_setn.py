@@ -183,7 +183,7 @@ def test_picks_among_the_most_probable_and_ranks_by_probability(tmp_path, asked,
     alphas, first = task.alphas(NB201, "alphas", lr=0.1, betas=(0.5, 0.999), weight_decay=1e-3)
     architecture = LearningAlphas(alphas)
     task.train(  # loads the finished phase
-        task.build(NB201), NB201, None, phase="train", epochs=2, architecture=architecture, loader=first
+        task.build(NB201), NB201, lambda rng: [], phase="train", epochs=2, architecture=architecture, loader=first
     )
     candidates, ranking = output.tables
     assert np.array_equal(candidates.archs, top_archs(alphas, NB201, n))

@@ -98,11 +98,13 @@ class Cell(nn.Module):
             histories[node] = tuple(history)
         return torch.zeros_like(x) if nodes[-1] is None else nodes[-1]
 
-    def mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def mixture(self, x: torch.Tensor, weights: torch.Tensor, idle: bool = False) -> torch.Tensor:
         """Weighted sum of operators on every edge; only operators with a weight other than 0 run.
 
         Args:
             weights: `(edges, operators)`; gradients flow to those of the operators that run.
+            idle: Add the weights of operators that do not run, zeros with a gradient, to what the edge gives, as the
+                released code of GDAS does.
         """
         active = (weights.detach() != 0).tolist()
         nodes = [x]
@@ -124,6 +126,9 @@ class Cell(nn.Module):
                         output = self.pool(value)
                     output = output * weights[edge, op]
                     total = output if total is None else total + output
+                if idle:
+                    rest = weights[edge, [op for op, on in enumerate(active[edge]) if not on]].sum()
+                    total = (torch.zeros_like(x) if total is None else total) + rest
             nodes.append(torch.zeros_like(x) if total is None else total)
         return nodes[-1]
 
@@ -137,6 +142,8 @@ class NB201Network(nn.Module):
         cells: Cells per stage.
         in_channels, num_classes: Of the data.
         affine: Batch norm weights inside the cells: off in a supernet, on in a stand-alone network.
+
+    `idle_weights` may be set for mixtures, see `Cell.mixture`.
 
     Dead edges are not computed unless `affine`: with affine batch norm an operator that reads zeros
     still adds its bias, so leaving it out would be another function.
@@ -153,6 +160,7 @@ class NB201Network(nn.Module):
     ) -> None:
         super().__init__()
         self.skip_dead_edges = not affine
+        self.idle_weights = False
         self.cells = cells
         self.operators = len(space.operators)
         self.stem = ConvBN(in_channels, channels, 3)
@@ -214,7 +222,7 @@ class NB201Network(nn.Module):
             raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
         x = self.stem(x)
         for block in self.body:
-            x = block.mixture(x, weights) if isinstance(block, Cell) else block(x)
+            x = block.mixture(x, weights, self.idle_weights) if isinstance(block, Cell) else block(x)
         return self.head(torch.relu(self.last(x)).mean((2, 3)))
 
     @property

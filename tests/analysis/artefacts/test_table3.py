@@ -649,3 +649,16 @@ def test_on_which_images_architectures_learned_is_said():
         "Learn weights on one half of the training images, architecture on the other: gdas.",
         f"Learn weights on the training images, {official}: enas.",
     ]
+
+
+def test_of_two_readings_the_shown_one_is_named():
+    from senas_bench.analysis.artefacts.table3_notes import reading_notes
+
+    def records(**method):
+        spec = RunSpec("gdas", 0, "cpu", "nasbench201", "cifar10", "d1", settings={"method": method})
+        return [RunRecord(spec, "", (), {}, None, {}, {})]
+
+    groups = {"rsps": records(), "gdas": records(), "gdas-code": records(gradient="code"), "spos": records()}
+    said = "rsps: draws no node without inputs; gdas: the gradient of its paper's formula"
+    assert reading_notes(groups) == [f"Of two readings, {said}; gdas-code: that of its released code."]
+    assert reading_notes({"spos": records()}) == []
