@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact
-from senas_bench.analysis.artefacts.table3_notes import function_notes, stage_notes
+from senas_bench.analysis.artefacts.table3_notes import (
+    cost_notes,
+    function_notes,
+    image_notes,
+    reading_notes,
+    stage_notes,
+)
 from senas_bench.analysis.join import (
     accuracy_queries,
     by_method,
@@ -40,7 +46,7 @@ from senas_bench.analysis.output.formats import (
     words,
 )
 from senas_bench.analysis.paper import numbers as paper
-from senas_bench.analysis.style import baselines, facts_of, fitting, in_order, shown_as, style, tuned
+from senas_bench.analysis.style import baselines, fitting, shown_as, style
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
@@ -112,8 +118,14 @@ def render_table3(
         "rows": [*rows, _optimal(join, rows[0])],
     }
     notes = setting_notes(meta, [row["n"] for row in rows], [join.primary]) + _meaning_notes(join)
-    notes += [*stage_notes(groups), *_ranking_notes(rows, join), *_gap_notes(runs, meta["seeds"], methods, join)]
-    notes += [*_cost_notes(runs, no_timing), *_verdicts(runs, join), *paper.TABLE3_NOTES]
+    notes += [
+        *stage_notes(groups),
+        *reading_notes(groups),
+        *image_notes(groups),
+        *_ranking_notes(rows, join),
+        *_gap_notes(runs, meta["seeds"], methods, join),
+    ]
+    notes += [*cost_notes(runs, no_timing), *_verdicts(runs, join), *paper.TABLE3_NOTES]
     numbers = paper.table3()
     return Table(
         "table3", _display(meta["rows"], join, no_timing), tuple(notes), meta, numbers, _paper_display(numbers)
@@ -267,19 +279,6 @@ def _gap_notes(
             "scored every arch alike, so tau is undefined,": [seed for seed, tau in ranked.items() if tau is None],
         }
         notes += [f"{method} {what} with seeds {listed(gap)}." for what, gap in gaps.items() if gap]
-    return notes
-
-
-def _cost_notes(runs: Mapping[str, list[dict]], no_timing: bool) -> list[str]:
-    ours, sized = tuned(runs), in_order(m for m in runs if facts_of(m).knows_size and facts_of(m).trains)
-    seconds = "" if no_timing else " Seconds depend on the machine and compare only at equal batch size."
-    counts = "Images trained and scored and paths evaluated forward are exact counts per search, the cost to compare"
-    notes = [f"{counts}; a mixture of all operators counts as their paths.{seconds}"]
-    if ours:
-        notes.append(f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}.")
-    if sized:
-        whose = "Their scores" if sized == ours else f"The scores of {', '.join(sized)}"
-        notes.append(f"{whose} contain the parameters of an arch: compare them with the row of params.")
     return notes
 
 

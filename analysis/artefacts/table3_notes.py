@@ -6,7 +6,42 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from senas_bench.analysis.output.formats import listed
+from senas_bench.analysis.style import facts_of, in_order, tuned
 from senas_bench.experiments.spec import RunRecord
+
+READINGS = {
+    "gdas": (
+        "gradient",
+        "paper",
+        {"paper": "the gradient of its paper's formula", "code": "that of its released code"},
+    ),
+    "rsps": ("redraw", True, {True: "draws no node without inputs", False: "draws every operator alike"}),
+}
+"""By method of which there are two: the field that says which is shown, its default, and what its values mean."""
+
+
+def reading_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Which reading of a method is shown, where there are two."""
+    said = []
+    for method, group in groups.items():
+        name, default, means = READINGS.get(method.partition("-")[0], ("", None, {}))
+        if means:
+            said.append(f"{method}: {means[group[0].spec.settings.get('method', {}).get(name, default)]}")
+    return [f"Of two readings, {'; '.join(said)}."] if said else []
+
+
+def image_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """On which images weights and architectures learned, where both did."""
+    said = {
+        "half": "weights on one half of the training images, architecture on the other",
+        "valid": "weights on the training images, architecture on the validation images, as the benchmark splits them",
+    }
+    methods: dict[str, list[str]] = {}
+    for method, group in groups.items():
+        if getattr(facts_of(method), "bilevel", False):
+            images = {record.spec.settings.get("recipe", {}).get("architecture_images", "half") for record in group}
+            methods.setdefault("".join(images), []).append(method)
+    return [f"Learn {words}: {', '.join(methods[kind])}." for kind, words in said.items() if kind in methods]
 
 
 def function_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -28,3 +63,16 @@ def stage_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
         if "drop" in values.get("method", {}) and len(values["recipe"]["stage_epochs"]) == 1
     ]
     return [f"Trained in one stage, so nothing was dropped: {', '.join(named)}."] if named else []
+
+
+def cost_notes(runs: Mapping[str, list[dict]], no_timing: bool) -> list[str]:
+    ours, sized = tuned(runs), in_order(m for m in runs if facts_of(m).knows_size and facts_of(m).trains)
+    seconds = "" if no_timing else " Seconds depend on the machine and compare only at equal batch size."
+    counts = "Images trained and scored and paths evaluated forward are exact counts per search, the cost to compare"
+    notes = [f"{counts}; a mixture of all operators counts as their paths.{seconds}"]
+    if ours:
+        notes.append(f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}.")
+    if sized:
+        whose = "Their scores" if sized == ours else f"The scores of {', '.join(sized)}"
+        notes.append(f"{whose} contain the parameters of an arch: compare them with the row of params.")
+    return notes

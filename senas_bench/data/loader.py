@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,6 +151,26 @@ class TrainLoader:
         return x.masked_fill((inside[0, :, :, None] & inside[1, :, None, :])[:, None], 0.0)
 
 
+class RepeatedLoader:
+    """A loader whose epoch has more batches: its images come again, each time in a new order.
+
+    Args:
+        loader: Of fewer batches.
+        steps: Batches of an epoch.
+    """
+
+    def __init__(self, loader: TrainLoader, steps: int) -> None:
+        self.loader, self.steps, self.batch_size = loader, steps, loader.batch_size
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """As `TrainLoader.epoch`: all random numbers are drawn here."""
+        rounds = [self.loader.epoch(generator) for _ in range(-(-self.steps // len(self.loader)))]
+        return islice(chain(*rounds), self.steps)
+
+
 @dataclass(frozen=True)
 class Loaders:
     """What a run trains, scores and calibrates with.
@@ -162,6 +183,7 @@ class Loaders:
         num_classes: Number of classes.
         in_channels: Channels of an image.
         resolution: Height and width of an image in pixels.
+        learned: Augmented batches of the validation images, where an architecture is to learn from them.
     """
 
     train: TrainLoader | StreamingLoader
@@ -170,6 +192,14 @@ class Loaders:
     num_classes: int
     in_channels: int
     resolution: int
+    learned: TrainLoader | None = None
+
+    def bilevel(self) -> tuple[TrainLoader, TrainLoader | RepeatedLoader]:
+        """For the weights, and for an architecture that learns beside them, as many batches an epoch: the two halves of
+        the training images; or these and the validation images, as often as it takes."""
+        if self.learned is None:
+            return self.train.halves()
+        return self.train, RepeatedLoader(self.learned, len(self.train))
 
     @property
     def valid_images(self) -> int:
@@ -207,7 +237,11 @@ def prepare(images: Images, loading: Loading) -> Loaders:
     train_x = x[train_index]
     look = _Look(*channel_statistics(train_x), loading.device)
     calibration_batch = min(loading.eval_batch, count)
+    learned = None
+    if loading.learn_from_valid:
+        learned = _train_loader(valid_x[valid_index], valid_y[valid_index], loading, look)
     return Loaders(
+        learned=learned,
         train=_train_loader(train_x, y[train_index], loading, look),
         valid=fixed_batches(valid_x, valid_y, valid_index, loading.eval_batch, **vars(look)),
         calibration=fixed_batches(x, y, train_index[:count], calibration_batch, **vars(look)),

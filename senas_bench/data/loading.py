@@ -29,6 +29,8 @@ class Loading:
         calibration: Calibration images, in batches of `min(eval_batch, calibration)`.
         score_images: How many of the held-out images that are not in memory are decoded and kept, the first ones;
             0 for all.
+        learn_from_valid: Whether an architecture beside the weights learns from the validation images; otherwise, and
+            where images are not in memory, from one half of the training images.
         workers: Processes that decode images that are not in memory; 0 decodes in this one.
         device: Where the batches appear.
     """
@@ -42,6 +44,7 @@ class Loading:
     cutout: int = 0
     calibration: int = 1024
     score_images: int = 0
+    learn_from_valid: bool = False
     workers: int = 0
     device: torch.device | str = "cpu"
 

@@ -11,8 +11,8 @@ from senas_bench.experiments.settings import todays_settings
 from senas_bench.experiments.spec import RunRecord, RunSpec, canonical_json
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
-    "method": ("stop_at",),
-    "recipe": ("lr_restarts",),
+    "method": ("stop_at", "criterion.reset_after"),
+    "recipe": ("lr_restarts", "architecture_images"),
     "limit": ("in_training",),
     "preset": ("pad",),
 }
@@ -45,7 +45,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         f"{part}.{name}"
         for part, names in FIELDS.items()
         for name in names
-        if part in old and part in new and old[part].get(name) != new[part].get(name)
+        if part in old and part in new and _value(old[part], name) != _value(new[part], name)
     ]
 
 
@@ -69,5 +69,15 @@ def said(names: Sequence[str]) -> str:
     return ", ".join(f"{name} {where[part]}" for part, _, name in parts)
 
 
+def _value(settings: Any, name: str) -> Any:
+    """Of a setting, or of one within a strategy: `criterion.reset_after`."""
+    for part in name.split("."):
+        settings = settings.get(part) if isinstance(settings, Mapping) else None
+    return settings
+
+
 def _without(value: Any, names: Sequence[str]) -> Any:
-    return {name: own for name, own in value.items() if name not in names} if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    inner = {head: [rest] for head, dot, rest in (name.partition(".") for name in names) if dot}
+    return {name: _without(own, inner.get(name, ())) for name, own in value.items() if name not in names}

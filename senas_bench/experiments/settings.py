@@ -95,6 +95,8 @@ def _settings(
 ) -> dict[str, Any]:
     """The method, its recipe and the sizes, and of what is asked for as in `make_spec` that which is there."""
     settings: dict[str, Any] = {"method": settings_of(method), **sizes.to_settings(method.recipe)}
+    if method.bilevel and not sizes.held_out:  # the official split is the benchmark's: its second part is for this
+        settings["recipe"]["architecture_images"] = "valid"
     if method.watched and sizes.curve_points and space == "nasbench201" and limit is None:
         settings["curve"] = {"points": sizes.curve_points, "images": sizes.curve_images}
     if limit is not None:

@@ -48,6 +48,7 @@ def loading_of(
         cutout=recipe.cutout,
         calibration=sizes.calibration_images,
         score_images=sizes.score_images,
+        learn_from_valid=recipe.architecture_images == "valid",
         workers=place.workers,
         device=device,
     )

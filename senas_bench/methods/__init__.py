@@ -32,9 +32,11 @@ METHODS: dict[str, Method] = {
     "regularized-evolution": RegularizedEvolution(),
     # one supernet over the whole space
     "rsps": Rsps(),
+    "rsps-plain": Rsps(redraw=False),
     "darts-v1": Darts(),
     "darts-v2": Darts(second_order=True),
     "gdas": Gdas(),
+    "gdas-code": Gdas(gradient="code"),
     "setn": Setn(),
     "enas": Enas(),
     "fairnas": FairNas(),

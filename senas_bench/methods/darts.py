@@ -24,7 +24,11 @@ SHIFT = 0.01
 
 @dataclass(frozen=True)
 class Darts(Method):
-    """Weights and the logits of the operators learn in turn, each on its own half of the training images.
+    """Weights and the logits of the operators learn in turn, each on its own half of the training images; with the
+    official split the logits have the validation images.
+
+    A step of the logits comes before each of the weights, as in DARTS's own code and in AutoDL-Projects's of the second
+    order; its code of the first order steps the weights before [code].
 
     On every edge runs the softmax mixture of all operators. The pick is the most probable arch, `none` among the
     operators [code: AutoDL-Projects]; the paper, on its own space, leaves `none` out.
@@ -37,6 +41,7 @@ class Darts(Method):
     """
 
     spaces = NB201_ONLY
+    bilevel = True
     recipe: str = "darts"
     second_order: bool = False
     arch_lr: float = 3e-4

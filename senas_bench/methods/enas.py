@@ -98,7 +98,8 @@ class Enas(Method):
     """Learn weights on archs that a controller draws, and the controller from their accuracy; then take the best of a
     few archs that it draws.
 
-    The weights see one half of the training images, the controller the other. `recipe.controller_steps` are the steps
+    The weights see one half of the training images, the controller the other; with the official split the controller
+    has the validation images. `recipe.controller_steps` are the steps
     of the controller after each epoch. The archs of the pick are distinct, where the reference scores draws
     with repeats [code]: a repeat would score the same.
 
@@ -112,6 +113,7 @@ class Enas(Method):
     """
 
     spaces = NB201_ONLY
+    bilevel = True
     recipe: str = "enas"
     candidates: int = 100
     hidden: int = 32
@@ -130,7 +132,7 @@ class Enas(Method):
         from senas_bench.searching.controller import Reinforce
 
         network = task.build(task.space)
-        first, second = task.loaders.train.halves()
+        first, second = task.loaders.bilevel()
         controller = self.controller(task)
         learning = LearningController(
             Reinforce(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from senas_bench.training.bilevel import Alphas, Batch
 
+GRADIENTS = ("paper", "code")
+
 
 @dataclass(frozen=True)
 class Gdas(Method):
@@ -30,15 +32,28 @@ class Gdas(Method):
             between them. [code: AutoDL-Projects] is at `tau_min` in the last epoch, we are an epoch's share
             above it.
         arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
+        gradient: Of a sample: `paper`, its formula, which table 3 shows; or `code`, with a term that the released code
+            adds, see `GumbelPaths`.
+
+    Each step of the logits comes before one of the weights; [code: AutoDL-Projects] steps the weights first.
+
+    Raises:
+        ValueError: Unknown gradient.
     """
 
     spaces = NB201_ONLY
+    bilevel = True
     recipe: str = "gdas"
     tau_max: float = 10.0
     tau_min: float = 0.1
     arch_lr: float = 3e-4
     arch_betas: tuple[float, float] = (0.5, 0.999)
     arch_weight_decay: float = 1e-3
+    gradient: str = field(default="paper", metadata={"added": True})
+
+    def __post_init__(self) -> None:
+        if self.gradient not in GRADIENTS:
+            raise ValueError(f"unknown gradient {self.gradient!r}; one of: {', '.join(GRADIENTS)}")
 
     def __call__(self, task: Task) -> MethodOutput:
         from senas_bench.training.bilevel import LearningAlphas
@@ -46,7 +61,7 @@ class Gdas(Method):
         alphas, first = task.alphas(
             task.space, "alphas", lr=self.arch_lr, betas=self.arch_betas, weight_decay=self.arch_weight_decay
         )
-        paths = GumbelPaths(alphas, self.tau_max, self.tau_min)
+        paths = GumbelPaths(alphas, self.tau_max, self.tau_min, idle=self.gradient == "code")
         trained = task.train(
             task.build(task.space),
             task.space,
@@ -65,11 +80,13 @@ class GumbelPaths:
 
     On an edge the sampled operator's weight is the only one that gets a gradient (section 3.2 of the paper), and
     through the softmax it moves all logits of that edge. The released code adds the other operators' weights, each
-    zero, to the output; this gives them a gradient that depends on no operator, and is not followed here.
+    zero, to the output [code: AutoDL-Projects, `forward_gdas`]; this gives them a gradient that depends on no operator,
+    and is followed only with `idle`.
     """
 
-    def __init__(self, alphas: Alphas, tau_max: float, tau_min: float) -> None:
+    def __init__(self, alphas: Alphas, tau_max: float, tau_min: float, idle: bool = False) -> None:
         self.alphas = alphas
+        self.idle = idle
         self.tau_max, self.tau_min = tau_max, tau_min
         self.tau = tau_max
 
@@ -104,4 +121,8 @@ class GumbelPaths:
         """The `Gradient` of a step of the logits, on a path of their own."""
         from senas_bench.training.bilevel import gradient_through
 
-        return gradient_through(self.draw(rng), alphas, network, valid)
+        network.idle_weights = self.idle
+        try:
+            return gradient_through(self.draw(rng), alphas, network, valid)
+        finally:
+            network.idle_weights = False

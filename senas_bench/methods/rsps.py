@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
@@ -17,25 +17,33 @@ ESTIMATOR = "weight-average"
 class Rsps(Method):
     """Train shared weights on random paths, then take the best of a few random archs.
 
-    The paths of training leave no node without an input, as in the reference code; the archs of the pick
-    are uniform over the whole space, and distinct. All training images train the weights, for there is
-    no architecture to learn; the reference splits them and scores on the other half [code].
+    Which archs train the weights: AutoDL-Projects has two codes. That of NATS-Bench (`forward_urs`) draws each cell
+    anew, and a node again while all its inputs are `none`; that of NAS-Bench-201 (`random_genotype`) draws one arch for
+    all cells, without redrawing. Here `redraw` leaves no node without an input, and the recipe says whether cells are
+    tied. Table 3 shows redrawn nodes in tied cells; `rsps-plain` is the code of NAS-Bench-201.
+
+    The archs of the pick are uniform over the whole space, and distinct. All training images train the weights, for
+    there is no architecture to learn; the reference splits them and scores on the other half [code], which is the same
+    with the official split.
 
     Args:
         recipe: Recipe of the preset.
         candidates: Archs to choose from where the task does not say.
+        redraw: Whether no path of training leaves a node without an input.
     """
 
     spaces = NB201_ONLY
     recipe: str = "rsps"
     candidates: int = 100
+    redraw: bool = field(default=True, metadata={"added": True})
 
     def __call__(self, task: Task) -> MethodOutput:
         network = task.build(task.space)
+        connected = ConnectedPath(task.space, task.cells(network))
         trained = task.train(
             network,
             task.space,
-            ConnectedPath(task.space, task.cells(network)),
+            connected if self.redraw else task.uniform_paths(task.space, network),
             phase="train",
             epochs=sum(task.recipe.stage_epochs),
             keep_snapshots=False,

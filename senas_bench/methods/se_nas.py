@@ -93,6 +93,10 @@ class SeNas(Method):
     def shrinks_by(self) -> str:
         return self.dropped_by or type(self.criterion).__name__
 
+    @property
+    def bilevel(self) -> bool:
+        return getattr(self.criterion, "bilevel", False)
+
     def check_stages(self, space: SearchSpace, stages: int) -> None:
         """Refuse stages that the space cannot shrink through, before anything is trained. One stage shrinks nothing.
 

@@ -22,8 +22,9 @@ class Setn(Method):
     take the best of the most probable archs.
 
     Each half of the training images has its learner. The reference steps the weights before the alphas, this loop
-    after them: the same alternation, shifted by half a step. Its weight step draws uniformly and not from the alphas
-    [code: AutoDL-Projects], so the alphas decide only which archs are scored.
+    after them: the same alternation, shifted by half a step. Its weight step draws uniformly and not from the alphas,
+    one arch for all cells [code: AutoDL-Projects], so the alphas decide only which archs are scored. With the official
+    split the alphas have the validation images.
 
     Args:
         recipe: Recipe of the preset.
@@ -32,6 +33,7 @@ class Setn(Method):
     """
 
     spaces = NB201_ONLY
+    bilevel = True
     recipe: str = "setn"
     candidates: int = 100
     arch_lr: float = 3e-4

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from senas_bench.errors import RunError
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.shrinking.si import selection_importance
 from senas_bench.spaces import SearchSpace
@@ -31,17 +32,43 @@ class Angle:
 
     Args:
         per_operator: Archs that contain each operator; see `operator_sample`.
+        reset_after: Once more operators than this are dropped, angles are to the weights as they were at that shrink,
+            and no longer to those of the start: once, after 50, in the MobileNet search of [code: AngleNAS]. 0 never
+            does it, like its searches in NAS-Bench-201 and DARTS.
     """
 
     per_operator: int = 100
+    reset_after: int = field(default=0, metadata={"added": True})
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         archs, rows = operator_sample(
             task.within(trained.space), self.per_operator, task.rng(f"{trained.phase}-criterion")
         )
-        initial = task.build(task.space.with_groups(()))  # the weights that the first stage started from
-        angles = path_angles(trained.network, initial, trained.space, archs)
+        angles = path_angles(trained.network, self._base(trained, task), trained.space, archs)
         return CriterionOutput(selection_importance(rows, angles))
+
+    def _base(self, trained: Trained, task: Task) -> nn.Module:
+        """The weights from which angles are measured: those that the first stage started from, or, after the reset,
+        those at the end of the last stage that at most `reset_after` operators had been dropped before."""
+        from senas_bench.training.checkpoint import read_checkpoint, write_checkpoint
+
+        first = task.build(task.space.with_groups(()))
+        if not self.reset_after:
+            return first
+        kept, space = task.work.folder / "angle-base.safetensors", trained.space
+        if len(task.space.droppable()) - len(space.droppable()) <= self.reset_after:
+            if task.work.processes.first:
+                shape = {"candidates": space.candidates, "groups": space.groups}
+                write_checkpoint(kept, trained.network.state_dict(), shape)
+            return first
+        read = read_checkpoint(kept, task.work.device)
+        if read is None:
+            raise RunError(f"the base weights {kept} are gone; remove its folder and run again")
+        tensors, shape = read
+        candidates, groups = (tuple(map(tuple, shape[name])) for name in ("candidates", "groups"))
+        base = task.build(replace(task.space, candidates=candidates, groups=groups))
+        base.load_state_dict(tensors)
+        return base
 
 
 def path_angles(network: nn.Module, initial: nn.Module, space: SearchSpace, archs: np.ndarray) -> np.ndarray:
@@ -57,7 +84,7 @@ def path_angles(network: nn.Module, initial: nn.Module, space: SearchSpace, arch
 
     Args:
         network: Trained; may be expanded.
-        initial: Unexpanded, over at least the operators of `space`.
+        initial: Over at least the operators of `space`, and expanded no further than `network`.
     """
     from senas_bench.networks.operations import AveragePool3x3
 
@@ -90,9 +117,9 @@ def _copy_products(network: nn.Module, initial: nn.Module) -> dict[int, tuple[tu
     with torch.no_grad():
         for choice, start in pairs:
             groups[choice.edge] = choice.group
-            position = choice.group.index(choice.edge)
             for key, module in choice.copies.items():
-                w0, w = _kernels(start.copies[key.split("_")[position]]), _kernels(module)
+                ops = dict(zip(choice.group, key.split("_"), strict=True))
+                w0, w = _kernels(start.copies["_".join(ops[edge] for edge in start.group)]), _kernels(module)
                 sums[choice.edge, key] = sums[choice.edge, key].to(w.device) + torch.stack([w0 @ w, w0 @ w0, w @ w])
     copies: dict[int, dict[str, np.ndarray]] = {edge: {} for edge in groups}
     for (edge, key), value in sums.items():

@@ -26,6 +26,7 @@ class Magnitude:
     """
 
     trains = True
+    bilevel = True
     lr: float = 3e-4
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 1e-3

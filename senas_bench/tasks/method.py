@@ -44,6 +44,7 @@ class Method:
         needs_truth: It trains archs from scratch, looked up in a benchmark: the task has a `trainer`.
         spaces: Names of those it runs in; None for every one.
         watched: It ranks a sample of archs while it trains (`Report.curve`), for figures 7 and 8.
+        bilevel: It learns an architecture beside the weights, on images of its own: see `Loaders.bilevel`.
         shrinks_by: What decides which operators leave, in words; None where none does.
         tuned: Its settings were chosen with CIFAR-10 truth in view.
         knows_size: Its score contains the number of parameters of an arch.
@@ -57,6 +58,7 @@ class Method:
     needs_truth: bool = False
     spaces: tuple[str, ...] | None = None
     watched: bool = False
+    bilevel: bool = False
     shrinks_by: str | None = None
 
     @property

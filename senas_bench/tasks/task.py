@@ -106,8 +106,7 @@ class Task:
     def alphas(
         self, space: SearchSpace, phase: str, *, lr: float, betas: tuple[float, float], weight_decay: float
     ) -> tuple[Alphas, TrainLoader]:
-        """Fresh logits over `space` that learn on the second half of the training images, and the first half for the
-        weights.
+        """Fresh logits over `space` with images of their own, and those for the weights, see `Loaders.bilevel`.
 
         Args:
             phase: Names the random numbers of their start.
@@ -115,7 +114,7 @@ class Task:
         """
         from senas_bench.training.bilevel import Alphas
 
-        first, second = self.loaders.train.halves()
+        first, second = self.loaders.bilevel()
         generator = self.generator(phase)
         settings = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "device": self.work.device}
         return Alphas(space, second, generator, **settings), first

@@ -18,7 +18,7 @@ _INTO = [[edge for edge, (_, target) in enumerate(EDGES) if target == node] for 
 class ConnectedPath:
     """One path per step, uniform over the archs of a cell space in which no node has only `none` as inputs.
 
-    The reference redraws a node while all its inputs are `none` [code: AutoDL-Projects]. The same
+    `forward_urs` redraws a node while all its inputs are `none` [code: AutoDL-Projects]. The same
     distribution is drawn here without retries: a node's inputs are one of its combinations but that one.
 
     Args:

@@ -20,6 +20,9 @@ class TrainingRecipe:
             20-epoch stage hardly decays.
         lr_restarts: Off, the rate does not start again in a stage: one schedule goes over all of them, and a horizon
             of 0 is their sum, whether or not all are trained (paper 4.3: T counts all iterations).
+        architecture_images: Of an architecture that learns beside the weights: `half` of the training images, the other
+            half for the weights; or `valid`, the validation images, and all training images for the weights, as
+            NAS-Bench-201 splits them [code: AutoDL-Projects].
         momentum, nesterov, weight_decay: Of SGD.
         clip: Largest norm of the gradient; 0 turns clipping off.
         sampling: `tied` draws one arch for all cells, `per_cell` one for each.
@@ -68,9 +71,12 @@ class TrainingRecipe:
     auxiliary_weight: float = field(default=0.0, metadata={"added": True})
     cutout: int = field(default=0, metadata={"added": True})
     lr_restarts: bool = field(default=True, metadata={"added": True})
+    architecture_images: str = field(default="half", metadata={"added": True})
 
     def __post_init__(self) -> None:
-        for name, allowed in (("sampling", ("tied", "per_cell")), ("schedule", ("cosine", "linear"))):
+        choices = {"sampling": ("tied", "per_cell"), "schedule": ("cosine", "linear")}
+        choices["architecture_images"] = ("half", "valid")
+        for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} {value!r}; one of: {', '.join(allowed)}")

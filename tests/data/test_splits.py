@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from senas_bench import data
 from senas_bench.data import splits
@@ -80,6 +81,26 @@ def test_official_halves_are_what_trains_validates_and_tests(official):
     else:
         assert (train, labels_of(loaders.valid), labels_of(retrain.test)) == ([0, 1, 2, 3], [51, 53, 54], [50, 52, 55])
         assert sorted(retrain.train._labels.tolist()) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_an_architecture_learns_from_the_official_validation_images(official, turn):
+    """CIFAR-10: weights on its `train`, the architecture on its `valid`; the others: on all training images and on
+    `x-valid`, of which there are fewer, so that they come again [code: AutoDL-Projects, get_nas_search_loaders]."""
+    images, known = official
+    loading = Loading(resolution=4, valid=0, batch_size=1, eval_batch=1, calibration=2, learn_from_valid=True, pad=1)
+    loaders = prepare(images, loading)
+    weights, architecture = loaders.bilevel()
+    assert len(weights) == len(architecture) and weights.batch_size == architecture.batch_size == 1
+    generator = torch.Generator().manual_seed(turn)
+    seen = [int(y) for _, y in weights.epoch(generator)]
+    learned = [int(y) for _, y in architecture.epoch(generator)]
+    valid = [1, 3, 4] if known.of == "train" else [51, 53, 54]
+    assert sorted(seen) == ([0, 2, 5] if known.of == "train" else [0, 1, 2, 3])
+    assert sorted(learned[:3]) == valid and set(learned[3:]) <= set(valid) and len(learned) == len(seen)
+    assert labels_of(loaders.valid) == valid and architecture.loader.pad == 1  # the same images, these augmented
+    halves = prepare(images, replace(loading, learn_from_valid=False)).bilevel()
+    assert [len(half) for half in halves] == [len(weights) // 2] * 2
 
 
 def test_another_file_is_refused_by_its_hash(official, tmp_path):

@@ -118,3 +118,31 @@ def test_finished_shows_older_runs_and_says_so(images, tmp_path, capsys, monkeyp
     assert "train on paths within the limit" in notes and "starts again in each stage" in notes
     with pytest.raises(DataError, match="none of the 4 runs is finished"):
         list(prepare(["table6"], [7], None, setting, finished=True).render(no_timing=True))
+
+
+def test_with_the_official_split_an_architecture_learns_from_its_validation_images(images):
+    """DARTS, GDAS, SETN, ENAS and the magnitude criterion, which have new ids; nobody else has."""
+    for name, method in METHODS.items():
+        if method.needs_truth or method.recipe is None:
+            continue
+        plain, official = (
+            make_spec(name, 0, "cpu", sizes=resized(preset_of("nasbench201", "cpu"), official_split=split))
+            for split in (False, True)
+        )
+        learned = official.settings["recipe"].get("architecture_images", "half")
+        bilevel = name.startswith(("darts", "gdas", "setn", "enas", "magnitude"))
+        assert learned == ("valid" if bilevel else "half") and "architecture_images" not in plain.settings["recipe"]
+        assert outdated(official) == []
+        older = {key: value for key, value in official.settings["recipe"].items() if key != "architecture_images"}
+        before = replace(official, settings={**official.settings, "recipe": older})
+        assert outdated(before) == (["recipe.architecture_images"] if bilevel else [])
+        assert (before.run_id == official.run_id) != bilevel
+
+
+def test_a_field_within_a_strategy_is_one_too(images):
+    """AngleNAS's reset, in its criterion."""
+    spec = make_spec("angle-shrink", 0, "cpu", space="mobilenet")
+    criterion = {name: value for name, value in spec.settings["method"]["criterion"].items() if name != "reset_after"}
+    before = replace(spec, settings={**spec.settings, "method": {**spec.settings["method"], "criterion": criterion}})
+    assert outdated(before) == ["method.criterion.reset_after"] and essence(before) == essence(spec)
+    assert said(outdated(before)) == "criterion.reset_after of the method"

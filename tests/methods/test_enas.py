@@ -158,6 +158,24 @@ def test_weights_and_controller_have_a_half_each(tmp_path, monkeypatch):
     assert all(path in NB201 for path in paths)
 
 
+def test_with_the_official_split_the_controller_has_the_validation_images(tmp_path, monkeypatch):
+    """Twice as many steps of the weights, on all training images; rewards from a fifth as many others, in turns."""
+    task, seen, train = a_task(tmp_path), [], Task.train
+    learned = task.loaders.train.halves()[1]
+    task = replace(task, loaders=replace(task.loaders, learned=learned))
+
+    def watched(self, *args, **options):
+        seen.append(options)
+        return train(self, *args, **options)
+
+    monkeypatch.setattr(Task, "train", watched)
+    Enas(aggregate=3)(task)
+    assert seen[0]["loader"] is task.loaders.train
+    architecture = seen[0]["architecture"]
+    assert architecture.loader.loader is learned and architecture.paths == len(task.loaders.train) == 10
+    assert task.work.budget.counts["search"]["images_trained"] == 128 * (20 + 12)
+
+
 def test_work_is_counted(tmp_path):
     task = a_task(tmp_path)
     Enas(aggregate=3)(task)
@@ -179,7 +197,7 @@ def test_picks_among_archs_of_the_controller_and_ranks_by_probability(tmp_path, 
     architecture = LearningController(Reinforce(controller), second, paths=5, steps=2, aggregate=20)
     fresh = controller.start.detach().clone()
     task.train(  # loads the finished phase
-        task.build(NB201), NB201, lambda rng: [], phase="train", epochs=2, architecture=architecture, loader=first
+        task.build(NB201), NB201, architecture.path, phase="train", epochs=2, architecture=architecture, loader=first
     )
     assert not torch.equal(fresh, controller.start)
     candidates, ranking = output.tables

@@ -10,10 +10,11 @@ from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.run import run
 from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.spec import settings_of
 from senas_bench.methods import METHODS
 from senas_bench.methods.gdas import Gdas, GumbelPaths
 from senas_bench.progress import SilentProgress
-from senas_bench.spaces.nasbench201 import NB201, arch_from_str, prune_arch
+from senas_bench.spaces.nasbench201 import EDGES, NB201, arch_from_str, prune_arch
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.training import loop
 from senas_bench.training.bilevel import Alphas, LearningAlphas
@@ -253,6 +254,54 @@ def test_only_the_sampled_operators_run():
     arch = (CONV3, CONV1, SKIP, CONV3, POOL, CONV1)
     learning(paths).step(network, batch(1), make_optimizer(network, RECIPE), always(arch))
     assert sorted(calls) == sorted([(0, CONV3), (1, CONV1), (3, CONV3), (5, CONV1)] * 3)
+
+
+def reference_forward(network, x, hard, index):
+    """The network with the cells of AutoDL-Projects's `forward_gdas`: the sampled operator's output times its weight,
+    plus the weights of the others."""
+    x = network.stem(x)
+    for block in network.body:
+        if not isinstance(block, Cell):
+            x = block(x)
+            continue
+        nodes = [x]
+        for node in range(1, 4):
+            total = 0
+            for edge, (source, target) in enumerate(EDGES):
+                if target != node:
+                    continue
+                value, op = nodes[source], index[edge]
+                outputs = {NONE: 0 * value, SKIP: value, POOL: block.pool(value)}
+                output = outputs[op] if op in outputs else block.choices[edge].copies[str(op)](torch.relu(value))
+                total = total + output * hard[edge, op] + sum(hard[edge, j] for j in range(5) if j != op)
+            nodes.append(total)
+        x = nodes[-1]
+    return network.head(torch.relu(network.last(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_both_gradients(idle):
+    """With the term of the released code it is that of its forward pass, without it another."""
+    network, (x, y) = a_network(), batch(11)
+    same = []
+    for seed in range(5):
+        paths = some_paths()
+        paths.idle = idle
+        hard = paths.draw(np.random.default_rng(seed))
+        loss = F.cross_entropy(reference_forward(network, x, hard, hard.argmax(1).tolist()), y)
+        (expected,) = torch.autograd.grad(loss, [paths.alphas.logits])
+        rng = np.random.default_rng(seed)
+        gradient, passes = paths.gradient(paths.alphas, network, batch(3), (x, y), None, rng)
+        same.append(torch.allclose(gradient, expected, rtol=1e-3, atol=1e-6))
+        assert passes == 1 and network.idle_weights is False
+    assert same == [idle] * 5
+
+
+def test_which_gradient_is_a_setting():
+    assert "gradient" not in settings_of(METHODS["gdas"])  # the ids of runs that were made before there were two
+    assert settings_of(METHODS["gdas-code"])["gradient"] == "code"
+    with pytest.raises(ValueError, match="unknown gradient 'both'; one of: paper, code"):
+        Gdas(gradient="both")
 
 
 ARCHS = 80

@@ -11,6 +11,7 @@ from senas_bench.methods.rsps import Rsps
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking.score_archs import score_archs
 from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.paths import UniformPath
 from senas_bench.tasks.task import Task
 from senas_bench.training.connected import ConnectedPath
 from senas_bench.training.recipe import TrainingRecipe
@@ -43,6 +44,25 @@ def test_trains_on_connected_paths_and_all_images(tmp_path, monkeypatch, samplin
     counts = task.work.budget.counts["search"]
     assert (counts["train_steps"], counts["images_trained"], counts["backward_paths"]) == (10, 2560, 10)
     assert [(line["stage"], line["epoch"]) for line in output.history] == [(1, 1), (1, 2)]
+
+
+def test_without_redrawing_paths_are_uniform(tmp_path, monkeypatch):
+    """Every operator on a fifth of the edges, `none` among them; with it, no node has only `none` before it."""
+    task, seen, train = a_task(tmp_path), [], Task.train
+
+    def watched(self, network, space, sample, **arguments):
+        seen.append(sample)
+        return train(self, network, space, sample, **arguments)
+
+    monkeypatch.setattr(Task, "train", watched)
+    Rsps(redraw=False, candidates=5)(task)
+    assert seen == [UniformPath(task.space, 0)]
+    rng = np.random.default_rng(0)
+    plain, redrawn = (
+        np.array([sample(rng)[0] for _ in range(4000)]) for sample in (seen[0], ConnectedPath(task.space, 0))
+    )
+    assert np.abs(np.bincount(plain.ravel(), minlength=5) / plain.size - 0.2).max() < 0.01
+    assert (redrawn[:, 0] != 0).all() and 0.18 < (plain[:, 0] == 0).mean() < 0.22
 
 
 @pytest.mark.parametrize(("asked", "n", "images"), [(0, 40, 50), (70, 70, 100)])

@@ -88,6 +88,16 @@ def test_each_half_has_its_learner(tmp_path, trainings):
     assert len(first._windows) == HALF and not torch.equal(first._windows, second._windows)
 
 
+def test_with_the_official_split_the_alphas_have_the_validation_images(tmp_path, trainings):
+    task = a_task(tmp_path)
+    learned = task.loaders.train.halves()[1]
+    task = replace(task, loaders=replace(task.loaders, learned=learned))
+    Setn(candidates=5)(task)
+    assert trainings[0]["loader"] is task.loaders.train
+    loader = trainings[0]["architecture"].alphas.loader
+    assert loader.loader is learned and len(loader) == len(task.loaders.train) > len(learned)
+
+
 def test_alphas_move_and_the_weights_do_not_when_only_alphas_step(tmp_path, trainings):
     """The rate of the weights is 0, so whatever moved was moved by the step of the alphas."""
     task = a_task(tmp_path, lr=0.0, lr_min=0.0)

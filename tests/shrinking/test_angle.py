@@ -10,6 +10,7 @@ from senas_bench.shrinking.angle import Angle, path_angles
 from senas_bench.spaces import SearchSpace, balanced_sample
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
+from senas_bench.training.distributed import ALONE
 
 SHRUNK = replace(NB201, candidates=((0, 2, 3), (1, 3), (2, 4), (2, 3, 4), (0, 1, 3, 4), (2, 3)))
 FIRST = SHRUNK.with_groups(((0, 1), (2,), (3,), (4, 5)))
@@ -148,3 +149,61 @@ def test_the_operator_that_turned_furthest_scores_highest():
     trained.space, trained.network = NB201, network
     scores = Angle()(trained, Task()).scores
     assert max(scores, key=scores.get) == (4, 3)
+
+
+class Resetting(Task):
+    """A run whose supernet starts as `start`, with a folder of its own."""
+
+    device = torch.device("cpu")
+    processes = ALONE
+
+    def __init__(self, folder, start=None):
+        self.work_dir = folder
+        self.start = start
+
+    def build(self, space):
+        if self.start is not None and space == NB201.with_groups(()):
+            return self.start
+        return build(space)
+
+
+def scores_of(criterion, name, networks, task) -> dict:
+    trained = Trained()
+    trained.space, trained.network = SPACES[name], networks[name]
+    return criterion(trained, task).scores
+
+
+@pytest.mark.parametrize(
+    ("after", "base"),
+    [
+        (13, {"shrunk": "unexpanded", "expanded": "unexpanded", "expanded twice": "unexpanded"}),
+        (14, {"shrunk": None, "expanded": None, "expanded twice": "expanded"}),
+        (16, dict.fromkeys(("shrunk", "expanded", "expanded twice"))),
+        (0, dict.fromkeys(("shrunk", "expanded", "expanded twice"))),
+    ],
+)
+def test_the_base_is_reset_once_after_so_many_drops(tmp_path, after, base):
+    """14 operators are gone in the second and third stage, 16 in the fourth. AngleNAS: once more than 50 are, after the
+    shrink that made it so, the base is what was trained until then; and it stays."""
+    assert [30 - len(SPACES[name].alive()) for name in SPACES] == [0, 14, 14, 16]
+    networks = stages()
+    criterion = Angle(per_operator=5, reset_after=after)
+    for turn in range(2):  # a resumed run asks again, in order
+        for name in SPACES:
+            scores = scores_of(criterion, name, networks, Resetting(tmp_path))
+            start = networks[base[name]] if base.get(name) else None
+            expected = scores_of(Angle(per_operator=5), name, networks, Resetting(tmp_path / "none", start))
+            assert scores == pytest.approx(expected, rel=1e-6, abs=1e-7), (name, turn)
+    far = scores_of(Angle(per_operator=5), "expanded twice", networks, Resetting(tmp_path))
+    near = scores_of(criterion, "expanded twice", networks, Resetting(tmp_path))
+    assert (far == near) == (after in (0, 16))
+
+
+def test_a_base_that_may_be_expanded_is_measured_by_its_copies():
+    """Networks of equal weights have no angle, however far the first is expanded beyond the other."""
+    for name, further in (("shrunk", "expanded"), ("expanded", "expanded twice")):
+        base = stages()[name]
+        network = copy.deepcopy(base)
+        expand(network, SPACES[further])
+        archs = np.stack([SPACES[further].sample(np.random.default_rng(seed)) for seed in range(20)])
+        assert path_angles(network, base, SPACES[further], archs) == pytest.approx(np.zeros(20), abs=1e-6)

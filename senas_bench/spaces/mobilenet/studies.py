@@ -10,6 +10,9 @@ from typing import Any
 
 from senas_bench.spaces.space import STOP_AT, Study
 
+RESET_AFTER = 50
+"""Drops after which AngleNAS measures angles from new weights [code, its `modify_initial_model_threshold`]."""
+
 
 def _recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool) -> Mapping[str, Any]:
     """docs/method.md 3, scaled in length, batch and rate. One line over the epochs of all stages (paper 4.3)."""
@@ -38,6 +41,7 @@ STUDIES = {
         {
             "drop": 40,
             "per_operator": 3,
+            "reset_after": RESET_AFTER,
             "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 12, "generations": 4, "parents": 4},
@@ -49,6 +53,7 @@ STUDIES = {
         {
             "drop": 40,
             "per_operator": 10,
+            "reset_after": RESET_AFTER,
             "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 20, "generations": 5, "parents": 5},
@@ -57,7 +62,7 @@ STUDIES = {
     "paper": Study(
         {"dataset": "imagenet", "resolution": 224, "rank_archs": 100, "held_out": 50_000, "score_batch": 500},
         _recipes((100,) + (5,) * 10, 1024, 0.5, 240, True),
-        {"drop": 10, "per_operator": 1000, "stop_at": STOP_AT, "search": "evolution"},
+        {"drop": 10, "per_operator": 1000, "reset_after": RESET_AFTER, "stop_at": STOP_AT, "search": "evolution"},
     ),
 }
 """By preset."""

@@ -112,12 +112,20 @@ class Cell(nn.Module):
             return source.pool(self.pool)
         return source.engine.operate(self.choices[edge].copies[key], source.rectified())
 
-    def mixture(self, x: Node, shares: Sequence[Sequence[torch.Tensor | None]], wanted: tuple[bool, bool]) -> Node:
+    def mixture(
+        self,
+        x: Node,
+        shares: Sequence[Sequence[torch.Tensor | None]],
+        wanted: tuple[bool, bool],
+        idle: Sequence[torch.Tensor] | None = None,
+    ) -> Node:
         """Weighted sum of operators on every edge.
 
         Args:
             shares: Per edge and operator, with gradients; None for one that does not run.
             wanted: Whether the output and the output rectified will be read.
+            idle: Per edge the sum of the weights of operators that do not run, zeros with a gradient, to be added to
+                what the edge gives, as the released code of GDAS does; torch alone has its gradient.
         """
         nodes = [x]
         for node in range(1, NODES):
@@ -127,6 +135,8 @@ class Cell(nn.Module):
                     if op != NONE and share is not None:
                         output = x.engine.weigh(self._output(edge, str(op), op, nodes[source]), share)
                         (normalised if op in KERNELS else plain).append(output)
+                if idle is not None:
+                    plain.append(x.zeros() + idle[edge])
             made = wanted if node == NODES - 1 else BOTH
             some = normalised or plain
             nodes.append(Node.total(x.engine, normalised, plain, made) if some else Node(x.engine, x.zeros()))
@@ -143,6 +153,8 @@ class NB201Network(nn.Module):
         in_channels, num_classes: Of the data.
         affine: Batch norm weights inside the cells: off in a supernet, on in a stand-alone network.
 
+    `idle_weights` may be set for mixtures, see `Cell.mixture`.
+
     Dead edges are not computed unless `affine`: with affine batch norm an operator that reads zeros
     still adds its bias, so leaving it out would be another function.
     """
@@ -158,6 +170,7 @@ class NB201Network(nn.Module):
     ) -> None:
         super().__init__()
         self.skip_dead_edges = not affine
+        self.idle_weights = False
         self.cells = cells
         self.operators = len(space.operators)
         self.stem = ConvBN(in_channels, channels, 3)
@@ -257,16 +270,17 @@ class NB201Network(nn.Module):
             raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
         rows = zip(weights.unbind(), (weights.detach() != 0).tolist(), strict=True)  # here, where gradients are on
         shares = [[share if on else None for share, on in zip(row.unbind(), ons, strict=True)] for row, ons in rows]
+        idle = (weights * (weights.detach() == 0)).sum(1).unbind() if self.idle_weights else None
 
         def body(engine: Engine) -> torch.Tensor:
             node = Node(engine, *engine.combine([engine.operate(self.stem, x)], [], *BOTH))
             for i, block in enumerate(self.body):
                 wanted = (True, i + 1 < len(self.body))  # batch norm comes last
-                node = block.mixture(node, shares, wanted) if isinstance(block, Cell) else block(node, wanted)
+                node = block.mixture(node, shares, wanted, idle) if isinstance(block, Cell) else block(node, wanted)
             return engine.combine([engine.normalise(node.value, self.last)], [], False, True)[1]
 
         layers = (module for module in self.modules() if isinstance(module, ConvBN | nn.Conv2d))
-        return self.head(tape.run(body, x, self.by_loops(x, layers)))
+        return self.head(tape.run(body, x, idle is None and self.by_loops(x, layers)))
 
     @property
     def expanded(self) -> bool:

@@ -21,6 +21,7 @@ from senas_bench.analysis.evaluation import evaluate_ranking, read_scores
 from senas_bench.analysis.join import final_scores
 from senas_bench.analysis.output.formats import tex_escape, to_text, write
 from senas_bench.errors import DataError
+from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
 
@@ -633,3 +634,31 @@ def test_eight_of_the_committed_runs_end_with_one_function():
                 counts.append(len(set(map(live, alive))))
                 assert distinct_functions(alive) == counts[-1]
     assert (counts.count(1), len(counts)) == (8, 21)
+
+
+def test_on_which_images_architectures_learned_is_said():
+    from senas_bench.analysis.artefacts.table3_notes import image_notes
+
+    def record(**recipe):
+        spec = RunSpec("gdas", 0, "cpu", "nasbench201", "cifar10", "d1", settings={"recipe": recipe})
+        return RunRecord(spec, "", (), {}, None, {}, {})
+
+    groups = {"spos": [record()], "gdas": [record()], "enas": [record(architecture_images="valid")]}
+    official = "architecture on the validation images, as the benchmark splits them"
+    assert image_notes(groups) == [
+        "Learn weights on one half of the training images, architecture on the other: gdas.",
+        f"Learn weights on the training images, {official}: enas.",
+    ]
+
+
+def test_of_two_readings_the_shown_one_is_named():
+    from senas_bench.analysis.artefacts.table3_notes import reading_notes
+
+    def records(**method):
+        spec = RunSpec("gdas", 0, "cpu", "nasbench201", "cifar10", "d1", settings={"method": method})
+        return [RunRecord(spec, "", (), {}, None, {}, {})]
+
+    groups = {"rsps": records(), "gdas": records(), "gdas-code": records(gradient="code"), "spos": records()}
+    said = "rsps: draws no node without inputs; gdas: the gradient of its paper's formula"
+    assert reading_notes(groups) == [f"Of two readings, {said}; gdas-code: that of its released code."]
+    assert reading_notes({"spos": records()}) == []
