@@ -15,8 +15,8 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -154,11 +154,20 @@ def _call(command: tuple[str, ...]) -> None:
         raise Unavailable(f"the C compiler {command[0]} failed ({why}); see CC")
 
 
-def pointer(tensor: torch.Tensor | None) -> int | None:
-    """For C."""
-    return None if tensor is None else tensor.data_ptr()
+def call(name: str, *arguments: Any) -> None:
+    """A function of `loops.c`; tensors, and lists of them, go by their place in memory."""
+    getattr(library(), name)(*map(_argument, arguments))
 
 
-def pointers(tensors: Sequence[torch.Tensor]) -> ctypes.Array:
-    """For C."""
-    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+def _argument(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.data_ptr()
+    if isinstance(value, list | tuple):
+        return (ctypes.c_void_p * len(value))(*[tensor.data_ptr() for tensor in value])
+    return value
+
+
+def images(x: torch.Tensor) -> tuple[torch.Tensor, int, int, int, int]:
+    """`x` `(B, C, H, W)` as the loops take it: with B, H, W and C."""
+    batch, channels, height, width = x.shape
+    return x, batch, height, width, channels

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from senas_bench.kernels import pointwise
-from senas_bench.kernels.build import library
+from senas_bench.kernels.build import call, images
 from senas_bench.kernels.engines import limits, usable
 
 VECTOR = 8
@@ -61,25 +61,11 @@ class _Depthwise(torch.autograd.Function):
 def _depthwise_backward(
     x: torch.Tensor, gradient: torch.Tensor, kernel: int, stride: int, padding: int, dilation: int
 ) -> torch.Tensor:
-    batch, channels, height, width = x.shape
-    line, part = x.new_zeros((width + 2 * padding) * channels), x.new_empty(kernel * kernel * channels)
-    dw = x.new_zeros((kernel, kernel, channels))
-    library().depthwise_backward(
-        x.data_ptr(),
-        gradient.data_ptr(),
-        batch,
-        height,
-        width,
-        channels,
-        *gradient.shape[2:],
-        kernel,
-        stride,
-        padding,
-        dilation,
-        line.data_ptr(),
-        part.data_ptr(),
-        dw.data_ptr(),
-    )
+    _, *sizes = images(x)
+    line, part = x.new_zeros((x.shape[3] + 2 * padding) * x.shape[1]), x.new_empty(kernel * kernel * x.shape[1])
+    dw = x.new_zeros((kernel, kernel, x.shape[1]))
+    how = *gradient.shape[2:], kernel, stride, padding, dilation
+    call("depthwise_backward", x, gradient, *sizes, *how, line, part, dw)
     return dw.permute(2, 0, 1).unsqueeze(1).contiguous()
 
 
@@ -176,51 +162,22 @@ def _convolve(
 ) -> torch.Tensor:
     """`turned`: the gradient of the input of a convolution of stride `spread`, from that of its output; added to `out`
     where that is given."""
-    batch, channels, height, width = x.shape
+    batch, _, height, width = x.shape
     c_out, kernel = weight.shape[1 if turned else 0], weight.shape[2]
     weight, last = _dense(weight)
     add = out is not None
     if out is None:
         shape = (batch, c_out, height * spread // stride, width * spread // stride)
         out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-    room = _room(x, weight, stride, spread)
-    library().convolve(
-        x.data_ptr(),
-        batch,
-        height,
-        width,
-        channels,
-        weight.data_ptr(),
-        last,
-        c_out,
-        kernel,
-        stride,
-        spread,
-        turned,
-        add,
-        room.data_ptr(),
-        out.data_ptr(),
-    )
+    how = c_out, kernel, stride, spread, turned, add
+    call("convolve", *images(x), weight, last, *how, _room(x, weight, stride, spread), out)
     return out
 
 
 def _convolve_weights(x: torch.Tensor, gradient: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
-    batch, channels, height, width = x.shape
     weight, last = _dense(weight)
-    dw, room = torch.empty_like(weight), _room(x, weight, stride)
-    library().convolve_weights(
-        x.data_ptr(),
-        gradient.data_ptr(),
-        batch,
-        height,
-        width,
-        channels,
-        last,
-        *weight.shape[::2],
-        stride,
-        room.data_ptr(),
-        dw.data_ptr(),
-    )
+    dw, (_, *sizes) = torch.empty_like(weight), images(x)
+    call("convolve_weights", x, gradient, *sizes, last, *weight.shape[::2], stride, _room(x, weight, stride), dw)
     return dw
 
 

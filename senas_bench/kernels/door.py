@@ -7,7 +7,7 @@ A network writes its forward once, on this interface. `Torch` knows every type, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,61 +16,44 @@ from senas_bench.kernels import norms, pools
 from senas_bench.kernels.norms import Outputs
 
 
-class Engine(Protocol):
-    """What both do, on tensors `(B, C, H, W)`. Only the engine reads a normalised tensor, which `combine` takes."""
+class Torch:
+    """Everything by torch, on tensors `(B, C, H, W)`. What is normalised goes to `combine`; nobody else reads it."""
 
     def operate(self, module: nn.Sequential, x: torch.Tensor) -> Any:
         """A convolution and batch norm, normalised."""
-
-    def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-        """`layer(x)`."""
-
-    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> Any:
-        """`norm(z)`, normalised."""
-
-    def weigh(self, output: Any, share: torch.Tensor) -> Any:
-        """What an operator made, normalised or plain, times a number."""
-
-    def combine(self, normalised: Sequence[Any], plain: Sequence[torch.Tensor], value: bool, rect: bool) -> Outputs:
-        """The sum of at least one tensor, and the sum rectified; each if asked for."""
-
-    def pool(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """`layer(x)`, a 3x3 average at stride 1 that leaves padding out of the count."""
-
-    def halve(self, x: torch.Tensor) -> torch.Tensor:
-        """2x2 average at stride 2."""
-
-
-class Torch:
-    """Everything by torch; normalised tensors are tensors."""
-
-    def operate(self, module: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
         return module(x)
 
     def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        """`layer(x)`."""
         return layer(x)
 
-    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
+    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> Any:
+        """`norm(z)`, normalised."""
         return norm(z)
 
-    def weigh(self, output: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    def weigh(self, output: Any, share: torch.Tensor) -> Any:
+        """What an operator made, normalised or plain, times a number."""
         return output * share
 
-    def combine(
-        self, normalised: Sequence[torch.Tensor], plain: Sequence[torch.Tensor], value: bool, rect: bool
-    ) -> Outputs:
+    def combine(self, normalised: Sequence[Any], plain: Sequence[torch.Tensor], value: bool, rect: bool) -> Outputs:
+        """The sum of at least one tensor, and the sum rectified; each if asked for."""
         first, *others = (*normalised, *plain)
-        total = sum(others, first)
-        return total if value else None, torch.relu(total) if rect else None
+        total = first
+        for other in others:  # in place where nobody else has the sum
+            total = total.add_(other) if total is not first and total.dtype == other.dtype else total + other
+        rectify = torch.relu if value or total is first else torch.relu_
+        return total if value else None, rectify(total) if rect else None
 
     def pool(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """`layer(x)`, a 3x3 average at stride 1 that leaves padding out of the count."""
         return layer(x)
 
     def halve(self, x: torch.Tensor) -> torch.Tensor:
+        """2x2 average at stride 2."""
         return nn.functional.avg_pool2d(x, 2)
 
 
-class Loops:
+class Loops(Torch):
     """By the loops, and to be called where gradients are off."""
 
     def operate(self, module: nn.Sequential, x: torch.Tensor) -> norms.Normalised:
@@ -105,13 +88,13 @@ class Node:
         engine: What made it goes on with it.
     """
 
-    def __init__(self, engine: Engine, value: torch.Tensor | None, rect: torch.Tensor | None = None) -> None:
+    def __init__(self, engine: Torch, value: torch.Tensor | None, rect: torch.Tensor | None = None) -> None:
         self.engine, self.value, self.rect = engine, value, rect
         self.pooled: torch.Tensor | None = None
 
     @staticmethod
     def total(
-        engine: Engine, normalised: Sequence[Any], plain: Sequence[torch.Tensor], wanted: tuple[bool, bool]
+        engine: Torch, normalised: Sequence[Any], plain: Sequence[torch.Tensor], wanted: tuple[bool, bool]
     ) -> Node:
         """The sum of any number of tensors, at least one.
 

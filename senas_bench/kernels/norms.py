@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from senas_bench.kernels.build import library, pointer, pointers
+from senas_bench.kernels.build import call
 from senas_bench.kernels.engines import usable
 
 WIDEST = 2048
@@ -92,8 +92,7 @@ def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
             share = 1 / float(norm.num_batches_tracked)
     factors = torch.empty((FACTORS, channels), dtype=torch.float32)
     rows = z.numel() // channels
-    tensors = *map(pointer, (weight, bias)), share or 0.0, *map(pointer, (mean, variance)), factors.data_ptr()
-    library().statistics(z.data_ptr(), rows, channels, norm.eps, *tensors)
+    call("statistics", z, rows, channels, norm.eps, weight, bias, share or 0.0, mean, variance, factors)
     return Normalised(z, factors, weight, bias)
 
 
@@ -152,17 +151,8 @@ def _combine(
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
         raise ValueError(f"cannot add tensors of shapes {shapes}: at most {MOST} of one shape, of {WIDEST} channels")
     outputs = [torch.empty_like(like) if wanted else None for wanted in (value, rect)]
-    library().combine(
-        len(zs),
-        pointers(zs),
-        pointers(factors),
-        len(plain),
-        pointers(plain),
-        like.numel() // channels,
-        channels,
-        cap,
-        *map(pointer, outputs),
-    )
+    rows = like.numel() // channels
+    call("combine", len(zs), zs, factors, len(plain), plain, rows, channels, cap, *outputs)
     return outputs[0], outputs[1]
 
 
@@ -219,17 +209,6 @@ def combine_backward(
         total = torch.empty_like(total)
     back = [torch.empty_like(z) for z in zs]
     sums = torch.empty((len(zs), 2, channels), dtype=torch.float32)
-    library().combine_backward(
-        len(zs),
-        pointers(zs),
-        pointers(factors),
-        *map(pointer, given),
-        pointer(rect),
-        elements // channels,
-        channels,
-        cap,
-        pointer(total if kept else None),
-        pointers(back),
-        pointer(sums),
-    )
+    out = cap, total if kept else None, back, sums
+    call("combine_backward", len(zs), zs, factors, *given, rect, elements // channels, channels, *out)
     return back, sums, total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from senas_bench.kernels.build import library
+from senas_bench.kernels.build import call, images
 
 
 def pool(x: torch.Tensor) -> torch.Tensor:
@@ -13,10 +13,9 @@ def pool(x: torch.Tensor) -> torch.Tensor:
 
 
 def _pool(x: torch.Tensor, name: str) -> torch.Tensor:
-    batch, channels, height, width = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
-    out, line = torch.empty_like(x), x.new_empty(width * channels)
-    getattr(library(), name)(x.data_ptr(), batch, height, width, channels, line.data_ptr(), out.data_ptr())
+    out, line = torch.empty_like(x), x.new_empty(x.shape[3] * x.shape[1])
+    call(name, *images(x), line, out)
     return out
 
 
@@ -28,9 +27,8 @@ def pool_backward(gradient: torch.Tensor) -> torch.Tensor:
 def halve(x: torch.Tensor) -> torch.Tensor:
     """2x2 average of `(B, C, H, W)` float32 at stride 2, H and W even."""
     batch, channels, height, width = x.shape
-    x = x.contiguous(memory_format=torch.channels_last)
     out = torch.empty((batch, channels, height // 2, width // 2), dtype=x.dtype, memory_format=torch.channels_last)
-    library().halve(x.data_ptr(), batch, height // 2, width // 2, channels, out.data_ptr())
+    call("halve", x.contiguous(memory_format=torch.channels_last), *images(out)[1:], out)
     return out
 
 
@@ -38,6 +36,5 @@ def halve_backward(gradient: torch.Tensor) -> torch.Tensor:
     """Gradient of the input of `halve`."""
     batch, channels, height, width = gradient.shape
     out = torch.empty((batch, channels, 2 * height, 2 * width), dtype=gradient.dtype, memory_format=torch.channels_last)
-    gradient = gradient.contiguous(memory_format=torch.channels_last)
-    library().halve_backward(gradient.data_ptr(), batch, height, width, channels, out.data_ptr())
+    call("halve_backward", *images(gradient.contiguous(memory_format=torch.channels_last)), out)
     return out

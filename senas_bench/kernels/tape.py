@@ -15,7 +15,7 @@ from torch import nn
 
 from senas_bench.kernels import norms, pools
 from senas_bench.kernels.convolutions import Conv2d, convolution_backward
-from senas_bench.kernels.door import Engine, Loops, Torch
+from senas_bench.kernels.door import Loops, Torch
 
 ONCE = "the loops go back only once; run the network again, or without them (SENAS_COMPILE=0)"
 
@@ -168,7 +168,7 @@ class Tape(Loops):
             self._writable.add(key)
 
 
-def run(body: Callable[[Engine], torch.Tensor], x: torch.Tensor, by_loops: bool) -> torch.Tensor:
+def run(body: Callable[[Torch], torch.Tensor], x: torch.Tensor, by_loops: bool) -> torch.Tensor:
     """What `body` makes of an engine and of images `x` `(B, C, H, W)`, averaged over its pixels: `(B, C)`.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from senas_bench.kernels import engines, norms, tape
-from senas_bench.kernels.door import Engine, Node
+from senas_bench.kernels.door import Node, Torch
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
 from senas_bench.spaces.nasbench201 import (
@@ -208,7 +208,7 @@ class NB201Network(nn.Module):
         by_loops = self.by_loops(x, self._layers(pairs))
         return self.head(tape.run(lambda engine: self._body(engine, x, pairs, cache), x, by_loops))
 
-    def _body(self, engine: Engine, x: torch.Tensor, pairs: list[Pair], cache: dict[Any, Any] | None) -> torch.Tensor:
+    def _body(self, engine: Torch, x: torch.Tensor, pairs: list[Pair], cache: dict[Any, Any] | None) -> torch.Tensor:
         """All but the head and the average before it."""
         lives = iter(live for _, live in pairs)
         wanted = [BOTH if isinstance(block, ReductionBlock) else reads(next(lives), 0) for block in self.body]
@@ -272,7 +272,7 @@ class NB201Network(nn.Module):
         shares = [[share if on else None for share, on in zip(row.unbind(), ons, strict=True)] for row, ons in rows]
         idle = (weights * (weights.detach() == 0)).sum(1).unbind() if self.idle_weights else None
 
-        def body(engine: Engine) -> torch.Tensor:
+        def body(engine: Torch) -> torch.Tensor:
             node = Node(engine, *engine.combine([engine.operate(self.stem, x)], [], *BOTH))
             for i, block in enumerate(self.body):
                 wanted = (True, i + 1 < len(self.body))  # batch norm comes last
