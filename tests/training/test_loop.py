@@ -688,3 +688,29 @@ def test_resumed_training_of_an_architecture_is_the_uninterrupted_one(tmp_path, 
         assert got.keys() == expected.keys()
         assert all(same(got[part], expected[part]) for part in expected)
         assert (result.history, result.counts) == (uninterrupted.history, uninterrupted.counts)
+
+
+class Dropping(nn.Module):
+    """A classifier behind a dropout; it notes its probability, and how much of what comes in is dropped."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout, self.head, self.seen = nn.Dropout(0.0), nn.Linear(64, 10), []
+
+    def forward(self, x, path):
+        features = torch.ones(len(x), 64)
+        dropped = self.dropout(features)
+        self.seen.append((self.dropout.p, float((dropped == 0).float().mean()), float(dropped.max())))
+        return self.head(dropped)
+
+
+def test_dropout_of_the_recipe_is_on_while_it_trains():
+    torch.manual_seed(0)
+    network = Dropping()
+    recipe = replace(RECIPE, dropout=0.2)
+    run(network, lambda rng: [ARCH], recipe=recipe)
+    assert {p for p, _, _ in network.seen} == {0.2} and network.dropout.p == 0.0
+    assert abs(np.mean([share for _, share, _ in network.seen]) - 0.2) < 0.03
+    assert {round(largest, 4) for _, _, largest in network.seen} == {1.25}
+    with pytest.raises(ValueError, match="Linear has no dropout; set dropout of the recipe to 0"):
+        run(nn.Linear(2, 2), recipe=recipe)
