@@ -1,5 +1,6 @@
 """The documents of the project: what cites them, and where their links lead."""
 
+import ast
 import re
 import string
 from collections.abc import Iterator
@@ -100,3 +101,46 @@ def test_a_link_that_is_right(target):
 )
 def test_a_link_that_is_dead(target):
     assert not resolves("README.md", target)
+
+
+def method_rows() -> list[tuple[list[str], str]]:
+    """Of the table of methods and their references: the names of a row, and its text behind them."""
+    table = (ROOT / METHOD_PAGE).read_text(encoding="utf-8").partition("| method | reference |")[2].partition("\n\n")[0]
+    rows = [line.strip("| ").split(" | ", 1) for line in table.splitlines()[2:]]
+    return [(re.findall(r"`([^`]+)`", names), rest) for names, rest in rows]
+
+
+def words_of(name: str) -> str:
+    """All docstrings of the pages of a method, its criterion and the ways to drop, on one line."""
+    from senas_bench.methods import METHODS
+    from senas_bench.strategies import nested
+
+    method = METHODS[name]
+    modules = {type(part).__module__ for part in (method, *nested(method))}
+    modules |= {"senas_bench.shrinking.shrink", "senas_bench.training.fair"} if method.shrinks_by else set()
+    modules |= {"senas_bench.methods.fairnas"} if "fairnas" in name else set()
+    strings = []
+    for module in modules:
+        path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                strings.append(node.value.value)
+    return " ".join(" ".join(strings).split())
+
+
+def test_every_method_has_a_row_beside_its_reference():
+    from senas_bench.methods import METHODS
+
+    named = [name for names, _ in method_rows() for name in names]
+    assert sorted(named) == sorted(METHODS)
+
+
+@pytest.mark.parametrize("row", method_rows(), ids=lambda row: row[0][0])
+def test_docstrings_say_what_the_table_of_methods_says(row):
+    names, rest = row
+    for phrase in re.findall(r"\*\*(.+?)\*\*", rest):
+        assert phrase.lower() in words_of(names[0]).lower(), f"{names[0]}: no docstring says {phrase!r}"

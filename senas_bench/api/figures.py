@@ -14,11 +14,12 @@ def figure(table: Table) -> Figure:
     """Draw the figure of a table that `reproduce` or `make` returned; nothing is written.
 
     Raises:
-        ValueError: It is no artefact's.
+        ValueError: It is no artefact's, or that has no figure.
     """
     from senas_bench.analysis.artefacts import ARTEFACTS
-    from senas_bench.analysis.output.figures import house_style
     from senas_bench.names import lookup
 
-    with house_style():
-        return lookup("artefact", table.name, ARTEFACTS).figure(table)
+    drawn = lookup("artefact", table.name, ARTEFACTS).figure(table)
+    if drawn is None:
+        raise ValueError(f"{table.name} has no figure, it is a table alone")
+    return drawn

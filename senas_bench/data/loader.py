@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -171,6 +171,9 @@ class RepeatedLoader:
         return islice(chain(*rounds), self.steps)
 
 
+AnyLoader: TypeAlias = "TrainLoader | StreamingLoader"
+
+
 @dataclass(frozen=True)
 class Loaders:
     """What a run trains, scores and calibrates with.
@@ -186,7 +189,7 @@ class Loaders:
         learned: Augmented batches of the validation images, where an architecture is to learn from them.
     """
 
-    train: TrainLoader | StreamingLoader
+    train: AnyLoader
     valid: Sequence[Batch]
     calibration: Sequence[Batch]
     num_classes: int
@@ -194,7 +197,7 @@ class Loaders:
     resolution: int
     learned: TrainLoader | None = None
 
-    def bilevel(self) -> tuple[TrainLoader, TrainLoader | RepeatedLoader]:
+    def bilevel(self) -> tuple[AnyLoader, AnyLoader | RepeatedLoader]:
         """For the weights, and for an architecture that learns beside them, as many batches an epoch: the two halves of
         the training images; or these and the validation images, as often as it takes."""
         if self.learned is None:

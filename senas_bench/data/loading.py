@@ -25,6 +25,7 @@ class Loading:
             validation images are left out.
         pad: Border of the random crop in pixels; images that are not in memory are cropped and resized instead.
         flip: Whether training images are mirrored at random.
+        colour_jitter, lighting: Of training images that are not in memory, as a `TrainingRecipe` has them.
         cutout: As for `data.loader.TrainLoader`; 0 for none.
         calibration: Calibration images, in batches of `min(eval_batch, calibration)`.
         score_images: How many of the held-out images that are not in memory are decoded and kept, the first ones;
@@ -42,6 +43,8 @@ class Loading:
     pad: int = 0
     flip: bool = False
     cutout: int = 0
+    colour_jitter: tuple[float, ...] = ()
+    lighting: float = 0.0
     calibration: int = 1024
     score_images: int = 0
     learn_from_valid: bool = False

@@ -47,6 +47,7 @@ class StreamingLoader:
         rank, world: This process and the number of processes that train together. Each gets its rows of a batch and
             decodes no others.
         flip: Mirror each image left to right with probability 1/2.
+        colour_jitter, lighting: As a `TrainingRecipe` has them; they come after the mirroring, in this order.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -64,12 +65,16 @@ class StreamingLoader:
         rank: int = 0,
         world: int = 1,
         flip: bool = True,
+        colour_jitter: Sequence[float] = (),
+        lighting: float = 0.0,
     ) -> None:
         if not 1 <= batch_size <= len(indices):
             raise ValueError(f"batch_size {batch_size} must be between 1 and the {len(indices)} training images")
         crop = transforms.RandomResizedCrop(resolution)
         mirror = [transforms.RandomHorizontalFlip()] if flip else []
-        self._decoder = _Decoder(images, transforms.Compose([crop, *mirror]))
+        colours = [transforms.ColorJitter(*colour_jitter)] if colour_jitter else []
+        light = [Lighting(lighting)] if lighting else []
+        self._decoder = _Decoder(images, transforms.Compose([crop, *mirror, *colours, *light]))
         self._indices = np.asarray(indices, np.int64)
         self._normalise = _Normalise(resolution, device)
         self._workers = workers
@@ -232,7 +237,7 @@ def prepare_streaming(images: Source, loading: Loading) -> Loaders:
     where = {"resolution": loading.resolution, "device": loading.device, "workers": loading.workers}
     calibration_batch = min(loading.eval_batch, count)
     return Loaders(
-        train=StreamingLoader(images, train_index, loading.batch_size, flip=loading.flip, **where),
+        train=_augmented(images, train_index, loading, **where),
         valid=stored_batches(images, valid_index[: loading.score_images or loading.valid], loading.eval_batch, **where),
         calibration=stored_batches(images, train_index[:count], calibration_batch, **where),
         num_classes=images.num_classes,
@@ -248,8 +253,34 @@ def prepare_streaming_retraining(train: Source, test: Source, loading: Loading) 
         ValueError: A count is out of its range.
     """
     where = {"resolution": loading.resolution, "device": loading.device, "workers": loading.workers}
-    loader = StreamingLoader(train, np.arange(len(train.labels)), loading.batch_size, flip=loading.flip, **where)
+    loader = _augmented(train, np.arange(len(train.labels)), loading, **where)
     return Retraining(loader, PassingBatches(test, loading.eval_batch, **where), "test")
+
+
+def _augmented(images: Source, indices: np.ndarray, loading: Loading, **where: Any) -> StreamingLoader:
+    look = {name: getattr(loading, name) for name in ("flip", "colour_jitter", "lighting")}
+    return StreamingLoader(images, indices, loading.batch_size, **look, **where)
+
+
+class Lighting:
+    """AlexNet's noise along the principal components of ImageNet's colours: to each pixel of an image the same
+    `vectors @ (a * values)` is added, with `a` (3,) normal (Krizhevsky et al., NIPS 2012, section 4.1).
+
+    Args:
+        std: Of `a`.
+    """
+
+    values = torch.tensor([0.2175, 0.0188, 0.0045])
+    vectors = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+    """For pixels scaled to [0, 1]; columns are the components [code: fb.resnet.torch, AutoDL-Projects]."""
+
+    def __init__(self, std: float) -> None:
+        self.std = std
+
+    def __call__(self, image: Any) -> np.ndarray:
+        """`(H, W, 3)` uint8, rounded and cut off at 0 and 255."""
+        shift = 255 * (self.vectors @ (self.std * torch.randn(3) * self.values)).numpy()
+        return np.clip(np.rint(np.asarray(image, np.float32) + shift), 0, 255).astype(np.uint8)
 
 
 def _rows(rank: int, world: int, batch_size: int) -> slice:

@@ -12,7 +12,8 @@ from senas_bench.experiments.spec import RunRecord, RunSpec, canonical_json
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "method": ("stop_at", "criterion.reset_after"),
-    "recipe": ("lr_restarts", "architecture_images"),
+    "recipe": ("lr_restarts", "architecture_images", "label_smoothing", "lighting"),
+    "retrain": ("dropout", "clip", "schedule", "colour_jitter", "lighting"),
     "limit": ("in_training",),
     "preset": ("pad",),
 }

@@ -46,6 +46,8 @@ def loading_of(
         pad=sizes.pad,
         flip=sizes.flip,
         cutout=recipe.cutout,
+        colour_jitter=recipe.colour_jitter,
+        lighting=recipe.lighting,
         calibration=sizes.calibration_images,
         score_images=sizes.score_images,
         learn_from_valid=recipe.architecture_images == "valid",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -139,7 +141,8 @@ def convolution_backward(
     back = stride == 1 or x[0].numel() <= limits().strided_back
     ours = by_loops and back and x.shape[1] % VECTOR == 0, by_loops
     rest = [wanted and not mine for wanted, mine in zip((for_x, for_weight), ours, strict=True)]
-    more = dw = None
+    more: Any = None
+    dw = None
     if any(rest):
         sides = ([stride] * 2, [weight.shape[2] // 2] * 2, [1, 1], False, [0, 0], 1, [*rest, False])
         more, dw, _ = torch.ops.aten.convolution_backward(gradient, x, weight, None, *sides)

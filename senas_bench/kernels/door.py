@@ -57,7 +57,8 @@ class Loops(Torch):
     """By the loops, and to be called where gradients are off."""
 
     def operate(self, module: nn.Sequential, x: torch.Tensor) -> norms.Normalised:
-        convolution, norm = module
+        layers: Any = module
+        convolution, norm = layers
         return self.normalise(self.convolve(convolution, x), norm)
 
     def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
@@ -86,11 +87,12 @@ class Node:
 
     Args:
         engine: What made it goes on with it.
+        value, rect: `(B, C, H, W)`, one of them or both; None for what is not read.
     """
 
-    def __init__(self, engine: Torch, value: torch.Tensor | None, rect: torch.Tensor | None = None) -> None:
+    def __init__(self, engine: Torch, value: Any, rect: Any = None) -> None:
         self.engine, self.value, self.rect = engine, value, rect
-        self.pooled: torch.Tensor | None = None
+        self.pooled: Any = None
 
     @staticmethod
     def total(

@@ -89,8 +89,8 @@ def usable(x: torch.Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch._C._len_torch_dispatch_stack()
-        and not torch.jit.is_tracing()
-        and torch._C._functorch.peek_interpreter_stack() is None
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage] as torch documents it
+        and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore[reportAttributeAccessIssue] not in its stubs
         and available()
     )
 

@@ -71,12 +71,12 @@ class Normalised(NamedTuple):
         Args:
             slope, total: What `combine_backward` says of weight and bias, without the share.
         """
-        share = 1 if self.share is None else self.share
-        if self.weight is not None:
+        share, whole = 1 if self.share is None else self.share, slope
+        if self.weight is not None and self.bias is not None:
             yield self.weight, slope * share
             yield self.bias, total * share
+            whole = slope * self.weight + total * self.bias
         if self.share is not None:
-            whole = slope if self.weight is None else slope * self.weight + total * self.bias
             yield self.share, whole.sum()
 
 
@@ -85,11 +85,12 @@ def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
     z = z.contiguous(memory_format=torch.channels_last)
     channels = z.shape[1]
     weight, bias, share, mean, variance = norm.weight, norm.bias, norm.momentum, None, None
+    batches: Any = norm.num_batches_tracked
     if norm.track_running_stats:
         mean, variance = norm.running_mean, norm.running_var
-        norm.num_batches_tracked.add_(1)
+        batches.add_(1)
         if share is None:
-            share = 1 / float(norm.num_batches_tracked)
+            share = 1 / float(batches)
     factors = torch.empty((FACTORS, channels), dtype=torch.float32)
     rows = z.numel() // channels
     call("statistics", z, rows, channels, norm.eps, weight, bias, share or 0.0, mean, variance, factors)
@@ -113,8 +114,8 @@ def batch_norm(
     return out if cap is None else nn.functional.hardtanh_(out, 0, cap)
 
 
-Outputs = tuple[torch.Tensor | None, torch.Tensor | None]
-"""A sum, and the sum rectified."""
+Outputs = tuple[Any, Any]
+"""A sum, and the sum rectified: `(B, C, H, W)`, or None where nobody asked for it."""
 
 
 def combine(
@@ -160,7 +161,7 @@ class _Combine(torch.autograd.Function):
     """`combine` with gradients: for the tensors before batch norm, its weights and biases, and the plain tensors."""
 
     @staticmethod
-    def forward(context, factors, value: bool, rect: bool, cap: float, *tensors: torch.Tensor | None) -> Outputs:
+    def forward(context, factors, value: bool, rect: bool, cap: float, *tensors: Any) -> Outputs:
         count = len(factors)
         zs, plain = tensors[:count], tensors[3 * count :]
         outputs = _combine(zs, factors, plain, value, rect, cap)
@@ -202,7 +203,7 @@ def combine_backward(
         tensor. The last may be what came back itself.
     """
     given = [None if back is None else back.contiguous(memory_format=torch.channels_last) for back in (dvalue, drect)]
-    total = given[0] if given[1] is None else given[1]
+    total: Any = given[0] if given[1] is None else given[1]
     elements, channels = total.numel(), total.shape[1]
     kept = drect is not None and (plain or len(zs) > 1)
     if kept:

@@ -40,15 +40,15 @@ class Tape(Loops):
     """
 
     def __init__(self) -> None:
-        self._weights: dict[int, nn.Parameter] = {}
+        self._weights: dict[int, torch.Tensor] = {}
         self._steps: list[Callable[[Tape], None]] = []  # none holds the tape, or only a collector would free it
         self._inside: set[int] = set()  # tensors made here, by their id; a step keeps each alive
         self._gradients: dict[int, torch.Tensor] = {}
         self._writable: set[int] = set()  # those of them whose gradient nothing else holds
 
     @property
-    def weights(self) -> list[nn.Parameter]:
-        """The parameters that were used, each once."""
+    def weights(self) -> list[torch.Tensor]:
+        """The parameters and shares that were used, each once."""
         return list(self._weights.values())
 
     def convolve(self, layer: Conv2d, x: torch.Tensor) -> torch.Tensor:
@@ -74,7 +74,7 @@ class Tape(Loops):
         return made
 
     def weigh(self, output: norms.Normalised | torch.Tensor, share: torch.Tensor) -> norms.Normalised | torch.Tensor:
-        made = super().weigh(output, share)
+        made: Any = super().weigh(output, share)
         self._use([share])
         if isinstance(output, norms.Normalised):
             return made
@@ -94,10 +94,10 @@ class Tape(Loops):
         zs, factors = [each.z for each in normalised], [each.factors for each in normalised]
 
         def back(tape: Tape) -> None:
-            given = [None if output is None else tape._take(output) for output in outputs]
-            if given[0] is None and given[1] is None:
+            value, rect = (None if output is None else tape._take(output) for output in outputs)
+            if value is None and rect is None:
                 return
-            dzs, sums, total = norms.combine_backward(zs, factors, outputs[1], *given, math.inf, bool(plain))
+            dzs, sums, total = norms.combine_backward(zs, factors, outputs[1], value, rect, math.inf, bool(plain))
             for i, (each, dz) in enumerate(zip(normalised, dzs, strict=True)):
                 tape._add(each.z, dz, writable=True)
                 for weight, gradient in each.gradients(*sums[i]):
@@ -140,15 +140,13 @@ class Tape(Loops):
 
         return self._remember(back, [], out)[0]
 
-    def _remember(
-        self, back: Callable[[Tape], None], weights: Iterable[nn.Parameter], *made: torch.Tensor | None
-    ) -> tuple[torch.Tensor | None, ...]:
+    def _remember(self, back: Callable[[Tape], None], weights: Iterable[torch.Tensor], *made: Any) -> tuple[Any, ...]:
         self._use(weights)
         self._inside.update(id(tensor) for tensor in made if tensor is not None)
         self._steps.append(back)
         return made
 
-    def _use(self, weights: Iterable[nn.Parameter]) -> None:
+    def _use(self, weights: Iterable[torch.Tensor]) -> None:
         self._weights.update((id(weight), weight) for weight in weights)
 
     def _take(self, tensor: torch.Tensor) -> torch.Tensor | None:
@@ -156,7 +154,7 @@ class Tape(Loops):
         self._writable.discard(id(tensor))
         return self._gradients.pop(id(tensor), None)
 
-    def _add(self, tensor: torch.Tensor, gradient: torch.Tensor, writable: bool = False) -> None:
+    def _add(self, tensor: torch.Tensor, gradient: Any, writable: bool = False) -> None:
         """`writable`: whether nothing else holds `gradient`."""
         key = id(tensor)
         earlier = self._gradients.get(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -121,8 +121,9 @@ class GumbelPaths:
         """The `Gradient` of a step of the logits, on a path of their own."""
         from senas_bench.training.bilevel import gradient_through
 
-        network.idle_weights = self.idle
+        mixing: Any = network
+        mixing.idle_weights = self.idle
         try:
             return gradient_through(self.draw(rng), alphas, network, valid)
         finally:
-            network.idle_weights = False
+            mixing.idle_weights = False

@@ -67,7 +67,13 @@ class ShrinkingCurve:
         """
         rows = rows_of(self.curve.archs, whole.archs)
         self._add(current.archs, current.scores, "curve-current", whole.epoch)
-        self._add(self.curve.archs, whole.scores[rows], "curve", whole.epoch, whole.tiers[rows])
+        self._add(
+            self.curve.archs,
+            whole.scores[rows],
+            "curve",
+            whole.epoch,
+            None if whole.tiers is None else whole.tiers[rows],
+        )
         return self.tables
 
     def _first(self) -> int:

@@ -42,6 +42,8 @@ class Trained:
 
     def untrained(self, space: SearchSpace) -> nn.Module:
         """A network over `space` with fresh weights, such as the stand-alone one of `space.only(arch)`."""
+        if self.build is None:
+            raise ValueError(f"nobody said how to build another network of {self.phase}: give Trained a build")
         return self.build(space)
 
 

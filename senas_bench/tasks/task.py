@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from senas_bench.data.loader import Loaders, TrainLoader
+    from senas_bench.data.loader import AnyLoader, Loaders
     from senas_bench.ranking.score_archs import Evaluation
     from senas_bench.training.bilevel import Alphas, Architecture
     from senas_bench.training.snapshots import Snapshots
@@ -99,13 +99,13 @@ class Task:
         limited = self.problem.limit is not None and self.problem.limit.in_training
         return (self.within(space) if limited else space).paths(self.cells(network))
 
-    def cells(self, network: nn.Module) -> int:
+    def cells(self, network: Any) -> int:
         """Cells that draw an arch of their own, as path samplers take it; 0 where the recipe ties them."""
         return network.choice_cells if self.recipe.sampling == "per_cell" else 0
 
     def alphas(
         self, space: SearchSpace, phase: str, *, lr: float, betas: tuple[float, float], weight_decay: float
-    ) -> tuple[Alphas, TrainLoader]:
+    ) -> tuple[Alphas, AnyLoader]:
         """Fresh logits over `space` with images of their own, and those for the weights, see `Loaders.bilevel`.
 
         Args:
@@ -194,10 +194,15 @@ class Task:
         """Tells what a training's watch looks at; see `training.loop.train`."""
         if watch is None or not watch.epochs:
             return ""
-        evaluation = self.report.curve.evaluation
+        evaluation = self._watched_images()
         images = [array_identity(part.cpu().numpy()) for batch in evaluation.batches for part in batch]
         about = [sorted(watch.epochs), array_identity(watch.archs), repr(watch.estimator), evaluation.bn_mode, images]
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+    def _watched_images(self) -> Evaluation:
+        if self.report.curve is None:
+            raise ValueError("a phase is watched, and the report has no curve; ask for one with curve_points")
+        return self.report.curve.evaluation
 
     def _look(
         self, network: nn.Module, watch: Watch | None, phase: str, epoch: int
@@ -211,9 +216,7 @@ class Task:
         now.add(network)
         watcher = Watcher(partial=Partial(self.work.folder / f"{phase}-watch.arrays", self.work.processes.first))
         seen = _Seen(network, now, self.build)
-        return estimator_of(watch.estimator)(
-            seen, watch.archs, self.report.curve.evaluation, self.problem.cost, watcher
-        )
+        return estimator_of(watch.estimator)(seen, watch.archs, self._watched_images(), self.problem.cost, watcher)
 
     def evolve(
         self, trained: Trained, evolution: Evolution, estimator: EstimatorName, stage: int, epoch: int
@@ -293,4 +296,7 @@ class _Seen:
 
     network: nn.Module
     snapshots: Snapshots
-    untrained: Callable[[SearchSpace], nn.Module]
+    build: Callable[[SearchSpace], nn.Module]
+
+    def untrained(self, space: SearchSpace) -> nn.Module:
+        return self.build(space)

@@ -218,7 +218,9 @@ class _Phase:
         if self.memory:
             self.memory.begin_epoch(epoch, self.epochs)
         drop_path = self.recipe.drop_path * epoch / self.epochs
-        with _noise(self.network, drop_path, self.generator, epoch, self.processes.rank, self.device):
+        with _noise(
+            self.network, drop_path, self.recipe.dropout, self.generator, epoch, self.processes.rank, self.device
+        ):
             for step, (x, y) in enumerate(batches):
                 rate = learning_rate(self.recipe, epoch + step / self.steps, self.epochs, self.before)
                 self._step(x, y, rate, tally)
@@ -269,7 +271,8 @@ class _Phase:
 
 
 def _check(network: nn.Module, recipe: TrainingRecipe, architecture: Architecture | None, processes: Processes) -> None:
-    for name, attribute in (("drop_path", "drop_path_prob"), ("auxiliary_weight", "forward_with_auxiliary")):
+    needs = {"drop_path": "drop_path_prob", "dropout": "dropout", "auxiliary_weight": "forward_with_auxiliary"}
+    for name, attribute in needs.items():
         if getattr(recipe, name) and not hasattr(network, attribute):
             raise ValueError(f"{type(network).__name__} has no {attribute}; set {name} of the recipe to 0")
     if recipe.accumulate % processes.world:
@@ -288,9 +291,15 @@ def _position(done: int, rng: np.random.Generator, generator: torch.Generator) -
 
 @contextmanager
 def _noise(
-    network: Any, drop_path: float, generator: torch.Generator, epoch: int, rank: int, device: torch.device
+    network: Any,
+    drop_path: float,
+    dropout: float,
+    generator: torch.Generator,
+    epoch: int,
+    rank: int,
+    device: torch.device,
 ) -> Iterator[None]:
-    """Drop path at its strength of an epoch, and random numbers of the epoch and the process for it and for dropout.
+    """Drop path at its strength of an epoch, dropout, and for both random numbers of the epoch and the process.
 
     Both draw from torch's global generator. Seeded here, they are the same in a resumed training.
     """
@@ -298,11 +307,15 @@ def _noise(
         torch.manual_seed(zlib.crc32(f"{generator.initial_seed()} {epoch} {rank}".encode()))
         if drop_path:
             network.drop_path_prob = drop_path
+        if dropout:
+            network.dropout.p = dropout
         try:
             yield
         finally:
             if drop_path:
                 network.drop_path_prob = 0.0
+            if dropout:
+                network.dropout.p = 0.0
 
 
 def _parts(

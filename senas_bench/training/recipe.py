@@ -31,7 +31,7 @@ class TrainingRecipe:
         amp: bfloat16 autocast on CUDA.
         swing: Let the cosine go on beyond its horizon, back up and down again, as ENAS has it.
         controller_steps: Steps of ENAS's controller an epoch.
-        schedule: `cosine`, or `linear`, a straight line.
+        schedule: `cosine`; `linear`, a straight line; or `p-darts`, P-DARTS's by whole epochs, see `p_darts_rate`.
         warmup_epochs: Epochs over which the rate first rises from 0 to `lr`; the schedule takes what is left of
             its horizon.
         decay_norm_and_bias: Whether weight decay acts on all weights; off, on those of convolutions and linear
@@ -41,6 +41,11 @@ class TrainingRecipe:
             averaged into one step. Processes share them out, so the result does not depend on their number.
         drop_path: Where `drop_path_prob` of the network is after the last epoch; it rises from 0, a step an epoch.
         auxiliary_weight: Weight of the loss of the network's auxiliary head; above 0 networks are built with one.
+        dropout: Of the network's `dropout` before its classifier, while it trains.
+        colour_jitter: Largest change of brightness, contrast and saturation, as a share, and of hue, in turns of the
+            colour circle; none if empty. Of images that are decoded one by one; those in memory are left alone.
+        lighting: Standard deviation of the noise along the principal components of ImageNet's colours, of the same
+            images (Krizhevsky et al., 2012); 0 for none.
         cutout: Side of the square that is cut out of each training image, in pixels.
 
     Raises:
@@ -70,11 +75,17 @@ class TrainingRecipe:
     drop_path: float = field(default=0.0, metadata={"added": True})
     auxiliary_weight: float = field(default=0.0, metadata={"added": True})
     cutout: int = field(default=0, metadata={"added": True})
+    dropout: float = field(default=0.0, metadata={"added": True})
+    colour_jitter: tuple[float, ...] = field(default=(), metadata={"added": True})
+    lighting: float = field(default=0.0, metadata={"added": True})
     lr_restarts: bool = field(default=True, metadata={"added": True})
     architecture_images: str = field(default="half", metadata={"added": True})
 
     def __post_init__(self) -> None:
-        choices = {"sampling": ("tied", "per_cell"), "schedule": ("cosine", "linear")}
+        object.__setattr__(self, "colour_jitter", tuple(self.colour_jitter))  # a list where it comes from JSON
+        if len(self.colour_jitter) not in (0, 4):
+            raise ValueError(f"colour_jitter {self.colour_jitter} needs brightness, contrast, saturation and hue")
+        choices = {"sampling": ("tied", "per_cell"), "schedule": ("cosine", "linear", "p-darts")}
         choices["architecture_images"] = ("half", "valid")
         for name, allowed in choices.items():
             value = getattr(self, name)
@@ -86,10 +97,10 @@ class TrainingRecipe:
             raise ValueError("only the cosine swings; use schedule='cosine' or swing=False")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} must divide the batch_size, which is {self.batch_size}")
-        for name in ("label_smoothing", "drop_path"):
+        for name in ("label_smoothing", "drop_path", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 0 and below 1")
-        for name in ("warmup_epochs", "auxiliary_weight", "cutout"):
+        for name in ("warmup_epochs", "auxiliary_weight", "cutout", "lighting"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} {getattr(self, name)} must not be negative")
 
@@ -106,6 +117,8 @@ def learning_rate(recipe: TrainingRecipe, progress: float, epochs: int, before: 
     if not recipe.lr_restarts:
         progress, epochs = before + progress, sum(recipe.stage_epochs)
     horizon = recipe.lr_horizon or epochs
+    if recipe.schedule == "p-darts":
+        return p_darts_rate(recipe, int(progress), horizon)
     if recipe.warmup_epochs:
         if recipe.warmup_epochs >= horizon:
             raise ValueError(f"warmup_epochs {recipe.warmup_epochs} must be fewer than the {horizon} of the schedule")
@@ -116,6 +129,26 @@ def learning_rate(recipe: TrainingRecipe, progress: float, epochs: int, before: 
     if recipe.schedule == "linear":
         return recipe.lr + (recipe.lr_min - recipe.lr) * fraction
     return recipe.lr_min + (recipe.lr - recipe.lr_min) * (1 + math.cos(math.pi * fraction)) / 2
+
+
+LAST_EPOCHS = 5
+"""In which P-DARTS's rate falls less steeply."""
+
+
+def p_darts_rate(recipe: TrainingRecipe, epoch: int, epochs: int) -> float:
+    """Rate of a whole epoch, counted from 0, as P-DARTS trains on ImageNet [code, its `adjust_lr`].
+
+    A line that would be at 0 five epochs before the end; in these, because a step of it is large by then, another from
+    where the line was an epoch before to 0. A warm-up multiplies the line by 1/w, 2/w, ... 1.
+
+    Raises:
+        ValueError: There are no epochs before the last five, or an end that is not 0.
+    """
+    if epochs <= LAST_EPOCHS or recipe.lr_min:
+        raise ValueError(f"schedule 'p-darts' needs more than {LAST_EPOCHS} epochs, not {epochs}, and ends at lr_min 0")
+    left = epochs - epoch
+    share = (left - LAST_EPOCHS if left > LAST_EPOCHS else left / LAST_EPOCHS) / (epochs - LAST_EPOCHS)
+    return recipe.lr * share * min(1.0, (epoch + 1) / max(1, recipe.warmup_epochs))
 
 
 def snapshot_steps(recipe: TrainingRecipe, epochs: int, steps_per_epoch: int) -> frozenset[int]:

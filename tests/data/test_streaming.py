@@ -17,6 +17,7 @@ from senas_bench.data.sources import FolderImages, ParquetImages
 from senas_bench.data.streaming import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    Lighting,
     PassingBatches,
     StreamingLoader,
     decode_all,
@@ -103,6 +104,44 @@ def ramps(tmp_path_factory, parquet_of) -> ParquetImages:
     y, x = np.mgrid[:40, :60]
     image = png(np.stack([4 * x, 6 * y, 0 * x], 2))
     return ParquetImages([parquet_of(tmp_path_factory.mktemp("ramps") / "a", [image] * 200, [0] * 200, rows=50)])
+
+
+def test_colours_are_jittered(greys):
+    """torchvision's brightness: all of an image times a factor between .6 and 1.4, uniform; a grey has no hue."""
+    plain, jittered = (
+        np.concatenate([pixels_of(x)[:, 0, 0] for seed in range(20) for x in [epoch(greys, seed, **arguments)[0]]])
+        for arguments in ({}, {"colour_jitter": (0.4, 0.0, 0.0, 0.0)})
+    )
+    bright = (plain[:, 0] > 40) & (plain[:, 0] < 170)
+    factors = jittered[bright, 0] / plain[bright, 0]
+    assert (jittered == jittered[:, :1]).all()
+    assert 0.57 < factors.min() < 0.65 and 1.35 < factors.max() < 1.43
+    assert abs(factors.mean() - 1) < 0.05 and abs(factors.std() - 0.8 / np.sqrt(12)) < 0.03
+
+
+def test_lighting_moves_all_pixels_along_the_components():
+    """The covariance of the shift is that of `vectors @ (a * values)` with a of .1: in bytes, and to rounding."""
+    image = np.full((2, 3, 3), 128, np.uint8)
+    torch.manual_seed(0)
+    shifts = np.array([Lighting(0.1)(Image.fromarray(image)).astype(float) - 128 for _ in range(4000)])
+    assert (shifts == shifts[:, :1, :1]).all() and shifts[0].shape == image.shape
+    vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+    expected = vectors @ np.diag((255 * 0.1 * np.array([0.2175, 0.0188, 0.0045])) ** 2) @ vectors.T
+    assert np.abs(np.cov(shifts[:, 0, 0].T) - expected).max() < 0.6
+    assert np.abs(shifts.mean((0, 1, 2))).max() < 0.3
+    assert Lighting(100.0)(Image.fromarray(image)).dtype == np.uint8
+
+
+def test_a_recipe_says_how_colours_change(greys):
+    loading = Loading(resolution=8, valid=10, batch_size=5, eval_batch=5, calibration=5)
+    loading = replace(loading, colour_jitter=(0.4, 0.4, 0.4, 0.2), lighting=0.1)
+    names = [type(step).__name__ for step in prepare_streaming(greys, loading).train._decoder.transform.transforms]
+    assert names == ["RandomResizedCrop", "ColorJitter", "Lighting"]
+    train = prepare_streaming_retraining(greys, greys, replace(loading, flip=True)).train
+    names = [type(step).__name__ for step in train._decoder.transform.transforms]
+    assert names == ["RandomResizedCrop", "RandomHorizontalFlip", "ColorJitter", "Lighting"]
+    held_out = prepare_streaming(greys, loading).valid  # nothing random is done to them
+    assert all((pixels_of(x) % 8 == 0).all() for x, _ in held_out)
 
 
 def test_workers_change_nothing(ramps):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from senas_bench.analysis.artefacts import ARTEFACTS
+from senas_bench.analysis.output.sections import sections
 from senas_bench.api.studies import prepare
 from senas_bench.errors import DataError
 from senas_bench.experiments.protocols import FIELDS, differences, essence, of_older_protocol, outdated, said
@@ -146,3 +147,16 @@ def test_a_field_within_a_strategy_is_one_too(images):
     before = replace(spec, settings={**spec.settings, "method": {**spec.settings["method"], "criterion": criterion}})
     assert outdated(before) == ["method.criterion.reset_after"] and essence(before) == essence(spec)
     assert said(outdated(before)) == "criterion.reset_after of the method"
+
+
+def test_a_report_has_older_runs_in_a_section_of_their_own(images):
+    todays_runs = [replace(record, spec=todays(record)) for record in TABLE6]
+    made = sections([*TABLE6, *todays_runs])
+    assert [(section.label, len(section.records)) for section in made] == [
+        ("cpu-cifar10", 12),
+        ("cpu-cifar10-older-protocol", 12),
+    ]
+    assert made[1].title == "Preset cpu, images cifar10, device cpu, older protocol"
+    assert {record.spec.run_id for record in made[1].records} == {record.spec.run_id for record in TABLE6}
+    (alone,) = sections(TABLE6)
+    assert alone.label == "cpu-cifar10-older-protocol" and len(alone.records) == 12

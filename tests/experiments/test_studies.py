@@ -85,6 +85,18 @@ def test_supernets_of_searches_train_on_one_schedule(space, preset, law):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("space", ["mobilenet", "mobilenet-g2"])
+def test_mobilenet_trains_as_docs_say(space, preset):
+    """docs/method.md 3, its two rows of MobileNet."""
+    recipes, light = preset_of(space, preset).recipes, 0.1 if preset == "paper" else 0.0
+    for name, dropout, clip in (("reference", 0.0, 0.0), (RETRAIN, 0.2, 5.0)):
+        recipe = recipes[name]
+        assert (recipe.label_smoothing, recipe.dropout, recipe.clip, recipe.lighting) == (0.1, dropout, clip, light)
+        assert (recipe.weight_decay, recipe.decay_norm_and_bias, recipe.colour_jitter) == (4e-5, False, ())
+    assert preset_of("darts", "paper").recipes["retrain-imagenet"].colour_jitter == (0.4, 0.4, 0.4, 0.2)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 def test_large_spaces_shrink_to_a_million_archs(preset):
     """docs/method.md 2.1; NAS-Bench-201, which has fewer, trains the stages that it is given."""
     for space in SPACES:
@@ -194,7 +206,7 @@ def test_the_paper_retrains_darts_with_all_that_regularizes_it():
     imagenet = recipes["retrain-imagenet"]
     assert (imagenet.auxiliary_weight, imagenet.label_smoothing, imagenet.cutout) == (0.4, 0.1, 0)
     assert (imagenet.stage_epochs, imagenet.batch_size, imagenet.weight_decay) == ((250,), 1024, 3e-5)
-    assert (imagenet.lr, imagenet.lr_min, imagenet.warmup_epochs, imagenet.schedule) == (0.5, 0.0, 5, "linear")
+    assert (imagenet.lr, imagenet.lr_min, imagenet.warmup_epochs, imagenet.schedule) == (0.5, 0.0, 5, "p-darts")
     plain = [recipes["retrain"], recipes["reference"]]
     plain += [r for name in ("embedded", "cpu") for r in preset_of("darts", name).recipes.values()]
     assert all((r.drop_path, r.auxiliary_weight, r.cutout) == (0, 0, 0) for r in plain)

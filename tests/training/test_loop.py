@@ -810,3 +810,29 @@ def test_gradients_lie_as_their_weights_do(space):
         network(x.contiguous(memory_format=torch.channels_last), arch).sum().backward()
         got = [weight for weight in network.parameters() if weight.grad is not None]
         assert got and all(in_memory(weight.grad) == in_memory(weight) for weight in got)
+
+
+class Dropping(nn.Module):
+    """A classifier behind a dropout; it notes its probability, and how much of what comes in is dropped."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout, self.head, self.seen = nn.Dropout(0.0), nn.Linear(64, 10), []
+
+    def forward(self, x, path):
+        features = torch.ones(len(x), 64)
+        dropped = self.dropout(features)
+        self.seen.append((self.dropout.p, float((dropped == 0).float().mean()), float(dropped.max())))
+        return self.head(dropped)
+
+
+def test_dropout_of_the_recipe_is_on_while_it_trains():
+    torch.manual_seed(0)
+    network = Dropping()
+    recipe = replace(RECIPE, dropout=0.2)
+    run(network, lambda rng: [ARCH], recipe=recipe)
+    assert {p for p, _, _ in network.seen} == {0.2} and network.dropout.p == 0.0
+    assert abs(np.mean([share for _, share, _ in network.seen]) - 0.2) < 0.03
+    assert {round(largest, 4) for _, _, largest in network.seen} == {1.25}
+    with pytest.raises(ValueError, match="Linear has no dropout; set dropout of the recipe to 0"):
+        run(nn.Linear(2, 2), recipe=recipe)

@@ -111,6 +111,24 @@ def test_one_schedule_over_all_stages(schedule, reference):
     assert whole == pytest.approx(rates, rel=1e-12)
 
 
+def test_p_darts_rate_is_that_of_its_code():
+    """`adjust_lr` and the warm-up of chenxin061/pdarts, train_imagenet.py, epoch by epoch."""
+
+    def reference(epoch, epochs=250, learning_rate=0.5):
+        if epochs - epoch > 5:
+            lr = learning_rate * (epochs - 5 - epoch) / (epochs - 5)
+        else:
+            lr = learning_rate * (epochs - epoch) / ((epochs - 5) * 5)
+        return lr * (epoch + 1) / 5.0 if epoch < 5 else lr
+
+    recipe = replace(LINEAR, stage_epochs=(250,), schedule="p-darts", warmup_epochs=5)
+    for epoch in range(250):
+        assert learning_rate(recipe, epoch, 250) == pytest.approx(reference(epoch), rel=1e-12)
+        assert learning_rate(recipe, epoch + 0.99, 250) == learning_rate(recipe, epoch, 250)  # whole epochs
+    with pytest.raises(ValueError, match="needs more than 5 epochs, not 5, and ends at lr_min 0"):
+        learning_rate(recipe, 0, 5)
+
+
 def test_before_does_not_count_where_the_rate_restarts():
     assert learning_rate(LINEAR, 1, epochs=5, before=100) == learning_rate(LINEAR, 1, epochs=5)
 
@@ -130,6 +148,7 @@ def test_fields_that_came_later_are_no_settings_of_older_recipes():
     later = {
         "schedule": "linear", "warmup_epochs": 5, "decay_norm_and_bias": False, "label_smoothing": 0.1,
         "accumulate": 4, "drop_path": 0.2, "auxiliary_weight": 0.4, "cutout": 16, "lr_restarts": False,
+        "architecture_images": "valid", "dropout": 0.2, "colour_jitter": [0.4, 0.4, 0.4, 0.2], "lighting": 0.1,
     }  # fmt: skip
     settings = settings_of(TrainingRecipe(**later))
     assert settings.keys() == first | later.keys()
@@ -176,7 +195,7 @@ def test_bad_values_are_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schedule": "step"}, "schedule 'step'; one of: cosine, linear"),
+        ({"schedule": "step"}, "schedule 'step'; one of: cosine, linear, p-darts"),
         ({"schedule": "linear", "swing": True}, "only the cosine swings"),
         ({"accumulate": 0}, "accumulate 0 must divide the batch_size, which is 256"),
         ({"accumulate": 3}, "accumulate 3 must divide the batch_size, which is 256"),
@@ -185,6 +204,10 @@ def test_bad_values_are_refused():
         ({"warmup_epochs": -1}, "warmup_epochs -1 must not be negative"),
         ({"auxiliary_weight": -0.4}, "auxiliary_weight -0.4 must not be negative"),
         ({"cutout": -1}, "cutout -1 must not be negative"),
+        ({"lighting": -0.1}, "lighting -0.1 must not be negative"),
+        ({"dropout": 1.0}, "dropout 1.0 must be at least 0 and below 1"),
+        ({"colour_jitter": [0.4]}, "needs brightness, contrast, saturation and hue"),
+        ({"architecture_images": "test"}, "architecture_images 'test'; one of: half, valid"),
     ],
 )
 def test_bad_values_of_later_fields_are_refused(change, message):

@@ -48,9 +48,10 @@ def _paper_recipes() -> Mapping[str, Mapping[str, Any]]:
         "weight_decay": 3e-5,
         "snapshots": 1,
         "amp": True,
-        "schedule": "linear",
+        "schedule": "p-darts",
         "warmup_epochs": 5,
         "label_smoothing": 0.1,
+        "colour_jitter": (0.4, 0.4, 0.4, 0.2),
         "auxiliary_weight": 0.4,
     }
     cifar = {**recipes["retrain"], "drop_path": 0.2, "auxiliary_weight": 0.4, "cutout": 16}

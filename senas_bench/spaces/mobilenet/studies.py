@@ -14,9 +14,11 @@ RESET_AFTER = 50
 """Drops after which AngleNAS measures angles from new weights [code, its `modify_initial_model_threshold`]."""
 
 
-def _recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool) -> Mapping[str, Any]:
+def _recipes(
+    stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool, lighting: float = 0.0
+) -> Mapping[str, Any]:
     """docs/method.md 3, scaled in length, batch and rate. One line over the epochs of all stages (paper 4.3)."""
-    supernet = {
+    supernet: dict[str, Any] = {
         "stage_epochs": stages,
         "batch_size": batch,
         "lr": lr,
@@ -29,8 +31,10 @@ def _recipes(stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: 
         "amp": amp,
         "schedule": "linear",
         "decay_norm_and_bias": False,
+        "label_smoothing": 0.1,
+        "lighting": lighting,
     }
-    alone = {**supernet, "stage_epochs": (retrain,), "lr_restarts": True, "snapshots": 1, "label_smoothing": 0.1}
+    alone = {**supernet, "stage_epochs": (retrain,), "lr_restarts": True, "snapshots": 1, "dropout": 0.2, "clip": 5.0}
     return {"reference": supernet, "tuned": supernet, "retrain": alone}
 
 
@@ -61,7 +65,7 @@ STUDIES = {
     ),
     "paper": Study(
         {"dataset": "imagenet", "resolution": 224, "rank_archs": 100, "held_out": 50_000, "score_batch": 500},
-        _recipes((100,) + (5,) * 10, 1024, 0.5, 240, True),
+        _recipes((100,) + (5,) * 10, 1024, 0.5, 240, True, lighting=0.1),
         {"drop": 10, "per_operator": 1000, "reset_after": RESET_AFTER, "stop_at": STOP_AT, "search": "evolution"},
     ),
 }

@@ -51,7 +51,7 @@ class Cell(nn.Module):
         def make(op: int) -> nn.Module | None:
             return ConvBN(channels, channels, KERNELS[op], affine=affine) if op in KERNELS else None
 
-        self.choices = nn.ModuleList(ChoiceEdge(edge, space, make) for edge in range(len(EDGES)))
+        self.choices: Any = nn.ModuleList(ChoiceEdge(edge, space, make) for edge in range(len(EDGES)))
         self.pool = AveragePool3x3(channels)
 
     def weightless_operators(self) -> Iterator[tuple[int, int, nn.Module]]:
@@ -173,15 +173,15 @@ class NB201Network(nn.Module):
         self.idle_weights = False
         self.cells = cells
         self.operators = len(space.operators)
-        self.stem = ConvBN(in_channels, channels, 3)
+        self.stem: Any = ConvBN(in_channels, channels, 3)
         stages, width = [], channels
         for stage in range(3):
             if stage:
                 stages.append(ReductionBlock(width, 2 * width))
                 width *= 2
             stages += [Cell(space, width, affine) for _ in range(cells)]
-        self.body = nn.ModuleList(stages)
-        self.last = nn.BatchNorm2d(width)
+        self.body: Any = nn.ModuleList(stages)
+        self.last: Any = nn.BatchNorm2d(width)
         self.head = nn.Linear(width, num_classes)
 
     def forward(
@@ -199,7 +199,7 @@ class NB201Network(nn.Module):
         """
         if isinstance(path, torch.Tensor):
             return self._mixture(x, path)
-        choices = [path] * self.choice_cells if isinstance(path[0], Integral) else path
+        choices: Any = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(choices) != self.choice_cells:
             raise ValueError(f"{len(choices)} archs for {self.choice_cells} cells; give one for all or one per cell")
         pairs = [(arch, prune_arch(arch) if self.skip_dead_edges else arch) for arch in choices]
