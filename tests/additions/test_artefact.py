@@ -11,6 +11,7 @@ def test_it_is_listed_and_in_its_groups(added, call):
         named("pick")
 
 
+@pytest.mark.slow
 def test_the_command_line_makes_it_of_a_method_that_trains_nothing(added, call, tmp_path, monkeypatch, benchmark_table):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SENAS_HOME", str(tmp_path / "home"))

@@ -8,6 +8,7 @@ from senas_bench.experiments.place import Place
 from senas_bench.training import loop
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_any_epoch_ends_the_same(added, perform, through_interruptions, monkeypatch):
     """Each try has a sampler that remembers nothing."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)

@@ -25,6 +25,7 @@ def test_spos_trains_it_and_ranks_every_arch(chain, perform):
     assert record.counters["search"]["archs_scored"] == 2 * 27 / 2  # batch by batch, each with one of the snapshots
 
 
+@pytest.mark.slow
 def test_every_method_that_runs_in_any_space_runs_in_it(chain, perform):
     for name in (name for name, method in METHODS.items() if method.spaces is None):
         record, _ = perform(

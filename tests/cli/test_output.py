@@ -55,6 +55,7 @@ def test_one_artefact_is_its_table_and_several_are_a_list(senas, finished):
     assert code == 0 and strict(out) == [tables["table3"], tables["table1"]]
 
 
+@pytest.mark.slow
 def test_an_artefact_that_is_not_made_is_no_json_of_its_own(senas, finished):
     """Figure 1 shows networks trained alone, which are not among these runs."""
     asked = [*FINISHED, "--results", finished, "--json"]

@@ -106,6 +106,7 @@ def ramps(tmp_path_factory, parquet_of) -> ParquetImages:
     return ParquetImages([parquet_of(tmp_path_factory.mktemp("ramps") / "a", [image] * 200, [0] * 200, rows=50)])
 
 
+@pytest.mark.slow
 def test_colours_are_jittered(greys):
     """torchvision's brightness: all of an image times a factor between .6 and 1.4, uniform; a grey has no hue."""
     plain, jittered = (

@@ -269,6 +269,7 @@ def test_a_gpu_that_is_not_there_is_refused():
         build_table("mobilenet", MOBILE, "cuda")
 
 
+@pytest.mark.slow
 def test_signals_stay_far_from_denormal_numbers_in_deep_networks():
     """With denormal numbers a CPU is slow, and what is measured would not be the network's latency."""
     torch.manual_seed(0)

@@ -28,6 +28,7 @@ def a_task(folder, **changes) -> Task:
     return make_task(make_spec("spos", 0, "embedded", sizes=sizes), Place(folder, progress=SilentProgress()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampling", "cells"), [("tied", 0), ("per_cell", 3)])
 def test_trains_on_fair_paths(tmp_path, monkeypatch, sampling, cells):
     task, seen, train = a_task(tmp_path, sampling=sampling), [], Task.train

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from senas_bench.networks.expansion import expand
+from senas_bench.progress import SilentProgress
 from senas_bench.shrinking.angle import Angle, path_angles
 from senas_bench.spaces import SearchSpace, balanced_sample
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
-from senas_bench.training.distributed import ALONE
+from senas_bench.tasks.work import Work
 
 SHRUNK = replace(NB201, candidates=((0, 2, 3), (1, 3), (2, 4), (2, 3, 4), (0, 1, 3, 4), (2, 3)))
 FIRST = SHRUNK.with_groups(((0, 1), (2,), (3,), (4, 5)))
@@ -154,11 +155,8 @@ def test_the_operator_that_turned_furthest_scores_highest():
 class Resetting(Task):
     """A run whose supernet starts as `start`, with a folder of its own."""
 
-    device = torch.device("cpu")
-    processes = ALONE
-
     def __init__(self, folder, start=None):
-        self.work_dir = folder
+        self.work = Work(torch.device("cpu"), folder, SilentProgress())
         self.start = start
 
     def build(self, space):
@@ -173,6 +171,7 @@ def scores_of(criterion, name, networks, task) -> dict:
     return criterion(trained, task).scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "base"),
     [
@@ -199,6 +198,7 @@ def test_the_base_is_reset_once_after_so_many_drops(tmp_path, after, base):
     assert (far == near) == (after in (0, 16))
 
 
+@pytest.mark.slow
 def test_a_base_that_may_be_expanded_is_measured_by_its_copies():
     """Networks of equal weights have no angle, however far the first is expanded beyond the other."""
     for name, further in (("shrunk", "expanded"), ("expanded", "expanded twice")):

@@ -148,6 +148,7 @@ def test_every_alive_operator_has_a_score(scored, name, stage):
     assert len(set(output.scores.values())) > 1
 
 
+@pytest.mark.slow
 @every_criterion
 @every_stage
 def test_same_seed_same_scores(scored, trained, tmp_path, name, stage):

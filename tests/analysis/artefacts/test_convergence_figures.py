@@ -125,6 +125,7 @@ def test_fig7_lone_points_stand_side_by_side_with_bars(study, truth):
     assert [text.get_text() for text in ax.texts] == ["10 archs, a sample"]
 
 
+@pytest.mark.slow
 def test_fig8_draws_each_seed(study, two_datasets, tmp_path):
     study.both(seeds=(0, 1))
     study("se-nas", 2, ("full", 60, study.full(TEN[::-1])), shrinks=(20, 40))

@@ -457,6 +457,7 @@ def test_one_repeat_has_no_spread(study, truth):
     assert "stand-alone: one repeat, which has no spread." in table.notes
 
 
+@pytest.mark.slow
 def test_fig1_is_drawn(study, truth, tmp_path):
     repeats(study)
     study("stand-alone", 5, range(5), scores=[1, 2, 3, 4, 5])

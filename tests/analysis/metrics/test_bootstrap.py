@@ -122,6 +122,7 @@ def test_taus_are_what_tau_interval_resamples():
         assert together[:, i] == pytest.approx(alone, rel=0, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["percentile", "bca"])
 def test_intervals_of_tau_cover(method):
     """Kendall's tau of a bivariate normal is 2 / pi arcsin(rho)."""

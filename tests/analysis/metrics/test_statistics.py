@@ -165,6 +165,7 @@ def test_spread_test_counts_all_splits():
             assert result.log_ratio is None
 
 
+@pytest.mark.slow
 def test_paired_spread_test_counts_all_swaps():
     for a, b in samples(1000, 3, 6):
         n = min(len(a), len(b))
