@@ -148,11 +148,12 @@ def speed(device: str, rounds: int = 10) -> None:
 def _step(network: Any, optimizer: Any, x: Any, y: Any, arch: tuple[int, ...]) -> None:
     import torch
 
+    from senas_bench.training.loop import descend
+
     network.train()
     optimizer.zero_grad(set_to_none=True)
     torch.nn.functional.cross_entropy(network(x, arch), y).backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 5)
-    optimizer.step()
+    descend(optimizer, 5)
 
 
 def _look(network: Any, x: Any, arch: tuple[int, ...]) -> None:

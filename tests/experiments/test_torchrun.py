@@ -36,11 +36,17 @@ STEPS = (2 + 2) * 3
 
 
 def tiny(set_item=dict.__setitem__) -> None:
-    """The study of MobileNet at the embedded preset, at its smallest."""
+    """The study of MobileNet at the embedded preset, at its smallest; each process would draw a dropout of its own."""
     space = SPACES["mobilenet"]
     own = space.studies["embedded"]
     recipes = {
-        name: {**fields, "stage_epochs": (2,) if name == RETRAIN else (1, 1), "batch_size": 32, "snapshots": 2}
+        name: {
+            **fields,
+            "stage_epochs": (2,) if name == RETRAIN else (1, 1),
+            "batch_size": 32,
+            "snapshots": 2,
+            "dropout": 0.0,
+        }
         for name, fields in own.recipes.items()
     }
     sizes = {"score_images": 50, "score_batch": 50, "rank_archs": 3, "held_out": 1700, "calibration_images": 50}

@@ -488,7 +488,7 @@ def test_edge_by_edge_the_supernet_is_asked_anew(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NB201Network, "forward", lambda *_: pytest.fail("nothing is left to run"))
         assert method(again).history == output.history
-    assert again.budget.counts == task.work.budget.counts
+    assert again.work.budget.counts == task.work.budget.counts
 
 
 @pytest.mark.slow
