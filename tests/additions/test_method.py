@@ -74,6 +74,7 @@ def test_a_recipe_that_no_preset_has_is_one_line(monkeypatch):
         make_spec("short", 0, "embedded")
 
 
+@pytest.mark.slow
 def test_added_methods_run_and_stand_in_table_and_figures(added, tmp_path, benchmark_table):
     """Beside spos, whose runs are taken to be there."""
     store, work = RunStore(tmp_path / "runs"), tmp_path / "work"

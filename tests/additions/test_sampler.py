@@ -29,6 +29,7 @@ def test_a_run_killed_after_any_epoch_ends_the_same(added, perform, through_inte
     assert again.equals(scores)
 
 
+@pytest.mark.slow
 def test_it_draws_from_its_memory(added, perform, monkeypatch):
     """Without it the same run trains on other paths."""
     record, _ = perform("greedy", candidates=8)

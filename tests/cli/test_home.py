@@ -52,6 +52,7 @@ def test_decoded_images_can_be_kept_nowhere():
     assert cached(None, lambda: made) is made
 
 
+@pytest.mark.slow
 def test_digits_need_no_home(senas, tmp_path):
     asked = ["table3", "--methods", "params", "--seeds", "0", "--jobs", "1", "--rank-archs", "60", "--no-timing"]
     with pytest.warns(

@@ -211,6 +211,7 @@ def test_stored_batches_keep_the_asked_order(greys):
         stored_batches(greys, np.arange(7), 8, resolution=8)
 
 
+@pytest.mark.slow
 def test_cifar_from_its_parquet_file(shared):
     """Against the reader that decodes the whole file at once: the centre of the 32x32 images, unscaled."""
     path = shared / "images" / "cifar10-test.parquet"

@@ -50,6 +50,7 @@ def test_rank_picks_the_best_of_the_ranked_archs(tmp_path):
     assert set(task.work.budget.counts["report"].values()) == {0}
 
 
+@pytest.mark.slow
 def test_evolution_searches_the_whole_space_and_ranks_for_the_report(tmp_path, monkeypatch):
     task, asked = a_task(tmp_path), []
     estimate = type(task).estimate

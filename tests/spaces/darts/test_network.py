@@ -186,6 +186,7 @@ def test_stand_alone_network_is_the_reference(skeleton, space, training):
         torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["batch", "running"])
 @pytest.mark.parametrize("space", [DARTS, DARTS_SEPARATE], ids=lambda space: space.name)
 def test_supernet_path_is_the_reference_with_norms_after_pools(space, mode):

@@ -310,6 +310,7 @@ def test_cache_does_not_change_logits(order):
     assert len({tuple(row.tolist()) for row in plain.flatten(1)}) == len(archs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["lexicographic", "random"])
 def test_cache_does_not_change_logits_of_an_expanded_network(order):
     """All its archs: an early layer of a group takes another copy when a later one is chosen differently."""
