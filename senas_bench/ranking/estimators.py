@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Cost = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """`(n, edges)` archs to `(n,)` named costs of each trained alone at this width and depth: `flops_m`, `params`."""
 Work = dict[str, int]
-"""What was done: `archs_scored`, `forward_paths`, `images_scored`, and whatever else an estimator counts."""
+"""What was done: `archs_scored`, `forward_paths`, `images_scored`, `multiply_adds` (docs/method.md 3.1; without it the
+cost of a run is not known) and `nominal_multiply_adds` where that differs, and whatever else an estimator counts."""
 
 
 class Weights(Protocol):
@@ -81,7 +82,7 @@ class WeightAverage(Estimator):
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
         states = [trained.snapshots.mean]
-        return score_states(trained.network, states, archs, evaluation, loglik=False, watcher=watcher)
+        return score_states(trained.network, states, archs, evaluation, loglik=False, watcher=watcher, cost=cost)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class SnapshotAccuracy(Estimator):
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
         states = _states(trained)
-        return score_states(trained.network, states, archs, evaluation, loglik=False, watcher=watcher)
+        return score_states(trained.network, states, archs, evaluation, loglik=False, watcher=watcher, cost=cost)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ class SnapshotLoglik(Estimator):
     def __call__(
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
-        return score_states(trained.network, _states(trained), archs, evaluation, loglik=True, watcher=watcher)
+        states = _states(trained)
+        return score_states(trained.network, states, archs, evaluation, loglik=True, watcher=watcher, cost=cost)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Task:
         first, second = self.loaders.bilevel()
         generator = self.generator(phase)
         settings = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "device": self.work.device}
-        return Alphas(space, second, generator, **settings), first
+        return Alphas(space, second, generator, **settings, cost=self.problem.cost), first
 
     def train(
         self,
@@ -169,6 +169,7 @@ class Task:
                 observe=lambda epoch: self._look(network, watch, phase, epoch),
                 observer=self._observer(watch),
                 processes=self.work.processes,
+                cost=self.problem.cost,
             )
         self.work.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
