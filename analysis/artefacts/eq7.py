@@ -197,9 +197,9 @@ def _fits_table3(row: Mapping[str, Any]) -> bool | None:
 
 def _published() -> tuple[float, float]:
     """CIFAR-10 test accuracy of the paper's SE-NAS, mean and standard deviation over repeats, percent."""
-    row = next(row for row in paper.TABLE3 if row[0] == "Ours")
-    mean, std = row[2 + paper.COLUMNS.index("cifar10_test")]
-    return mean, std
+    rows = {str(name): numbers for name, _, *numbers in paper.TABLE3}
+    mean, std = rows["Ours"][paper.COLUMNS.index("cifar10_test")]
+    return mean, std or 0.0
 
 
 def _notes(meta: Mapping[str, Any], short: Query, unranked: Sequence[str]) -> list[str]:
