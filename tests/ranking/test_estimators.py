@@ -134,6 +134,7 @@ def test_the_networks_own_weights_are_untouched(estimator, mode):
         assert all(torch.equal(state[name], value) for name, value in was.items())
 
 
+@pytest.mark.slow
 def test_weights_come_back_after_a_failure():
     network = a_network(0)
     before = {name: value.clone() for name, value in network.state_dict().items()}
