@@ -13,7 +13,7 @@ from senas_bench.methods.spos import Spos
 from senas_bench.methods.stand_alone import StandAlone
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
 from senas_bench.names import lookup
-from senas_bench.ranking.estimators import ESTIMATORS
+from senas_bench.ranking import ESTIMATORS
 from senas_bench.shrinking import CRITERIA
 from senas_bench.shrinking.angle import Angle
 from senas_bench.shrinking.magnitude import Magnitude

@@ -1,8 +1,8 @@
 """Estimators of P(a), the performance of an arch in a trained supernet (Eq. 4 and its alternatives).
 
 An estimator is a strategy like any other: a frozen dataclass of its parameters, called with what was trained. Methods
-and criteria name one of `ESTIMATORS`, or hold one of their own; a name stays that name in a spec, and a strategy is
-there with its fields.
+and criteria name one of `ranking.ESTIMATORS`, or hold one of their own; a name stays that name in a spec, and a
+strategy is there with its fields.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from senas_bench.names import lookup
 from senas_bench.ranking.snapshots import NOBODY, Watcher, score_states
-from senas_bench.strategies import no_instance, uncalled
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +28,21 @@ Work = dict[str, int]
 """What was done: `archs_scored`, `forward_paths`, `images_scored`, and whatever else an estimator counts."""
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A sample that other archs are compared with.
+
+    Args:
+        estimator: Whose scores they are.
+        archs: `(m, edges)`.
+        scores: `(m,)`.
+    """
+
+    estimator: Estimator
+    archs: np.ndarray
+    scores: np.ndarray
+
+
 class Weights(Protocol):
     """What an estimator may use of a supernet; `tasks.Trained` is one."""
 
@@ -41,6 +54,11 @@ class Weights(Protocol):
     @property
     def snapshots(self) -> Snapshots:
         """Their mean, and themselves where the estimator says that it needs them."""
+        ...
+
+    @property
+    def references(self) -> Mapping[str, Reference]:
+        """By `str` of each of `Estimator.compared`; what they score in turn is compared with their own."""
         ...
 
     def untrained(self, space: SearchSpace) -> nn.Module:
@@ -63,9 +81,13 @@ class Estimator:
     needs_snapshots = False
     """It reads the single snapshots; otherwise training keeps but their mean."""
     nats = False
-    """Its scores are log-likelihoods: Eq. 7, whose quotient needs positive values, takes their exponentials."""
+    """Its scores are logarithms, as likelihoods: Eq. 7, whose quotient needs positive values, takes exponentials."""
     knows_size = False
     """Its scores contain the size of an arch, so they are to be compared with a ranking by parameters alone."""
+    compared: tuple[EstimatorName, ...] = ()
+    """Estimators that it asks, and whose scores of a fixed sample of the space it needs: `Weights.references`."""
+    reference = 0
+    """Archs in that sample."""
 
     def __call__(
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
@@ -130,40 +152,8 @@ class SnapshotLoglikSize(Estimator):
         return scores + self.nats_per_log * np.log(cost(archs)["params"]), work
 
 
-ESTIMATORS: dict[str, Estimator] = {
-    "weight-average": WeightAverage(),
-    "snapshot-accuracy": SnapshotAccuracy(),
-    "snapshot-loglik": SnapshotLoglik(),
-    "snapshot-loglik-size": SnapshotLoglikSize(),
-}
-
 EstimatorName = str | Estimator
-"""How methods and criteria say which: a key of `ESTIMATORS`, or a strategy."""
-
-
-def estimator_of(estimator: EstimatorName) -> Estimator:
-    """The strategy that a method or criterion names.
-
-    Raises:
-        ValueError: Unknown name, or no estimator.
-    """
-    if isinstance(estimator, str):
-        estimator = lookup("estimator", estimator, ESTIMATORS)
-    check_estimator(estimator)
-    return estimator
-
-
-def check_estimator(estimator: Any) -> None:
-    """Raise ValueError, in a sentence, where a strategy cannot be an estimator."""
-    if isinstance(estimator, Estimator):
-        arguments = ("trained", "archs", "evaluation", "cost", "watcher")
-        why = no_instance(estimator) or uncalled(estimator, arguments, "(scores, work)", Estimator)
-    elif isinstance(estimator, type):
-        why = no_instance(estimator)
-    else:
-        why = "write a frozen dataclass that inherits ranking.estimators.Estimator, and name an instance of it"
-    if why:
-        raise ValueError(f"{estimator!r:.80} is no estimator: {why}")
+"""How methods and criteria say which: a key of `ranking.ESTIMATORS`, or a strategy."""
 
 
 def _states(trained: Weights) -> Sequence[Mapping[str, Any]]:

@@ -37,7 +37,7 @@ class SelectionImportance:
     """Score operators by SI.
 
     Args:
-        estimator: Of P(a), a key of `ranking.estimators.ESTIMATORS`, or a strategy.
+        estimator: Of P(a), a key of `ranking.ESTIMATORS`, or a strategy.
         per_operator: Archs that contain each operator (100 on NB201); see `operator_sample`.
     """
 

@@ -8,7 +8,7 @@ import pytest
 from senas_bench.experiments.settings import make_spec
 from senas_bench.methods import METHODS
 from senas_bench.methods.spos import Spos
-from senas_bench.ranking.estimators import ESTIMATORS
+from senas_bench.ranking import ESTIMATORS
 from senas_bench.searching.evolution import Evolution
 
 BATCH = 50

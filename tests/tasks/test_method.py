@@ -10,7 +10,8 @@ from senas_bench.experiments.settings import make_spec
 from senas_bench.methods import GIVEN, METHODS, all_methods, method_named
 from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.spos import Spos
-from senas_bench.ranking.estimators import ESTIMATORS, Estimator
+from senas_bench.ranking import ESTIMATORS
+from senas_bench.ranking.estimators import Estimator
 from senas_bench.shrinking import CRITERIA
 from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.tasks.method import Method, check_method, fact
