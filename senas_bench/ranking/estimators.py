@@ -7,70 +7,20 @@ there with its fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from senas_bench.names import lookup
+from senas_bench.ranking.estimator import Cost, Estimator, Weights, Work
 from senas_bench.ranking.snapshots import NOBODY, Watcher, score_states
+from senas_bench.ranking.training_free import TrainingFree
 from senas_bench.strategies import no_instance, uncalled
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from senas_bench.ranking.score_archs import Evaluation
-    from senas_bench.spaces import SearchSpace
-    from senas_bench.training.snapshots import Snapshots
-
-Cost = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""`(n, edges)` archs to `(n,)` named costs of each trained alone at this width and depth: `flops_m`, `params`."""
-Work = dict[str, int]
-"""What was done: `archs_scored`, `forward_paths`, `images_scored`, and whatever else an estimator counts."""
-
-
-class Weights(Protocol):
-    """What an estimator may use of a supernet; `tasks.Trained` is one."""
-
-    @property
-    def network(self) -> nn.Module:
-        """In its final state. An estimator leaves it as it is."""
-        ...
-
-    @property
-    def snapshots(self) -> Snapshots:
-        """Their mean, and themselves where the estimator says that it needs them."""
-        ...
-
-    def untrained(self, space: SearchSpace) -> nn.Module:
-        """A network over `space` with fresh weights, the same at each call, such as the stand-alone one of
-        `SearchSpace.only(arch)`."""
-        ...
-
-
-class Estimator:
-    """Base of all estimators, with what they declare.
-
-    A subclass is a frozen dataclass with
-
-        def __call__(self, trained, archs, evaluation, cost, watcher=NOBODY) -> (scores, work)
-
-    where `trained` is a `Weights`, `archs` `(n, edges)`, `evaluation` an `Evaluation`, `cost` a `Cost`, and `watcher`
-    is told of the progress; `scores` are `(n,)` float64, higher is better, and depend on each arch alone.
-    """
-
-    needs_snapshots = False
-    """It reads the single snapshots; otherwise training keeps but their mean."""
-    nats = False
-    """Its scores are log-likelihoods: Eq. 7, whose quotient needs positive values, takes their exponentials."""
-    knows_size = False
-    """Its scores contain the size of an arch, so they are to be compared with a ranking by parameters alone."""
-
-    def __call__(
-        self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
-    ) -> tuple[np.ndarray, Work]:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -135,6 +85,10 @@ ESTIMATORS: dict[str, Estimator] = {
     "snapshot-accuracy": SnapshotAccuracy(),
     "snapshot-loglik": SnapshotLoglik(),
     "snapshot-loglik-size": SnapshotLoglikSize(),
+    # of untrained networks, one by one
+    "synflow": TrainingFree("synflow"),
+    "synflow-bn": TrainingFree("synflow-bn"),
+    "synflow-bn-full": TrainingFree("synflow-bn", size="full"),
 }
 
 EstimatorName = str | Estimator

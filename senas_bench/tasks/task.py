@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking.fresh import Fresh
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import Watcher
 from senas_bench.searching.evolution import Evolution
-from senas_bench.spaces import Arch, SearchSpace
+from senas_bench.spaces import Arch, ImageShape, SearchSpace, space_named
 from senas_bench.spaces.regions import Region
 from senas_bench.tasks.outputs import ScoreTable, Trained
 from senas_bench.tasks.problem import Problem
@@ -86,6 +87,20 @@ class Task:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng("weights").integers(2**62)))
             return self.problem.network(space, affine, **({"auxiliary": True} if self.recipe.auxiliary_weight else {}))
+
+    def fresh(self, size: str = "preset") -> Fresh:
+        """Stand-alone networks with fresh weights, of one of `ranking.fresh.SIZES`.
+
+        Raises:
+            ValueError: Nobody said how to build networks of full size.
+        """
+        if size != "full":
+            loaders, problem = self.loaders, self.problem
+            shape = ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels)
+            return Fresh(space_named(self.space.name), problem.network, problem.cost, shape, self.seed)
+        if self.problem.full is None:
+            raise ValueError("nobody said how to build networks of full size: give the Problem its `full`")
+        return self.problem.full
 
     def within(self, space: SearchSpace) -> Region:
         """The archs of `space` that meet the task's limit; the space itself if it has none."""
@@ -173,7 +188,7 @@ class Task:
         self.work.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
             self.work.budget.add("report", seen.seconds, seen.counts)
-        return Trained(phase, space, network, training, self.build)
+        return Trained(phase, space, network, training, self.build, self.fresh)
 
     @contextmanager
     def _checkpoint(
@@ -215,7 +230,7 @@ class Task:
         now = Snapshots()
         now.add(network)
         watcher = Watcher(partial=Partial(self.work.folder / f"{phase}-watch.arrays", self.work.processes.first))
-        seen = _Seen(network, now, self.build)
+        seen = _Seen(network, now, self.build, self.fresh)
         return estimator_of(watch.estimator)(seen, watch.archs, self._watched_images(), self.problem.cost, watcher)
 
     def evolve(
@@ -297,6 +312,10 @@ class _Seen:
     network: nn.Module
     snapshots: Snapshots
     build: Callable[[SearchSpace], nn.Module]
+    fresh_networks: Callable[[str], Fresh]
 
     def untrained(self, space: SearchSpace) -> nn.Module:
         return self.build(space)
+
+    def fresh(self, size: str) -> Fresh:
+        return self.fresh_networks(size)
