@@ -32,6 +32,8 @@ STYLES = {
     "params": Style(colour="#000000"),
     "flops": Style(colour="#000000"),
     "untrained": Style(colour="#999999"),
+    "synflow": Style(colour="#b0913a"),
+    "synflow-bn": Style(colour="#7a5c00"),
     "rsps": Style(),
     "rsps-plain": Style(left_out_of=("table3",)),
     "darts-v1": Style(),

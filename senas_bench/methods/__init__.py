@@ -11,6 +11,7 @@ from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.setn import Setn
 from senas_bench.methods.spos import Spos
 from senas_bench.methods.stand_alone import StandAlone
+from senas_bench.methods.training_free import ByProxy
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
 from senas_bench.names import lookup
 from senas_bench.ranking import ESTIMATORS
@@ -27,6 +28,8 @@ METHODS: dict[str, Method] = {
     "params": LargestCost("params"),
     "flops": LargestCost("flops_m"),
     "untrained": Spos(recipe="tuned", estimator="snapshot-loglik", trained=False),
+    "synflow": ByProxy("synflow"),
+    "synflow-bn": ByProxy("synflow-bn"),
     # every arch is trained from scratch, in a benchmark table
     "random-search": TruthRandomSearch(),
     "regularized-evolution": RegularizedEvolution(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.ranking import needs_snapshots
-from senas_bench.ranking.estimators import EstimatorName
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task

@@ -10,7 +10,7 @@ import numpy as np
 
 from senas_bench.methods.spos import SEARCHES
 from senas_bench.ranking import needs_snapshots
-from senas_bench.ranking.estimators import EstimatorName
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.ranking.hierarchical import hierarchical_ranking
 from senas_bench.searching.evolution import Evolution
 from senas_bench.shrinking.criterion import Criterion, CriterionOutput, scored_by

@@ -6,14 +6,9 @@ from typing import Any
 
 from senas_bench.names import lookup
 from senas_bench.ranking.aggregate import Size
-from senas_bench.ranking.estimators import (
-    Estimator,
-    EstimatorName,
-    SnapshotAccuracy,
-    SnapshotLoglik,
-    SnapshotLoglikSize,
-    WeightAverage,
-)
+from senas_bench.ranking.estimator import Estimator, EstimatorName
+from senas_bench.ranking.estimators import SnapshotAccuracy, SnapshotLoglik, SnapshotLoglikSize, WeightAverage
+from senas_bench.ranking.training_free import TrainingFree
 from senas_bench.strategies import no_instance, uncalled
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -23,6 +18,10 @@ ESTIMATORS: dict[str, Estimator] = {
     "snapshot-loglik-size": SnapshotLoglikSize(),
     "params": Size("params"),
     "flops": Size("flops_m"),
+    # of untrained networks, one by one
+    "synflow": TrainingFree("synflow"),
+    "synflow-bn": TrainingFree("synflow-bn"),
+    "synflow-bn-full": TrainingFree("synflow-bn", size="full"),
 }
 
 
@@ -46,7 +45,7 @@ def check_estimator(estimator: Any) -> None:
     elif isinstance(estimator, type):
         why = no_instance(estimator)
     else:
-        why = "write a frozen dataclass that inherits ranking.estimators.Estimator, and name an instance of it"
+        why = "write a frozen dataclass that inherits ranking.estimator.Estimator, and name an instance of it"
     if why:
         raise ValueError(f"{estimator!r:.80} is no estimator: {why}")
 

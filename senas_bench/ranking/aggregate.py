@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.estimators import Cost, Estimator, EstimatorName, Weights, Work
+from senas_bench.ranking.estimator import Cost, Estimator, EstimatorName, Weights, Work
 from senas_bench.ranking.kept import Kept, kept_scores
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 

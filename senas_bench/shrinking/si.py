@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.spaces.regions import operator_sample
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.ranking import estimator_of
-from senas_bench.ranking.estimators import Estimator, EstimatorName, Reference
+from senas_bench.ranking.estimator import Estimator, EstimatorName, Reference
+from senas_bench.ranking.fresh import Fresh
 from senas_bench.ranking.kept import kept_scores
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import Watcher
 from senas_bench.searching.evolution import Evolution
-from senas_bench.spaces import Arch, SearchSpace
+from senas_bench.spaces import Arch, ImageShape, SearchSpace, space_named
 from senas_bench.spaces.regions import Region
 from senas_bench.tasks.outputs import ScoreTable, Trained
 from senas_bench.tasks.problem import Problem
@@ -92,6 +93,20 @@ class Task:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng("weights").integers(2**62)))
             return self.problem.network(space, affine, **({"auxiliary": True} if self.recipe.auxiliary_weight else {}))
+
+    def fresh(self, size: str = "preset") -> Fresh:
+        """Stand-alone networks with fresh weights, of one of `ranking.fresh.SIZES`.
+
+        Raises:
+            ValueError: Nobody said how to build networks of full size.
+        """
+        if size != "full":
+            loaders, problem = self.loaders, self.problem
+            shape = ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels)
+            return Fresh(space_named(self.space.name), problem.network, problem.cost, shape, self.seed)
+        if self.problem.full is None:
+            raise ValueError("nobody said how to build networks of full size: give the Problem its `full`")
+        return self.problem.full
 
     def within(self, space: SearchSpace) -> Region:
         """The archs of `space` that meet the task's limit; the space itself if it has none."""
@@ -179,7 +194,7 @@ class Task:
         self.work.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
             self.work.budget.add("report", seen.seconds, seen.counts)
-        return Trained(phase, space, network, training, self.build)
+        return Trained(phase, space, network, training, self.build, self.fresh)
 
     @contextmanager
     def _checkpoint(
@@ -224,7 +239,7 @@ class Task:
             partial=Partial(self.work.folder / f"{phase}-watch-{epoch}.arrays", self.work.processes.first)
         )
         strategy, images = estimator_of(watch.estimator), self._watched_images()
-        seen, work = _Seen(network, now, self.build), Counter[str]()
+        seen, work = _Seen(network, now, self.build, self.fresh), Counter[str]()
         for part in strategy.compared:
             archs = self._reference_archs(space, strategy.reference)
             scores, more = estimator_of(part)(seen, archs, images, self.problem.cost)
@@ -334,7 +349,11 @@ class _Seen:
     network: nn.Module
     snapshots: Snapshots
     build: Callable[[SearchSpace], nn.Module]
+    fresh_networks: Callable[[str], Fresh]
     references: dict[str, Reference] = field(default_factory=dict)
 
     def untrained(self, space: SearchSpace) -> nn.Module:
         return self.build(space)
+
+    def fresh(self, size: str) -> Fresh:
+        return self.fresh_networks(size)

@@ -15,7 +15,7 @@ from senas_bench.methods.spos import Spos
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking import ESTIMATORS, knows_size, needs_snapshots
 from senas_bench.ranking.aggregate import Aggregate, Size, percentiles
-from senas_bench.ranking.estimators import Estimator, Reference
+from senas_bench.ranking.estimator import Estimator, Reference
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 from senas_bench.spaces.nasbench201 import NB201
