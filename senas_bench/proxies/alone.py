@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from senas_bench.spaces import Arch
+
+Layer = nn.Conv2d | nn.Linear
 
 
 @dataclass
@@ -87,8 +90,22 @@ class Alone:
         )
         return [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
 
+    @contextmanager
+    def listening(self) -> Iterator[list[tuple[Layer, torch.Tensor, torch.Tensor]]]:
+        """Meanwhile the layers that run, in order, each with what it reads and what it gives."""
+        heard: list[tuple[Layer, torch.Tensor, torch.Tensor]] = []
+        hooks = [
+            layer.register_forward_hook(lambda layer, inputs, output: heard.append((layer, inputs[0], output)))
+            for layer in self.layers
+        ]
+        try:
+            yield heard
+        finally:
+            for hook in hooks:
+                hook.remove()
+
     @property
-    def layers(self) -> list[nn.Conv2d | nn.Linear]:
+    def layers(self) -> list[Layer]:
         """Convolutions and linear layers, in the order of the modules."""
         return [module for module in self.network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
 
