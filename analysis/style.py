@@ -34,6 +34,10 @@ STYLES = {
     "untrained": Style(colour="#999999"),
     "synflow": Style(colour="#b0913a"),
     "synflow-bn": Style(colour="#7a5c00"),
+    **{
+        name: Style(colour="#b0b0b0", left_out_of=("table3",))
+        for name in ("snip", "grasp", "fisher", "grad-norm", "jacob-cov", "naswot", "zen", "zico", "gradsign", "swap")
+    },
     "rsps": Style(),
     "rsps-plain": Style(left_out_of=("table3",)),
     "darts-v1": Style(),

@@ -35,8 +35,9 @@ OURS = ("synflow-bn",)
 SEED = 100
 
 
-def weights_of(images: Path, seed: int) -> Any:
-    """What `TrainingFree` asks for: networks of the benchmark for CIFAR-10, and the validation images of a run."""
+def weights_of(images: Path, seed: int) -> tuple[Any, Any]:
+    """What `TrainingFree` asks for: networks of the benchmark for CIFAR-10, and validation images, the first of which
+    it takes."""
     from senas_bench.data import read_images
     from senas_bench.data.loading import Loading
     from senas_bench.ranking.fresh import Fresh
@@ -73,7 +74,7 @@ def scored(archs: list[str], names: list[str], images: Path, seed: int, draws: i
         yield row
 
 
-def table(ours: pd.DataFrame, published: pd.DataFrame, truth: pd.Series | None) -> pd.DataFrame:
+def table(ours: pd.DataFrame, published: pd.DataFrame, truth: Any) -> pd.DataFrame:
     """By proxy, over archs whose two scores are finite: Spearman between ours and the published, tau of both with the
     truth, and the median of our seconds."""
     from scipy.stats import spearmanr
@@ -83,13 +84,15 @@ def table(ours: pd.DataFrame, published: pd.DataFrame, truth: pd.Series | None) 
     rows = []
     for name in [name for name in (*PUBLISHED, *OURS) if name in ours]:
         other = published.loc[ours.index, PUBLISHED[name]] if name in PUBLISHED else ours[name] * np.nan
-        usable = np.isfinite(ours[name]) & (np.isfinite(other) & (other > -1e7) if name in PUBLISHED else True)
+        usable = np.isfinite(np.asarray(ours[name]))
+        if name in PUBLISHED:  # what NASLib could not score is -1e8 there
+            usable &= np.isfinite(np.asarray(other)) & (np.asarray(other) > -1e7)
         own, other = ours.loc[usable, name], other[usable]
         row: dict[str, Any] = {"proxy": name, "n": len(own)}
         row["spearman"] = spearmanr(own, other)[0] if name in PUBLISHED else np.nan
         if truth is not None:
-            row["tau, ours"] = kendall_tau(own.to_numpy(), truth[own.index].to_numpy())
-            tau = kendall_tau(other.to_numpy(), truth[own.index].to_numpy()) if name in PUBLISHED else np.nan
+            row["tau, ours"] = kendall_tau(np.asarray(own), np.asarray(truth[own.index]))
+            tau = kendall_tau(np.asarray(other), np.asarray(truth[own.index])) if name in PUBLISHED else np.nan
             row["tau, published"] = tau
         rows.append({**row, "seconds an arch": ours[f"{name} seconds"].median()})
     return pd.DataFrame(rows)

@@ -20,8 +20,11 @@ from senas_bench.shrinking.angle import Angle
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.shrinking.random import RandomScores
 from senas_bench.shrinking.si import SelectionImportance
+from senas_bench.spaces import SPACES
 from senas_bench.tasks.method import NB201_ONLY, Method, check_kinds, check_method
 
+WITH_BLOCKS = tuple(SPACES)
+"""Spaces whose networks show the outputs of their blocks."""
 METHODS: dict[str, Method] = {
     # nothing is trained
     "random": RandomSearch(),
@@ -30,6 +33,16 @@ METHODS: dict[str, Method] = {
     "untrained": Spos(recipe="tuned", estimator="snapshot-loglik", trained=False),
     "synflow": ByProxy("synflow"),
     "synflow-bn": ByProxy("synflow-bn"),
+    "snip": ByProxy("snip"),
+    "grasp": ByProxy("grasp"),
+    "fisher": ByProxy("fisher"),
+    "grad-norm": ByProxy("grad-norm"),
+    "jacob-cov": ByProxy("jacob-cov"),
+    "naswot": ByProxy("naswot"),
+    "zen": ByProxy("zen", spaces=WITH_BLOCKS),
+    "zico": ByProxy("zico"),
+    "gradsign": ByProxy("gradsign"),
+    "swap": ByProxy("swap"),
     # every arch is trained from scratch, in a benchmark table
     "random-search": TruthRandomSearch(),
     "regularized-evolution": RegularizedEvolution(),

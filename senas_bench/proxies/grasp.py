@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Grasp(Proxy):
     """The sum of -w (H g) over all weights of layers: g the gradient of the loss, H its Hessian.
 
-    Source: Wang, Zhang and Grosse, "Picking winning tickets before training by preserving gradient flow", ICLR 2020; as a
-    score of archs Abdelfattah et al., ICLR 2021, and NASLib, at temperature 1.
+    Source: Wang, Zhang and Grosse, "Picking winning tickets before training by preserving gradient flow", ICLR 2020;
+    as a score of archs Abdelfattah et al., ICLR 2021, and NASLib, at temperature 1.
 
     Batch: 32 labelled images. Init: the network's own. Batch norm: statistics of the batch, through which second
     derivatives go too. Dead edges add nothing. Deviations: g and H g come from one pass over the batch, where the codes

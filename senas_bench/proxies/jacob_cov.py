@@ -21,8 +21,8 @@ class JacobCov(Proxy):
     Source: Mellor et al., "Neural architecture search without training", arXiv 2006.04647, version 1; zero-cost-nas's
     `jacob_cov`, NASLib's `jacov`.
 
-    Batch: 32 images. Init: the network's own. Batch norm: statistics of the batch, so that an image's gradient feels the
-    others too. Dead edges add nothing. Deviations: eigenvalues of a symmetric matrix in float64.
+    Batch: 32 images. Init: the network's own. Batch norm: statistics of the batch, so that an image's gradient feels
+    the others too. Dead edges add nothing. Deviations: eigenvalues of a symmetric matrix in float64.
 
     Args:
         k: Keeps away from eigenvalues of 0.

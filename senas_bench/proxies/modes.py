@@ -36,6 +36,17 @@ def without_norms() -> dict[Any, Callable[..., Any]]:
     return dict.fromkeys((torch.nn.functional.batch_norm, torch.batch_norm), lambda x, *parts, **how: x)
 
 
+def with_own_statistics() -> dict[Any, Callable[..., Any]]:
+    """For `Replaced`: batch norms normalise each image by itself, as if the batch were that image alone."""
+
+    def own(
+        x: Any, mean: Any, variance: Any, weight: Any, bias: Any, training: bool, momentum: float, eps: float
+    ) -> Any:
+        return torch.nn.functional.instance_norm(x, weight=weight, bias=bias, eps=eps)
+
+    return {torch.nn.functional.batch_norm: own}
+
+
 class Rectified(TorchFunctionMode):
     """Inside it, notes what ReLUs give, and how many convolutions and linear layers read each."""
 

@@ -56,8 +56,8 @@ class L2Norm(Proxy):
     """The sum over layers of the Euclidean norm of the layer's weight: with torch's init about sqrt(outputs / 3) for
     each layer, so that it counts convolutions.
 
-    Batch: none, and no pass. Init: the network's own. Batch norm: plays no part. Dead edges count, for their weights are
-    there. Deviations: none.
+    Batch: none, and no pass. Init: the network's own. Batch norm: plays no part. Dead edges count, for their weights
+    are there. Deviations: none.
     """
 
     data = "nothing"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.names import lookup
+from senas_bench.proxies import PROXIES
 from senas_bench.ranking.estimator import Cost, Estimator, Weights, Work
 from senas_bench.ranking.snapshots import NOBODY, Watcher, score_states
 from senas_bench.ranking.training_free import TrainingFree
@@ -86,8 +87,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "snapshot-loglik": SnapshotLoglik(),
     "snapshot-loglik-size": SnapshotLoglikSize(),
     # of untrained networks, one by one
-    "synflow": TrainingFree("synflow"),
-    "synflow-bn": TrainingFree("synflow-bn"),
+    **{name: TrainingFree(name) for name in PROXIES},
     "synflow-bn-full": TrainingFree("synflow-bn", size="full"),
 }
 

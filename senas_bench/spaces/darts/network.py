@@ -330,6 +330,15 @@ class DartsNetwork(nn.Module):
                 middle = last
         return last, middle
 
+    def features(self, x: torch.Tensor, arch: Arch) -> list[torch.Tensor]:
+        """Outputs `(B, C, H, W)` of the stem and of each cell behind it, then what the head averages."""
+        before, last = self.stem(x)
+        outputs = [last]
+        for cell, operators in zip(self.body, self._choose(arch), strict=True):
+            before, last = last, cell(before, last, operators)
+            outputs.append(last)
+        return [*outputs, last]
+
     def _choose(self, path: Arch | Sequence[Arch] | torch.Tensor) -> list[list[list[Operator]]]:
         """What runs on each edge of each cell."""
         if isinstance(path, torch.Tensor):
