@@ -27,6 +27,8 @@ class Style:
     left_out_of: tuple[str, ...] = ()
 
 
+EVERYWHERE = ("table3", "fig6", "fig7", "fig8", "table1")
+"""Of what is there for `--methods` alone."""
 STYLES = {
     "random": Style(colour="#7f7f7f"),
     "params": Style(colour="#000000"),
@@ -34,9 +36,22 @@ STYLES = {
     "untrained": Style(colour="#999999"),
     "synflow": Style(colour="#b0913a"),
     "synflow-bn": Style(colour="#7a5c00"),
+    "az-nas": Style(colour="#5e7c16"),
     **{
         name: Style(colour="#b0b0b0", left_out_of=("table3",))
-        for name in ("snip", "grasp", "fisher", "grad-norm", "jacob-cov", "naswot", "zen", "zico", "gradsign", "swap")
+        for name in (
+            "snip",
+            "grasp",
+            "fisher",
+            "grad-norm",
+            "jacob-cov",
+            "naswot",
+            "zen",
+            "zico",
+            "gradsign",
+            "swap",
+            "te-nas",
+        )
     },
     "rsps": Style(),
     "rsps-plain": Style(left_out_of=("table3",)),
@@ -53,8 +68,14 @@ STYLES = {
     "random-shrink": Style(colour="#7f7f7f", left_out_of=("table3",)),
     "spos": Style(colour="#0072b2", marker="s"),
     "spos+": Style(colour="#56b4e9", marker="^"),
+    "spos-loglik": Style(left_out_of=EVERYWHERE),
+    "spos+params": Style(left_out_of=EVERYWHERE),
+    "untrained+synflow-bn": Style(left_out_of=EVERYWHERE),
+    "spos+synflow-bn": Style(colour="#3a6b35", marker="P", against="spos-loglik"),
+    "spos+synflow-bn-full": Style(colour="#3a6b35", marker="X", against="spos-loglik", left_out_of=EVERYWHERE),
     "se-nas": Style(colour="#d55e00", marker="o", against="spos"),
     "se-nas+": Style(colour="#cc79a7", marker="D", against="spos+"),
+    "se-nas+synflow-bn": Style(colour="#8a3a7a", marker="P", against="spos+synflow-bn"),
     "fairnas+se-nas": Style(left_out_of=("table3", "fig6")),
     "pcnas": Style(left_out_of=("table3", "fig6")),
     "random-search": Style(),

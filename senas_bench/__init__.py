@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from senas_bench.groundtruth import Query, load_ground_truth
     from senas_bench.methods import METHODS
     from senas_bench.proxies import PROXIES
-    from senas_bench.ranking.estimators import ESTIMATORS
+    from senas_bench.ranking import ESTIMATORS
     from senas_bench.shrinking import CRITERIA
     from senas_bench.spaces import SPACES
 
@@ -46,7 +46,7 @@ __all__ = [
 _HOMES = {
     "ARTEFACTS": "analysis.artefacts",
     "CRITERIA": "shrinking",
-    "ESTIMATORS": "ranking.estimators",
+    "ESTIMATORS": "ranking",
     "METHODS": "methods",
     "PROXIES": "proxies",
     "SPACES": "spaces",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.methods.spos import SEARCHES
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking import needs_snapshots
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.ranking.hierarchical import hierarchical_ranking
 from senas_bench.searching.evolution import Evolution
 from senas_bench.shrinking.criterion import Criterion, CriterionOutput, scored_by
@@ -193,7 +194,7 @@ class SeNas(Method):
         """Whether anyone asks for single snapshots: Eq. 4 needs but their mean, and an expanded network cannot
         afford K copies."""
         asking = [self.estimator] if last else [self.estimator, getattr(self.criterion, "estimator", "weight-average")]
-        return any(estimator_of(estimator).needs_snapshots for estimator in asking)
+        return any(map(needs_snapshots, asking))
 
     def _shrink(self, trained: Trained, task: Task) -> tuple[SearchSpace, CriterionOutput]:
         """The space without the worst operators, and the scores that decided."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking import needs_snapshots
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.searching.evolution import Evolution
 from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, rows_of
@@ -61,7 +62,7 @@ class Spos(Method):
             task.uniform_paths(task.space, network),
             phase="train",
             epochs=epochs,
-            keep_snapshots=estimator_of(self.estimator).needs_snapshots,
+            keep_snapshots=needs_snapshots(self.estimator),
             watch=Watch(points, curve.archs, self.estimator) if curve else None,
         )
         archs = task.report.archs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from senas_bench.methods.spos import SEARCHES
-from senas_bench.ranking.estimators import EstimatorName
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.searching.evolution import Evolution
 from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -23,6 +24,21 @@ Work = dict[str, int]
 """What was done: `archs_scored`, `forward_paths`, `images_scored`, and whatever else an estimator counts."""
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A sample that other archs are compared with.
+
+    Args:
+        estimator: Whose scores they are.
+        archs: `(m, edges)`.
+        scores: `(m,)`.
+    """
+
+    estimator: Estimator
+    archs: np.ndarray
+    scores: np.ndarray
+
+
 class Weights(Protocol):
     """What an estimator may use of a supernet; `tasks.Trained` is one."""
 
@@ -34,6 +50,11 @@ class Weights(Protocol):
     @property
     def snapshots(self) -> Snapshots:
         """Their mean, and themselves where the estimator says that it needs them."""
+        ...
+
+    @property
+    def references(self) -> Mapping[str, Reference]:
+        """By `str` of each of `Estimator.compared`; what they score in turn is compared with their own."""
         ...
 
     def untrained(self, space: SearchSpace) -> nn.Module:
@@ -62,11 +83,19 @@ class Estimator:
     needs_snapshots = False
     """It reads the single snapshots; otherwise training keeps but their mean."""
     nats = False
-    """Its scores are log-likelihoods: Eq. 7, whose quotient needs positive values, takes their exponentials."""
+    """Its scores are logarithms, as likelihoods: Eq. 7, whose quotient needs positive values, takes exponentials."""
     knows_size = False
     """Its scores contain the size of an arch, so they are to be compared with a ranking by parameters alone."""
+    compared: tuple[EstimatorName, ...] = ()
+    """Estimators that it asks, and whose scores of a fixed sample of the space it needs: `Weights.references`."""
+    reference = 0
+    """Archs in that sample."""
 
     def __call__(
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
         raise NotImplementedError
+
+
+EstimatorName = str | Estimator
+"""How methods and criteria say which: a key of `ranking.ESTIMATORS`, or a strategy."""

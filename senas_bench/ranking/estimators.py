@@ -1,8 +1,8 @@
 """Estimators of P(a), the performance of an arch in a trained supernet (Eq. 4 and its alternatives).
 
 An estimator is a strategy like any other: a frozen dataclass of its parameters, called with what was trained. Methods
-and criteria name one of `ESTIMATORS`, or hold one of their own; a name stays that name in a spec, and a strategy is
-there with its fields.
+and criteria name one of `ranking.ESTIMATORS`, or hold one of their own; a name stays that name in a spec, and a
+strategy is there with its fields.
 """
 
 from __future__ import annotations
@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senas_bench.names import lookup
-from senas_bench.proxies import PROXIES
 from senas_bench.ranking.estimator import Cost, Estimator, Weights, Work
 from senas_bench.ranking.snapshots import NOBODY, Watcher, score_states
-from senas_bench.ranking.training_free import TrainingFree
-from senas_bench.strategies import no_instance, uncalled
 
 if TYPE_CHECKING:
     from senas_bench.ranking.score_archs import Evaluation
@@ -79,45 +75,6 @@ class SnapshotLoglikSize(Estimator):
     ) -> tuple[np.ndarray, Work]:
         scores, work = SnapshotLoglik()(trained, archs, evaluation, cost, watcher)
         return scores + self.nats_per_log * np.log(cost(archs)["params"]), work
-
-
-ESTIMATORS: dict[str, Estimator] = {
-    "weight-average": WeightAverage(),
-    "snapshot-accuracy": SnapshotAccuracy(),
-    "snapshot-loglik": SnapshotLoglik(),
-    "snapshot-loglik-size": SnapshotLoglikSize(),
-    # of untrained networks, one by one
-    **{name: TrainingFree(name) for name in PROXIES},
-    "synflow-bn-full": TrainingFree("synflow-bn", size="full"),
-}
-
-EstimatorName = str | Estimator
-"""How methods and criteria say which: a key of `ESTIMATORS`, or a strategy."""
-
-
-def estimator_of(estimator: EstimatorName) -> Estimator:
-    """The strategy that a method or criterion names.
-
-    Raises:
-        ValueError: Unknown name, or no estimator.
-    """
-    if isinstance(estimator, str):
-        estimator = lookup("estimator", estimator, ESTIMATORS)
-    check_estimator(estimator)
-    return estimator
-
-
-def check_estimator(estimator: Any) -> None:
-    """Raise ValueError, in a sentence, where a strategy cannot be an estimator."""
-    if isinstance(estimator, Estimator):
-        arguments = ("trained", "archs", "evaluation", "cost", "watcher")
-        why = no_instance(estimator) or uncalled(estimator, arguments, "(scores, work)", Estimator)
-    elif isinstance(estimator, type):
-        why = no_instance(estimator)
-    else:
-        why = "write a frozen dataclass that inherits ranking.estimators.Estimator, and name an instance of it"
-    if why:
-        raise ValueError(f"{estimator!r:.80} is no estimator: {why}")
 
 
 def _states(trained: Weights) -> Sequence[Mapping[str, Any]]:

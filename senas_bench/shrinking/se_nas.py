@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking import estimator_of
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.shrinking.si import SelectionImportance
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from senas_bench.tasks.outputs import Trained
     from senas_bench.tasks.task import Task
 
-NORMALIZERS = ("mean", "minmax")
+WITHIN_EDGE = "within-edge"
+NORMALIZERS = ("mean", "minmax", WITHIN_EDGE)
+"""Readings of Eq. 7: two of its "mean normalization" as the paper prints it, and ours."""
 
 
 def selection_confidence(importance: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
@@ -36,14 +39,20 @@ def normalize(values: np.ndarray, normalizer: str) -> np.ndarray:
     (x - mean(x)) / (max(x) - min(x)), the textbook's, under which the quotient changes sign.
 
     Raises:
-        ValueError: Unknown normalizer.
+        ValueError: It is neither. `within-edge` is no function of one vector: see `operator_scores`.
     """
     if normalizer == "mean":
         return values / values.mean()
     if normalizer == "minmax":
         spread = values.max() - values.min()
         return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
-    raise ValueError(f"unknown normalizer {normalizer!r}; one of: {', '.join(NORMALIZERS)}")
+    raise ValueError(f"unknown normalizer {normalizer!r}; one of: mean, minmax")
+
+
+def check_normalizer(normalizer: str) -> None:
+    """Raise ValueError where it is none of `NORMALIZERS`."""
+    if normalizer not in NORMALIZERS:
+        raise ValueError(f"unknown normalizer {normalizer!r}; one of: {', '.join(NORMALIZERS)}")
 
 
 def operator_scores(
@@ -51,10 +60,17 @@ def operator_scores(
 ) -> dict[tuple[int, int], float]:
     """Eq. 7: S(o) = normalize(SI(o)) / normalize(SC(o)).
 
+    With `within-edge`, ours: S(o) = (SI(o) - mean of SI over the candidates of o's edge) / sqrt(SC(o)), how many
+    standard deviations an operator lies above its edge. So SC takes the scale of an edge away and decides no more.
+
     Edges with one candidate take no part in the means; their operator cannot be dropped and scores
     +inf, as does every operator of an edge whose candidates do not differ (SC = 0). An operator whose SI is -inf,
     because no arch within the limit contains it, has that score and takes no part either.
+
+    Raises:
+        ValueError: Unknown normalizer.
     """
+    check_normalizer(normalizer)
     impossible = {pair: value for pair, value in importance.items() if value == -np.inf}
     if impossible:
         rest = {pair: value for pair, value in importance.items() if pair not in impossible}
@@ -65,6 +81,10 @@ def operator_scores(
     scores = dict.fromkeys(importance, float("inf"))
     if not contested or not any(confidence[pair] for pair in contested):
         return scores
+    if normalizer == WITHIN_EDGE:
+        own = {edge: [importance[pair] for pair in contested if pair[0] == edge] for edge in set(edges)}
+        above = {pair: importance[pair] - float(np.mean(own[pair[0]])) for pair in contested if confidence[pair] > 0}
+        return scores | {pair: value / float(np.sqrt(confidence[pair])) for pair, value in above.items()}
     si = normalize(np.array([importance[pair] for pair in contested]), normalizer)
     sc = normalize(np.array([confidence[pair] for pair in contested]), normalizer)
     for pair, numerator, denominator in zip(contested, si, sc, strict=True):
@@ -77,18 +97,24 @@ def operator_scores(
 class SeNasCriterion:
     """Score operators by Eq. 7.
 
-    SC spreads over decades while SI varies by percents, so the order is mostly that of SC: whole
-    edges go first. The history of a run holds S, SI and SC of every operator: scores, importance, confidence.
+    SC spreads over decades while SI varies by percents, so the order is mostly that of SC: whole edges go first, though
+    not with `within-edge`. The history of a run holds S, SI and SC of every operator: scores, importance, confidence.
 
     Args:
         estimator, per_operator: As in `SelectionImportance`. Log-likelihoods enter as likelihoods,
             exp(P): the quotient needs positive values.
         normalizer: One of `NORMALIZERS`.
+
+    Raises:
+        ValueError: Unknown normalizer.
     """
 
     estimator: EstimatorName = "weight-average"
     per_operator: int = 100
     normalizer: str = "mean"
+
+    def __post_init__(self) -> None:
+        check_normalizer(self.normalizer)
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
         importance = SelectionImportance(self.estimator, self.per_operator)(trained, task).scores

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.spaces.regions import operator_sample
 
@@ -37,7 +37,7 @@ class SelectionImportance:
     """Score operators by SI.
 
     Args:
-        estimator: Of P(a), a key of `ranking.estimators.ESTIMATORS`, or a strategy.
+        estimator: Of P(a), a key of `ranking.ESTIMATORS`, or a strategy.
         per_operator: Archs that contain each operator (100 on NB201); see `operator_sample`.
     """
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.ranking.estimator import Reference
 from senas_bench.spaces import Arch, SearchSpace
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Trained:
         network: In its final state.
         training: Optimizer, snapshots and history.
         build: Makes a network over a space with fresh weights, the same at each call.
+        references: By estimator, the archs of the space that an aggregate compares others with, and their scores.
         fresh_networks: Stand-alone networks with fresh weights, by size, see `ranking.fresh`.
     """
 
@@ -36,6 +38,7 @@ class Trained:
     network: nn.Module
     training: Training
     build: Callable[[SearchSpace], nn.Module] | None = None
+    references: Mapping[str, Reference] = field(default_factory=dict)
     fresh_networks: Callable[[str], Fresh] | None = None
 
     @property

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from senas_bench.ranking.estimators import ESTIMATORS, SnapshotLoglikSize, estimator_of
+from senas_bench.ranking import ESTIMATORS, estimator_of
+from senas_bench.ranking.estimators import SnapshotLoglikSize
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.ranking.snapshots import Watcher, share_of
 from senas_bench.spaces.nasbench201 import NB201
@@ -22,7 +23,7 @@ ONE_BATCH = Evaluation([(torch.zeros(4, 1), LABELS)], "batch")
 def estimate(network, snapshots, archs, evaluation, estimator, parameters=None, **watcher):
     """As `Task.estimate` calls an estimator."""
     weights = SimpleNamespace(network=network, snapshots=snapshots)
-    cost = lambda archs: {"params": parameters}  # noqa: E731
+    cost = lambda archs: {"params": parameters, "flops_m": parameters}  # noqa: E731
     return estimator_of(estimator)(weights, archs, evaluation, cost, Watcher(**watcher))
 
 
@@ -135,6 +136,7 @@ def test_the_networks_own_weights_are_untouched(estimator, mode):
         assert all(torch.equal(state[name], value) for name, value in was.items())
 
 
+@pytest.mark.slow
 def test_weights_come_back_after_a_failure():
     network = a_network(0)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -180,8 +182,8 @@ def test_what_an_estimator_declares_is_what_it_reads(name):
     """One that needs no snapshots does without; one that does not know the size asks no cost."""
     estimator = ESTIMATORS[name]
     weights = SimpleNamespace(network=FIRST, snapshots=snapshots_of(FIRST, SECOND, keep=estimator.needs_snapshots))
-    asked = []
-    scores, work = estimator(weights, ARCHS, ONE_BATCH, lambda archs: asked.append(1) or {"params": np.ones(2)})
+    asked, costs = [], {"params": np.ones(2), "flops_m": np.ones(2)}
+    scores, work = estimator(weights, ARCHS, ONE_BATCH, lambda archs: asked.append(1) or costs)
     assert scores.shape == (2,) and scores.dtype == np.float64 and set(work) >= {"archs_scored", "forward_paths"}
     assert bool(asked) == estimator.knows_size
     assert (scores <= 0).all() if estimator.nats else (scores >= 0).all()

@@ -11,8 +11,7 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.tasks import make_task
 from senas_bench.proxies import PROXIES, Proxy
-from senas_bench.ranking import partial
-from senas_bench.ranking.estimators import ESTIMATORS, estimator_of
+from senas_bench.ranking import ESTIMATORS, estimator_of, partial
 from senas_bench.ranking.fresh import Fresh
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.score_archs import Evaluation

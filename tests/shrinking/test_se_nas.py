@@ -4,7 +4,13 @@ from math import exp, inf
 import numpy as np
 import pytest
 
-from senas_bench.shrinking.se_nas import SeNasCriterion, normalize, operator_scores, selection_confidence
+from senas_bench.shrinking.se_nas import (
+    NORMALIZERS,
+    SeNasCriterion,
+    normalize,
+    operator_scores,
+    selection_confidence,
+)
 from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.spaces import SearchSpace
 
@@ -58,6 +64,31 @@ def test_equation_7_by_hand_as_in_textbooks():
     assert scores[1, 3] < 0 < scores[0, 2]
 
 
+def test_within_edge_by_hand():
+    """Deviations from the mean of the edge over its standard deviation: edge 0 of mean 20, edge 1 of mean 42."""
+    edge_0, edge_1 = 10 / (200 / 3) ** 0.5, 1.0  # on edge 1 both lie 2 from the mean, whose variance is 4
+    scores = operator_scores(SI, "within-edge")
+    assert scores == pytest.approx(
+        {(0, 0): -edge_0, (0, 1): 0.0, (0, 2): edge_0, (1, 0): -edge_1, (1, 3): edge_1, (2, 2): inf}
+    )
+    assert scores[0, 0] == pytest.approx(-1.2247448714)  # -sqrt(3 / 2)
+
+
+def test_within_edge_does_not_see_the_scale_of_an_edge():
+    """Under the two other readings these two edges differ by their variance, here they tie."""
+    scaled = {(0, 0): 1.0, (0, 1): 2.0, (0, 2): 6.0, (1, 0): 50.0, (1, 1): 60.0, (1, 2): 100.0}
+    scores = operator_scores(scaled, "within-edge")
+    assert [scores[0, op] for op in (0, 1, 2)] == pytest.approx([scores[1, op] for op in (0, 1, 2)])
+    assert operator_scores(scaled)[0, 0] != pytest.approx(operator_scores(scaled)[1, 0])
+
+
+def test_an_unknown_reading_is_refused_before_anything_is_scored():
+    with pytest.raises(ValueError, match="unknown normalizer 'edge'; one of: mean, minmax, within-edge"):
+        operator_scores(SI, "edge")
+    with pytest.raises(ValueError, match="unknown normalizer 'edge'; one of: mean, minmax, within-edge"):
+        SeNasCriterion(normalizer="edge")
+
+
 def test_low_importance_and_high_confidence_leave_first():
     """Edge 0 with its larger variance goes first, its operators in the order of their importance."""
     scores = operator_scores(SI)
@@ -66,13 +97,13 @@ def test_low_importance_and_high_confidence_leave_first():
 
 def test_an_edge_without_choice_does_not_change_the_others():
     without = {pair: value for pair, value in SI.items() if pair[0] != 2}
-    for normalizer in ("mean", "minmax"):
+    for normalizer in NORMALIZERS:
         scores = operator_scores(SI, normalizer)
         del scores[2, 2]
         assert scores == operator_scores(without, normalizer)
 
 
-@pytest.mark.parametrize("normalizer", ["mean", "minmax"])
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
 @pytest.mark.parametrize("value", [50.0, 0.1])
 def test_no_difference_on_an_edge_is_infinite(normalizer, value):
     """SC = 0. The edge is contested, so its zeros do count in the mean of SC. (In floats, 3 * 0.1 is not 0.3.)"""
@@ -81,12 +112,14 @@ def test_no_difference_on_an_edge_is_infinite(normalizer, value):
     assert [scores[0, op] for op in (0, 1, 2)] == [inf] * 3
     if normalizer == "mean":
         assert scores[1, 0] == pytest.approx(40 / ((3 * value + 84) / 5) / (4 / (2 * 4 / 5)))
+    elif normalizer == "within-edge":
+        assert scores[1, 0] == pytest.approx(-1)
     else:
         mean, spread = (3 * value + 84) / 5, max(value, 44) - min(value, 40)
         assert scores[1, 0] == pytest.approx((40 - mean) / spread / ((4 - 8 / 5) / 4))
 
 
-@pytest.mark.parametrize("normalizer", ["mean", "minmax"])
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
 def test_no_difference_anywhere(normalizer):
     assert set(operator_scores({(0, 0): 5.0, (0, 1): 5.0, (1, 2): 7.0}, normalizer).values()) == {inf}
     assert set(operator_scores({(0, 0): 5.0, (1, 2): 7.0}, normalizer).values()) == {inf}

@@ -10,7 +10,8 @@ from senas_bench.experiments.settings import make_spec
 from senas_bench.methods import GIVEN, METHODS, all_methods, method_named
 from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.spos import Spos
-from senas_bench.ranking.estimators import ESTIMATORS, Estimator
+from senas_bench.ranking import ESTIMATORS
+from senas_bench.ranking.estimator import Estimator
 from senas_bench.shrinking import CRITERIA
 from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.tasks.method import Method, check_method, fact
@@ -210,7 +211,7 @@ class Wet:
         (Narrow(), "Narrow cannot be called with (trained, archs, evaluation, cost, watcher)"),
         (Melted(), "Melted is no frozen dataclass; write @dataclass(frozen=True) above it"),
         (Undecorated(), "Undecorated is no frozen dataclass"),
-        (SelectionImportance(), "is no estimator: write a frozen dataclass that inherits ranking.estimators.Estimator"),
+        (SelectionImportance(), "is no estimator: write a frozen dataclass that inherits ranking.estimator.Estimator"),
         (3, "3 is no estimator"),
     ],
 )
