@@ -12,6 +12,7 @@ import numpy as np
 from senas_bench.proxies import Proxy, proxy_of
 from senas_bench.ranking.estimator import Cost, Estimator, Weights, Work
 from senas_bench.ranking.fresh import SIZES, Fresh
+from senas_bench.ranking.memo import Memo
 from senas_bench.ranking.partial import Partial, identity_of
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 from senas_bench.spaces import Arch, Space
@@ -30,7 +31,8 @@ class TrainingFree(Estimator):
 
     What is scored once for all that share it, the proxy declares: the arch string, the pruned arch or the function. A
     score depends on that, the images and the run's seed alone, whatever is scored beside it: all archs meet the same
-    images, and random numbers of the same seed. Archs whose input does not reach their output score -inf.
+    images, and random numbers of the same seed. So a run makes it once, see `ranking.memo`. Archs whose input does not
+    reach their output score -inf.
 
     The images are the first validation images that the evaluation scores on; batch norm is as the proxy has it. Always
     computed with torch: the loops in C know no gradients of gradients.
@@ -66,21 +68,22 @@ class TrainingFree(Estimator):
         fresh, proxy = trained.fresh(self.size), proxy_of(self.proxy)
         distinct, rows = distinct_archs(fresh.space, archs, proxy.of)
         batch = self._batch(fresh, proxy, evaluation)
-        flops = np.rint(fresh.cost(np.array(distinct))["flops_m"] * 1e6).astype(int) if distinct else np.zeros(0, int)
-        found = _Found.begin(watcher.partial, distinct, (*batch, flops), f"{self} {fresh.seed}")
-        watcher.began(found.done / max(len(distinct), 1))
-        for index in range(found.done, len(distinct)):
-            score, counts = self._score(fresh, proxy, distinct[index], batch, int(flops[index]))
-            found.add(score, counts)
+        memo = Memo(watcher.partial, f"{self} {fresh.seed} {len(batch[1])}")
+        new = memo.missing(distinct)
+        flops = np.rint(fresh.cost(np.array(new))["flops_m"] * 1e6).astype(int) if new else np.zeros(0, int)
+        found = _Found.begin(watcher.partial, new, (*batch, flops), f"{self} {fresh.seed}")
+        watcher.began(found.done / max(len(new), 1))
+        for index in range(found.done, len(new)):
+            found.add(*self._score(fresh, proxy, new[index], batch, int(flops[index])))
             if watcher.partial:
                 watcher.partial.keep(found.arrays)
             if index % 10 == 9:
-                watcher.tick((index + 1) / len(distinct))
-        scores = np.array([-np.inf, *found.scores])[rows + 1]
-        return scores, {
-            "archs_scored": len(distinct) * self.draws,
-            **dict(zip(COUNTS, found.counts.tolist(), strict=True)),
-        }
+                watcher.tick((index + 1) / len(new))
+        memo.add(new, found.scores, np.array(found.counts, np.int64))
+        own = memo.own_counts(distinct)
+        counts = np.sum(own, 0, np.int64) if own else np.zeros(len(COUNTS), np.int64)
+        scores = np.array([-np.inf, *memo.scores(distinct)])[rows + 1]
+        return scores, {"archs_scored": len(own) * self.draws, **dict(zip(COUNTS, counts.tolist(), strict=True))}
 
     def _batch(self, fresh: Fresh, proxy: Proxy, evaluation: Evaluation) -> tuple[torch.Tensor, torch.Tensor]:
         """Images `(batch, C, H, W)` and labels `(batch,)`, the same for every arch."""
@@ -127,9 +130,9 @@ class TrainingFree(Estimator):
 
 
 class _Found:
-    """The scores so far, and the work that they took."""
+    """The scores so far, and the work that each took."""
 
-    def __init__(self, scores: list[float], counts: np.ndarray) -> None:
+    def __init__(self, scores: list[float], counts: list[np.ndarray]) -> None:
         self.scores, self.counts = scores, counts
 
     @staticmethod
@@ -142,8 +145,7 @@ class _Found:
             about: Images, labels and multiply-adds of each arch: they tell this scoring from another, as `words` do.
         """
         kept = partial.begin(lambda: identity_of([_tensors(*about)], np.array(archs), words)) if partial else {}
-        counts = kept.get("counts", np.zeros(len(COUNTS), np.int64))
-        return _Found(kept.get("found", np.zeros(0)).tolist(), np.array(counts))
+        return _Found(kept.get("found", np.zeros(0)).tolist(), list(kept.get("counts", [])))
 
     @property
     def done(self) -> int:
@@ -151,10 +153,10 @@ class _Found:
 
     def add(self, score: float, counts: np.ndarray) -> None:
         self.scores.append(score)
-        self.counts = self.counts + counts
+        self.counts.append(counts)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"found": np.array(self.scores), "counts": self.counts}
+        return {"found": np.array(self.scores), "counts": np.array(self.counts)}
 
 
 def _tensors(images: torch.Tensor, labels: torch.Tensor, flops: np.ndarray) -> dict[str, torch.Tensor]:

@@ -29,8 +29,8 @@ class Trained:
         network: In its final state.
         training: Optimizer, snapshots and history.
         build: Makes a network over a space with fresh weights, the same at each call.
-        references: By estimator, the archs of the space that an aggregate compares others with, and their scores.
         fresh_networks: Stand-alone networks with fresh weights, by size, see `ranking.fresh`.
+        references: By estimator, the archs of the space that an aggregate compares others with, and their scores.
     """
 
     phase: str
@@ -38,8 +38,8 @@ class Trained:
     network: nn.Module
     training: Training
     build: Callable[[SearchSpace], nn.Module] | None = None
-    references: Mapping[str, Reference] = field(default_factory=dict)
     fresh_networks: Callable[[str], Fresh] | None = None
+    references: Mapping[str, Reference] = field(default_factory=dict)
 
     @property
     def snapshots(self) -> Snapshots:

@@ -177,6 +177,32 @@ def test_a_cut_scoring_goes_on(tmp_path, monkeypatch):
     assert len(built) == work["archs_scored"]
 
 
+def test_a_run_scores_an_arch_once_and_counts_it_where_it_did(tmp_path):
+    """One that is made again, for it was cut before it was kept, counts its own once more."""
+
+    def ask(label, archs):
+        watcher = Watcher(partial=Partial(tmp_path / f"{label}.arrays"))
+        return TrainingFree("synflow")(weights(), np.array(archs), IMAGES, COST, watcher)
+
+    def steps(work):
+        return work["archs_scored"], work["multiply_adds"]
+
+    whole, work = score(TrainingFree("synflow"))
+    half = len(ARCHS) // 2
+    first, of_first = ask("first", ARCHS[:half])
+    assert steps(of_first) == steps(score(TrainingFree("synflow"), ARCHS[:half])[1])
+    second, of_second = ask("second", ARCHS)
+    assert first.tolist() == whole[:half].tolist() and second.tolist() == whole.tolist()
+    assert steps(of_first)[0] + steps(of_second)[0] == steps(work)[0]
+    assert steps(of_first)[1] + steps(of_second)[1] == steps(work)[1]
+    assert ask("third", ARCHS)[1]["archs_scored"] == 0
+    assert [ask(label, ARCHS)[1] for label in ("first", "second")] == [of_first, of_second]
+    other, _ = TrainingFree("synflow", draws=2)(
+        weights(), np.array(ARCHS), IMAGES, COST, Watcher(partial=Partial(tmp_path / "first.arrays"))
+    )
+    assert (other != whole).all()
+
+
 @pytest.fixture
 def task(tmp_path):
     sizes = replace(PRESETS["embedded"], channels=4, score_images=50, score_batch=50, calibration_images=50)
