@@ -33,7 +33,8 @@ class _OfBlocks(Proxy):
 @dataclass(frozen=True)
 class Expressivity(_OfBlocks):
     """The sum over blocks of the entropy, in nats, of the shares that the principal components of a block's output have
-    in its variance: over channels, each pixel of each image being a sample. Deviations: none.
+    in its variance: over channels, each pixel of each image being a sample. Deviations: variances that rounding makes
+    negative are 0, where the code gives such a network -inf.
     """
 
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
@@ -90,7 +91,7 @@ def _entropy(block: torch.Tensor) -> float:
 
     samples = _samples(block)
     samples = samples - samples.mean(0)
-    values = torch.linalg.eigvalsh(samples.T @ samples / len(samples))
+    values = torch.linalg.eigvalsh(samples.T @ samples / len(samples)).clamp(min=0)
     shares = values / values.sum()
     return -float((shares * (shares + 1e-8).log()).sum())
 
