@@ -29,6 +29,8 @@ class Style:
 
 EVERYWHERE = ("table3", "fig6", "fig7", "fig8", "table1")
 """Of what is there for `--methods` alone."""
+PROXY = Style(colour="#b0b0b0", left_out_of=("table3",))
+"""Of proxies that are shown when they are asked for."""
 STYLES = {
     "random": Style(colour="#7f7f7f"),
     "params": Style(colour="#000000"),
@@ -36,6 +38,18 @@ STYLES = {
     "untrained": Style(colour="#999999"),
     "synflow": Style(colour="#b0913a"),
     "synflow-bn": Style(colour="#7a5c00"),
+    "az-nas": Style(colour="#5e7c16"),
+    "snip": PROXY,
+    "grasp": PROXY,
+    "fisher": PROXY,
+    "grad-norm": PROXY,
+    "jacob-cov": PROXY,
+    "naswot": PROXY,
+    "zen": PROXY,
+    "zico": PROXY,
+    "gradsign": PROXY,
+    "swap": PROXY,
+    "te-nas": PROXY,
     "rsps": Style(),
     "rsps-plain": Style(left_out_of=("table3",)),
     "darts-v1": Style(),

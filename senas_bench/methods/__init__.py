@@ -22,8 +22,11 @@ from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.shrinking.random import RandomScores
 from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.si import SelectionImportance
+from senas_bench.spaces import SPACES
 from senas_bench.tasks.method import NB201_ONLY, Method, check_kinds, check_method
 
+WITH_BLOCKS = tuple(SPACES)
+"""Spaces whose networks show the outputs of their blocks."""
 HYBRID = Aggregate(("snapshot-loglik", "synflow-bn"))
 """What a supernet says of an arch, and what its untrained network says."""
 HYBRID_FULL = Aggregate(("snapshot-loglik", "synflow-bn-full"))
@@ -35,6 +38,18 @@ METHODS: dict[str, Method] = {
     "untrained": Spos(recipe="tuned", estimator="snapshot-loglik", trained=False),
     "synflow": ByProxy("synflow"),
     "synflow-bn": ByProxy("synflow-bn"),
+    "snip": ByProxy("snip"),
+    "grasp": ByProxy("grasp"),
+    "fisher": ByProxy("fisher"),
+    "grad-norm": ByProxy("grad-norm"),
+    "jacob-cov": ByProxy("jacob-cov"),
+    "naswot": ByProxy("naswot"),
+    "zen": ByProxy("zen", spaces=WITH_BLOCKS),
+    "zico": ByProxy("zico"),
+    "gradsign": ByProxy("gradsign"),
+    "swap": ByProxy("swap"),
+    "az-nas": ByProxy("az-nas", spaces=WITH_BLOCKS),
+    "te-nas": ByProxy("te-nas"),
     # every arch is trained from scratch, in a benchmark table
     "random-search": TruthRandomSearch(),
     "regularized-evolution": RegularizedEvolution(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from senas_bench.spaces import Arch
+
+Layer = nn.Conv2d | nn.Linear
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Alone:
         keep: bool = False,
         graph: bool = False,
         second: bool = False,
-        images: int | None = None,
+        counted: bool = True,
     ) -> list[torch.Tensor]:
         """Gradients of `outputs` for each of `inputs`; zeros for one that plays no part.
 
@@ -72,11 +75,11 @@ class Alone:
             along: What comes back to `outputs`; ones by default.
             keep: Whether the way back is gone once more.
             graph: Whether the gradients have gradients; these are then asked for with `second`.
-            images: In the pass that it goes back over; those of the last forward pass by default.
+            counted: Off where this is a part of a way back that is counted with another.
         """
-        times = 3 if second else 1
+        times = 3 * second or int(counted)
         self.passes.backward += times
-        self.passes.backward_images += times * (self._images if images is None else images)
+        self.passes.backward_images += times * self._images
         found = torch.autograd.grad(
             outputs,
             list(inputs),
@@ -87,8 +90,32 @@ class Alone:
         )
         return [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
 
+    def jacobians(self, outputs: torch.Tensor, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Gradients `(n, ...)` of each of `outputs` `(n,)`: as many ways back, gone side by side."""
+        self.passes.backward += len(outputs)
+        self.passes.backward_images += len(outputs) * self._images
+        one_each = torch.eye(len(outputs), dtype=outputs.dtype, device=outputs.device)
+        found = torch.autograd.grad(outputs, list(inputs), one_each, is_grads_batched=True, allow_unused=True)
+        zeros = [x.new_zeros((len(outputs), *x.shape)) for x in inputs]
+        return [zero if rows is None else rows for rows, zero in zip(found, zeros, strict=True)]
+
+    @contextmanager
+    def listening(self) -> Iterator[list[tuple[Layer, torch.Tensor, torch.Tensor]]]:
+        """Meanwhile the layers that run, in order, each with what it reads and what it gives."""
+        heard: list[tuple[Layer, torch.Tensor, torch.Tensor]] = []
+
+        def hear(layer: Any, inputs: Any, output: Any) -> None:
+            heard.append((layer, inputs[0], output))
+
+        hooks = [layer.register_forward_hook(hear) for layer in self.layers]
+        try:
+            yield heard
+        finally:
+            for hook in hooks:
+                hook.remove()
+
     @property
-    def layers(self) -> list[nn.Conv2d | nn.Linear]:
+    def layers(self) -> list[Layer]:
         """Convolutions and linear layers, in the order of the modules."""
         return [module for module in self.network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
 

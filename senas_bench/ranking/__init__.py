@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from senas_bench.names import lookup
-from senas_bench.ranking.aggregate import Size
+from senas_bench.proxies import PROXIES
+from senas_bench.ranking.aggregate import Aggregate, Size
 from senas_bench.ranking.estimator import Estimator, EstimatorName
 from senas_bench.ranking.estimators import SnapshotAccuracy, SnapshotLoglik, SnapshotLoglikSize, WeightAverage
 from senas_bench.ranking.training_free import TrainingFree
@@ -19,9 +20,10 @@ ESTIMATORS: dict[str, Estimator] = {
     "params": Size("params"),
     "flops": Size("flops_m"),
     # of untrained networks, one by one
-    "synflow": TrainingFree("synflow"),
-    "synflow-bn": TrainingFree("synflow-bn"),
+    **{name: TrainingFree(name) for name in PROXIES},
     "synflow-bn-full": TrainingFree("synflow-bn", size="full"),
+    "az-nas": Aggregate(("az-expressivity", "az-progressivity", "az-trainability", "flops")),
+    "te-nas": Aggregate(("ntk", "linear-regions"), rule="rank"),
 }
 
 

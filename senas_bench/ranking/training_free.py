@@ -116,6 +116,10 @@ class TrainingFree(Estimator):
         scores, counts = [], np.zeros(len(COUNTS), np.int64)
         for draw in range(self.draws):
             network = Alone(fresh.build(arch, draw), arch)
+            if proxy.needs_features and not hasattr(network.network, "features"):
+                raise ValueError(
+                    f"the proxy {self.proxy} reads blocks; give {type(network.network).__name__} a features"
+                )
             with using("torch"):
                 score = proxy(network, batch[0].clone(), batch[1], fresh.generator(draw))
             scores.append(-math.inf if math.isnan(score) else score)

@@ -24,11 +24,13 @@ def selection_importance(
 
     Args:
         rows: By operator, the archs that count for it, as `operator_sample` gives them.
-        performance: `(n,)` P(a).
+        performance: `(n,)` P(a). Archs of -inf, whose input does not reach their output, count as the worst other.
 
     Returns:
         -inf for an operator without archs, which no arch within the limit contains: it is the first to go.
     """
+    finite = performance[np.isfinite(performance)]
+    performance = np.maximum(performance, finite.min()) if len(finite) else performance
     return {pair: float(performance[own].mean()) if len(own) else -np.inf for pair, own in rows.items()}
 
 

@@ -44,3 +44,36 @@ def score():
         return proxy_of(proxy)(Alone(network, ()), images, labels, torch.Generator().manual_seed(seed))
 
     return score
+
+
+class Steps(nn.Module):
+    """ReLUs that are on where an image is above a threshold, a channel each, read by `readers` convolutions."""
+
+    def __init__(self, *thresholds: float, readers: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("thresholds", torch.tensor(thresholds).reshape(1, -1, 1, 1))
+        self.readers = nn.ModuleList(nn.Conv2d(len(thresholds), 1, 1) for _ in range(readers))
+
+    def forward(self, x, path):
+        on = torch.relu(x - self.thresholds)
+        return sum((reader(on) for reader in self.readers), on.sum(1, keepdim=True)).mean((2, 3))
+
+
+@pytest.fixture
+def steps() -> type[Steps]:
+    return Steps
+
+
+@pytest.fixture
+def small_nb201():
+    """A network with convolutions, pools and a skip, whose cells have two channels; one of `dtype`."""
+    from senas_bench.spaces.nasbench201 import NB201
+    from senas_bench.spaces.nasbench201.network import NB201Network
+
+    arch = (3, 4, 2, 1, 4, 3)
+
+    def make(dtype=torch.float64) -> tuple[NB201Network, tuple[int, ...]]:
+        torch.manual_seed(0)
+        return NB201Network(NB201.only(arch), 2, 1, 1, 3, affine=True).to(dtype), arch
+
+    return make

@@ -16,7 +16,7 @@ from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.work import PRICES
 from senas_bench.training.snapshots import Snapshots
 
-OF_A_SUPERNET = [name for name, estimator in ESTIMATORS.items() if estimator.needs_supernet]
+OF_A_SUPERNET = [name for name, own in ESTIMATORS.items() if own.needs_supernet and not own.compared]
 LABELS = torch.tensor([0, 0, 0, 1])
 ONE_BATCH = Evaluation([(torch.zeros(4, 1), LABELS)], "batch")
 

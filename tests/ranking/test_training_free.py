@@ -222,13 +222,20 @@ def test_sizes_of_the_networks(task):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("space", ["nasbench201", "mobilenet", "darts"])
-def test_in_every_space(task, space):
+@pytest.mark.parametrize(
+    ("space", "proxies"),
+    [
+        ("nasbench201", PROXIES),
+        ("darts", PROXIES),
+        ("mobilenet", ("synflow-bn", "grasp", "gradsign", "naswot", "zen", "az-trainability")),
+    ],
+)
+def test_in_every_space(task, space, proxies):
     made = task(space)
-    archs = np.array([made.space.sample(np.random.default_rng(seed)) for seed in range(2)])
-    for name in PROXIES:
-        scores, _ = TrainingFree(name)(made, archs, made.evaluation, made.problem.cost)
-        assert scores.shape == (2,) and not np.isnan(scores).any()
+    archs = np.array([made.space.sample(np.random.default_rng(0))])
+    for name in proxies:
+        (score,), _ = TrainingFree(name, images=8)(made, archs, made.evaluation, made.problem.cost)
+        assert np.isfinite(score), name
 
 
 def test_proxies_are_estimators_by_their_names():

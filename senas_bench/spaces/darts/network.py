@@ -30,6 +30,7 @@ from senas_bench.spaces.darts import (
     CellShape,
     DartsSkeleton,
 )
+from senas_bench.spaces.darts.stem import stem_of
 from senas_bench.spaces.space import Arch, SearchSpace
 
 _INTO = [[(e, source) for e, (source, target) in enumerate(EDGES) if target == node] for node in NODES]
@@ -272,7 +273,7 @@ class DartsNetwork(nn.Module):
             raise ValueError(f"a space of {len(space.edges)} edges; {len(EDGES)} make one cell, twice as many make two")
         self.edges, self.operators = len(space.edges), len(space.operators)
         self.drop_path_prob = 0.0
-        self.stem = _stem(skeleton)
+        self.stem = stem_of(skeleton)
         shapes = skeleton.cells
         self.body = nn.ModuleList(Cell(space, shape, affine) for shape in shapes)
         self.head = nn.Linear(4 * shapes[-1].channels, skeleton.num_classes)
@@ -330,6 +331,15 @@ class DartsNetwork(nn.Module):
                 middle = last
         return last, middle
 
+    def features(self, x: torch.Tensor, arch: Arch) -> list[torch.Tensor]:
+        """Outputs `(B, C, H, W)` of the stem and of each cell behind it, then what the head averages."""
+        before, last = self.stem(x)
+        outputs = [last]
+        for cell, operators in zip(self.body, self._choose(arch), strict=True):
+            before, last = last, cell(before, last, operators)
+            outputs.append(last)
+        return [*outputs, last]
+
     def _choose(self, path: Arch | Sequence[Arch] | torch.Tensor) -> list[list[list[Operator]]]:
         """What runs on each edge of each cell."""
         if isinstance(path, torch.Tensor):
@@ -366,27 +376,6 @@ class DartsNetwork(nn.Module):
         network takes are named by the arch.
         """
         return tuple(arch)
-
-
-class Stem(nn.Module):
-    """What the first cell reads: `(B, in_channels, H, W)` to its nodes 0 and 1 [code]."""
-
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        super().__init__()
-        self.first = first
-        self.second = second
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        before = self.first(x)
-        return before, self.second(before)
-
-
-def _stem(skeleton: DartsSkeleton) -> Stem:
-    c_in, width = skeleton.in_channels, skeleton.channels
-    if skeleton.stem == "cifar":
-        return Stem(ConvBN(c_in, 3 * width, 3), nn.Identity())
-    quarter = nn.Sequential(ConvBN(c_in, width // 2, 3, stride=2), nn.ReLU(), ConvBN(width // 2, width, 3, stride=2))
-    return Stem(quarter, nn.Sequential(nn.ReLU(), ConvBN(width, width, 3, stride=2)))
 
 
 def _auxiliary_layer(skeleton: DartsSkeleton) -> int:

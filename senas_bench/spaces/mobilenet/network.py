@@ -146,6 +146,14 @@ class MobileNetwork(nn.Module):
             raise ValueError(f"an arch of {len(arch)} operators for {len(self.choices)} layers")
         return self._classify(self._body(x, arch, cache))
 
+    def features(self, x: torch.Tensor, arch: Arch) -> list[torch.Tensor]:
+        """Outputs `(B, C, H, W)` of the first block and each layer that is no identity, then what the head averages."""
+        outputs = [self._begin(x)]
+        for depth, choice in enumerate(self.choices):
+            if arch[depth] != IDENTITY:
+                outputs.append(self._run(depth, partial_key(arch, choice.group), outputs[-1]))
+        return [*outputs, self.last(outputs[-1], activate=True)]
+
     def _body(self, x: torch.Tensor, arch: Arch, cache: dict[str, Any] | None) -> torch.Tensor:
         if cache is None:
             x, kept = self._begin(x), []

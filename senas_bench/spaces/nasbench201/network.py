@@ -208,6 +208,16 @@ class NB201Network(nn.Module):
         by_loops = self.by_loops(x, self._layers(pairs))
         return self.head(tape.run(lambda engine: self._body(engine, x, pairs, cache), x, by_loops))
 
+    def features(self, x: torch.Tensor, arch: Arch) -> list[torch.Tensor]:
+        """Outputs `(B, C, H, W)` of the stem and of each block behind it, then what the head averages. By torch."""
+        live, engine = prune_arch(arch) if self.skip_dead_edges else arch, Torch()
+        node = Node(engine, *engine.combine([engine.operate(self.stem, x)], [], *BOTH))
+        outputs = [node.value]
+        for block in self.body:
+            node = block(node, arch, live, BOTH) if isinstance(block, Cell) else block(node, BOTH)
+            outputs.append(node.value)
+        return [*outputs, engine.combine([engine.normalise(node.value, self.last)], [], False, True)[1]]
+
     def _body(self, engine: Torch, x: torch.Tensor, pairs: list[Pair], cache: dict[Any, Any] | None) -> torch.Tensor:
         """All but the head and the average before it."""
         lives = iter(live for _, live in pairs)
