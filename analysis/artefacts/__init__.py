@@ -11,6 +11,7 @@ from senas_bench.analysis.artefacts.convergence import FIG7, FIG8
 from senas_bench.analysis.artefacts.eq7 import EQ7
 from senas_bench.analysis.artefacts.fig1 import FIG1
 from senas_bench.analysis.artefacts.fig6 import FIG6
+from senas_bench.analysis.artefacts.ladder import LADDER
 from senas_bench.analysis.artefacts.searches import FIG9, FIG10, FIG11, FIG12, TABLE4, TABLE5, TABLE6
 from senas_bench.analysis.artefacts.table1 import TABLE1
 from senas_bench.analysis.artefacts.table3 import TABLE3
@@ -45,6 +46,7 @@ ARTEFACTS: dict[str, Artefact] = {
     "fig8": FIG8,
     "eq7": EQ7,
     "table3": TABLE3,
+    "ladder": LADDER,
     "table4": TABLE4,
     "table5": TABLE5,
     "table6": TABLE6,

@@ -60,6 +60,7 @@ def test_what_an_artefact_shows(runs):
     assert shown == {
         "table1": {"spos"}, "fig1": set(), "fig6": {"se-nas"}, "fig7": {"spos", "se-nas"}, "fig8": {"spos", "se-nas"},
         "table3": {"random", "spos", "se-nas"}, "eq7": {"spos", "se-nas"},
+        "ladder": {"random", "spos", "se-nas"},
     }  # fmt: skip
     others = [replace(r, spec=replace(r.spec, method="pcnas")) for r in runs.records[:1]]
     others += [replace(r, spec=replace(r.spec, method="stand-alone")) for r in runs.records[:1]]
