@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from senas_bench.networks.mixture import Mixture
 from senas_bench.spaces import SearchSpace
-from senas_bench.training.samplers import Path, path_evaluations
+from senas_bench.training.samplers import Path
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Counts = Mapping[str, int]
@@ -77,9 +78,8 @@ class Alphas:
     ) -> None:
         shape = (len(space.edges), len(space.operators))
         self.logits = nn.Parameter((1e-3 * torch.randn(shape, generator=generator)).to(device))
-        alive = torch.zeros(shape, dtype=torch.bool)
-        alive[tuple(zip(*space.alive(), strict=True))] = True
-        self.alive = alive.to(device)
+        self.runs = tuple(tuple(op in alive for op in range(shape[1])) for alive in space.candidates)
+        self.alive = torch.tensor(self.runs).to(device)
         self.loader = loader
         self.optimizer = torch.optim.Adam([self.logits], lr=lr, betas=betas, weight_decay=weight_decay)
         self._batches: Iterator[Batch] = iter(())
@@ -92,9 +92,13 @@ class Alphas:
         """`(edges, operators)` softmax over each edge's alive operators."""
         return self.log_probabilities().exp()
 
+    def relaxed(self) -> Mixture:
+        """The softmax mixture as it is now: all alive operators, with the gradient of the logits."""
+        return Mixture(self.probabilities(), self.runs)
+
     def mixture(self, rng: np.random.Generator) -> list[Path]:
-        """The path sampler of a step of the weights: the softmax mixture as it is now."""
-        return [self.probabilities().detach()]
+        """The path sampler of a step of the weights: `relaxed`, without gradients."""
+        return [Mixture(self.probabilities().detach(), self.runs)]
 
     def begin_epoch(self, generator: torch.Generator) -> None:
         """Put the images in a new order."""
@@ -140,23 +144,23 @@ def first_order(
 ) -> tuple[torch.Tensor, int]:
     """The `Gradient` of first-order DARTS (Liu et al., ICLR 2019, xi = 0 in Eq. 6): of the loss of the mixture on the
     logits' own images, with the weights as they are."""
-    return gradient_through(alphas.probabilities(), alphas, network, valid)
+    return gradient_through(alphas.relaxed(), alphas, network, valid)
 
 
-def gradient_through(path: torch.Tensor, alphas: Alphas, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
+def gradient_through(path: Mixture, alphas: Alphas, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
     """`(edges, operators)` gradient in the logits of the cross-entropy on `batch`, and the path evaluations it took.
 
     It is float32 even where the recipe has `amp`. No weight moves and no `grad` is touched; batch norm's running
     statistics see the images.
 
     Args:
-        path: Operator weights `(edges, operators)` made from the logits.
+        path: Made from the logits.
     """
     x, y = batch
     loss = nn.functional.cross_entropy(network(x, path), y)
     # zeros where no logit has a part in the loss: a path of `none` from the input to the output
     (gradient,) = torch.autograd.grad(loss, [alphas.logits], materialize_grads=True)
-    return gradient, path_evaluations(path)
+    return gradient, path.passes
 
 
 class LearningAlphas:
