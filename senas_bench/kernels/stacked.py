@@ -62,32 +62,45 @@ class Stacked(Torch):
         if norm.weight is not None:
             scale = scale * norm.weight
         shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
-        return torch.addcmul(shift, values, scale).to(z.dtype).view(pixels.shape).permute(0, 3, 1, 2)
+        out = torch.empty_like(values)  # given, it is written at once in its own type
+        torch.addcmul(shift, values, scale, out=out)
+        return out.view(pixels.shape).permute(0, 3, 1, 2)
 
     def _statistics(self, values: torch.Tensor, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
         """`(rows, 1, C)` mean and variance, of `values` `(rows, n, C)`."""
         if self.kept is not None and not self.learn:
             return self.kept.of(norm)
-        variance, mean = torch.var_mean(values.float(), 1, correction=0, keepdim=True)
+        variance, mean = _variance_and_mean(values)
         if self.kept is not None:
             count = values.shape[1]
             self.kept.see(norm, mean, variance * (count / (count - 1)))
         return mean, variance
 
-    def take(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Some rows, in the order of `rows` `(n,)`."""
-        return self._apart(x).index_select(0, rows).flatten(0, 1).permute(0, 3, 1, 2)
+    def take(self, x: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """Some rows, in the order of `rows` `(n,)`; all without."""
+        return x if rows is None else self._apart(x).index_select(0, rows).flatten(0, 1).permute(0, 3, 1, 2)
 
     def zeros(self, like: torch.Tensor, rows: int) -> torch.Tensor:
         """Of so many rows."""
         _, channels, height, width = like.shape
         return like.new_zeros((rows * self.images, height, width, channels)).permute(0, 3, 1, 2)
 
-    def add(self, total: torch.Tensor, rows: torch.Tensor, x: torch.Tensor, taken: torch.Tensor | None) -> None:
-        """Add to some rows of `total`, in place, those of `x`, or those of them in `taken` `(n,)`."""
-        given = self._apart(x) if taken is None else self._apart(x).index_select(0, taken)
-        self._apart(total).index_add_(0, rows, given.to(total.dtype))
+    def add(self, total: torch.Tensor, rows: torch.Tensor | None, x: torch.Tensor) -> None:
+        """Add to some rows of `total`, in place, those of `x`; to all without `rows`."""
+        if rows is None:
+            total.add_(x)
+        else:
+            self._apart(total).index_add_(0, rows, self._apart(x).to(total.dtype))
 
     def _apart(self, x: torch.Tensor) -> torch.Tensor:
         """`(rows, images, H, W, C)`, a view."""
         return x.permute(0, 2, 3, 1).unflatten(0, (-1, self.images))
+
+
+def _variance_and_mean(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`(rows, 1, C)` float32 each, of `values` `(rows, n, C)`, without a copy of them in float32."""
+    if values.dtype == torch.float32:
+        return torch.var_mean(values, 1, correction=0, keepdim=True)
+    mean = values.mean(1, keepdim=True, dtype=torch.float32)
+    length = torch.linalg.vector_norm(values, dim=1, keepdim=True, dtype=torch.float32)
+    return (length.square() / values.shape[1] - mean.square()).clamp_min(0), mean

@@ -17,8 +17,9 @@ from senas_bench.spaces import Arch
 Batch = tuple[torch.Tensor, torch.Tensor]
 Pass = Callable[[torch.Tensor], torch.Tensor]
 """Images `(B, C, H, W)` to logits."""
-PIXELS = 2**22
-"""On CUDA archs share a pass up to so many pixels of their images: 4 archs of a thousand images of 32x32."""
+PIXELS = 2**23
+"""On CUDA archs share a pass up to so many pixels of their images: 8 archs of a thousand images of 32x32, which take
+about 6 GB at 16 channels."""
 
 
 @dataclass(frozen=True)

@@ -123,15 +123,18 @@ class Cell(nn.Module):
         """
         engine: Any = x.engine
         nodes = [x]
+
+        def listed(place: slice | None) -> torch.Tensor | None:
+            return None if place is None else rows[place]
+
         for count, calls in plan.nodes:
             total = engine.zeros(x.value, count)
             for call in calls:
                 edge, op, key = call.key
                 source = nodes[EDGES[edge][0]]
-                read = source.rectified() if op in KERNELS else source.value
-                taken = engine.take(read, rows[call.sources])
-                made = self._output(edge, key, op, Node(engine, taken, taken))  # it reads one of the two
-                engine.add(total, rows[call.targets], made, None if call.given is None else rows[call.given])
+                read = engine.take(source.rectified() if op in KERNELS else source.value, listed(call.sources))
+                made = self._output(edge, key, op, Node(engine, read, read))  # it reads one of the two
+                engine.add(total, listed(call.targets), engine.take(made, listed(call.given)))
             nodes.append(Node(engine, total))
         return nodes[-1]
 

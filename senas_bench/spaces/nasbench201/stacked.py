@@ -26,27 +26,29 @@ class Rows:
     def __init__(self) -> None:
         self.all: list[int] = []
 
-    def add(self, rows: Sequence[int]) -> slice:
-        """Where the list lies."""
+    def add(self, rows: Sequence[int], among: int | None = None) -> slice | None:
+        """Where the list lies; None if it is all of `among` rows, in order."""
+        if among is not None and list(rows) == list(range(among)):
+            return None
         self.all += rows
         return slice(len(self.all) - len(rows), len(self.all))
 
 
 @dataclass(frozen=True)
 class Call:
-    """One operator, run once on some rows of a node.
+    """One operator, run once on some rows of a node. Each slice is of `Rows.all`; None stands for all rows, in order.
 
     Args:
         key: Which.
         sources: Lists the rows it reads, each once.
-        given: Lists which of what it makes goes to each of `targets`; None for all, in order.
+        given: Lists which of what it makes goes to each of `targets`.
         targets: Lists the rows of a later node that it is added to.
     """
 
     key: Key
-    sources: slice
+    sources: slice | None
     given: slice | None
-    targets: slice
+    targets: slice | None
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,27 @@ def plan(ways: Sequence[Sequence[Key | None]], inputs: Sequence[int], rows: Rows
             tuple((way[edge], at[source][i]) for edge, source in INTO[node] if way[edge]) for i, way in enumerate(ways)
         ]
         at.append(tuple(numbers.setdefault(terms, len(numbers)) for terms in sums))
-        nodes.append((len(numbers), tuple(_calls(list(numbers), rows))))
+        sizes = [1 + max(numbered) for numbered in at]
+        nodes.append((len(numbers), tuple(_calls(list(numbers), sizes, rows))))
     return Plan(tuple(nodes), at[-1])
 
 
-def _calls(sums: Sequence[Sequence[tuple[Any, int]]], rows: Rows) -> Iterator[Call]:
-    """By operator, what the rows of a node are the sums of: of operators, and the rows that these read."""
+def _calls(sums: Sequence[Sequence[tuple[Any, int]]], sizes: Sequence[int], rows: Rows) -> Iterator[Call]:
+    """What to do for a node.
+
+    Args:
+        sums: Of each of its rows, the operators that are added and the rows that these read.
+        sizes: Rows of the nodes before.
+    """
     terms: dict[Key, list[tuple[int, int]]] = {}
     for target, sum_ in enumerate(sums):
         for key, source in sum_:
             terms.setdefault(key, []).append((source, target))
     for key, pairs in terms.items():
-        sources = {source: i for i, source in enumerate(dict.fromkeys(source for source, _ in pairs))}
-        given = None if len(sources) == len(pairs) else rows.add([sources[source] for source, _ in pairs])
-        yield Call(key, rows.add(list(sources)), given, rows.add([target for _, target in pairs]))
+        sources = sorted({source for source, _ in pairs})
+        given = rows.add([sources.index(source) for source, _ in pairs], len(sources))
+        read = rows.add(sources, sizes[EDGES[key[0]][0]])
+        yield Call(key, read, given, rows.add([target for _, target in pairs], len(sums)))
 
 
 class Stack:
@@ -102,7 +111,7 @@ class Stack:
         ways = [[_key(arch, live[edge], edge, groups[edge]) for edge in range(len(EDGES))] for arch, live in pairs]
         self.first = plan(ways, [0] * len(ways), self.rows)
         self.others = plan(ways, self.first.outputs, self.rows)
-        self.outputs = self.rows.add(self.others.outputs)
+        self.outputs: Any = self.rows.add(self.others.outputs)
         # brought without waiting for what the device has to do before
         self.index = torch.tensor(self.rows.all).to(network.head.weight.device, non_blocking=True)
 

@@ -54,6 +54,29 @@ def test_an_arch_that_is_given_twice_is_run_once(network):
     assert images_of_convolutions(network, [*archs, archs[0]]) == once
 
 
+@pytest.mark.parametrize("affine", [False, True])
+def test_logits_in_bfloat16_and_of_dead_edges(affine):
+    """Beside one by one under the same autocast; affine networks compute dead edges, whose norms add a bias."""
+    torch.manual_seed(1)
+    network = NB201Network(NB201, channels=8, cells=1, affine=affine).train()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    archs = [
+        (CONV3, SKIP, NONE, NONE, CONV1, POOL),
+        (CONV3, NONE, NONE, NONE, NONE, CONV1),
+        (NONE, NONE, NONE, POOL, CONV3, SKIP),
+    ]
+    x = torch.randn(16, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    for bfloat16, atol in ((False, 1e-5), (True, 0.1)):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            alone = torch.stack([network(x, arch) for arch in archs])
+            shared = network.stack_archs(archs)(x)
+        assert shared.dtype == alone.dtype
+        torch.testing.assert_close(shared, alone, rtol=0, atol=atol)
+        assert (alone - alone.flip(0)).abs().max() > 5 * atol
+
+
 def test_running_statistics_and_weights_stay(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     images_of_convolutions(network, [(CONV3,) * 6])
