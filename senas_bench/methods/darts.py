@@ -10,7 +10,6 @@ import numpy as np
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
 from senas_bench.tasks.task import Task
-from senas_bench.training.samplers import path_evaluations
 
 if TYPE_CHECKING:
     import torch
@@ -79,9 +78,9 @@ def second_order(
 
     It is float32 even where the recipe has `amp`: the difference that is taken would drown in the rounding of bfloat16.
     """
-    path = alphas.probabilities()
+    path = alphas.relaxed()
     alphas.ran(path, 3 * len(train[1]) + len(valid[1]))
-    return unrolled_gradient(alphas, network, train, valid, optimizer), 4 * path_evaluations(path)
+    return unrolled_gradient(alphas, network, train, valid, optimizer), 4 * path.passes
 
 
 def unrolled_gradient(
@@ -137,7 +136,7 @@ def _gradients(
     import torch
 
     x, y = batch
-    loss = torch.nn.functional.cross_entropy(network(x, alphas.probabilities()), y)
+    loss = torch.nn.functional.cross_entropy(network(x, alphas.relaxed()), y)
     return torch.autograd.grad(loss, inputs, materialize_grads=True)
 
 
