@@ -85,9 +85,9 @@ def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
     z = z.contiguous(memory_format=torch.channels_last)
     channels = z.shape[1]
     weight, bias, share, mean, variance = norm.weight, norm.bias, norm.momentum, None, None
-    batches: Any = norm.num_batches_tracked
     if norm.track_running_stats:
         mean, variance = norm.running_mean, norm.running_var
+        batches: Any = norm.num_batches_tracked
         batches.add_(1)
         if share is None:
             share = 1 / float(batches)
