@@ -71,23 +71,28 @@ class Normalised(NamedTuple):
         Args:
             slope, total: What `combine_backward` says of weight and bias, without the share.
         """
-        share, whole = 1 if self.share is None else self.share, slope
-        if self.weight is not None and self.bias is not None:
-            yield self.weight, slope * share
-            yield self.bias, total * share
-            whole = slope * self.weight + total * self.bias
-        if self.share is not None:
-            yield self.share, whole.sum()
+        affine = self.weight is not None and self.bias is not None
+        if self.share is None:
+            if affine:
+                yield self.weight, slope
+                yield self.bias, total
+        elif affine:
+            yield self.weight, slope * self.share
+            yield self.bias, total * self.share
+            yield self.share, (slope * self.weight + total * self.bias).sum()
+        else:
+            yield self.share, slope.sum()
 
 
 def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
     """`z` `(B, C, H, W)` float32 by its own statistics, which the running ones of `norm` take in if it keeps such."""
     z = z.contiguous(memory_format=torch.channels_last)
     channels = z.shape[1]
-    weight, bias, share, mean, variance = norm.weight, norm.bias, norm.momentum, None, None
+    weight, bias = norm._parameters["weight"], norm._parameters["bias"]  # past the search of a module for a name
+    share, mean, variance = norm.momentum, None, None
     if norm.track_running_stats:
-        mean, variance = norm.running_mean, norm.running_var
-        batches: Any = norm.num_batches_tracked
+        buffers: Any = norm._buffers
+        mean, variance, batches = buffers["running_mean"], buffers["running_var"], buffers["num_batches_tracked"]
         batches.add_(1)
         if share is None:
             share = 1 / float(batches)

@@ -102,7 +102,7 @@ class Tape(Loops):
             for i, (each, dz) in enumerate(zip(normalised, dzs, strict=True)):
                 tape._add(each.z, dz, writable=True)
                 if each.weight is not None or each.share is not None:
-                    for weight, gradient in each.gradients(*sums[i]):
+                    for weight, gradient in each.gradients(sums[i, 0], sums[i, 1]):
                         tape._add(weight, gradient)
             for each in plain:
                 tape._add(each, total)
