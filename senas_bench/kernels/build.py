@@ -104,6 +104,8 @@ def _with_types(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.halve.argtypes = loaded.halve_backward.argtypes = [pointer, *[long] * 4, pointer]
     loaded.depthwise_backward.argtypes = [pointer, pointer, *[long] * 10, *[pointer] * 3]
     loaded.convolve.argtypes = [pointer, *[long] * 4, pointer, *[long] * 7, pointer]
+    loaded.operate.argtypes = [pointer, *[long] * 4, pointer, *[long] * 4, pointer, long, double, pointer, pointer]
+    loaded.operate.argtypes += [double, *[pointer] * 3]
     loaded.convolve_weights.argtypes = [pointer, pointer, *[long] * 8, pointer]
     return loaded
 

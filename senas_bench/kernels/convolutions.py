@@ -183,26 +183,32 @@ def convolve(
     if turned:
         c_out = c_in
     add = out is not None
-    if out is None and stride == spread and c_out == channels:
-        out = torch.empty_like(x)
-    elif out is None:
-        shape = (batch, c_out, height * spread // stride, width * spread // stride)
-        out = torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
-    sizes = batch, height, width, channels, *_dense(weight), c_out, kernel
+    if out is None:
+        out = made_of(x, c_out, stride, spread)
+    sizes = batch, height, width, channels, *dense(weight), c_out, kernel
     call("convolve", x, *sizes, stride, spread, turned, add, out)
     return out
+
+
+def made_of(x: torch.Tensor, c_out: int, stride: int, spread: int = 1) -> torch.Tensor:
+    """Room for what a convolution makes of `x` `(B, C, H, W)`."""
+    batch, channels, height, width = x.shape
+    if stride == spread and c_out == channels:
+        return torch.empty_like(x)
+    shape = (batch, c_out, height * spread // stride, width * spread // stride)
+    return torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
 
 
 def _convolve_weights(x: torch.Tensor, gradient: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
     batch, channels, height, width = x.shape
     c_out, _, kernel, _ = weight.shape
-    weight, last = _dense(weight)
+    weight, last = dense(weight)
     dw = torch.empty_like(weight)
     call("convolve_weights", x, gradient, batch, height, width, channels, last, c_out, kernel, stride, dw)
     return dw
 
 
-def _dense(weight: torch.Tensor) -> tuple[torch.Tensor, bool]:
+def dense(weight: torch.Tensor) -> tuple[torch.Tensor, bool]:
     """A weight without gaps, and whether it is channels-last."""
     if weight.is_contiguous():
         return weight, False

@@ -57,8 +57,10 @@ class Loops(Torch):
     """By the loops, and to be called where gradients are off."""
 
     def operate(self, module: nn.Sequential, x: torch.Tensor) -> norms.Normalised:
-        layers: Any = module
+        layers: Any = module._modules.values()
         convolution, norm = layers
+        if convolutions.bare(convolution) and convolution.by_loops(x):
+            return norms.operate(x, convolution, norm)
         return self.normalise(self.convolve(convolution, x), norm)
 
     def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:

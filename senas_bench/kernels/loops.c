@@ -451,6 +451,14 @@ void convolve(const float *x, long b, long h, long w, long ci, const float *weig
     free(packed);
 }
 
+/* `convolve` at stride `stride` to z, and `statistics` of what it makes, of n outputs. */
+void operate(const float *x, long b, long h, long w, long ci, const float *weight, long channels_last, long co, long k,
+             long stride, float *z, long n, double eps, const float *gamma, const float *beta, double share,
+             float *running_mean, float *running_variance, float *factors) {
+    convolve(x, b, h, w, ci, weight, channels_last, co, k, stride, 1, 0, 0, z);
+    statistics(z, n, co, eps, gamma, beta, share, running_mean, running_variance, factors);
+}
+
 /* Products of p floats of n runs with 8 * v channels of what comes back, g (n, co), added to dw (p, co). */
 INLINE void products(const int p, const int v, long n, const float *restrict x, const int *restrict at,
                      const float *restrict g, long co, float *restrict dw) {

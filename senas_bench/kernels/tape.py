@@ -48,10 +48,22 @@ class Tape(Loops):
         """The parameters and shares that were used, each once."""
         return list(self._weights.values())
 
+    def operate(self, module: nn.Sequential, x: torch.Tensor) -> norms.Normalised:
+        layers: Any = module._modules.values()
+        layer, norm = layers
+        if not layer.by_loops(x):
+            return self.normalise(self.convolve(layer, x), norm)
+        made = norms.operate(x, layer, norm)
+        self._convolved(layer, x, made.z, True)
+        return self._normalised(made)
+
     def convolve(self, layer: Conv2d, x: torch.Tensor) -> torch.Tensor:
-        weight, stride, by_loops = layer.weight, layer.stride[0], layer.by_loops(x)
-        z = convolve(x, weight, stride) if by_loops else super().convolve(layer, x)
-        for_x = id(x) in self._inside
+        by_loops = layer.by_loops(x)
+        z = convolve(x, layer.weight, layer.stride[0]) if by_loops else super().convolve(layer, x)
+        return self._convolved(layer, x, z, by_loops)
+
+    def _convolved(self, layer: Conv2d, x: torch.Tensor, z: torch.Tensor, by_loops: bool) -> torch.Tensor:
+        weight, stride, for_x = layer.weight, layer.stride[0], id(x) in self._inside
 
         def back(tape: Tape) -> None:
             gradient = tape._take(z)
@@ -69,7 +81,9 @@ class Tape(Loops):
         return self._remember(back, z)
 
     def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> norms.Normalised:
-        made = super().normalise(z, norm)
+        return self._normalised(super().normalise(z, norm))
+
+    def _normalised(self, made: norms.Normalised) -> norms.Normalised:
         if made.weight is not None and made.bias is not None:
             self._use(made.weight, made.bias)
         return made
