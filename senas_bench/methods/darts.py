@@ -118,13 +118,16 @@ def _mixed_derivative(
     weights, by a central difference (Eq. 8). The weights are as before when it returns."""
     import torch
 
+    from senas_bench.training.bilevel import spared
+
     kept = [weight.detach().clone() for weight in weights]
     length = torch.stack([part.norm() for part in vector]).norm()
     epsilon = SHIFT / length.clamp_min(1e-12)
     ends = []
     for sign in (1, -1):
         _place(weights, [value + sign * epsilon * part for value, part in zip(kept, vector, strict=True)])
-        ends += _gradients(alphas, network, train, [alphas.logits])
+        with spared(network):
+            ends += _gradients(alphas, network, train, [alphas.logits])
     _place(weights, kept)
     return (ends[0] - ends[1]) / (2 * epsilon)
 

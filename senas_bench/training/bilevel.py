@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -181,11 +182,25 @@ def gradient_through(path: Mixture, alphas: Alphas, network: nn.Module, batch: B
         path: Made from the logits.
     """
     x, y = batch
-    loss = nn.functional.cross_entropy(network(x, path), y)
+    with spared(network):
+        loss = nn.functional.cross_entropy(network(x, path), y)
     # zeros where no logit has a part in the loss: a path of `none` from the input to the output
     (gradient,) = torch.autograd.grad(loss, [alphas.logits], materialize_grads=True)
     alphas.ran(path, len(y))
     return gradient, path.passes
+
+
+@contextmanager
+def spared(network: nn.Module) -> Iterator[None]:
+    """What runs inside has no gradients of the weights: a way back that asks for none need not compute them."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
 
 
 class LearningAlphas:
