@@ -118,12 +118,13 @@ def test_scoring_waits_for_nothing(fake, mode, at_once):
         score_archs(network, archs, evaluation, after=until_all_is_found, at_once=at_once)
 
 
-@pytest.mark.parametrize(("count", "expected"), [(250, [32, 34]), (1000, list(range(1, 35)))])
-def test_on_a_gpu_archs_share_a_pass_where_images_are_few(fake, count, expected):
-    """Up to 256 images of 32x32."""
+@pytest.mark.parametrize(("count", "expected"), [(256, [4, 6]), (257, [1, 2, 3, 4, 5, 6])])
+def test_on_a_gpu_archs_share_a_pass_where_images_are_few(fake, monkeypatch, count, expected):
+    """Up to 256 images of 32x32; four archs here."""
+    monkeypatch.setattr(f"{score_archs.__module__}.SHARED", 4)
     passes = []
     network, x = a_network("nasbench201"), torch.empty(count, 3, 32, 32, device="cuda")
-    archs = distinct_functions(network, NB201.sample_distinct(np.random.default_rng(0), 60))[0][:34]
+    archs = distinct_functions(network, NB201.sample_distinct(np.random.default_rng(0), 20))[0][:6]
     evaluation = Evaluation([(x, torch.empty(count, dtype=torch.int64, device="cuda"))], "batch")
 
     def after(found: Found) -> None:
@@ -135,6 +136,7 @@ def test_on_a_gpu_archs_share_a_pass_where_images_are_few(fake, count, expected)
     assert passes == expected
 
 
+@pytest.mark.slow
 def test_snapshots_are_taken_and_scored_there(fake):
     """What is read first is the result."""
     network, x = a_network("nasbench201"), images(8)
@@ -142,7 +144,7 @@ def test_snapshots_are_taken_and_scored_there(fake):
     for _ in range(2):
         snapshots.add(network)
     assert {value.device.type for value in snapshots.mean.values()} == {"cuda"}
-    archs = NB201.sample_distinct(np.random.default_rng(0), 3)
+    archs = NB201.sample_distinct(np.random.default_rng(0), 2)
     with pytest.raises(RuntimeError, match=r"\.numpy\(\) is not supported"):
         score_states(network, snapshots.states, archs, Evaluation([(x, labels())] * 2, "batch"), loglik=True)
 
@@ -185,7 +187,9 @@ def test_a_step_on_a_path_waits_for_nothing(meta, name):
     assert graded and all(weight.grad.shape == weight.shape and weight.grad.is_meta for weight in graded)
 
 
-@pytest.mark.parametrize("sample", [NB201.paths(CELLS), FairPaths(NB201)], ids=["per cell", "fair"])
+@pytest.mark.parametrize(
+    "sample", [NB201.paths(CELLS), pytest.param(FairPaths(NB201), marks=pytest.mark.slow)], ids=["per cell", "fair"]
+)
 def test_a_step_on_other_paths_waits_for_nothing(meta, sample):
     network = a_network("nasbench201", "meta")
     assert network.choice_cells == CELLS
