@@ -24,7 +24,6 @@ from benchmarks.plain import CIFAR_MEAN, CIFAR_STD, like, plain_optimizer
 from benchmarks.ratios import a_network, some_archs
 from senas_bench.data.loader import TrainLoader
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.ranking import score_archs as ranking_of
 from senas_bench.ranking.score_archs import Evaluation, distinct_functions, score_archs
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.training.loop import make_optimizer, train
@@ -48,7 +47,7 @@ class Size(NamedTuple):
     rounds: int
 
 
-SIZES = {"cuda": Size(16, 5, 32, 256, 1000, 20, 128, 3), "cpu": Size(8, 1, 8, 8, 8, 2, 8, 1)}
+SIZES = {"cuda": Size(16, 5, 32, 256, 1000, 20, 128, 3), "cpu": Size(8, 1, 8, 8, 16, 2, 8, 1)}
 
 
 def determinism(device: str) -> None:
@@ -66,7 +65,7 @@ def _trained_and_scored(device: str) -> tuple[list[torch.Tensor], np.ndarray]:
     size = SIZES[device]
     network = a_network(size.channels, size.cells).to(device)
     _epoch(network, _loader(size, device), amp=False)
-    batch = _scoring_batch(size, device)
+    batch = _scoring_batch(size, size.score_batch, device)
     scores = score_archs(network, np.array(some_archs(size.archs, 0)), Evaluation([batch], "batch"))[1]
     return [weight.detach().cpu() for weight in network.parameters()], scores
 
@@ -124,31 +123,33 @@ def _plain_steps(size: Size, device: str) -> Callable[[], None]:
 
 
 def ranking(device: str) -> None:
-    """Archs a second, one by one and several in a pass, in bfloat16 autocast and in float32; what they come to over a
-    ranking of all functions of the space on 5,000 images, whose target is 120 s; and how far the scores lie apart."""
-    size, seconds, found = SIZES[device], {}, {}
-    network, batch = a_network(size.channels, size.cells).to(device), _scoring_batch(size, device)
-    shared = max(ranking_of.PIXELS // (size.score_batch * size.side**2), 2)
-    archs = _neighbours(network, size.archs)
-    for amp, at_once in itertools.product((True, False), (1, shared // 2, shared, 4 * shared)):
-        name = f"{'bfloat16' if amp else 'float32'}, {at_once} in a pass"
+    """Seconds of an arch, one by one and several in a pass, with the preset's batches and with small ones, in bfloat16
+    autocast and in float32; what they come to over a ranking of all functions of the space on 5,000 images, whose
+    target is 120 s; and how far the scores lie apart."""
+    size = SIZES[device]
+    network = a_network(size.channels, size.cells).to(device)
+    archs, figures = _neighbours(network, size.archs), []
+    for images, amp in itertools.product((size.score_batch, size.score_batch // 8), (True, False)):
+        evaluation = Evaluation([_scoring_batch(size, images, device)], "batch", amp=amp)
+        alone = None
+        for at_once in (1, 8, 32, 64):
+            found: list[Any] = []
+            try:
+                seconds = _median(partial(_score, found, network, archs, evaluation, at_once), device, size.rounds)
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                continue
+            _, logliks, functions = found[-1]
+            alone = logliks if alone is None else alone
+            whole = seconds / functions * FUNCTIONS * SCORING_IMAGES / images
+            way = {"images": images, "precision": "bfloat16" if amp else "float32", "archs_in_a_pass": at_once}
+            apart = float(np.abs(logliks - alone).max())
+            figures.append({**way, "whole_space_s": round(whole, 1), "apart_from_alone": apart})
+    print(json.dumps({"ways": figures, "target_s": RANKING_SECONDS, **_about(size)}))
 
-        def score(name: str = name, amp: bool = amp, at_once: int = at_once) -> None:
-            found[name] = score_archs(network, archs, Evaluation([batch], "batch", amp=amp), at_once=max(at_once, 1))
 
-        try:
-            seconds[name] = _median(score, device, size.rounds) / found[name][2]
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-    scale = FUNCTIONS * SCORING_IMAGES / size.score_batch
-    alone = found["float32, 1 in a pass"][1]
-    figures = {
-        "seconds_per_arch_and_batch": seconds,
-        "whole_space_s": {name: round(value * scale, 1) for name, value in seconds.items()},
-        "apart_from_float32_alone": {name: float(np.abs(each[1] - alone).max()) for name, each in found.items()},
-        "target_s": RANKING_SECONDS,
-    }
-    print(json.dumps(figures | _about(size)))
+def _score(found: list[Any], network: Any, archs: np.ndarray, evaluation: Evaluation, at_once: int) -> None:
+    found.append(score_archs(network, archs, evaluation, at_once=at_once))
 
 
 def _neighbours(network: Any, count: int) -> np.ndarray:
@@ -158,10 +159,10 @@ def _neighbours(network: Any, count: int) -> np.ndarray:
     return np.concatenate([every[start : start + count // 4] for start in starts])
 
 
-def _scoring_batch(size: Size, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _scoring_batch(size: Size, images: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(size.score_batch, 3, size.side, size.side, generator=generator)
-    y = torch.randint(0, 10, (size.score_batch,), generator=generator)
+    x = torch.randn(images, 3, size.side, size.side, generator=generator)
+    y = torch.randint(0, 10, (images,), generator=generator)
     return x.to(device).contiguous(memory_format=torch.channels_last), y.to(device)
 
 

@@ -19,7 +19,7 @@ from senas_bench.experiments.studies import preset_of
 from senas_bench.methods.darts import second_order
 from senas_bench.networks.expansion import expand, plan_groups
 from senas_bench.networks.mixture import Mixture
-from senas_bench.ranking.score_archs import Evaluation, Found, score_archs
+from senas_bench.ranking.score_archs import Evaluation, Found, distinct_functions, score_archs
 from senas_bench.ranking.snapshots import score_states
 from senas_bench.shrinking import shrink
 from senas_bench.spaces import SPACES, ImageShape
@@ -107,33 +107,36 @@ def until_all_is_found(found: Found) -> None:
         raise Through
 
 
-@pytest.mark.parametrize("mode", ["batch", "recalibrate", "running"])
+@pytest.mark.parametrize("mode", ["batch", "recalibrate", pytest.param("running", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("at_once", [1, None])
 def test_scoring_waits_for_nothing(fake, mode, at_once):
     """Until the sums are read, when all archs have been seen; one by one, and as many in a pass as a GPU takes."""
     network, x = a_network("nasbench201"), images(8)
-    archs = NB201.sample_distinct(np.random.default_rng(0), 5)
-    evaluation = Evaluation([(x, labels())] * 2, mode, [x] * 2, amp=True)
+    archs = NB201.sample_distinct(np.random.default_rng(0), 3)
+    evaluation = Evaluation([(x, labels())], mode, [x] * 2, amp=True)
     with pytest.raises(Through):
         score_archs(network, archs, evaluation, after=until_all_is_found, at_once=at_once)
 
 
-def test_on_a_gpu_archs_share_a_pass(fake):
-    """A thousand images of 32x32 leave room for eight: 1,000 x 1,024 pixels are an eighth of 2^23, a little less."""
+@pytest.mark.parametrize(("count", "expected"), [(256, [4, 6]), (257, [1, 2, 3, 4, 5, 6])])
+def test_on_a_gpu_archs_share_a_pass_where_images_are_few(fake, monkeypatch, count, expected):
+    """Up to 256 images of 32x32; four archs here."""
+    monkeypatch.setattr(f"{score_archs.__module__}.SHARED", 4)
     passes = []
-    network, x = a_network("nasbench201"), torch.empty(1000, 3, 32, 32, device="cuda")
-    archs = NB201.sample_distinct(np.random.default_rng(0), 10)
-    evaluation = Evaluation([(x, torch.empty(1000, dtype=torch.int64, device="cuda"))], "batch")
+    network, x = a_network("nasbench201"), torch.empty(count, 3, 32, 32, device="cuda")
+    archs = distinct_functions(network, NB201.sample_distinct(np.random.default_rng(0), 20))[0][:6]
+    evaluation = Evaluation([(x, torch.empty(count, dtype=torch.int64, device="cuda"))], "batch")
 
     def after(found: Found) -> None:
         passes.append(found.done)
         until_all_is_found(found)
 
     with pytest.raises(Through):
-        score_archs(network, archs, evaluation, after=after)
-    assert passes == [8, 10]
+        score_archs(network, np.array(archs), evaluation, after=after)
+    assert passes == expected
 
 
+@pytest.mark.slow
 def test_snapshots_are_taken_and_scored_there(fake):
     """What is read first is the result."""
     network, x = a_network("nasbench201"), images(8)
@@ -141,7 +144,7 @@ def test_snapshots_are_taken_and_scored_there(fake):
     for _ in range(2):
         snapshots.add(network)
     assert {value.device.type for value in snapshots.mean.values()} == {"cuda"}
-    archs = NB201.sample_distinct(np.random.default_rng(0), 3)
+    archs = NB201.sample_distinct(np.random.default_rng(0), 2)
     with pytest.raises(RuntimeError, match=r"\.numpy\(\) is not supported"):
         score_states(network, snapshots.states, archs, Evaluation([(x, labels())] * 2, "batch"), loglik=True)
 
@@ -184,7 +187,9 @@ def test_a_step_on_a_path_waits_for_nothing(meta, name):
     assert graded and all(weight.grad.shape == weight.shape and weight.grad.is_meta for weight in graded)
 
 
-@pytest.mark.parametrize("sample", [NB201.paths(CELLS), FairPaths(NB201)], ids=["per cell", "fair"])
+@pytest.mark.parametrize(
+    "sample", [NB201.paths(CELLS), pytest.param(FairPaths(NB201), marks=pytest.mark.slow)], ids=["per cell", "fair"]
+)
 def test_a_step_on_other_paths_waits_for_nothing(meta, sample):
     network = a_network("nasbench201", "meta")
     assert network.choice_cells == CELLS

@@ -17,9 +17,9 @@ from senas_bench.spaces import Arch
 Batch = tuple[torch.Tensor, torch.Tensor]
 Pass = Callable[[torch.Tensor], torch.Tensor]
 """Images `(B, C, H, W)` to logits."""
-PIXELS = 2**23
-"""On CUDA archs share a pass up to so many pixels of their images: 8 archs of a thousand images of 32x32, which take
-about 6 GB at 16 channels."""
+SHARED, SMALL = 32, 2**18
+"""On CUDA so many archs share a pass where the images of one have at most so many pixels: 256 images of 32x32. More of
+them keep a GPU busy alone, and to share a pass moves more memory (docs/gpu.md)."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def score_archs(
         tick: Progress callback: fraction done.
         begun: What an earlier try had found; the scores are then the same to the bit. It is changed in place.
         after: Given after each pass what is found, which goes on changing.
-        at_once: Archs in a pass, where the network has `stack_archs`; None for 1 on a CPU and for as many as `PIXELS`
-            has room for on CUDA. What an arch scores depends on it by rounding only.
+        at_once: Archs in a pass, where the network has `stack_archs`; None for 1, and on CUDA for `SHARED`
+            where batches are small. What an arch scores depends on it by rounding only.
 
     Returns:
         `(n,)` accuracy in percent, `(n,)` mean log-likelihood of the label in nats, and the number
@@ -156,7 +156,7 @@ def distinct_functions(network: Any, archs: np.ndarray) -> tuple[list[Arch], np.
 
 def _at_once(x: torch.Tensor, device: torch.device) -> int:
     """Archs that share a pass over `x` `(B, C, H, W)`."""
-    return max(PIXELS // x[:, 0].numel(), 1) if device.type == "cuda" else 1
+    return SHARED if device.type == "cuda" and x[:, 0].numel() <= SMALL else 1
 
 
 def _one(network: nn.Module, arch: Arch, evaluation: Evaluation, cache: dict[Any, Any] | None) -> Pass:
