@@ -70,6 +70,7 @@ STYLES = {
     "untrained+synflow-bn": Style(left_out_of=EVERYWHERE),
     "spos+synflow-bn": Style(colour="#3a6b35", marker="P", against="spos-loglik"),
     "spos+synflow-bn-full": Style(colour="#3a6b35", marker="X", against="spos-loglik", left_out_of=EVERYWHERE),
+    "spos+synflow-bn+top25": Style(colour="#3a6b35", marker="*", against="spos+synflow-bn", left_out_of=EVERYWHERE),
     "se-nas": Style(colour="#d55e00", marker="o", against="spos"),
     "se-nas+": Style(colour="#cc79a7", marker="D", against="spos+"),
     "se-nas+synflow-bn": Style(colour="#8a3a7a", marker="P", against="spos+synflow-bn"),

@@ -4,6 +4,7 @@ from senas_bench.methods.baselines import LargestCost, RandomSearch
 from senas_bench.methods.darts import Darts
 from senas_bench.methods.enas import Enas
 from senas_bench.methods.fairnas import FairNas
+from senas_bench.methods.finalists import Finalists
 from senas_bench.methods.gdas import Gdas
 from senas_bench.methods.retrain import Fixed
 from senas_bench.methods.rsps import Rsps
@@ -68,6 +69,7 @@ METHODS: dict[str, Method] = {
     "spos+": Spos(recipe="tuned", estimator="snapshot-loglik-size", spaces=NB201_ONLY, watched=True),
     "spos+synflow-bn": Spos(recipe="tuned", estimator=HYBRID, spaces=NB201_ONLY),
     "spos+synflow-bn-full": Spos(recipe="tuned", estimator=HYBRID_FULL, spaces=NB201_ONLY),
+    "spos+synflow-bn+top25": Spos(recipe="tuned", estimator=HYBRID, finalists=Finalists(), spaces=NB201_ONLY),
     # what a hybrid is made of, and what stands in its place: its ablations
     "spos-loglik": Spos(recipe="tuned", estimator="snapshot-loglik", spaces=NB201_ONLY),
     "spos+params": Spos(recipe="tuned", estimator=Aggregate(("snapshot-loglik", "params")), spaces=NB201_ONLY),

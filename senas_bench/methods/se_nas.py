@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.methods.finalists import Finalists
 from senas_bench.methods.spos import SEARCHES
 from senas_bench.ranking import needs_snapshots
 from senas_bench.ranking.estimator import EstimatorName
@@ -60,6 +61,7 @@ class SeNas(Method):
         stop_at: A space of at most this many archs is not trained again, but searched: Algorithm 1's stop condition, of
             which the paper says no more. Tested before each stage but the first, as 1e6 in [code: AngleNAS]; 0 trains
             all stages. The learning rate stays where it is then, see `TrainingRecipe.lr_restarts`.
+        finalists: As in `Spos`, of the last ranking.
         dropped_by: The criterion in words; its class by default.
         spaces, watched: Facts, see `Method`.
 
@@ -78,6 +80,7 @@ class SeNas(Method):
     search: str = field(default="rank", metadata={"added": True})
     evolution: Evolution = field(default=Evolution(), metadata={"added": True})
     stop_at: int = field(default=0, metadata={"added": True})
+    finalists: Finalists | None = field(default=None, metadata={"added": True})
     dropped_by: str = fact("")
     spaces: tuple[str, ...] | None = fact(None)
     watched: bool = fact(False)
@@ -172,6 +175,9 @@ class SeNas(Method):
             return MethodOutput(pick, (table,), tuple(found.history))
         tables, final = list(found.tables), found.tables[-1]
         pick = tuple(final.archs[int(np.argmax(final.scores))].tolist())
+        if self.finalists:
+            pick, chosen = self.finalists(task, final)
+            tables.append(chosen)
         tiers, values = hierarchical_ranking(task.report.archs, found.spaces, found.rankings)
         whole = ScoreTable(task.report.archs, values, task.report.set, stage, epoch, tiers)
         if final.set != whole.set:  # in a single stage nothing is dropped: its ranking is that of the whole already
