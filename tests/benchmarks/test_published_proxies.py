@@ -12,7 +12,7 @@ TRUTH = pd.Series([1.0, 2, 4, 3, 0], ARCHS)
 
 def test_by_hand():
     """Four archs are scored by both. Ranks 1 2 3 4 beside 1 3 2 4: 1 - 6 * 2 / (4 * 15). With the truth five of six
-    pairs of ours agree, and four of those published; the arch that is cut off is the worst, and adds four that agree."""
+    pairs of ours agree, and four of those published; the arch that is cut off is the worst: four more that agree."""
     (row,) = table(OURS, PUBLISHED, TRUTH).to_dict("records")
     assert row["n"] == 4 and row["spearman"] == pytest.approx(0.8)
     assert row["tau, ours"] == pytest.approx(4 / 6) and row["tau, published"] == pytest.approx(2 / 6)
