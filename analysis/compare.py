@@ -29,7 +29,7 @@ from senas_bench.experiments.spec import RunRecord
 TABLES = ("table3", "fig8")
 SETTINGS = ("preset", "space", "images", "data_id", "device", "ground_truth", "ground_truth_sha256", "seeds")
 PICK = "pick"
-QUANTITIES = ("tau full", "tau sample", "tau current", "tau same", PICK)
+QUANTITIES = ("tau full", "tau sample", "tau top 10%", "tau current", "tau same", PICK)
 ANOTHER = "not comparable: another ground truth"
 
 
@@ -147,6 +147,8 @@ def _table3_values(
         return
     if taus := _by_seed(row, "tau_full"):
         yield (f"tau {row['tau_full_set']}", row["method"]), Values(taus, str(row["tau_full_n"]), truth, column)
+    if taus := _by_seed(row, "tau_top10"):
+        yield ("tau top 10%", row["method"]), Values(taus, str(row["tau_full_n"]), truth, column)
     if taus := _by_seed(row, "tau_current"):
         archs = span([row["tau_current_n_min"], row["tau_current_n_max"]])
         yield ("tau current", row["method"]), Values(taus, archs, truth, column)

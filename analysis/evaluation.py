@@ -147,8 +147,9 @@ def evaluate_ranking(
         n_resamples: Resamples behind the two 95% intervals; None below 10 archs.
 
     Returns:
-        Also `regret`, percent points below the best of these n archs, `regret_to_optimum`, below the best of the
-        whole truth, and `pick`, the first of the `pick_ties` top-scored archs. Ties at the top count with their mean.
+        Also `tau_top10`, tau among the truly best tenth of these n archs, None of fewer than 100; `regret`, percent
+        points below the best of these n archs, `regret_to_optimum`, below the best of the whole truth, and `pick`, the
+        first of the `pick_ties` top-scored archs. Ties at the top count with their mean.
 
     Raises:
         ValueError: Fewer than 2 archs, lengths that differ, NaN, scores that are no numbers (dates, text, True), an
@@ -196,6 +197,7 @@ def _correlations(
         "spearman": defined(rho),
         "spearman_ci95": rho_interval,
         "weighted_tau": defined(weighted),
+        "tau_top10": defined(correlation.top_tau(scores, accuracy)),
     }
 
 

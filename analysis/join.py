@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 EPOCHS = 200
 """Artefacts read the truth after 200 epochs; 12-epoch accuracy never enters them."""
+TOP_NOTE = (
+    "tau top 10%: tau among the truly best tenth of the archs ranked, from which a search should pick; none where that "
+    f"is fewer than {correlation.MIN_TOP}."
+)
 Scores = Callable[[RunRecord], pd.DataFrame]
 """Reads the score table of a record that has one, as `RunStore.scores`."""
 

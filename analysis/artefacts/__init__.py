@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from senas_bench.analysis.artefacts.artefact import Artefact, is_search
 from senas_bench.analysis.artefacts.convergence import FIG7, FIG8
+from senas_bench.analysis.artefacts.eq7 import EQ7
 from senas_bench.analysis.artefacts.fig1 import FIG1
 from senas_bench.analysis.artefacts.fig6 import FIG6
+from senas_bench.analysis.artefacts.ladder import LADDER
 from senas_bench.analysis.artefacts.searches import FIG9, FIG10, FIG11, FIG12, TABLE4, TABLE5, TABLE6
 from senas_bench.analysis.artefacts.table1 import TABLE1
 from senas_bench.analysis.artefacts.table3 import TABLE3
@@ -42,7 +44,9 @@ ARTEFACTS: dict[str, Artefact] = {
     "fig6": FIG6,
     "fig7": FIG7,
     "fig8": FIG8,
+    "eq7": EQ7,
     "table3": TABLE3,
+    "ladder": LADDER,
     "table4": TABLE4,
     "table5": TABLE5,
     "table6": TABLE6,
@@ -186,7 +190,7 @@ def make(
         records = [record for record in records if record.spec.method in methods and not is_search(record)]
     else:
         records = records_of(name, records)
-    if not records:
+    if not records and not artefact.alone:
         raise ValueError(f"no finished runs for {name} in {results}; run `senas-bench reproduce {name}` first")
     truth = load_ground_truth(ground_truth)
     truth = truth.joined(load_ground_truth(seed_truth)) if seed_truth else truth

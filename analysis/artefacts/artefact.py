@@ -57,6 +57,8 @@ class Artefact:
         reads: Columns of the truth that it looks archs up in, of `accuracy_queries` and the images of the runs.
         every_arch: It needs the truth of the whole space, whatever its methods rank and pick.
         shrinks: It shows what shrinks leave over.
+        also: Methods that it shows too where they have finished runs, and never asks for by itself.
+        alone: It can be made without any runs.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Artefact:
     reads: Callable[[Mapping[str, Query], str], list[str]] = tested_columns
     every_arch: bool = False
     shrinks: bool = False
+    also: Callable[[], Sequence[str]] = tuple
+    alone: bool = False
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -88,7 +92,7 @@ class Artefact:
         records = [record for record in records if record.spec.space == "nasbench201" and not is_search(record)]
         claimed = {method for other in artefacts if not other.searches for method in other.methods} if self.open else ()
         extra = {record.spec.method for record in records}.difference(claimed) if self.open else ()
-        shown = [record for record in records if record.spec.method in {*self.methods, *extra}]
+        shown = [record for record in records if record.spec.method in {*self.methods, *self.also(), *extra}]
         return shown if self.essential in (None, *(record.spec.method for record in shown)) else []
 
     def figure(self, table: Table) -> Figure | None:

@@ -13,6 +13,7 @@ import pandas as pd
 from senas_bench.analysis.artefacts.artefact import Artefact
 from senas_bench.analysis.artefacts.convergence_figures import SETS, draw_fig7, draw_fig8
 from senas_bench.analysis.join import (
+    TOP_NOTE,
     Scores,
     accuracy_queries,
     by_method,
@@ -208,8 +209,7 @@ def _rows(
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for point in points:
         for name, ranking in point.rankings.items():
-            tau = defined(correlation.kendall_tau(ranking.to_numpy(), truth.accuracy(query, list(ranking.index))))
-            run = {"seed": point.seed, "archs": len(ranking), "tau": tau}
+            run = {"seed": point.seed, **taus_of(ranking, truth, query)}
             if name in FEW:
                 run["functions"] = distinct_functions(ranking.index)
             groups.setdefault((point.method, name, point.epoch), []).append(run)
@@ -221,21 +221,29 @@ def _rows(
     ]
 
 
+def taus_of(ranking: pd.Series, truth: GroundTruth, query: Query) -> dict[str, Any]:
+    """Of a ranking by arch string: `archs`, how many; `tau`, and `tau_top10` among their truly best tenth, None where
+    undefined."""
+    scores, accuracy = ranking.to_numpy(), truth.accuracy(query, list(ranking.index))
+    tau, top = correlation.kendall_tau(scores, accuracy), correlation.top_tau(scores, accuracy)
+    return {"archs": len(ranking), "tau": defined(tau), "tau_top10": defined(top)}
+
+
 def tau_summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean tau over the runs that have one.
 
     Args:
-        runs: Each with `seed`, `archs` (its number of archs), perhaps `functions` (how many they are), and `tau`, None
-            where undefined.
+        runs: Each with `seed`, `archs` (its number of archs), perhaps `functions` (how many they are), and `tau` and
+            `tau_top10`, None or not there where undefined.
 
     Returns:
         `n` runs with a tau, `archs_min`, `archs_max`, `functions_min` and `functions_max` where runs have them,
         `tau_mean`, `tau_std` (ddof = 1), `tau_low`, `tau_high` (Student's 95% interval of the mean over seeds, cut to
-        -1..1; None below 3 seeds or 10 archs), and the runs as `per_seed`.
+        -1..1; None below 3 seeds or 10 archs), `tau_top10_mean`, `tau_top10_std`, and the runs as `per_seed`.
     """
-    taus = [run["tau"] for run in runs if run["tau"] is not None]
+    taus, tops = ([run[name] for run in runs if run.get(name) is not None] for name in ("tau", "tau_top10"))
     sizes, functions = ([run[name] for run in runs if name in run] for name in ("archs", "functions"))
-    summary = over_seeds(taus) if taus else None
+    summary, best = (over_seeds(values) if values else None for values in (taus, tops))
     interval = summary.interval if summary and min(sizes) >= MIN_ARCHS else None
     low, high = np.clip(interval, -1, 1).tolist() if interval else (None, None)
     return {
@@ -247,6 +255,8 @@ def tau_summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "tau_std": summary.std if summary else None,
         "tau_low": low,
         "tau_high": high,
+        "tau_top10_mean": best.mean if best else None,
+        "tau_top10_std": best.std if best else None,
         "per_seed": sorted(runs, key=lambda run: run["seed"]),
     }
 
@@ -265,6 +275,7 @@ def _set_notes(rows: list[dict[str, Any]], images: str) -> list[str]:
         "same": "same: the baseline of the same seed on the archs alive in SE-NAS; before the end, on those it scored",
     }
     notes = ["Kendall's tau-b; 95% interval over seeds, none below 3 seeds or 10 archs."]
+    notes += [TOP_NOTE] if any(row["tau_top10_mean"] is not None for row in rows) else []
     notes += [f"{meaning}." for name, meaning in meanings.items() if name in sets]
     one = {
         (row["method"], run["seed"])
@@ -331,6 +342,8 @@ def _display(rows: list[dict[str, Any]], epochs: bool) -> pd.DataFrame:
     ]
     columns["tau"] = [plus_minus(row, "tau", 3) for row in rows]
     columns["95% interval"] = [interval_cell(row, "tau") for row in rows]
+    if any(row["tau_top10_mean"] is not None for row in rows):
+        columns["tau top 10%"] = [plus_minus(row, "tau_top10", 3) for row in rows]
     if not epochs:
         columns["seeds"] = [" ".join(fixed(run["tau"], 3) for run in row["per_seed"]) for row in rows]
     return pd.DataFrame(columns)

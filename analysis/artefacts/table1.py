@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact
-from senas_bench.analysis.artefacts.convergence import tau_summary
+from senas_bench.analysis.artefacts.convergence import tau_summary, taus_of
 from senas_bench.analysis.join import (
     EPOCHS,
+    TOP_NOTE,
     Scores,
     accuracy_queries,
     by_method,
@@ -113,8 +114,7 @@ def alone_scores(groups: Mapping[str, list[RunRecord]], scores: Scores) -> dict[
 
 
 def _tau(seed: int, ranking: pd.Series, truth: GroundTruth, query: Query) -> dict[str, Any]:
-    tau = defined(correlation.kendall_tau(ranking.to_numpy(), truth.accuracy(query, list(ranking.index))))
-    return {"seed": seed, "archs": len(ranking), "tau": tau}
+    return {"seed": seed, **taus_of(ranking, truth, query)}
 
 
 def _benchmark_rows(truth: GroundTruth) -> list[dict[str, Any]]:
@@ -128,8 +128,9 @@ def _benchmark_rows(truth: GroundTruth) -> list[dict[str, Any]]:
         pairs = []
         for one, other in combinations(sorted(seeds, key=lambda query: query.seeds), 2):
             both = truth.comparable(one, other)
-            tau = defined(correlation.kendall_tau(*both)) if both.shape[1] > 1 else None
-            pairs.append({"seed": f"{one.seeds}-{other.seeds}", "archs": both.shape[1], "tau": tau})
+            many = both.shape[1] > 1
+            tau, best = (defined(f(*both)) if many else None for f in (correlation.kendall_tau, correlation.top_tau))
+            pairs.append({"seed": f"{one.seeds}-{other.seeds}", "archs": both.shape[1], "tau": tau, "tau_top10": best})
         if pairs:
             rows.append({"ranking": BENCHMARK, "column": column, **tau_summary(pairs)})
             rows[-1] |= {"tau_low": None, "tau_high": None}
@@ -138,6 +139,7 @@ def _benchmark_rows(truth: GroundTruth) -> list[dict[str, Any]]:
 
 def _meanings(rows: list[dict[str, Any]], groups: Mapping[str, list[RunRecord]], images: str) -> list[str]:
     notes = ["Kendall's tau-b with the truth; 95% interval over seeds, none below 3 seeds or 10 archs."]
+    notes += [TOP_NOTE] if any(row["tau_top10_mean"] is not None for row in rows) else []
     present = {row["ranking"] for row in rows}
     if "stand-alone" in present:
         epochs = sum(groups[ALONE][0].spec.settings["recipe"]["stage_epochs"])
@@ -174,16 +176,17 @@ def _gap_notes(
 
 
 def _display(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "ranking by": [row["ranking"] for row in rows],
-            "truth": [words(row["column"]) for row in rows],
-            "n": [str(row["n"]) for row in rows],
-            "archs": [span([row["archs_min"], row["archs_max"]]) for row in rows],
-            "tau": [plus_minus(row, "tau", 3) for row in rows],
-            "95% interval": [interval_cell(row, "tau") for row in rows],
-        }
-    )
+    columns = {
+        "ranking by": [row["ranking"] for row in rows],
+        "truth": [words(row["column"]) for row in rows],
+        "n": [str(row["n"]) for row in rows],
+        "archs": [span([row["archs_min"], row["archs_max"]]) for row in rows],
+        "tau": [plus_minus(row, "tau", 3) for row in rows],
+        "95% interval": [interval_cell(row, "tau") for row in rows],
+    }
+    if any(row["tau_top10_mean"] is not None for row in rows):
+        columns["tau top 10%"] = [plus_minus(row, "tau_top10", 3) for row in rows]
+    return pd.DataFrame(columns)
 
 
 def _paper_display() -> pd.DataFrame:

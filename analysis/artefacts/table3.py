@@ -12,8 +12,8 @@ import pandas as pd
 from senas_bench.analysis.artefacts.artefact import Artefact
 from senas_bench.analysis.artefacts.table3_notes import (
     cost_notes,
-    function_notes,
     image_notes,
+    ranking_notes,
     reading_notes,
     stage_notes,
 )
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 RANKINGS = (
     "tau_full",
+    "tau_top10",
     "stage_1_tau",
     "spearman_full",
     "precision_at_10",
@@ -122,7 +123,7 @@ def render_table3(
         *stage_notes(groups),
         *reading_notes(groups),
         *image_notes(groups),
-        *_ranking_notes(rows, join),
+        *ranking_notes(rows, join.whole),
         *_gap_notes(runs, meta["seeds"], methods, join),
     ]
     notes += [*cost_notes(runs, no_timing), *_verdicts(runs, join), *paper.TABLE3_NOTES]
@@ -171,6 +172,7 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
     if (ranking := rankings.get(join.whole)) is not None:
         ranks, accuracy = ranking.to_numpy(), join.accuracy(ranking.index)
         facts |= {"n_full": len(ranks), "tau_full": correlation.kendall_tau(ranks, accuracy)}
+        facts["tau_top10"] = correlation.top_tau(ranks, accuracy)
         facts["spearman_full"] = correlation.spearman(ranks, accuracy)
         if len(ranks) >= 10:
             facts["precision_at_10"] = correlation.precision_at_k(ranks, accuracy, 10)
@@ -199,10 +201,11 @@ def _row(method: str, runs: list[dict[str, Any]], join: _Join) -> dict[str, Any]
         summary = over_seeds(values) if values else None
         row[f"{key}_mean"], row[f"{key}_std"] = (summary.mean, summary.std) if summary else (None, None)
         if key.startswith("tau"):
-            archs = sizes if key == "tau_full" else alive
-            interval = summary.interval if summary and min(archs) >= MIN_ARCHS else None
-            if key == "tau_full" and join.whole == "sample":
-                interval = _sample_interval([join.rankings.get((method, run["seed"]), {}) for run in runs], join)
+            whole = key in ("tau_full", "tau_top10")
+            interval = summary.interval if summary and min(sizes if whole else alive) >= MIN_ARCHS else None
+            if whole and join.whole == "sample":
+                rankings = [join.rankings.get((method, run["seed"]), {}) for run in runs] if summary else [{}]
+                interval = _sample_interval(rankings, join, only_top=key == "tau_top10")
             # Student's interval of few seeds can leave the range of tau
             row[f"{key}_low"], row[f"{key}_high"] = np.clip(interval, -1, 1).tolist() if interval else (None, None)
             row[f"{key}_seeds"] = len(values)
@@ -215,12 +218,17 @@ def _row(method: str, runs: list[dict[str, Any]], join: _Join) -> dict[str, Any]
     return row | {"per_seed": runs}
 
 
-def _sample_interval(rankings: list[Mapping[str, pd.Series]], join: _Join) -> tuple[float, float] | None:
+def _sample_interval(
+    rankings: list[Mapping[str, pd.Series]], join: _Join, only_top: bool
+) -> tuple[float, float] | None:
     """95% bootstrap interval over archs of the mean tau over seeds; None unless all seeds ranked the same archs."""
     archs = sorted(rankings[0].get("sample", pd.Series()).index)
     if not archs or any(sorted(sets.get("sample", pd.Series()).index) != archs for sets in rankings):
         return None
     accuracy, columns = join.accuracy(archs), [sets["sample"].loc[archs].to_numpy() for sets in rankings]
+    if only_top:
+        best = correlation.top(accuracy)
+        accuracy, columns = accuracy[best], [column[best] for column in columns]
     return mean_tau_interval(columns, accuracy, np.random.default_rng(0), n_resamples=SAMPLE_RESAMPLES)
 
 
@@ -238,30 +246,6 @@ def _meaning_notes(join: _Join) -> list[str]:
     missing = [words(column) for column in paper.COLUMNS if column not in join.queries]
     if missing:
         notes.append(f"No truth for: {', '.join(missing)} in {join.truth.name}; those columns are left out.")
-    return notes
-
-
-def _ranking_notes(rows: list[dict[str, Any]], join: _Join) -> list[str]:
-    notes = []
-    sizes = [row["tau_full_n"] for row in rows if row["tau_full_n"]]
-    if sizes:
-        over = "seeds" if join.whole == "full" else "archs"
-        how = f"tau-b over n = {span(sizes)} archs, ranked hierarchically after a shrink; 95% interval over {over}"
-        notes.append(f"tau {join.whole}: Kendall's {how}.")
-    if any(row["stage_1_tau_mean"] is not None for row in rows):
-        notes.append("After stage 1: the same tau before anything was dropped.")
-    if any(row["tau_current_n_min"] for row in rows):
-        notes.append(
-            f"tau current: the archs alive at the end (how many, and how many functions they are), not comparable with "
-            f"tau {join.whole}; interval over seeds, none below {MIN_ARCHS} archs."
-        )
-    notes += function_notes(rows)
-    against = baselines()
-    pairs = [f"{against[row['method']]} for {row['method']}" for row in rows if row.get("tau_spos_same_set_seeds")]
-    if pairs:
-        notes.append(f"Same set: the tau of the baseline of the same seed on those archs ({', '.join(pairs)}).")
-    elif any(row["method"] in against and row["tau_current_n_min"] for row in rows):
-        notes.append("No tau on the same set: no baseline run of the same seed ranked all of the archs alive.")
     return notes
 
 
@@ -330,6 +314,7 @@ def _display(rows: list[dict[str, Any]], join: _Join, no_timing: bool) -> pd.Dat
     columns["regret"] = [fixed(row["regret_mean"], 2) for row in rows]
     columns[tau] = [plus_minus(row, "tau_full", 3) for row in rows]
     columns["95% interval"] = [interval_cell(row, "tau_full") for row in rows]
+    columns["tau top 10%"] = [plus_minus(row, "tau_top10", 3) for row in rows]
     columns["after stage 1"] = [plus_minus(row, "stage_1_tau", 3) for row in rows]
     columns["P@10"] = [fixed(row["precision_at_10_mean"], 2) for row in rows]
     columns["tau current"] = [_current(row) for row in rows]

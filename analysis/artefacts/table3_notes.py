@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from senas_bench.analysis.output.formats import listed
-from senas_bench.analysis.style import facts_of, in_order, tuned
+from senas_bench.analysis.join import TOP_NOTE
+from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS
+from senas_bench.analysis.output.formats import listed, span
+from senas_bench.analysis.style import baselines, facts_of, in_order, tuned
 from senas_bench.experiments.spec import RunRecord
 
 READINGS = {
@@ -42,6 +44,33 @@ def image_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
             images = {record.spec.settings.get("recipe", {}).get("architecture_images", "half") for record in group}
             methods.setdefault("".join(images), []).append(method)
     return [f"Learn {words}: {', '.join(methods[kind])}." for kind, words in said.items() if kind in methods]
+
+
+def ranking_notes(rows: Sequence[Mapping[str, Any]], whole: str) -> list[str]:
+    """What the correlations of a table are of: `whole` is the set of its ranking of the whole space."""
+    notes = []
+    sizes = [row["tau_full_n"] for row in rows if row["tau_full_n"]]
+    if sizes:
+        over = "seeds" if whole == "full" else "archs"
+        how = f"tau-b over n = {span(sizes)} archs, ranked hierarchically after a shrink; 95% interval over {over}"
+        notes.append(f"tau {whole}: Kendall's {how}.")
+    if any(row["tau_top10_mean"] is not None for row in rows):
+        notes.append(TOP_NOTE)
+    if any(row["stage_1_tau_mean"] is not None for row in rows):
+        notes.append("After stage 1: the same tau before anything was dropped.")
+    if any(row["tau_current_n_min"] for row in rows):
+        notes.append(
+            f"tau current: the archs alive at the end (how many, and how many functions they are), not comparable with "
+            f"tau {whole}; interval over seeds, none below {MIN_ARCHS} archs."
+        )
+    notes += function_notes(rows)
+    against = baselines()
+    pairs = [f"{against[row['method']]} for {row['method']}" for row in rows if row.get("tau_spos_same_set_seeds")]
+    if pairs:
+        notes.append(f"Same set: the tau of the baseline of the same seed on those archs ({', '.join(pairs)}).")
+    elif any(row["method"] in against and row["tau_current_n_min"] for row in rows):
+        notes.append("No tau on the same set: no baseline run of the same seed ranked all of the archs alive.")
+    return notes
 
 
 def function_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:

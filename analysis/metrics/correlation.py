@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+MIN_TOP = 10
+"""No tau among fewer archs of the top."""
+
 
 def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
     """Kendall's tau-b, which corrects for ties; nan when either side is constant."""
@@ -26,6 +29,30 @@ def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
     x, y = x - x.mean(), y - y.mean()
     scale = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / scale) if scale else float("nan")
+
+
+def top(truth: ArrayLike, share: float = 0.1) -> np.ndarray:
+    """`(n,)` bool: the truly best archs, `share` of them rounded down; with all that tie with the last of these.
+
+    Raises:
+        ValueError: The share holds no arch.
+    """
+    y = np.asarray(truth, np.float64)
+    k = int(share * len(y) + 1e-9)
+    _check_k(k, len(y))
+    return y >= _kth_largest(y, k)
+
+
+def top_tau(scores: ArrayLike, truth: ArrayLike, share: float = 0.1) -> float:
+    """`kendall_tau` among the archs of `top` alone: how well scores order what a search picks from.
+
+    nan when either side is constant there, or that share is fewer than `MIN_TOP` archs.
+    """
+    x, y = _pair(scores, truth)
+    if int(share * len(y) + 1e-9) < MIN_TOP:
+        return float("nan")
+    best = top(y, share)
+    return kendall_tau(x[best], y[best])
 
 
 def weighted_tau(scores: ArrayLike, truth: ArrayLike) -> float:
@@ -65,6 +92,19 @@ def best_rank_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> tuple[float, 
         ValueError: k is not in 1..n.
     """
     return best_and_worst_rank_at_k(scores, truth, k)[0]
+
+
+def best_at_k(scores: ArrayLike, truth: ArrayLike, k: int) -> float:
+    """The best truth among the k top-scored archs, in its unit: what a second look at so many archs could find.
+
+    Ties at the edge of the top k as in `best_rank_at_k`.
+
+    Raises:
+        ValueError: k is not in 1..n.
+    """
+    x, y = _pair(scores, truth)
+    _check_k(k, len(x))
+    return -_expected_min(-y, *_top(x, k), k)
 
 
 def best_and_worst_rank_at_k(

@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -225,6 +226,14 @@ def count_cell(value: float | None) -> str:
         if value >= scale:
             return f"{value / scale:.1f}{unit}"
     return f"{value:.0f}"
+
+
+def scaled(value: float | None) -> str:
+    """A number of any size with three digits and k, M, G, T, P or E for thousands to quintillions; 0 as it is."""
+    if not value:
+        return "–" if value is None else "0"
+    power = min(max(int(math.log10(value) // 3), 0), 6)
+    return f"{value / 1000**power:.3g}{' kMGTPE'[power].strip()}"
 
 
 def span(values: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -88,6 +89,7 @@ class Study:
         methods: Of those that can be made.
         chosen: Whether somebody chose the methods.
         specs: The runs, each once.
+        also: Others that are shown where they are finished, see `Artefact.also`.
         sound: Whether everything is in what was rendered.
     """
 
@@ -99,6 +101,7 @@ class Study:
     truth: GroundTruth
     only_finished: bool
     fresh: bool
+    also: Sequence[RunSpec] = ()
     sound: bool = field(default=True, init=False)
 
     @property
@@ -122,9 +125,11 @@ class Study:
             DataError: Nothing was to be run, and nothing is finished.
             ValueError: The only artefact cannot be rendered.
         """
-        finished = self.store.finished(self.specs)
-        older = self._older(finished) if self.only_finished else []
-        if self.only_finished and not finished and not older:
+        asked = self.store.finished(self.specs)
+        finished = [*asked, *self.store.finished(self.also)]
+        older = self._older(asked) if self.only_finished else []
+        alone = any(artefact.alone for artefact in self.artefacts.values())
+        if self.only_finished and not (finished or older or alone):
             none = f"none of the {len(self.specs)} runs is finished in {self.setting.results}"
             raise DataError(f"{none}; run them without --finished")
         for name in self.methods:
@@ -136,7 +141,7 @@ class Study:
                 print(f"{name} is not made: it has no runs of {essential}", file=sys.stderr)
                 continue
             try:
-                made = self._make(name, records, no_timing) if records else None
+                made = self._make(name, records, no_timing) if records or self.artefacts[name].alone else None
             except (ValueError, OSError, DataError) as error:
                 if len(self.methods) == 1:
                     raise
@@ -163,7 +168,8 @@ class Study:
     def _records(self, name: str, finished: Sequence[RunRecord]) -> list[RunRecord]:
         from senas_bench.analysis.artefacts import is_search
 
-        wanted = [record for record in finished if record.spec.method in self.methods[name]]
+        shown = {*self.methods[name], *(() if self.chosen else self.artefacts[name].also())}
+        wanted = [record for record in finished if record.spec.method in shown]
         return [record for record in wanted if bool(self.artefacts[name].searches) == is_search(record)]
 
     def _make(self, name: str, records: Sequence[RunRecord], no_timing: bool) -> Made:
@@ -213,7 +219,17 @@ def prepare(
     ranked = dict.fromkeys(method for name, group in own.items() if not chosen[name].searches for method in group)
     specs = at_seeds([setting.spec(method, sizes) for method in ranked], seeds)
     specs += at_seeds(_search_specs(chosen, own, setting), seeds)
-    return Study(chosen, own, methods is not None, specs, setting, truth, finished, fresh)
+    also = [] if methods is not None else _also(chosen, {*ranked}, setting, sizes)
+    return Study(chosen, own, methods is not None, specs, setting, truth, finished, fresh, at_seeds(also, seeds))
+
+
+def _also(artefacts: Mapping[str, Artefact], ran: set[str], setting: Setting, sizes: Preset) -> list[RunSpec]:
+    """Specs of methods that artefacts show where they are finished; of those that are possible here."""
+    specs = []
+    for method in dict.fromkeys(name for artefact in artefacts.values() for name in artefact.also()):
+        with suppress(ValueError, DataError):
+            specs += [setting.spec(method, sizes)] if method not in ran else []
+    return specs
 
 
 def _listed(names: Sequence[str]) -> Sequence[str]:
@@ -255,7 +271,8 @@ def _methods(artefacts: dict[str, Artefact], names: list[str] | None) -> dict[st
         return {name: artefact.methods for name, artefact in artefacts.items()}
     if len(artefacts) == 1 and not next(iter(artefacts.values())).searches:
         return dict.fromkeys(artefacts, names)
-    known = {name: [method for method in names if method in artefact.methods] for name, artefact in artefacts.items()}
+    shown = {name: {*artefact.methods, *artefact.also()} for name, artefact in artefacts.items()}
+    known = {name: [method for method in names if method in group] for name, group in shown.items()}
     unused = [method for method in names if not any(method in group for group in known.values())]
     if unused:
         raise ValueError(f"--methods {', '.join(unused)}: none of {', '.join(artefacts)} shows it; leave it out")

@@ -58,9 +58,10 @@ class RunRecord:
         spec: What was asked.
         pick: The chosen arch, as the space's arch string.
         history: What happened in order: one mapping per epoch, ranking, shrink and expansion.
-        counters: Exact work: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`,
-            `archs_scored`, `images_scored`; each split by `search` (what the pick needed), `report` (what only
-            the correlation tables needed), and `retrain` where the pick was trained from scratch.
+        counters: Exact work: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`, `archs_scored`,
+            `images_scored`, `multiply_adds`, `nominal_multiply_adds`; each split by `search` (what the pick needed),
+            `report` (what only the correlation tables needed), and `retrain` where the pick was trained from scratch.
+            The last two are left out where they are not known (docs/method.md 3.1).
         scores_sha256: Hash of the scores file; None when the method scores nothing.
         timing: Seconds by phase. Depends on the machine.
         provenance: Versions, commit, hardware, command. Depends on the machine.

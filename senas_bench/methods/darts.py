@@ -79,8 +79,9 @@ def second_order(
 
     It is float32 even where the recipe has `amp`: the difference that is taken would drown in the rounding of bfloat16.
     """
-    passes = 4 * path_evaluations(alphas.probabilities())
-    return unrolled_gradient(alphas, network, train, valid, optimizer), passes
+    path = alphas.probabilities()
+    alphas.ran(path, 3 * len(train[1]) + len(valid[1]))
+    return unrolled_gradient(alphas, network, train, valid, optimizer), 4 * path_evaluations(path)
 
 
 def unrolled_gradient(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.spaces.cost import multiply_adds
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from senas_bench.searching.controller import Controller, Reinforce
+    from senas_bench.spaces.cost import CostTable
     from senas_bench.training.bilevel import Batch, Counts
 
 
@@ -30,10 +32,19 @@ class LearningController:
         paths: Steps of the weights in an epoch.
         steps, aggregate: Steps of the controller after each epoch, and archs in each.
         amp: bfloat16 autocast on CUDA.
+        cost: Of archs at this size; None leaves the multiply-adds of the rewards uncounted.
     """
 
     def __init__(
-        self, reinforce: Reinforce, loader: Any, *, paths: int, steps: int, aggregate: int, amp: bool = False
+        self,
+        reinforce: Reinforce,
+        loader: Any,
+        *,
+        paths: int,
+        steps: int,
+        aggregate: int,
+        amp: bool = False,
+        cost: CostTable | None = None,
     ) -> None:
         self.reinforce = reinforce
         self.loader = loader
@@ -41,6 +52,7 @@ class LearningController:
         self.steps = steps
         self.aggregate = aggregate
         self.amp = amp
+        self.cost = cost
         self._drawn: list[Path] = []
 
     def path(self, rng: np.random.Generator) -> list[Path]:
@@ -61,12 +73,14 @@ class LearningController:
 
     def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
         """The steps of the controller. Each arch is rewarded on one batch, the next in an order over all the images."""
-        batches = self._turns(generator)
+        batches, each = self._turns(generator), 0
         for _ in range(self.steps):
             archs = self.reinforce.controller.sample(rng, self.aggregate)
             self.reinforce.update(archs, self._accuracies(network, archs, batches))
-        samples = self.steps * self.aggregate
-        return {"images_trained": samples * self.loader.batch_size, "forward_paths": samples}
+            each += int(multiply_adds(self.cost, archs).sum()) if self.cost else 0
+        samples, size = self.steps * self.aggregate, self.loader.batch_size
+        price = {"multiply_adds": each * size} if self.cost else {}
+        return {"images_trained": samples * size, "forward_paths": samples, **price}
 
     def _turns(self, generator: torch.Generator) -> Iterator[Batch]:
         while True:
@@ -149,6 +163,7 @@ class Enas(Method):
             steps=task.recipe.controller_steps,
             aggregate=self.aggregate,
             amp=task.recipe.amp,
+            cost=task.problem.cost,
         )
         trained = task.train(
             network,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.estimator import Cost, Estimator, EstimatorName, Weights, Work
+from senas_bench.ranking.estimator import Cost, Estimator, EstimatorName, Weights, Work, together
 from senas_bench.ranking.kept import Kept, kept_scores
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 
@@ -89,7 +88,7 @@ class Aggregate(Estimator):
     def __call__(
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
-        found, work = [], Counter[str]()
+        found, works = [], []
         for k, part in enumerate(self.parts):
             known = trained.references[str(part)]
             at = {bytes(row): score for row, score in zip(known.archs, known.scores, strict=True)}
@@ -97,12 +96,12 @@ class Aggregate(Estimator):
             if new.any():
                 made = self._part(k, known.estimator, trained, archs[new], evaluation, cost, watcher)
                 at |= {bytes(row): score for row, score in zip(archs[new], made.scores, strict=True)}
-                work.update(made.work)
+                works.append(made.work)
             scores = np.array([at[bytes(row)] for row in archs], float)
             found.append(percentiles(scores, known.scores))
             watcher.tick((k + 1) / len(self.parts))
         shares = np.array(found)
-        return (np.log(shares).mean(0) if self.rule == "log-rank" else np.log(shares.mean(0))), dict(work)
+        return (np.log(shares).mean(0) if self.rule == "log-rank" else np.log(shares.mean(0))), together(works)
 
     def _part(
         self,
@@ -138,6 +137,7 @@ class Size(Estimator):
     """
 
     cost: str
+    needs_supernet = False
     knows_size = True
 
     def __call__(

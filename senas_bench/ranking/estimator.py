@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
 Cost = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """`(n, edges)` archs to `(n,)` named costs of each trained alone at this width and depth: `flops_m`, `params`."""
 Work = dict[str, int]
-"""What was done: `archs_scored`, `forward_paths`, `images_scored`, and whatever else an estimator counts."""
+"""What was done: `archs_scored`, `forward_paths`, `images_scored`, `multiply_adds` (docs/method.md 3.1; without it the
+cost of a run is not known) and `nominal_multiply_adds` where that differs, and whatever else an estimator counts."""
+
+
+def together(works: Iterable[Mapping[str, int]]) -> Work:
+    """What several estimators did. Its price is known if each of those that ran a network told its own."""
+    total, priced = Counter[str](), True
+    for work in works:
+        price = work.get("multiply_adds")
+        priced &= price is not None or not work.get("forward_paths")
+        total.update({"multiply_adds": 0, "nominal_multiply_adds": price or 0, **work})
+    return {name: count for name, count in total.items() if priced or not name.endswith("multiply_adds")}
 
 
 @dataclass(frozen=True)

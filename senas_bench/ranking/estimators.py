@@ -28,7 +28,7 @@ class WeightAverage(Estimator):
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
         states = [trained.snapshots.mean]
-        return score_states(trained.network, states, archs, evaluation, loglik=False, watcher=watcher)
+        return score_states(trained.network, states, archs, evaluation, loglik=False, watcher=watcher, cost=cost)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SnapshotAccuracy(Estimator):
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
         states = _states(trained)
-        return score_states(trained.network, states, archs, evaluation, loglik=False, watcher=watcher)
+        return score_states(trained.network, states, archs, evaluation, loglik=False, watcher=watcher, cost=cost)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class SnapshotLoglik(Estimator):
     def __call__(
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
-        return score_states(trained.network, _states(trained), archs, evaluation, loglik=True, watcher=watcher)
+        states = _states(trained)
+        return score_states(trained.network, states, archs, evaluation, loglik=True, watcher=watcher, cost=cost)
 
 
 @dataclass(frozen=True)

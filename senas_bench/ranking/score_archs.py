@@ -36,6 +36,11 @@ class Evaluation:
     def images(self) -> int:
         return sum(len(y) for _, y in self.batches)
 
+    @property
+    def calibration_images(self) -> int:
+        """Passed through the network for each arch before it is evaluated."""
+        return sum(map(len, self.calibration)) if self.bn_mode == "recalibrate" else 0
+
 
 @dataclass
 class Found:
@@ -77,9 +82,22 @@ def score_archs(
         `(n,)` accuracy in percent, `(n,)` mean log-likelihood of the label in nats, and the number
         of archs evaluated.
     """
+    distinct, rows = distinct_functions(network, archs)
+    accuracy, loglik = score_distinct(network, distinct, evaluation, tick, begun, after)
+    return accuracy[rows], loglik[rows], len(distinct)
+
+
+def score_distinct(
+    network: nn.Module,
+    distinct: Sequence[Arch],
+    evaluation: Evaluation,
+    tick: Callable[[float], None] = lambda share: None,
+    begun: Found | None = None,
+    after: Callable[[Found], None] = lambda found: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `score_archs`, of archs in lexicographic order that are no two alike; accuracy and log-likelihood alone."""
     if not evaluation.images:
         raise ValueError("no validation images to score on")
-    distinct, rows = distinct_functions(network, archs)
     device = next(network.parameters()).device
     recalibrated = evaluation.bn_mode == "recalibrate"
     rounds = 1 if recalibrated else len(evaluation.batches)
@@ -106,7 +124,7 @@ def score_archs(
                     tick((b + (index + 1) / len(distinct)) / rounds)
     correct, loglik = found.correct, found.loglik
     images = evaluation.images
-    return (100 * correct / images).cpu().numpy()[rows], (loglik / images).cpu().numpy()[rows], len(distinct)
+    return (100 * correct / images).cpu().numpy(), (loglik / images).cpu().numpy()
 
 
 def distinct_functions(network: Any, archs: np.ndarray) -> tuple[list[Arch], np.ndarray]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from senas_bench.ranking.partial import Partial, identity_of
+from senas_bench.spaces.cost import multiply_adds
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,7 @@ def score_states(
     *,
     loglik: bool,
     watcher: Watcher = NOBODY,
+    cost: Callable[[np.ndarray], Mapping[str, np.ndarray]] | None = None,
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Mean accuracy, or log-likelihood, of each arch over states of the weights.
 
@@ -58,12 +60,15 @@ def score_states(
         states: As `Module.state_dict` gives them; at least one.
         archs: `(n, edges)`.
         loglik: Log-likelihood of the label in nats; otherwise accuracy in percent.
+        cost: Of archs at this size, as estimators get it; None leaves out what the work costs.
 
     Returns:
         `(n,)` scores, higher is better; and the work: `archs_scored` and `forward_paths` (evaluations of a distinct
-        arch with one set of weights) and `images_scored`. The network keeps its own weights.
+        arch with one set of weights), `images_scored`, and with a cost `multiply_adds` of these evaluations, those that
+        set batch norm's statistics among them, and `nominal_multiply_adds`, had every arch been evaluated. The network
+        keeps its own weights.
     """
-    from senas_bench.ranking.score_archs import score_archs
+    from senas_bench.ranking.score_archs import distinct_functions, score_distinct
 
     shares = [replace(evaluation, batches=share_of(evaluation.batches, k, len(states))) for k in range(len(states))]
     words = f"{loglik} {evaluation.bn_mode} {evaluation.amp} {[len(share.batches) for share in shares]}"
@@ -72,19 +77,24 @@ def score_states(
     watcher.began(float(kept.get("share", 0.0)))
     own = {name: value.clone() for name, value in network.state_dict().items()}
     begun = _begun(kept, next(network.parameters()).device) if kept else None
-    distinct = 0
+    distinct, rows = distinct_functions(network, archs)
     try:
         for k in range(int(kept.get("snapshot", 0)), len(states)):
             network.load_state_dict(states[k])
             progress = lambda share, k=k: watcher.tick((k + share) / len(states))  # noqa: E731
             keep = _keeper(watcher.partial, k, len(states), total)
-            accuracy, likelihood, distinct = score_archs(network, archs, shares[k], progress, begun, keep)
+            accuracy, likelihood = score_distinct(network, distinct, shares[k], progress, begun, keep)
             begun = None
-            total += likelihood if loglik else accuracy
+            total += (likelihood if loglik else accuracy)[rows]
     finally:
         network.load_state_dict(own)
-    passes, images = distinct * len(states), distinct * sum(share.images for share in shares)
-    return total / len(states), {"archs_scored": passes, "forward_paths": passes, "images_scored": images}
+    passes, images = len(distinct) * len(states), sum(share.images for share in shares)
+    work = {"archs_scored": passes, "forward_paths": passes, "images_scored": len(distinct) * images}
+    if cost is not None:
+        seen = images + sum(share.calibration_images for share in shares)
+        work["multiply_adds"] = seen * int(multiply_adds(cost, np.array(distinct)).sum())
+        work["nominal_multiply_adds"] = seen * int(multiply_adds(cost, archs).sum())
+    return total / len(states), work
 
 
 def _keeper(partial: Partial | None, k: int, count: int, total: np.ndarray) -> Callable[[Found], None]:

@@ -6,6 +6,7 @@ most of the field print them. Parameters include affine batch norm.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,3 +28,17 @@ class CostTable:
         """`(n, edges)` archs to `(n,)` float64 `flops_m` (millions) and `(n,)` int64 `params`."""
         total = self.base + self.per_edge[np.arange(archs.shape[1]), archs].sum(axis=1)
         return {"flops_m": total[:, 0] / 1e6, "params": total[:, 1]}
+
+    def mixtures(self, running: np.ndarray) -> np.ndarray:
+        """`(n,)` int64 multiply-adds of a pass of one image through mixtures: of everything but the cells once, and of
+        each operator that runs.
+
+        Args:
+            running: `(n, edges, operators)` bool.
+        """
+        return (self.base[0] + (running * self.per_edge[..., 0]).sum(axis=(1, 2))).astype(np.int64)
+
+
+def multiply_adds(cost: Callable[[np.ndarray], Mapping[str, np.ndarray]], archs: np.ndarray) -> np.ndarray:
+    """`(n,)` int64 multiply-adds of a pass of one image through archs `(n, edges)`: their `flops_m`, exactly."""
+    return np.rint(cost(archs)["flops_m"] * 1e6).astype(np.int64)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.limits import Limit
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from senas_bench.ranking.fresh import Fresh
+    from senas_bench.spaces.cost import CostTable
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Problem:
         space: The whole space.
         network: Builds a network: `(space, affine) -> network` on the device; where the recipe weighs an auxiliary
             head, it is asked for one with `auxiliary=True`.
-        cost: `(n, edges)` archs to `(n,)` named costs: `flops_m`, `params`.
+        cost: `(n, edges)` archs to `(n,)` named costs of each trained alone at this size: `flops_m`, `params`.
         skeleton: What surrounds the choices in the networks of this task.
         limit: What archs may cost, in scoring and search, and where it says so in training; None for no limit.
         arch: The arch that the spec gives to the method `fixed`.
@@ -38,7 +37,7 @@ class Problem:
 
     space: SearchSpace
     network: Callable[..., nn.Module]
-    cost: Callable[[np.ndarray], Mapping[str, np.ndarray]]
+    cost: CostTable
     skeleton: Any = None
     limit: Limit | None = None
     arch: Arch | None = None

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.ranking import estimator_of
-from senas_bench.ranking.estimator import Estimator, EstimatorName, Reference
+from senas_bench.ranking.estimator import Estimator, EstimatorName, Reference, together
 from senas_bench.ranking.fresh import Fresh
 from senas_bench.ranking.kept import kept_scores
 from senas_bench.ranking.partial import Partial
@@ -138,7 +137,7 @@ class Task:
         first, second = self.loaders.bilevel()
         generator = self.generator(phase)
         settings = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "device": self.work.device}
-        return Alphas(space, second, generator, **settings), first
+        return Alphas(space, second, generator, **settings, cost=self.problem.cost), first
 
     def train(
         self,
@@ -190,6 +189,7 @@ class Task:
                 observe=lambda epoch: self._look(network, space, watch, phase, epoch),
                 observer=self._observer(watch),
                 processes=self.work.processes,
+                cost=self.problem.cost,
             )
         self.work.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
@@ -239,15 +239,14 @@ class Task:
             partial=Partial(self.work.folder / f"{phase}-watch-{epoch}.arrays", self.work.processes.first)
         )
         strategy, images = estimator_of(watch.estimator), self._watched_images()
-        seen, work = _Seen(network, now, self.build, self.fresh), Counter[str]()
+        seen, works = _Seen(network, now, self.build, self.fresh), []
         for part in strategy.compared:
             archs = self._reference_archs(space, strategy.reference)
             scores, more = estimator_of(part)(seen, archs, images, self.problem.cost)
             seen.references[str(part)] = Reference(estimator_of(part), archs, scores)
-            work.update(more)
+            works.append(more)
         scores, more = strategy(seen, watch.archs, images, self.problem.cost, watcher)
-        work.update(more)
-        return scores, work
+        return scores, together([*works, more])
 
     def evolve(
         self, trained: Trained, evolution: Evolution, estimator: EstimatorName, stage: int, epoch: int

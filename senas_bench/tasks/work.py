@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from senas_bench.training.distributed import Processes
 
 COUNTERS = ("images_trained", "train_steps", "forward_paths", "backward_paths", "archs_scored", "images_scored")
+PRICES = ("multiply_adds", "nominal_multiply_adds")
+COUNTERS += PRICES
+"""What is counted. Of the prices the first is of what ran; the second also of what was not run because an equal arch
+had been scored (docs/method.md 3.1)."""
 
 
 @dataclass
@@ -24,7 +28,8 @@ class Budget:
     """Exact work and wall time, split by what it was for.
 
     Args:
-        counts: `search` is what the pick needed, `report` what only the correlation tables needed.
+        counts: `search` is what the pick needed, `report` what only the correlation tables needed. `PRICES` are left
+            out once paths ran whose price nobody told.
         seconds: Wall time, split likewise.
     """
 
@@ -34,10 +39,15 @@ class Budget:
     seconds: dict[str, float] = field(default_factory=lambda: {"search": 0.0, "report": 0.0})
 
     def add(self, purpose: str, seconds: float, counts: Mapping[str, int]) -> None:
-        """Book work."""
+        """Book work. Where it has one price only, that is the nominal one too."""
         self.seconds[purpose] += seconds
-        for name, value in counts.items():
-            self.counts[purpose][name] += value
+        booked, made = self.counts[purpose], counts.get(PRICES[0])
+        if made is None and counts.get("forward_paths"):
+            for name in PRICES:
+                booked.pop(name, None)
+        for name, value in {**({} if made is None else dict.fromkeys(PRICES, made)), **counts}.items():
+            if name not in PRICES or name in booked:
+                booked[name] += value
 
 
 def _alone() -> Processes:

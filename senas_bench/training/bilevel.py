@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.cost import CostTable
+from senas_bench.training.price import STEP, passes_price
 from senas_bench.training.samplers import Path, path_evaluations
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -50,7 +52,8 @@ Gradient = Callable[
     ["Alphas", nn.Module, Batch, Batch, torch.optim.Optimizer, np.random.Generator], tuple[torch.Tensor, int]
 ]
 """`(alphas, network, batch of the weights, batch of the logits, optimizer of the weights, rng)` to the gradient in the
-logits, `(edges, operators)`, and the path evaluations that it took, forward and backward alike. No weight moves."""
+logits, `(edges, operators)`, and the path evaluations that it took, forward and backward alike, which it also tells
+`Alphas.ran`. No weight moves."""
 
 
 class Alphas:
@@ -62,6 +65,7 @@ class Alphas:
         generator: Draws the start, 1e-3 times standard normal [code: AutoDL-Projects].
         lr, betas, weight_decay: Of Adam.
         device: Where the logits live.
+        cost: Of archs at this size; None leaves the multiply-adds of their steps uncounted.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Alphas:
         betas: tuple[float, float] = (0.5, 0.999),
         weight_decay: float = 1e-3,
         device: torch.device | str = "cpu",
+        cost: CostTable | None = None,
     ) -> None:
         shape = (len(space.edges), len(space.operators))
         self.logits = nn.Parameter((1e-3 * torch.randn(shape, generator=generator)).to(device))
@@ -83,6 +88,8 @@ class Alphas:
         self.loader = loader
         self.optimizer = torch.optim.Adam([self.logits], lr=lr, betas=betas, weight_decay=weight_decay)
         self._batches: Iterator[Batch] = iter(())
+        self._cost = cost
+        self._ran: list[tuple[torch.Tensor, int]] = []
 
     def log_probabilities(self) -> torch.Tensor:
         """`(edges, operators)` log softmax over each edge's alive operators, -inf elsewhere."""
@@ -109,6 +116,22 @@ class Alphas:
         self.logits.grad = gradient.masked_fill(~self.alive, 0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def ran(self, path: torch.Tensor, images: int) -> None:
+        """Remember that a step of the logits passed so many images forward and backward through `path`."""
+        self._ran.append((path.detach(), images))
+
+    def price(self) -> dict[str, int]:
+        """The `multiply_adds` of all that ran since it was last asked; nothing where costs are not known."""
+        ran, self._ran = self._ran, []
+        if self._cost is None:
+            return {}
+        by_images: dict[int, list[Path]] = {}
+        for path, images in ran:
+            by_images.setdefault(images, []).append(path)
+        return {
+            "multiply_adds": sum(STEP * images * passes_price(self._cost, paths) for images, paths in by_images.items())
+        }
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Logits and the state of Adam, for a checkpoint."""
@@ -156,6 +179,7 @@ def gradient_through(path: torch.Tensor, alphas: Alphas, network: nn.Module, bat
     loss = nn.functional.cross_entropy(network(x, path), y)
     # zeros where no logit has a part in the loss: a path of `none` from the input to the output
     (gradient,) = torch.autograd.grad(loss, [alphas.logits], materialize_grads=True)
+    alphas.ran(path, len(y))
     return gradient, path_evaluations(path)
 
 
@@ -191,8 +215,8 @@ class LearningAlphas:
         return {"images_trained": len(valid[1]), "forward_paths": passes, "backward_paths": passes}
 
     def end_epoch(self, network: nn.Module, rng: np.random.Generator, generator: torch.Generator) -> Counts:
-        """See `Architecture`."""
-        return {}
+        """What the steps of the logits cost."""
+        return self.alphas.price()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """See `Architecture`."""

@@ -17,8 +17,10 @@ import torch
 from torch import nn
 
 from senas_bench.errors import RunError
+from senas_bench.spaces.cost import CostTable
 from senas_bench.training.bilevel import Architecture
 from senas_bench.training.distributed import ALONE, Processes
+from senas_bench.training.price import STEP, passes_price
 from senas_bench.training.recipe import TrainingRecipe, learning_rate, snapshot_steps
 from senas_bench.training.result import Observation, Training
 from senas_bench.training.resume import restore, save
@@ -101,6 +103,7 @@ def train(
     observe: Callable[[int], tuple[np.ndarray, Mapping[str, int]] | None] = lambda epoch: None,
     observer: str = "",
     processes: Processes = ALONE,
+    cost: CostTable | None = None,
 ) -> Training:
     """Train `network` in place for `epochs` epochs and take snapshots at the end.
 
@@ -124,6 +127,8 @@ def train(
             something else is not used by one that looks, and used without what was seen by one that does not.
         processes: That train this network together, each with its rows of a batch and all with the same generators.
             They go through the epochs in step and end with the same network; the first one saves.
+        cost: Of archs at this size; the counts then have `multiply_adds`, unless the architecture or the sampler runs
+            paths and does not say what they cost, or an epoch of the checkpoint was not priced.
 
     Raises:
         ValueError: The network or the loader cannot do what the recipe or the number of processes asks for.
@@ -131,7 +136,9 @@ def train(
     """
     _check(network, recipe, architecture, processes)
     result = Training(optimizer or make_optimizer(network, recipe), Snapshots(keep_snapshots))
-    phase = _Phase(network, loader, recipe, sample, epochs, rng, generator, architecture, processes, result, before)
+    phase = _Phase(
+        network, loader, recipe, sample, epochs, rng, generator, architecture, processes, result, before, cost
+    )
     phase.run(checkpoint, on_begin, on_epoch, observe, observer)
     return result
 
@@ -144,11 +151,15 @@ class _Tally:
         loss: Sum of the losses.
         losses: How many they are.
         counts: Work done.
+        aside: Of it what the architecture and the sampler did.
+        paths: Of the steps of the weights.
     """
 
     loss: torch.Tensor
     losses: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    aside: Counter[str] = field(default_factory=Counter)
+    paths: list[Path] = field(default_factory=list)
 
 
 @dataclass
@@ -166,6 +177,7 @@ class _Phase:
     processes: Processes
     result: Training
     before: int
+    cost: CostTable | None
 
     def __post_init__(self) -> None:
         self.memory = self.sample if isinstance(self.sample, Sampler) else None
@@ -229,18 +241,30 @@ class _Phase:
                     self.result.snapshots.add(self.network)
         self.processes.mean_buffers(self.network)
         if self.architecture:
-            tally.counts.update(self.architecture.end_epoch(self.network, self.rng, self.generator))
+            tally.aside.update(self.architecture.end_epoch(self.network, self.rng, self.generator))
         if self.memory:
-            tally.counts.update(self.memory.end_epoch(self.network, self.rng, self.generator))
+            tally.aside.update(self.memory.end_epoch(self.network, self.rng, self.generator))
         mean_loss = self.processes.total(float(tally.loss)) / max(tally.losses * self.processes.world, 1)
         if not np.isfinite(mean_loss):
             less = f"a lower learning rate than {self.recipe.lr} may help"
             raise RunError(f"training loss is {mean_loss} at epoch {epoch + 1}; {less}")
         self.result.history.append({"epoch": epoch + 1, "loss": round(mean_loss, 6), "lr": round(rate, 8)})
         tally.counts.update(images_trained=self.steps * self.recipe.batch_size, train_steps=self.steps)
-        for name, count in tally.counts.items():
-            self.result.counts[name] = self.result.counts.get(name, 0) + count
+        self._count(epoch, tally)
         return mean_loss
+
+    def _count(self, epoch: int, tally: _Tally) -> None:
+        """Add the work of an epoch, and what it cost where that is known of all epochs so far."""
+        counts, price = self.result.counts, "multiply_adds"
+        known = self.cost is not None and (price in tally.aside or not tally.aside["forward_paths"])
+        if known and self.cost is not None:
+            tally.counts[price] = STEP * self.recipe.batch_size * passes_price(self.cost, tally.paths)
+        tally.counts.update(tally.aside)
+        if not known or (epoch and price not in counts):
+            tally.counts.pop(price, None)
+            counts.pop(price, None)
+        for name, count in tally.counts.items():
+            counts[name] = counts.get(name, 0) + count
 
     def _step(self, x: torch.Tensor, y: torch.Tensor, rate: float, tally: _Tally) -> None:
         """One step down: the gradients of all paths on all parts of a batch, added up."""
@@ -248,11 +272,12 @@ class _Phase:
         for group in optimizer.param_groups:
             group["lr"] = rate
         if self.architecture:
-            tally.counts.update(self.architecture.step(self.network, (x, y), optimizer, self.rng))
+            tally.aside.update(self.architecture.step(self.network, (x, y), optimizer, self.rng))
         optimizer.zero_grad(set_to_none=True)
         parts = _parts(x, y, recipe, self.processes.world)
         amp = recipe.amp and self.device.type == "cuda"
         paths = list(self.sample(self.rng))
+        tally.paths += paths
         of_paths: list[list[torch.Tensor]] = [[] for _ in paths]
         for path, of_path in zip(paths, of_paths, strict=True):
             for part in parts:

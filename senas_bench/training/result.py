@@ -35,8 +35,8 @@ class Training:
         optimizer: Holds the momentum, for a next stage to carry on.
         snapshots: The K snapshots of the last epochs; the initial weights when no step was taken.
         history: One mapping per epoch: `epoch`, `loss` (mean of what the steps minimised), `lr`.
-        counts: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`, and what else an
-            architecture counts.
+        counts: `images_trained`, `train_steps`, `forward_paths`, `backward_paths`, `multiply_adds` where all that ran
+            has a price, and what else an architecture counts.
         seconds: Wall time of the steps.
         observed: By epoch, what `train` was asked to observe.
     """

@@ -26,7 +26,7 @@ from senas_bench.methods.training_free import ByProxy
 from senas_bench.names import lookup
 from senas_bench.progress import SilentProgress
 from senas_bench.searching.evolution import Evolution
-from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
+from senas_bench.spaces.nasbench201 import CONV1, CONV3, NB201, Skeleton, arch_from_str, arch_to_str, nasbench201_cost
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.method import Method, check_method
 from senas_bench.tasks.report import Report
@@ -61,6 +61,8 @@ TINY = replace(
     curve_points=3,
     curve_images=100,
 )
+COST = nasbench201_cost(Skeleton(8, 10, in_channels=1, channels=4, cells=1))
+"""Of the networks at that size."""
 
 
 def names_of(fits: Callable[[Method], bool] = lambda method: True) -> list[str]:
@@ -200,6 +202,17 @@ def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, n
     assert final[0].equals(final[1]) == (not repeated(name)[2].asked)
 
 
+def price_of(path) -> int:
+    """Multiply-adds of a pass of an image, edge by edge: what runs is what is not 0 of a mixture, or the archs."""
+    frame, (*_, small, large, _) = COST.base[0], COST.per_edge[0, :, 0]
+    rows = path.detach() != 0 if isinstance(path, torch.Tensor) else None
+    if rows is not None:
+        return int(frame + small * rows[:, CONV1].sum() + large * rows[:, CONV3].sum())
+    archs = [path] if isinstance(path[0], int) else path
+    ops = Counter(op for arch in archs for op in arch)
+    return int(frame + (small * ops[CONV1] + large * ops[CONV3]) / len(archs))
+
+
 class Spy(SilentProgress):
     """Counts path evaluations and images of forward passes, by stage and by whether a gradient was wanted; and notes
     what was asked for: random numbers, and estimates for the report alone."""
@@ -213,6 +226,7 @@ class Spy(SilentProgress):
         self.scored_in_training = 0
         self.passes: Counter[tuple[str, bool]] = Counter()
         self.images: Counter[tuple[str, bool]] = Counter()
+        self.price: Counter[tuple[str, bool]] = Counter()
 
     def stage(self, name, total, done=0):
         self.now = name
@@ -221,6 +235,7 @@ class Spy(SilentProgress):
         key = self.now, torch.is_grad_enabled()
         self.passes[key] += path_evaluations(path)
         self.images[key] += len(x)
+        self.price[key] += len(x) * (3 if key[1] else 1) * price_of(path)
 
     def total(self, counts: Counter, stages: Iterable[str] | None = None, gradient: bool | None = None) -> int:
         return sum(
@@ -298,6 +313,9 @@ def test_work_is_counted_exactly(repeated, name):
     assert search["forward_paths"] + report["forward_paths"] == spy.total(spy.passes)
     assert report["images_scored"] == spy.total(spy.images, spy.reporting) + images
     scoring = {stage for stage, _ in spy.passes} - ({*spy.trainings} - watching)  # a training may ask what it likes
+    assert search["multiply_adds"] == spy.total(spy.price) - report["multiply_adds"]
+    assert report["multiply_adds"] == spy.total(spy.price, spy.reporting) + spy.total(spy.price, watching, False)
+    assert search["nominal_multiply_adds"] >= search["multiply_adds"]
     scored = search["images_scored"] + report["images_scored"] - spy.scored_in_training  # such as a sampler's
     assert scored == spy.total(spy.images, scoring, gradient=False if METHODS[name].trains else None)
     assert not any(report[count] for count in ("images_trained", "train_steps", "backward_paths"))

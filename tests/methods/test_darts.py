@@ -15,7 +15,7 @@ from senas_bench.kernels import engines
 from senas_bench.methods import METHODS, darts
 from senas_bench.methods.darts import Darts, second_order, unrolled_gradient
 from senas_bench.progress import SilentProgress
-from senas_bench.spaces.nasbench201 import NB201, arch_from_str
+from senas_bench.spaces.nasbench201 import NB201, Skeleton, arch_from_str, nasbench201_cost
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.task import Task
 from senas_bench.training import loop
@@ -238,7 +238,8 @@ def test_passes_and_images_are_counted_as_run(gradient, monkeypatch):
 
     monkeypatch.setattr(NB201Network, "forward", watched)
     first, second = (Batches(seeds, torch.float32) for seeds in ([1, 2, 3], [11, 12, 13]))
-    mixture = LearningAlphas(some_alphas(torch.float32), gradient)
+    cost = nasbench201_cost(Skeleton(8, 3, in_channels=1, channels=3, cells=1))
+    mixture = LearningAlphas(some_alphas(torch.float32, cost=cost), gradient)
     result = train(
         a_network(torch.float32),
         first,
@@ -248,6 +249,7 @@ def test_passes_and_images_are_counted_as_run(gradient, monkeypatch):
         rng=np.random.default_rng(0),
         generator=torch.Generator(),
         architecture=mixture,
+        cost=cost,
     )
     mine, theirs = ([float(x.sum()) for x, _ in loader.batches] for loader in (first, second))
     expected = []
@@ -260,6 +262,7 @@ def test_passes_and_images_are_counted_as_run(gradient, monkeypatch):
         "train_steps": 3,
         "forward_paths": 5 * len(seen),
         "backward_paths": 5 * len(seen),
+        "multiply_adds": 3 * 16 * len(seen) * cost.mixtures(np.ones((1, 6, 5), bool)).item(),
     }
 
 
@@ -273,6 +276,8 @@ TINY = replace(
     recipes={"darts": TrainingRecipe((1, 1), 256, snapshots=1)},
 )
 STEPS = (1797 - 400) // 2 // 256
+MIXTURE = 9 * 2 * 64 + 18 * 10 * 2 * 2 * 64 + (72 + 144 + 8) * 16 + (288 + 576 + 32) * 4 + 8 * 10 + 10
+"""Multiply-adds of a pass of an image of 8x8: stem, a 1x1 and a 3x3 on 18 edges, two reductions, ten classes."""
 
 
 @pytest.fixture
@@ -310,6 +315,7 @@ def test_a_run_picks_the_most_probable_arch(methods, tmp_path, method, passes):
         "backward_paths": 2 * STEPS * passes * 5,
         "archs_scored": 0,
         "images_scored": 0,
+        **dict.fromkeys(("multiply_adds", "nominal_multiply_adds"), 3 * 256 * 2 * STEPS * passes * MIXTURE),
     }
     assert set(record.counters["report"].values()) == {0}
 

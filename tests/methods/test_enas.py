@@ -65,6 +65,13 @@ def test_the_controller_learns_from_the_accuracy_of_its_archs():
     assert network.training
 
 
+def test_the_rewards_cost_a_forward_pass_of_a_batch_each():
+    subject, archs = learning(Numbered(), steps=3, aggregate=2), []
+    subject.cost = lambda rows: archs.extend(rows.tolist()) or {"flops_m": rows[:, 0] / 1e6}
+    counts = subject.end_epoch(Planted(), np.random.default_rng(0), torch.Generator())
+    assert len(archs) == 6 and counts["multiply_adds"] == 4 * sum(arch[0] for arch in archs) > 0
+
+
 def test_rewards_are_fractions_of_a_batch(monkeypatch):
     subject, network, seen = learning(Numbered(), steps=2, aggregate=10), Planted(), []
     monkeypatch.setattr(subject.reinforce, "update", lambda archs, accuracies: seen.append((archs, accuracies)))

@@ -17,6 +17,7 @@ from senas_bench.methods.gdas import Gdas, GumbelPaths
 from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import EDGES, NB201, arch_from_str, prune_arch
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
+from senas_bench.tasks.work import PRICES
 from senas_bench.training import loop
 from senas_bench.training.bilevel import Alphas, LearningAlphas
 from senas_bench.training.loop import descend, make_optimizer, train
@@ -315,6 +316,8 @@ TINY = replace(
     recipes={"gdas": TrainingRecipe((1, 1), 256, snapshots=1)},
 )
 STEPS = (1797 - 400) // 2 // 256
+FRAME = 9 * 2 * 64 + (72 + 144 + 8) * 16 + (288 + 576 + 32) * 4 + 8 * 10 + 10
+"""Multiply-adds of a pass of an image of 8x8 through all but the cells: stem, two reductions, ten classes."""
 
 
 def a_run(folder, progress=None, seed=0):
@@ -357,7 +360,11 @@ def test_a_run_and_its_resumption(tmp_path, monkeypatch):
         "backward_paths": 4 * STEPS,
         "archs_scored": 0,
         "images_scored": 0,
+        **{name: record.counters["search"][name] for name in PRICES},
     }
+    cheapest, dearest = (3 * 256 * 4 * STEPS * cost for cost in (FRAME, FRAME + 18 * 9 * 2 * 2 * 64))
+    assert cheapest < record.counters["search"]["multiply_adds"] < dearest
+    assert len({record.counters["search"][name] for name in PRICES}) == 1
     for epoch in (1, 2):
         with pytest.raises(Interrupted):
             a_run(folders[1], StopsAfter(epoch))

@@ -15,7 +15,7 @@ from senas_bench.methods.spos import Spos
 from senas_bench.progress import SilentProgress
 from senas_bench.ranking import ESTIMATORS, knows_size, needs_snapshots
 from senas_bench.ranking.aggregate import Aggregate, Size, percentiles
-from senas_bench.ranking.estimator import Estimator, Reference
+from senas_bench.ranking.estimator import Estimator, Reference, together
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 from senas_bench.spaces.nasbench201 import NB201
@@ -111,6 +111,14 @@ def test_archs_of_the_sample_are_scored_once():
     assert ASKED == [(2, 10)] and work == {"archs_scored": 10, "forward_paths": 10} and len(scores) == 30
     ASKED.clear()
     assert Aggregate((part,))(weights(part, archs=archs), archs[5:], None, None)[1] == {} and not ASKED
+
+
+def test_the_price_of_several_is_known_where_each_told_its_own():
+    """One of 5 multiply-adds for which 8 were asked, one of 3, and one that runs nothing."""
+    first, second = {"multiply_adds": 5, "nominal_multiply_adds": 8}, {"forward_paths": 1, "multiply_adds": 3}
+    whole = {"forward_paths": 1, "multiply_adds": 8, "nominal_multiply_adds": 11, "archs_scored": 0}
+    assert together([first, second, {"archs_scored": 0, "forward_paths": 0}]) == whole
+    assert together([first, {"forward_paths": 2}]) == {"forward_paths": 2}
 
 
 def test_a_part_that_is_done_is_kept(tmp_path):

@@ -11,8 +11,9 @@ from senas_bench.ranking import ESTIMATORS, estimator_of
 from senas_bench.ranking.estimators import SnapshotLoglikSize
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.ranking.snapshots import Watcher, share_of
-from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces.nasbench201 import CONV1, CONV3, NB201, NONE, Skeleton, nasbench201_cost
 from senas_bench.spaces.nasbench201.network import NB201Network
+from senas_bench.tasks.work import PRICES
 from senas_bench.training.snapshots import Snapshots
 
 OF_A_SUPERNET = [name for name, own in ESTIMATORS.items() if own.needs_supernet and not own.compared]
@@ -23,7 +24,7 @@ ONE_BATCH = Evaluation([(torch.zeros(4, 1), LABELS)], "batch")
 def estimate(network, snapshots, archs, evaluation, estimator, parameters=None, **watcher):
     """As `Task.estimate` calls an estimator."""
     weights = SimpleNamespace(network=network, snapshots=snapshots)
-    cost = lambda archs: {"params": parameters, "flops_m": parameters}  # noqa: E731
+    cost = lambda archs: {"params": parameters, "flops_m": (7 + archs[:, 0]) / 1e6}  # noqa: E731
     return estimator_of(estimator)(weights, archs, evaluation, cost, Watcher(**watcher))
 
 
@@ -57,14 +58,16 @@ def test_weight_average():
     """Mean logits: arch 0 has log(3)/2 > log(2)/2 and says 0, right 3 times of 4; arch 1 says 1, right once."""
     got, work = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "weight-average")
     assert got.tolist() == [75.0, 25.0]
-    assert work == {"archs_scored": 2, "forward_paths": 2, "images_scored": 2 * 4}
+    price = dict.fromkeys(PRICES, 4 * (7 + 8))
+    assert work == {"archs_scored": 2, "forward_paths": 2, "images_scored": 2 * 4, **price}
 
 
 def test_snapshot_accuracy():
     """Arch 0 says 0, then 1: 75 and 25 percent. Arch 1 says 1 twice."""
     got, work = estimate(Fixed([[9.0, 9.0]] * 2), snapshots_of(FIRST, SECOND), ARCHS, ONE_BATCH, "snapshot-accuracy")
     assert got.tolist() == [50.0, 25.0]
-    assert work == {"archs_scored": 4, "forward_paths": 4, "images_scored": 4 * 4}
+    price = dict.fromkeys(PRICES, 2 * 4 * (7 + 8))
+    assert work == {"archs_scored": 4, "forward_paths": 4, "images_scored": 4 * 4, **price}
 
 
 def test_snapshot_loglik():
@@ -89,7 +92,8 @@ def test_snapshots_share_the_batches_out():
     batches = [*ONE_BATCH.batches, (torch.zeros(4, 1), torch.ones(4, dtype=int))]
     got, work = estimate(FIRST, snapshots_of(FIRST, SECOND), ARCHS, Evaluation(batches, "batch"), "snapshot-accuracy")
     assert got.tolist() == [(75 + 100) / 2, (25 + 100) / 2]
-    assert work == {"archs_scored": 4, "forward_paths": 4, "images_scored": 4 * 4}
+    price = dict.fromkeys(PRICES, 2 * 4 * (7 + 8))
+    assert work == {"archs_scored": 4, "forward_paths": 4, "images_scored": 4 * 4, **price}
     got, work = estimate(FIRST, snapshots_of(FIRST, SECOND), ARCHS, Evaluation(batches, "batch"), "weight-average")
     assert got.tolist() == [(75 + 0) / 2, (25 + 100) / 2]
     assert work["images_scored"] == 2 * 8
@@ -113,6 +117,22 @@ def test_shares_of_the_batches(batches, count):
 def a_network(seed: int) -> NB201Network:
     torch.manual_seed(seed)
     return NB201Network(NB201, channels=2, cells=1, in_channels=1, num_classes=3)
+
+
+@pytest.mark.parametrize(("mode", "images"), [("batch", 12), ("recalibrate", 12 + 2 * 12)])
+def test_a_scoring_costs_what_it_evaluates_and_nominally_every_arch(mode, images):
+    """Two snapshots share two batches of 6 images; each arch that is evaluated calibrates on 12 images for either.
+
+    The second arch is the first with a dead edge: they are one function, and the one without the edge is evaluated.
+    """
+    first, dead = (CONV1, NONE, NONE, NONE, CONV1, NONE), (CONV1, NONE, NONE, NONE, CONV1, CONV3)
+    cost = nasbench201_cost(Skeleton(8, 3, in_channels=1, channels=2, cells=1))
+    frame = cost(np.array([[NONE] * 6]))["flops_m"].item() * 1e6
+    weights = SimpleNamespace(network=a_network(0), snapshots=snapshots_of(a_network(1), a_network(2)))
+    _, work = ESTIMATORS["snapshot-loglik"](weights, np.array([first, dead]), real_evaluation(mode), cost)
+    small, large = 3 * 2 * 2 * 64, 3 * 9 * 2 * 2 * 64
+    assert work["multiply_adds"] == images * (frame + 2 * small)
+    assert work["nominal_multiply_adds"] == images * (2 * frame + 4 * small + large)
 
 
 def real_evaluation(mode: str) -> Evaluation:
@@ -179,13 +199,19 @@ def test_what_cannot_be_an_estimator_is_refused_in_a_sentence():
 
 @pytest.mark.parametrize("name", OF_A_SUPERNET)
 def test_what_an_estimator_declares_is_what_it_reads(name):
-    """One that needs no snapshots does without; one that does not know the size asks no cost."""
+    """One that needs no snapshots does without; one that does not know the size asks for no parameters."""
     estimator = ESTIMATORS[name]
     weights = SimpleNamespace(network=FIRST, snapshots=snapshots_of(FIRST, SECOND, keep=estimator.needs_snapshots))
-    asked, costs = [], {"params": np.ones(2), "flops_m": np.ones(2)}
-    scores, work = estimator(weights, ARCHS, ONE_BATCH, lambda archs: asked.append(1) or costs)
+    asked = []
+
+    class Costs(dict):
+        def __getitem__(self, name):
+            asked.append(name)
+            return np.ones(2)
+
+    scores, work = estimator(weights, ARCHS, ONE_BATCH, lambda archs: Costs())
     assert scores.shape == (2,) and scores.dtype == np.float64 and set(work) >= {"archs_scored", "forward_paths"}
-    assert bool(asked) == estimator.knows_size
+    assert ("params" in asked) == estimator.knows_size and "flops_m" in asked
     assert (scores <= 0).all() if estimator.nats else (scores >= 0).all()
 
 

@@ -66,7 +66,7 @@ def problem(space="nasbench201", mode="batch", estimator="snapshot-loglik"):
 def score(arguments, kept=None, **more):
     network, snapshots, archs, evaluation, estimator = arguments
     weights = SimpleNamespace(network=network, snapshots=snapshots)
-    cost = lambda archs: {"params": np.arange(1.0, 1 + len(archs))}  # noqa: E731
+    cost = lambda archs: dict.fromkeys(("params", "flops_m"), np.arange(1.0, 1 + len(archs)))  # noqa: E731
     return estimator_of(estimator)(weights, archs, evaluation, cost, Watcher(partial=kept, **more))
 
 

@@ -14,7 +14,7 @@ from senas_bench.spaces import SPACES, SearchSpace
 from senas_bench.spaces.darts import DARTS, DartsSkeleton
 from senas_bench.spaces.darts.network import DartsNetwork
 from senas_bench.spaces.mobilenet import small_image
-from senas_bench.spaces.nasbench201 import NB201, Skeleton
+from senas_bench.spaces.nasbench201 import NB201, Skeleton, nasbench201_cost
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.spaces.paths import UniformPath
 from senas_bench.training import loop
@@ -90,6 +90,66 @@ def test_work_is_counted_exactly():
         "forward_paths": 3 * steps,
         "backward_paths": 3 * steps,
     }
+
+
+BASE = 9 * 2 * 64 + (9 * 2 * 4 + 9 * 4 * 4 + 2 * 4) * 16 + (9 * 4 * 8 + 9 * 8 * 8 + 4 * 8) * 4 + 8 * 3 + 3
+"""Multiply-adds of everything but the cells of `a_network`, at 8x8."""
+
+
+class Asks:
+    """An architecture that passes images through the network at the end of each epoch, and may say what it cost."""
+
+    def __init__(self, price):
+        self.price = price
+
+    def begin_epoch(self, share, generator):
+        pass
+
+    def step(self, network, batch, optimizer, rng):
+        return {}
+
+    def end_epoch(self, network, rng, generator):
+        return {"forward_paths": 1, **self.price}
+
+    def tensors(self):
+        return {}
+
+    def load(self, tensors):
+        pass
+
+
+def test_a_step_costs_three_passes_of_its_batch_through_each_path():
+    """One 1x1 of width 2 at 8x8 or its equal in the later stages; and a path of nothing but the frame."""
+    paths = [(2, 0, 0, 0, 0, 0), (0,) * 6]
+    cost = nasbench201_cost(Skeleton(8, 3, in_channels=1, channels=2, cells=1))
+    one = 2 * 2 * 64 * 3
+    expected = 2 * STEPS * 16 * 3 * (2 * BASE + one)
+    assert run(a_network(), lambda rng: paths, epochs=2, cost=cost).counts["multiply_adds"] == expected
+    aside = Asks({"multiply_adds": 1000})
+    found = run(a_network(), lambda rng: paths, epochs=2, cost=cost, architecture=aside).counts
+    assert found["multiply_adds"] == expected + 2 * 1000
+
+
+def test_work_without_a_price_leaves_the_cost_unknown(tmp_path, monkeypatch):
+    """Of an architecture that does not say what its passes cost, and of epochs that an older version trained."""
+    cost = nasbench201_cost(Skeleton(8, 3, in_channels=1, channels=2, cells=1))
+    found = run(a_network(), lambda rng: [ARCH], cost=cost, architecture=Asks({}))
+    assert "multiply_adds" not in found.counts
+
+    def stop(epoch):
+        raise Interrupted
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    done = []
+    with pytest.raises(Interrupted):
+        run(
+            a_network(),
+            lambda rng: [ARCH],
+            checkpoint=tmp_path / "old",
+            on_epoch=lambda epoch, loss: stop(epoch) if epoch == 2 else done.append(epoch),
+        )
+    found = run(a_network(), lambda rng: [ARCH], checkpoint=tmp_path / "old", cost=cost)
+    assert done == [1] and found.counts["train_steps"] == 3 * STEPS and "multiply_adds" not in found.counts
 
 
 @pytest.mark.parametrize("paths", [1, 2])

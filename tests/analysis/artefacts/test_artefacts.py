@@ -12,7 +12,8 @@ from senas_bench.names import lookup
 
 
 def test_names_and_defaults():
-    assert all(artefact.name == name and artefact.methods for name, artefact in ARTEFACTS.items())
+    for name, artefact in ARTEFACTS.items():
+        assert artefact.name == name and (artefact.methods or (artefact.alone and artefact.also()))
     assert ARTEFACTS["table3"].methods[0] == "random"
     assert ARTEFACTS["table3"].methods[-1] == "se-nas+"
 
@@ -58,7 +59,8 @@ def test_what_an_artefact_shows(runs):
     assert {name for name in named("searches") if shown.pop(name)} == set()
     assert shown == {
         "table1": {"spos"}, "fig1": set(), "fig6": {"se-nas"}, "fig7": {"spos", "se-nas"}, "fig8": {"spos", "se-nas"},
-        "table3": {"random", "spos", "se-nas"},
+        "table3": {"random", "spos", "se-nas"}, "eq7": {"spos", "se-nas"},
+        "ladder": {"random", "spos", "se-nas"},
     }  # fmt: skip
     others = [replace(r, spec=replace(r.spec, method="pcnas")) for r in runs.records[:1]]
     others += [replace(r, spec=replace(r.spec, method="stand-alone")) for r in runs.records[:1]]

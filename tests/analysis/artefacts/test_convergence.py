@@ -197,6 +197,9 @@ def test_summary():
     assert (one["n"], one["tau_mean"], one["tau_std"]) == (1, 0.5, None)
     none = tau_summary(runs[:1])
     assert (none["n"], none["tau_mean"], none["tau_std"], none["tau_low"]) == (0, None, None, None)
+    assert none["tau_top10_mean"] is None
+    row = tau_summary([{**run, "tau_top10": best} for run, best in zip(runs, (0.2, None, 0.6), strict=True)])
+    assert (row["tau_top10_mean"], row["tau_top10_std"]) == (pytest.approx(0.4), pytest.approx(0.4 / 2**0.5))
 
 
 def test_archs_scored_alike_have_no_tau_and_are_named(study, truth):

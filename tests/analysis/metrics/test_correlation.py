@@ -8,12 +8,15 @@ import pytest
 
 from senas_bench.analysis.metrics.correlation import (
     best_and_worst_rank_at_k,
+    best_at_k,
     best_rank_at_k,
     kendall_tau,
     precision_at_k,
     regret,
     spearman,
     tiered,
+    top,
+    top_tau,
     weighted_tau,
 )
 
@@ -113,6 +116,32 @@ def test_weighted_tau_is_the_mean_over_both_rankings():
     for x, y in vectors():
         both = weighted_agreement(x, y, hyperbolic(x, y)), weighted_agreement(x, y, hyperbolic(y, x))
         assert weighted_tau(x, y) == pytest.approx(sum(both) / 2, rel=0, abs=1e-12, nan_ok=True)
+
+
+def test_tau_of_the_top_tenth_is_tau_among_the_archs_that_are_truly_best():
+    """100 archs of rising truth: the scores reverse the ten best and order the others rightly."""
+    truth, scores = np.arange(100.0), np.arange(100.0)
+    scores[90:] = scores[90:][::-1]
+    assert top_tau(scores, truth) == pytest.approx(-1) and kendall_tau(scores, truth) == pytest.approx(1 - 90 / 4950)
+    shuffled = np.random.default_rng(0).permutation(100)
+    assert top_tau(scores[shuffled], truth[shuffled]) == pytest.approx(-1)
+    for x, y in vectors(20):
+        x, y = np.tile(x, 100)[:230], np.tile(y, 101)[1:231]
+        best = [i for i, value in enumerate(y) if value >= sorted(y, reverse=True)[22]]  # ties with the 23rd too
+        assert top(y).nonzero()[0].tolist() == best
+        assert top_tau(x, y) == pytest.approx(kendall_tau(x[best], y[best]), nan_ok=True)
+    assert math.isnan(top_tau(scores[:99], truth[:99])) and not math.isnan(top_tau(scores[:99], truth[:99], 0.2))
+    with pytest.raises(ValueError, match="k is 0; with 5 archs"):
+        top(truth[:5])
+
+
+def test_the_best_of_the_top_is_the_expectation_over_tie_breaks():
+    """Truth 5 to 1, scores 2 1 1 1 0. Of the top 2 the first is sure: 5. Without it, one of 4, 3, 2."""
+    assert best_at_k([2, 1, 1, 1, 0], [5, 4, 3, 2, 1], 2) == 5
+    assert best_at_k([0, 1, 1, 1, 2], [5, 4, 3, 2, 1], 2) == pytest.approx((4 + 3 + 2) / 3)
+    assert best_at_k([0, 1, 1, 1, 2], [5, 4, 3, 2, 1], 3) == pytest.approx((4 + 4 + 3) / 3)
+    with pytest.raises(ValueError, match="k is 6"):
+        best_at_k([0, 1, 1, 1, 2], [5, 4, 3, 2, 1], 6)
 
 
 def test_spearman_is_pearson_of_average_ranks():
