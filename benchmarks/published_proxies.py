@@ -3,7 +3,8 @@
     python -m benchmarks.published_proxies FILE --images DIR --out results/proxies
 
 FILE is a table of published scores with a column `arch_str` and one for each proxy of `PUBLISHED`. Archs are scored in
-a random order and kept as they come: what is cut goes on, and what is there is summed up. Also `table.md`.
+a random order and kept as they come, in `seed-100.csv`: what is cut goes on. What is there is summed up in `table.md`.
+Scores of the same archs with another `--seed`, in a file of their own, say how much a draw of the weights decides.
 """
 
 from __future__ import annotations
@@ -74,27 +75,35 @@ def scored(archs: list[str], names: list[str], images: Path, seed: int, draws: i
         yield row
 
 
-def table(ours: pd.DataFrame, published: pd.DataFrame, truth: Any) -> pd.DataFrame:
-    """By proxy, over archs whose two scores are finite: Spearman between ours and the published, tau of both with the
-    truth, and the median of our seconds."""
+def table(ours: pd.DataFrame, published: pd.DataFrame, truth: Any, again: pd.DataFrame | None = None) -> pd.DataFrame:
+    """By proxy, over archs whose two scores are finite: Spearman between ours and the published, and between two draws
+    of ours, tau of both with the truth, and the median of our seconds.
+
+    Args:
+        ours, published, again: By arch string; `again` with other weights, perhaps of fewer archs and proxies.
+    """
     from scipy.stats import spearmanr
 
     from senas_bench.analysis.metrics.correlation import kendall_tau
 
     rows = []
     for name in [name for name in (*PUBLISHED, *OURS) if name in ours]:
-        other = published.loc[ours.index, PUBLISHED[name]] if name in PUBLISHED else ours[name] * np.nan
-        usable = np.isfinite(np.asarray(ours[name]))
-        if name in PUBLISHED:  # what NASLib could not score is -1e8 there
+        own, other = ours[name], published.loc[ours.index, PUBLISHED[name]] if name in PUBLISHED else None
+        usable = np.isfinite(np.asarray(own))
+        if other is not None:  # what NASLib could not score is -1e8 there
             usable &= np.isfinite(np.asarray(other)) & (np.asarray(other) > -1e7)
-        own, other = ours.loc[usable, name], other[usable]
-        row: dict[str, Any] = {"proxy": name, "n": len(own)}
-        row["spearman"] = spearmanr(own, other)[0] if name in PUBLISHED else np.nan
+        at = own.index[usable]
+        row: dict[str, Any] = {"proxy": name, "n": len(at)}
+        row["spearman"] = np.nan if other is None else spearmanr(own[at], other[at])[0]
+        row["spearman, two draws of ours"] = np.nan
+        if again is not None and name in again:
+            both = at.intersection(again.index[np.isfinite(np.asarray(again[name]))])
+            row["spearman, two draws of ours"] = spearmanr(own[both], again.loc[both, name])[0]
         if truth is not None:
-            row["tau, ours"] = kendall_tau(np.asarray(own), np.asarray(truth[own.index]))
-            tau = kendall_tau(np.asarray(other), np.asarray(truth[own.index])) if name in PUBLISHED else np.nan
-            row["tau, published"] = tau
-        rows.append({**row, "seconds an arch": ours[f"{name} seconds"].median()})
+            tau = lambda scores: kendall_tau(np.asarray(scores), np.asarray(truth[scores.index]))  # noqa: E731
+            row |= {"tau, ours": tau(own[at]), "tau, published": np.nan if other is None else tau(other[at])}
+            row["tau, ours, cut-off archs too"] = tau(own)
+        rows.append({**row, "CPU seconds an arch": ours[f"{name} seconds"].median()})
     return pd.DataFrame(rows)
 
 
@@ -115,6 +124,7 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="benchmark table with arch_str and cifar10_test_acc_200ep")
     parser.add_argument("--out", type=Path, default=Path("results/proxies"))
     parser.add_argument("--archs", type=int, default=200, help="at most so many in all")
+    parser.add_argument("--proxies", default=",".join([*PUBLISHED, *OURS]), help="names, with commas between")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--draws", type=int, default=1)
     asked = parser.parse_args()
@@ -125,17 +135,20 @@ def main() -> None:
     published = pd.read_parquet(asked.file).set_index("arch_str")
     order = np.random.default_rng(0).permutation(len(published))[: asked.archs]
     asked.out.mkdir(parents=True, exist_ok=True)
-    path = asked.out / "published.csv"
+    path = asked.out / f"seed-{asked.seed}.csv"
     rows = pd.read_csv(path).to_dict("records") if path.exists() else []
     done = {row["arch_str"] for row in rows}
     wanted = [published.index[place] for place in order if published.index[place] not in done]
-    for row in scored(wanted, [*PUBLISHED, *OURS], asked.images, asked.seed, asked.draws):
+    for row in scored(wanted, asked.proxies.split(","), asked.images, asked.seed, asked.draws) if wanted else ():
         rows.append(row)
         pd.DataFrame(rows).to_csv(path, index=False)
     truth = None
     if asked.truth:
         truth = pd.read_parquet(asked.truth).set_index("arch_str")["cifar10_test_acc_200ep"]
-    (asked.out / "published.md").write_text(markdown(table(pd.DataFrame(rows).set_index("arch_str"), published, truth)))
+    first, *others = sorted(asked.out.glob("seed-*.csv"))
+    again = pd.read_csv(others[0]).set_index("arch_str") if others else None
+    found = table(pd.read_csv(first).set_index("arch_str"), published, truth, again)
+    (asked.out / "table.md").write_text(markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
