@@ -126,6 +126,15 @@ def tuned(methods: Iterable[str]) -> list[str]:
     return in_order(name for name in methods if facts_of(name).tuned)
 
 
+def saw_truth(methods: Iterable[str]) -> list[str]:
+    """A sentence for each truth that was in view when estimators of these methods were chosen."""
+    by_truth: dict[str, list[str]] = {}
+    for name in in_order(methods):
+        for words in facts_of(name).saw:
+            by_truth.setdefault(words, []).append(shown_as(name))
+    return [f"Chosen with truth in view ({words}): {', '.join(names)}." for words, names in by_truth.items()]
+
+
 def fitting(artefact: str, fits: Callable[[Method], bool]) -> list[str]:
     """The methods that an artefact shows by default: those whose facts fit, in row order.
 

@@ -87,7 +87,7 @@ def nested(strategy: Any) -> Iterator[Any]:
 def fields_for(strategy: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Fields of a strategy, and their values, that hold one of that kind: by their name, or by their type. Of a tuple
     of them, each."""
-    for item in fields(strategy):
+    for item in fields(strategy) if is_dataclass(strategy) else ():
         if item.name == name or name.title() in str(item.type):
             value = getattr(strategy, item.name)
             for part in value if isinstance(value, tuple) else (value,):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.proxies.proxy import Proxy
+from senas_bench.proxies.proxy import BY_AUTHORS, Proxy
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,8 @@ class Expressivity(_OfBlocks):
     in its variance: over channels, each pixel of each image being a sample. Deviations: variances that rounding makes
     negative are 0, where the code gives such a network -inf.
     """
+
+    saw = BY_AUTHORS
 
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
         return sum(entropies(network, images, generator))

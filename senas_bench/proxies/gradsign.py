@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.proxies.proxy import Proxy
+from senas_bench.proxies.proxy import BY_AUTHORS, Proxy
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,8 @@ class GradSign(Proxy):
     go through at once, each normalised by itself, and a layer's gradients by the images are taken apart: the same
     numbers to rounding.
     """
+
+    saw = BY_AUTHORS
 
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
         from torch import nn

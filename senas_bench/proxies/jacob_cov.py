@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.proxies.proxy import Proxy
+from senas_bench.proxies.proxy import BY_AUTHORS, Proxy
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,7 @@ class JacobCov(Proxy):
         k: Keeps away from eigenvalues of 0.
     """
 
+    saw = BY_AUTHORS
     data = "images"
     k: float = 1e-5
 

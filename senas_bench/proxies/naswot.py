@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.proxies.proxy import Proxy
+from senas_bench.proxies.proxy import BY_AUTHORS, Proxy
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ class Naswot(Proxy):
         dead: Whether dead edges count; otherwise it is a score of the function.
     """
 
+    saw = BY_AUTHORS
     data = "images"
     dead: bool = True
 

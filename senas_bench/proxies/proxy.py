@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from senas_bench.proxies.alone import Alone
 
 DATA = ("nothing", "noise", "images", "labels")
+BY_AUTHORS = "NAS-Bench-201, by its authors"
+"""Of a proxy whose paper measures its choices on the benchmark that judges it here."""
 SCORED = ("string", "pruned", "function")
 
 
@@ -32,12 +34,14 @@ class Proxy:
         of: What decides its score beside the random numbers, one of `SCORED`: the arch `string`, dead edges and all;
             the arch `pruned` of its dead edges; or the `function`, whatever its edges are called. It is given the arch
             that stands for all of these, see `spaces.Space`.
+        saw: Whose truth its authors had in view when they chose it, in words; none that is known if empty.
         needs_features: It reads the outputs of the network's blocks: the network has a method `features(x, path)`.
     """
 
     data = "labels"
     batch = 32
     of = "function"
+    saw = ""
     needs_features = False
 
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:

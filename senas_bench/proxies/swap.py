@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.proxies.proxy import Proxy
+from senas_bench.proxies.proxy import BY_AUTHORS, Proxy
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,7 @@ class Swap(Proxy):
     (`TrainingFree.draws`). ReLU6 is on above 0.
     """
 
+    saw = BY_AUTHORS
     data = "images"
     batch = 16
 

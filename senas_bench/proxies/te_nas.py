@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.proxies.proxy import Proxy
+from senas_bench.proxies.proxy import BY_AUTHORS, Proxy
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ class Ntk(Proxy):
     (`TrainingFree.draws`).
     """
 
+    saw = BY_AUTHORS
     data = "images"
     batch = 8
 
@@ -57,6 +58,7 @@ class LinearRegions(Proxy):
         points: On each way.
     """
 
+    saw = BY_AUTHORS
     data = "noise"
     points: int = 8
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from senas_bench.proxies.proxy import Proxy
+from senas_bench.proxies.proxy import BY_AUTHORS, Proxy
 from senas_bench.proxies.zero_cost import loss_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Zico(Proxy):
         batches: Into which the images are cut.
     """
 
+    saw = BY_AUTHORS
     batch = 64
     batches: int = 2
 

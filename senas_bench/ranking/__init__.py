@@ -62,3 +62,9 @@ def knows_size(estimator: EstimatorName) -> bool:
     """Whether its scores, or those of one that it asks, contain the size of an arch."""
     strategy = estimator_of(estimator)
     return strategy.knows_size or any(map(knows_size, strategy.compared))
+
+
+def saw(estimator: EstimatorName) -> list[str]:
+    """Whose truths were in view when it, or one that it asks, was chosen."""
+    strategy = estimator_of(estimator)
+    return sorted({strategy.saw, *(words for part in strategy.compared for words in saw(part))} - {""})

@@ -98,6 +98,8 @@ class Estimator:
     """Its scores are logarithms, as likelihoods: Eq. 7, whose quotient needs positive values, takes exponentials."""
     knows_size = False
     """Its scores contain the size of an arch, so they are to be compared with a ranking by parameters alone."""
+    saw = ""
+    """Whose truth was in view when it was chosen, in words; empty where none is known."""
     compared: tuple[EstimatorName, ...] = ()
     """Estimators that it asks, and whose scores of a fixed sample of the space it needs: `Weights.references`."""
     reference = 0

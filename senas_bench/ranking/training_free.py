@@ -62,6 +62,10 @@ class TrainingFree(Estimator):
         if self.images < 0 or self.draws < 1:
             raise ValueError(f"{self.images} images and {self.draws} draws; give images >= 0 and draws >= 1")
 
+    @property
+    def saw(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] -- a constant there
+        return proxy_of(self.proxy).saw
+
     def __call__(
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
