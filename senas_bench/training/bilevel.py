@@ -185,7 +185,10 @@ def gradient_through(path: Mixture, alphas: Alphas, network: nn.Module, batch: B
     with spared(network):
         loss = nn.functional.cross_entropy(network(x, path), y)
     # zeros where no logit has a part in the loss: a path of `none` from the input to the output
-    (gradient,) = torch.autograd.grad(loss, [alphas.logits], materialize_grads=True)
+    if loss.requires_grad:
+        (gradient,) = torch.autograd.grad(loss, [alphas.logits], materialize_grads=True)
+    else:
+        gradient = torch.zeros_like(alphas.logits)
     alphas.ran(path, len(y))
     return gradient, path.passes
 
