@@ -40,5 +40,5 @@ bench: .venv/.installed  ## shortcuts one by one, then ratios to the plain way: 
 curves: .venv/.installed  ## how time grows: benchmarks/curves.csv and .png
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.curves
 
-gpu-check:  ## tests, speed and two runs of preset paper on a GPU, in ten minutes; DATA_DIR=folder with CIFAR-10
+gpu-check:  ## tests, speed and one search of preset paper on a GPU, in 15 minutes; DATA_DIR=folder with CIFAR-10
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu_check $(ARGS)

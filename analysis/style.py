@@ -27,11 +27,29 @@ class Style:
     left_out_of: tuple[str, ...] = ()
 
 
+EVERYWHERE = ("table3", "fig6", "fig7", "fig8", "table1")
+"""Of what is there for `--methods` alone."""
+PROXY = Style(colour="#b0b0b0", left_out_of=("table3",))
+"""Of proxies that are shown when they are asked for."""
 STYLES = {
     "random": Style(colour="#7f7f7f"),
     "params": Style(colour="#000000"),
     "flops": Style(colour="#000000"),
     "untrained": Style(colour="#999999"),
+    "synflow": Style(colour="#b0913a"),
+    "synflow-bn": Style(colour="#7a5c00"),
+    "az-nas": Style(colour="#5e7c16"),
+    "snip": PROXY,
+    "grasp": PROXY,
+    "fisher": PROXY,
+    "grad-norm": PROXY,
+    "jacob-cov": PROXY,
+    "naswot": PROXY,
+    "zen": PROXY,
+    "zico": PROXY,
+    "gradsign": PROXY,
+    "swap": PROXY,
+    "te-nas": PROXY,
     "rsps": Style(),
     "rsps-plain": Style(left_out_of=("table3",)),
     "darts-v1": Style(),
@@ -47,8 +65,15 @@ STYLES = {
     "random-shrink": Style(colour="#7f7f7f", left_out_of=("table3",)),
     "spos": Style(colour="#0072b2", marker="s"),
     "spos+": Style(colour="#56b4e9", marker="^"),
+    "spos-loglik": Style(left_out_of=EVERYWHERE),
+    "spos+params": Style(left_out_of=EVERYWHERE),
+    "untrained+synflow-bn": Style(left_out_of=EVERYWHERE),
+    "spos+synflow-bn": Style(colour="#3a6b35", marker="P", against="spos-loglik"),
+    "spos+synflow-bn-full": Style(colour="#3a6b35", marker="X", against="spos-loglik", left_out_of=EVERYWHERE),
+    "spos+synflow-bn+top25": Style(colour="#3a6b35", marker="*", against="spos+synflow-bn", left_out_of=EVERYWHERE),
     "se-nas": Style(colour="#d55e00", marker="o", against="spos"),
     "se-nas+": Style(colour="#cc79a7", marker="D", against="spos+"),
+    "se-nas+synflow-bn": Style(colour="#8a3a7a", marker="P", against="spos+synflow-bn"),
     "fairnas+se-nas": Style(left_out_of=("table3", "fig6")),
     "pcnas": Style(left_out_of=("table3", "fig6")),
     "random-search": Style(),
@@ -99,6 +124,15 @@ _UNKNOWN = Method()
 def tuned(methods: Iterable[str]) -> list[str]:
     """Those whose settings were chosen with CIFAR-10 truth in view, in row order."""
     return in_order(name for name in methods if facts_of(name).tuned)
+
+
+def saw_truth(methods: Iterable[str]) -> list[str]:
+    """A sentence for each truth that was in view when estimators of these methods were chosen."""
+    by_truth: dict[str, list[str]] = {}
+    for name in in_order(methods):
+        for words in facts_of(name).saw:
+            by_truth.setdefault(words, []).append(shown_as(name))
+    return [f"Chosen with truth in view ({words}): {', '.join(names)}." for words, names in by_truth.items()]
 
 
 def fitting(artefact: str, fits: Callable[[Method], bool]) -> list[str]:

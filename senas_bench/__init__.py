@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from senas_bench.api.studies import reproduce
     from senas_bench.groundtruth import Query, load_ground_truth
     from senas_bench.methods import METHODS
-    from senas_bench.ranking.estimators import ESTIMATORS
+    from senas_bench.proxies import PROXIES
+    from senas_bench.ranking import ESTIMATORS
     from senas_bench.shrinking import CRITERIA
     from senas_bench.spaces import SPACES
 
@@ -30,6 +31,7 @@ __all__ = [
     "CRITERIA",
     "ESTIMATORS",
     "METHODS",
+    "PROXIES",
     "SPACES",
     "Query",
     "evaluate_ranking",
@@ -44,8 +46,9 @@ __all__ = [
 _HOMES = {
     "ARTEFACTS": "analysis.artefacts",
     "CRITERIA": "shrinking",
-    "ESTIMATORS": "ranking.estimators",
+    "ESTIMATORS": "ranking",
     "METHODS": "methods",
+    "PROXIES": "proxies",
     "SPACES": "spaces",
     "Query": "groundtruth",
     "evaluate_ranking": "api.rankings",

@@ -56,10 +56,15 @@ def unwritable(where: str, strategy: Any) -> str | None:
     """
     for item in (item for item in fields(strategy) if not item.metadata.get("fact")):
         value, place = getattr(strategy, item.name), f"{where}.{item.name}"
-        if is_dataclass(value) and not isinstance(value, type):
-            if why := unfrozen(type(value)) or unwritable(place, value):
+        parts = [part for part in (value if isinstance(value, tuple) else (value,)) if _strategy(part)]
+        for part in parts:
+            if why := unfrozen(type(part)) or unwritable(place, part):
                 return why
-        elif isinstance(value, type):
+        if isinstance(value, tuple):
+            value = tuple(part for part in value if not _strategy(part))
+        elif parts:
+            continue
+        if isinstance(value, type):
             return f"{place} is the class {value.__name__}, which no spec can hold; give an instance or a number, text"
         elif not _plain(value):
             wanted = "a number, text, tuple of them, or frozen dataclass"
@@ -73,16 +78,24 @@ def nested(strategy: Any) -> Iterator[Any]:
         return
     for item in fields(strategy):
         value = getattr(strategy, item.name, None)
-        if is_dataclass(value) and not isinstance(value, type):
-            yield value
-            yield from nested(value)
+        for part in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(part) and not isinstance(part, type):
+                yield part
+                yield from nested(part)
 
 
 def fields_for(strategy: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Fields of a strategy, and their values, that hold one of that kind: by their name, or by their type."""
-    for item in fields(strategy):
+    """Fields of a strategy, and their values, that hold one of that kind: by their name, or by their type. Of a tuple
+    of them, each."""
+    for item in fields(strategy) if is_dataclass(strategy) else ():
         if item.name == name or name.title() in str(item.type):
-            yield item.name, getattr(strategy, item.name)
+            value = getattr(strategy, item.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                yield item.name, part
+
+
+def _strategy(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def _plain(value: Any, deep: bool = True) -> bool:

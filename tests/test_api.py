@@ -87,6 +87,7 @@ def test_a_table_is_drawn_as_its_artefact_draws_it(tmp_path):
         sb.figure(Table("scores", pd.DataFrame(), (), {}))
 
 
+@pytest.mark.slow
 def test_several_artefacts_are_a_dict():
     tables = sb.reproduce("table1", "table3", methods=["params", "random"], seeds=0, results="here", **SMALL)
     assert list(tables) == ["table1", "table3"] and Path("here/tables/table1.csv").exists()
@@ -109,6 +110,7 @@ def test_search(tmp_path):
     assert [arch["arch"] for arch in written] == [line["pick"] for line in found]
 
 
+@pytest.mark.slow
 def test_failed_runs_are_an_error_once_the_rest_is_written(monkeypatch, tmp_path):
     run = Runner.__call__
 

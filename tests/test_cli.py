@@ -578,6 +578,7 @@ def test_workers_write_the_same_and_a_second_run_computes_nothing(reproduced, ti
     assert contents(tmp_path / "two") == before
 
 
+@pytest.mark.slow
 def test_table_as_json(reproduced, tiny):
     folder, _ = reproduced
     table = as_json(*RUN, "--results", folder)
@@ -674,6 +675,7 @@ def test_dry_run_computes_and_writes_nothing(tiny, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_rendered_without_running_the_rest(tiny, tmp_path, monkeypatch):
     assert "none of the 4 runs is finished in runs; run them without" in refused(3, *RUN, "--finished")
     done("reproduce", "table3", "--methods", "params", "--seeds", "1", "--no-timing")
@@ -684,6 +686,7 @@ def test_what_is_finished_is_rendered_without_running_the_rest(tiny, tmp_path, m
     assert "--finished runs nothing and --fresh runs everything anew" in refused(2, *RUN, "--finished", "--fresh")
 
 
+@pytest.mark.slow
 def test_fresh_sets_finished_runs_aside(tiny, tmp_path):
     options = ["reproduce", "table3", "--methods", "params", "--seeds", "0", "--jobs", "1"]
     done(*options)
@@ -694,6 +697,7 @@ def test_fresh_sets_finished_runs_aside(tiny, tmp_path):
     assert set(before) < set(after)
 
 
+@pytest.mark.slow
 def test_sizes_become_part_of_the_run(tiny, tmp_path):
     options = ["--stage-epochs", "1,2", "--rank-archs", "40", "--candidates", "7", "--jobs", "1", "--seeds", "0"]
     outcome = done("reproduce", "table3", "--methods", "spos,params", *options)

@@ -19,6 +19,7 @@ ROOMS = (
     "shrinking",
     "tasks",
     "ranking",
+    "proxies",
     "searching",
     "training",
     "latency",

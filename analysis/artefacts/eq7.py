@@ -26,7 +26,7 @@ from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import facts_of, fitting, shown_as, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.groundtruth import Query
-from senas_bench.ranking.estimators import ESTIMATORS, estimator_of
+from senas_bench.ranking import ESTIMATORS, estimator_of
 from senas_bench.shrinking.se_nas import operator_scores
 from senas_bench.shrinking.shrink import shrink
 from senas_bench.shrinking.si import selection_importance

@@ -30,7 +30,7 @@ from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, defined, mean_tau_interval
 from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, plus_minus, scaled, span, words
-from senas_bench.analysis.style import facts_of, fitting, shown_as, tuned
+from senas_bench.analysis.style import facts_of, fitting, saw_truth, shown_as, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.spaces.nasbench201 import SKELETONS, nasbench201_cost
 
@@ -157,7 +157,7 @@ def _tau(scores: np.ndarray, accuracy: np.ndarray) -> float | None:
 def _row(name: str, runs: list[dict[str, Any]], truths: _Truth, kind: str = "method") -> dict[str, Any]:
     """Means over seeds; `<key>_low`, `<key>_high` bound the mean, over seeds or, of a sample's tau, over archs."""
     row: dict[str, Any] = {"method": name, "kind": kind, "n": len(runs)}
-    row["tuned"] = kind == "method" and bool(facts_of(name).tuned)
+    row["tuned"] = kind == "method" and bool(facts_of(name).tuned or facts_of(name).saw)
     for key, limits in MEASURES.items():
         values = [run[key] for run in runs if run[key] is not None]
         summary = over_seeds(values) if values else None
@@ -227,6 +227,7 @@ def _notes(meta: Mapping[str, Any], proxies: Sequence[str]) -> list[str]:
     ]
     if ours := tuned({row["method"] for row in rows if row["kind"] == "method"}):
         notes.append(f"† {', '.join(ours)}: chosen with CIFAR-10 truth in view.")
+    notes += [f"† {line}" for line in saw_truth(row["method"] for row in rows if row["kind"] == "method")]
     if "12 epochs each" in names:
         notes.append("12 epochs each: every arch ranked, trained in the benchmark, by validation accuracy.")
     if "200 epochs each" in names:

@@ -8,7 +8,7 @@ from typing import Any
 from senas_bench.analysis.join import TOP_NOTE
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS
 from senas_bench.analysis.output.formats import listed, span
-from senas_bench.analysis.style import baselines, facts_of, in_order, tuned
+from senas_bench.analysis.style import baselines, facts_of, in_order, saw_truth, tuned
 from senas_bench.experiments.spec import RunRecord
 
 READINGS = {
@@ -101,6 +101,7 @@ def cost_notes(runs: Mapping[str, list[dict]], no_timing: bool) -> list[str]:
     notes = [f"{counts}; a mixture of all operators counts as their paths.{seconds}"]
     if ours:
         notes.append(f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}.")
+    notes += saw_truth(runs)
     if sized:
         whose = "Their scores" if sized == ours else f"The scores of {', '.join(sized)}"
         notes.append(f"{whose} contain the parameters of an arch: compare them with the row of params.")

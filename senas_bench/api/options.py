@@ -23,6 +23,7 @@ class Options(TypedDict, total=False):
     stage_epochs: Sequence[int] | None
     alone_epochs: int | None
     rank_archs: int | None
+    score_images: int | None
     candidates: int | None
     curve_points: int | None
     accumulate: int | None

@@ -49,6 +49,10 @@ AloneEpochsOption = Annotated[
 RankArchsOption = Annotated[
     int | None, typer.Option(min=0, help="Archs that rankings cover, a fixed random sample; 0 = the whole space.")
 ]
+ScoreImagesOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Validation images that score an arch, in whole batches; preset's if none."),
+]
 CandidatesOption = Annotated[
     int | None, typer.Option(min=0, help="Archs that RSPS, SETN, ENAS score for a pick; 0 = as their papers.")
 ]

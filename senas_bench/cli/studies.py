@@ -30,6 +30,7 @@ from senas_bench.cli.options import (
     PresetOption,
     RankArchsOption,
     ResultsOption,
+    ScoreImagesOption,
     SeedsOption,
     SeedTruthOption,
     StageEpochsOption,
@@ -73,6 +74,7 @@ def reproduce(
     stage_epochs: StageEpochsOption = None,
     alone_epochs: AloneEpochsOption = None,
     rank_archs: RankArchsOption = None,
+    score_images: ScoreImagesOption = None,
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
     official_split: OfficialSplitOption = False,
@@ -96,7 +98,7 @@ def reproduce(
     setting = replace(setting, stage_epochs=parse_epochs(stage_epochs), alone_epochs=alone_epochs)
     setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
     setting = replace(setting, official_split=official_split, accumulate=accumulate, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained, engine=engine)
+    setting = replace(setting, keep_trained=keep_trained, engine=engine, score_images=score_images)
     setting = replace(setting, train_within_limit=train_within_limit)
     setting = replace(setting, executor=executor, jobs=jobs, address=address, gpus_per_run=gpus_per_run)
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
@@ -134,6 +136,7 @@ def rank(
     data_dir: DataDirOption = None,
     stage_epochs: StageEpochsOption = None,
     rank_archs: RankArchsOption = None,
+    score_images: ScoreImagesOption = None,
     candidates: CandidatesOption = None,
     curve_points: CurvePointsOption = None,
     official_split: OfficialSplitOption = False,
@@ -146,7 +149,7 @@ def rank(
     options = {"dataset": dataset, "device": device, "threads": threads, "data_dir": data_dir, "results": results}
     options |= {"stage_epochs": parse_epochs(stage_epochs), "rank_archs": rank_archs, "candidates": candidates}
     options |= {"curve_points": curve_points, "official_split": official_split, "accumulate": accumulate}
-    options |= {"engine": engine}
+    options |= {"engine": engine, "score_images": score_images}
     try:
         scores = ranked(method, seed, estimator=estimator, preset=preset, **options)
     except RunsFailed as error:  # which was said when it did

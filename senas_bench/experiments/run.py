@@ -32,9 +32,10 @@ def run(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     """
     from senas_bench.experiments.threads import limited_threads
     from senas_bench.kernels.engines import using
-    from senas_bench.memory import keep_freed_memory
+    from senas_bench.memory import keep_freed_memory, spare_collector
 
     keep_freed_memory()
+    spare_collector()
     engine = spec.settings["preset"].get("engine")
     with limited_threads(spec.threads), using(engine, spec.device):
         return _computed(spec, place)

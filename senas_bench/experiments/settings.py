@@ -172,6 +172,7 @@ def resized(
     *,
     stage_epochs: tuple[int, ...] | None = None,
     rank_archs: int | None = None,
+    score_images: int | None = None,
     candidates: int | None = None,
     curve_points: int | None = None,
     official_split: bool = False,
@@ -184,13 +185,15 @@ def resized(
     Args:
         stage_epochs: Of every recipe but those of networks trained alone. One that has a single stage keeps it, and
             trains their sum.
+        score_images: Validation images that score an arch; curves take no more.
         official_split: Validate on the images that NAS-Bench-201 validates on.
         accumulate: Of every recipe.
         alone_epochs: Of the networks that `stand-alone` trains.
         engine: Who computes.
 
     Raises:
-        ValueError: `accumulate` does not divide the batch of a recipe.
+        ValueError: `accumulate` does not divide the batch of a recipe, or `score_images` are no whole batches or more
+            than are held out.
     """
     recipes = preset.recipes
     alone = [name for name in recipes if name.startswith((RETRAIN, STAND_ALONE))]
@@ -204,6 +207,9 @@ def resized(
         recipes = {**recipes, STAND_ALONE: replace(recipes[STAND_ALONE], stage_epochs=(alone_epochs,))}
     if accumulate is not None:
         recipes = {name: replace(recipe, accumulate=accumulate) for name, recipe in recipes.items()}
+    if score_images is not None:
+        images = _scored(preset, score_images)
+        preset = replace(preset, score_images=images, curve_images=min(preset.curve_images, images))
     return replace(
         preset,
         recipes=recipes,
@@ -213,6 +219,17 @@ def resized(
         curve_points=preset.curve_points if curve_points is None else curve_points,
         engine=preset.engine if engine is None else engine,
     )
+
+
+def _scored(preset: Preset, images: int) -> int:
+    """Validation images that score an arch, checked."""
+    most = min(preset.held_out or images, images)
+    if images % preset.score_batch or most < images:
+        raise ValueError(
+            f"--score-images {images} must be a multiple of {preset.score_batch}, the batch that scores, and at most "
+            f"{preset.held_out or 'all'} that are held out"
+        )
+    return images
 
 
 def trainer_of(method: Any, ground_truth: Path | None, images: str) -> Any:

@@ -109,10 +109,12 @@ def settings_of(strategy: Any) -> dict[str, Any]:
         value = getattr(strategy, item.name)
         if item.metadata.get("fact") or (item.metadata.get("added") and value == item.default):
             continue
-        if is_dataclass(value):
-            value = {"kind": type(value).__name__, **settings_of(value)}
-        plain[item.name] = list(value) if isinstance(value, tuple) else value
+        plain[item.name] = [_plain(part) for part in value] if isinstance(value, tuple) else _plain(value)
     return plain
+
+
+def _plain(value: Any) -> Any:
+    return {"kind": type(value).__name__, **settings_of(value)} if is_dataclass(value) else value
 
 
 def canonical_json(value: Any) -> str:

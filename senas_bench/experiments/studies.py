@@ -11,7 +11,7 @@ import numpy as np
 from senas_bench.data import DATASETS
 from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.names import lookup
-from senas_bench.ranking.estimators import estimator_of
+from senas_bench.ranking import estimator_of
 from senas_bench.spaces import SPACES, ImageShape, Study, space_named
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import within

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from senas_bench.experiments.store import RunStore
 
 LEAST = {"threads": 1, "jobs": 0, "alone_epochs": 1, "rank_archs": 0, "candidates": 0, "curve_points": 0}
-LEAST |= {"accumulate": 1}
+LEAST |= {"accumulate": 1, "score_images": 1}
 """Of the whole numbers in a `Setting`."""
 MOST_THREADS = 1024
 PATHS = ("data_dir", "ground_truth", "latency_table", "results", "tensorboard")
@@ -49,7 +49,8 @@ class Setting:
         threads: Per run.
         results: Folder.
         latency_table: For limits of latency; measured here if None.
-        stage_epochs, alone_epochs, rank_archs, candidates, curve_points, accumulate: Sizes; None for the preset's.
+        stage_epochs, alone_epochs, rank_archs, score_images, candidates, curve_points, accumulate: Sizes; None for the
+            preset's.
         official_split: Validate on the images that NAS-Bench-201 validates on.
         engine: Who computes, `torch` or `compiled`; None for `compiled` where it can be had and else `torch`.
         jobs: Runs at a time; 0 for what fits.
@@ -73,6 +74,7 @@ class Setting:
     stage_epochs: Sequence[int] | None = None
     alone_epochs: int | None = None
     rank_archs: int | None = None
+    score_images: int | None = None
     candidates: int | None = None
     curve_points: int | None = None
     accumulate: int | None = None
@@ -120,6 +122,7 @@ class Setting:
             accumulate=shares or (started() if started() > 1 else None),
             alone_epochs=self.alone_epochs,
             rank_archs=self.rank_archs,
+            score_images=self.score_images,
             candidates=self.candidates,
             curve_points=self.curve_points,
             official_split=self.official_split,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from senas_bench.data import Images, StreamedImages, read_images
 from senas_bench.data.loading import Loading
 from senas_bench.errors import DataError
+from senas_bench.experiments.full_size import full_size
 from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import Preset
 from senas_bench.experiments.spec import RunSpec
@@ -75,9 +77,12 @@ def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float
     space = space_named(spec.space)
     recipe = sizes.recipe_of(kind)
     device = torch.device(spec.device)
-    images = images_of(spec, sizes, place.data_dir)
-    loaders = images.loaders(loading_of(sizes, recipe, images, place, device))
-    skeleton = space.skeleton(ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels), sizes)
+    reading = partial(images_of, spec, sizes, place.data_dir)
+    images = reading()
+    loading = loading_of(sizes, recipe, images, place, device)
+    loaders = images.loaders(loading)
+    shape = ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels)
+    skeleton = space.skeleton(shape, sizes)
     cost = space.cost(skeleton)
     limit = limit_of(spec.space, spec.settings.get("limit"), skeleton)
 
@@ -92,14 +97,13 @@ def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float
         recipe.amp,
     )
     archs = report_archs(space.whole, sizes.rank_archs, limit)
-    arch = spec.settings.get("arch")
+    arch = space.from_str(spec.settings["arch"]) if "arch" in spec.settings else None
+    full = full_size(spec, shape._replace(resolution=images.resolution), loading, reading)
     curve_archs = archs if sizes.rank_archs else report_archs(space.whole, CURVE_ARCHS)
     return Task(
         seed=spec.seed,
         recipe=recipe,
-        problem=Problem(
-            space.whole, network, cost, skeleton, limit, None if arch is None else space.from_str(arch), trainer
-        ),
+        problem=Problem(space.whole, network, cost, skeleton, limit, arch, trainer, full),
         loaders=loaders,
         evaluation=evaluation,
         report=Report(archs, "sample" if sizes.rank_archs or limit else "full", _curve(spec, curve_archs, evaluation)),

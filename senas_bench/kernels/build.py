@@ -103,8 +103,10 @@ def _with_types(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.pool.argtypes = loaded.pool_backward.argtypes = [pointer, *[long] * 4, pointer, pointer]
     loaded.halve.argtypes = loaded.halve_backward.argtypes = [pointer, *[long] * 4, pointer]
     loaded.depthwise_backward.argtypes = [pointer, pointer, *[long] * 10, *[pointer] * 3]
-    loaded.convolve.argtypes = [pointer, *[long] * 4, pointer, *[long] * 7, pointer, pointer]
-    loaded.convolve_weights.argtypes = [pointer, pointer, *[long] * 8, pointer, pointer]
+    loaded.convolve.argtypes = [pointer, *[long] * 4, pointer, *[long] * 7, pointer]
+    loaded.operate.argtypes = [pointer, *[long] * 4, pointer, *[long] * 4, pointer, long, double, pointer, pointer]
+    loaded.operate.argtypes += [double, *[pointer] * 3]
+    loaded.convolve_weights.argtypes = [pointer, pointer, *[long] * 8, pointer]
     return loaded
 
 
@@ -156,15 +158,18 @@ def _call(command: tuple[str, ...]) -> None:
 
 def call(name: str, *arguments: Any) -> None:
     """A function of `loops.c`; tensors, and lists of them, go by their place in memory."""
-    getattr(library(), name)(*map(_argument, arguments))
+    getattr(library(), name)(*[value if type(value) in NUMBERS else _place(value) for value in arguments])
 
 
-def _argument(value: Any) -> Any:
+NUMBERS = frozenset((int, float, bool, type(None)))
+"""Types of what goes to C as it is: asked for first, as most arguments are of these."""
+
+
+def _place(value: Any) -> Any:
+    """Of a tensor, or of several, in memory."""
     if isinstance(value, torch.Tensor):
         return value.data_ptr()
-    if isinstance(value, list | tuple):
-        return (ctypes.c_void_p * len(value))(*[tensor.data_ptr() for tensor in value])
-    return value
+    return (ctypes.c_void_p * len(value))(*[tensor.data_ptr() for tensor in value])
 
 
 def images(x: torch.Tensor) -> tuple[torch.Tensor, int, int, int, int]:

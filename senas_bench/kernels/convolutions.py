@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -17,8 +17,6 @@ NARROW = 64
 """Channels up to which they take over from torch."""
 MOST_PIXELS = 1024
 """Pixels of an image that they have room for, as there."""
-GROUP = 256
-"""Outputs of the images that they take at once, as there."""
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -80,21 +78,20 @@ class Conv2d(nn.Conv2d):
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
         super().__init__(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
+        self._narrow = c_out % VECTOR == 0 and max(c_in, c_out) <= NARROW and kernel % 2 == 1
 
     def by_loops(self, x: torch.Tensor) -> bool:
         """Whether the loops take it, if they are `usable` for `x` `(B, C, H, W)`."""
-        if x.dim() != 4:
+        if not self._narrow or x.dim() != 4:
             return False
-        channels, height, width = x.shape[1:]
+        _, channels, height, width = x.shape
+        stride = self.stride[0]
         return (
             channels == self.in_channels
             and self.weight.dtype == torch.float32
-            and self.out_channels % VECTOR == 0
-            and max(self.in_channels, self.out_channels) <= NARROW
-            and self.kernel_size[0] % 2 == 1
             and 0 < height * width <= MOST_PIXELS
             and channels * height * width <= limits().convolutions
-            and height % self.stride[0] == width % self.stride[0] == 0
+            and height % stride == width % stride == 0
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -102,7 +99,19 @@ class Conv2d(nn.Conv2d):
             return pointwise.convolve(self, x)
         if torch.is_grad_enabled():
             return _Convolution.apply(x, self.weight, self.stride[0])
-        return _convolve(x, self.weight, self.stride[0])
+        return convolve(x, self.weight, self.stride[0])
+
+
+def bare(layer: nn.Module) -> TypeGuard[Conv2d]:
+    """Whether a layer is a `Conv2d` with a weight of its own and no hooks, so that nobody misses its call."""
+    return type(layer) is Conv2d and "weight" in layer._parameters and not hooked(layer)
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether somebody wants to be told when a module is called."""
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
 
 
 class _Convolution(torch.autograd.Function):
@@ -110,7 +119,7 @@ class _Convolution(torch.autograd.Function):
     def forward(context, x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
         context.save_for_backward(x, weight)
         context.stride = stride
-        return _convolve(x, weight, stride)
+        return convolve(x, weight, stride)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -138,24 +147,24 @@ def convolution_backward(
         dx: To add the gradient of the input to, in place; it is returned then.
     """
     gradient = gradient.contiguous(memory_format=torch.channels_last)
-    back = stride == 1 or x[0].numel() <= limits().strided_back
-    ours = by_loops and back and x.shape[1] % VECTOR == 0, by_loops
-    rest = [wanted and not mine for wanted, mine in zip((for_x, for_weight), ours, strict=True)]
+    small = stride == 1 or x[0].numel() <= limits().strided_back
+    x_by_loops = by_loops and small and x.shape[1] % VECTOR == 0
+    rest = [for_x and not x_by_loops, for_weight and not by_loops, False]
     more: Any = None
     dw = None
-    if any(rest):
-        sides = ([stride] * 2, [weight.shape[2] // 2] * 2, [1, 1], False, [0, 0], 1, [*rest, False])
+    if rest[0] or rest[1]:
+        sides = ([stride] * 2, [weight.shape[2] // 2] * 2, [1, 1], False, [0, 0], 1, rest)
         more, dw, _ = torch.ops.aten.convolution_backward(gradient, x, weight, None, *sides)
-    if for_x and ours[0]:
-        dx = _convolve(gradient, weight, 1, stride, True, dx)
+    if for_x and x_by_loops:
+        dx = convolve(gradient, weight, 1, stride, True, dx)
     elif for_x:
         dx = more if dx is None else dx.add_(more)
-    if for_weight and ours[1]:
+    if for_weight and by_loops:
         dw = _convolve_weights(x, gradient, weight, stride)
     return dx, dw
 
 
-def _convolve(
+def convolve(
     x: torch.Tensor,
     weight: torch.Tensor,
     stride: int,
@@ -163,37 +172,44 @@ def _convolve(
     turned: bool = False,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """`turned`: the gradient of the input of a convolution of stride `spread`, from that of its output; added to `out`
-    where that is given."""
-    batch, _, height, width = x.shape
-    c_out, kernel = weight.shape[1 if turned else 0], weight.shape[2]
-    weight, last = _dense(weight)
+    """What a `Conv2d` that goes `by_loops` makes of `x` `(B, C, H, W)`, without gradients.
+
+    Args:
+        turned: The gradient of the input of a convolution of stride `spread`, from that of its output; added to `out`
+            where that is given.
+    """
+    batch, channels, height, width = x.shape
+    c_out, c_in, kernel, _ = weight.shape
+    if turned:
+        c_out = c_in
     add = out is not None
     if out is None:
-        shape = (batch, c_out, height * spread // stride, width * spread // stride)
-        out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-    how = c_out, kernel, stride, spread, turned, add
-    call("convolve", *images(x), weight, last, *how, _room(x, weight, stride, spread), out)
+        out = made_of(x, c_out, stride, spread)
+    sizes = batch, height, width, channels, *dense(weight), c_out, kernel
+    call("convolve", x, *sizes, stride, spread, turned, add, out)
     return out
 
 
+def made_of(x: torch.Tensor, c_out: int, stride: int, spread: int = 1) -> torch.Tensor:
+    """Room for what a convolution makes of `x` `(B, C, H, W)`."""
+    batch, channels, height, width = x.shape
+    if stride == spread and c_out == channels:
+        return torch.empty_like(x)
+    shape = (batch, c_out, height * spread // stride, width * spread // stride)
+    return torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
+
+
 def _convolve_weights(x: torch.Tensor, gradient: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
-    weight, last = _dense(weight)
-    dw, (_, *sizes) = torch.empty_like(weight), images(x)
-    call("convolve_weights", x, gradient, *sizes, last, *weight.shape[::2], stride, _room(x, weight, stride), dw)
+    batch, channels, height, width = x.shape
+    c_out, _, kernel, _ = weight.shape
+    weight, last = dense(weight)
+    dw = torch.empty_like(weight)
+    call("convolve_weights", x, gradient, batch, height, width, channels, last, c_out, kernel, stride, dw)
     return dw
 
 
-def _dense(weight: torch.Tensor) -> tuple[torch.Tensor, bool]:
+def dense(weight: torch.Tensor) -> tuple[torch.Tensor, bool]:
     """A weight without gaps, and whether it is channels-last."""
     if weight.is_contiguous():
         return weight, False
     return weight.contiguous(memory_format=torch.channels_last), True
-
-
-def _room(x: torch.Tensor, weight: torch.Tensor, stride: int, spread: int = 1) -> torch.Tensor:
-    """For the weights and a group of padded images: what `lay_out` in C takes, by the same formulas."""
-    _, channels, height, width = x.shape
-    high, wide, border = height * spread, width * spread, weight.shape[2] - 1
-    images = max(GROUP // (high // stride * (wide // stride)), 1)
-    return x.new_empty(weight.numel() + images * (high + border) * (wide + border) * channels)

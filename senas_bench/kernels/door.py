@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from senas_bench.kernels import norms, pools
+from senas_bench.kernels import convolutions, norms, pools
 from senas_bench.kernels.norms import Outputs
 
 
@@ -57,11 +57,15 @@ class Loops(Torch):
     """By the loops, and to be called where gradients are off."""
 
     def operate(self, module: nn.Sequential, x: torch.Tensor) -> norms.Normalised:
-        layers: Any = module
+        layers: Any = module._modules.values()
         convolution, norm = layers
+        if convolutions.bare(convolution) and convolution.by_loops(x):
+            return norms.operate(x, convolution, norm)
         return self.normalise(self.convolve(convolution, x), norm)
 
     def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        if convolutions.bare(layer) and layer.by_loops(x):
+            return convolutions.convolve(x, layer.weight, layer.stride[0])
         return layer(x).contiguous(memory_format=torch.channels_last)
 
     def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> norms.Normalised:

@@ -3,6 +3,7 @@
 
    A tensor (batch, channels, height, width) in this layout is a matrix of batch * height * width rows of c floats. */
 #include <math.h>
+#include <stdlib.h>
 #define WIDEST 2048
 #define MOST 3
 #define MOST_TAPS 7
@@ -363,6 +364,13 @@ static struct layout lay_out(long *b, long h, long w, long ci, long k, long stri
     return it;
 }
 
+/* For weights (co, ci, k, k) and a group of padded images. */
+static float *room_for(const struct layout *it, long k, long co) {
+    float *room = malloc((k * it->run * co + it->images * it->area) * sizeof(float));
+    if (!room) abort();
+    return room;
+}
+
 /* Where a weight (co, ci, k, k) lies: channels last, or as it is written. */
 static long place(long channels_last, long ci, long k, long o, long i, long t) {
     return channels_last ? (o * k * k + t) * ci + i : (o * ci + i) * k * k + t;
@@ -407,12 +415,12 @@ INLINE void outputs(const int p, const int v, long k, long run, long line, const
 
 /* Convolution of x (b, h, w, ci) to out (b, ..., co), co a multiple of 8. The weights (co, ci, k, k) are channels-last or
    not. `turned` convolves with weights (ci, co, k, k) turned round: at stride 1 and with the stride of a convolution as
-   `spread` it is the way back of that. `add` adds to out. room holds k * k * ci * co floats and a group of images. */
+   `spread` it is the way back of that. `add` adds to out. */
 void convolve(const float *x, long b, long h, long w, long ci, const float *weight, long channels_last, long co, long k,
-              long stride, long spread, long turned, long add, float *room, float *out) {
+              long stride, long spread, long turned, long add, float *out) {
     int at[MOST_PIXELS];
     struct layout it = lay_out(&b, h, w, ci, k, stride, spread, at);
-    float *packed = room, *padded = room + k * it.run * co;
+    float *packed = room_for(&it, k, co), *padded = packed + k * it.run * co;
     for (long from = 0, width; from < co; from += width) {
         float *to = packed + from * k * it.run;
         width = co - from >= 16 ? 16 : 8;
@@ -440,6 +448,15 @@ void convolve(const float *x, long b, long h, long w, long ci, const float *weig
 #undef OUTPUTS
         }
     }
+    free(packed);
+}
+
+/* `convolve` at stride `stride` to z, and `statistics` of what it makes, of n outputs. */
+void operate(const float *x, long b, long h, long w, long ci, const float *weight, long channels_last, long co, long k,
+             long stride, float *z, long n, double eps, const float *gamma, const float *beta, double share,
+             float *running_mean, float *running_variance, float *factors) {
+    convolve(x, b, h, w, ci, weight, channels_last, co, k, stride, 1, 0, 0, z);
+    statistics(z, n, co, eps, gamma, beta, share, running_mean, running_variance, factors);
 }
 
 /* Products of p floats of n runs with 8 * v channels of what comes back, g (n, co), added to dw (p, co). */
@@ -460,12 +477,12 @@ INLINE void products(const int p, const int v, long n, const float *restrict x, 
 }
 
 /* Gradient of the weights of a convolution, dw (co, ci, k, k), channels-last or not, from its input x
-   (b, h, w, ci) and what comes back, g (b, ..., co). room as for `convolve`. */
+   (b, h, w, ci) and what comes back, g (b, ..., co). */
 void convolve_weights(const float *x, const float *g, long b, long h, long w, long ci, long channels_last, long co,
-                      long k, long stride, float *room, float *dw) {
+                      long k, long stride, float *dw) {
     int at[MOST_PIXELS];
     struct layout it = lay_out(&b, h, w, ci, k, stride, 1, at);
-    float *part = room, *padded = room + k * it.run * co;
+    float *part = room_for(&it, k, co), *padded = part + k * it.run * co;
     for (long i = 0; i < k * it.run * co; i++) part[i] = 0;
     if (!it.plain)
         for (long i = 0; i < it.images * it.area; i++) padded[i] = 0;
@@ -489,4 +506,5 @@ void convolve_weights(const float *x, const float *g, long b, long h, long w, lo
     for (long t = 0; t < k * k; t++)
         for (long i = 0; i < ci; i++)
             for (long o = 0; o < co; o++) dw[place(channels_last, ci, k, o, i, t)] = part[(t * ci + i) * co + o];
+    free(part);
 }

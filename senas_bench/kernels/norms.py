@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from senas_bench.kernels.build import call
+from senas_bench.kernels.convolutions import Conv2d, dense, made_of
 from senas_bench.kernels.engines import usable
 
 WIDEST = 2048
@@ -71,30 +72,51 @@ class Normalised(NamedTuple):
         Args:
             slope, total: What `combine_backward` says of weight and bias, without the share.
         """
-        share, whole = 1 if self.share is None else self.share, slope
-        if self.weight is not None and self.bias is not None:
-            yield self.weight, slope * share
-            yield self.bias, total * share
-            whole = slope * self.weight + total * self.bias
-        if self.share is not None:
-            yield self.share, whole.sum()
+        affine = self.weight is not None and self.bias is not None
+        if self.share is None:
+            if affine:
+                yield self.weight, slope
+                yield self.bias, total
+        elif affine:
+            yield self.weight, slope * self.share
+            yield self.bias, total * self.share
+            yield self.share, (slope * self.weight + total * self.bias).sum()
+        else:
+            yield self.share, slope.sum()
 
 
 def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
     """`z` `(B, C, H, W)` float32 by its own statistics, which the running ones of `norm` take in if it keeps such."""
     z = z.contiguous(memory_format=torch.channels_last)
     channels = z.shape[1]
-    weight, bias, share, mean, variance = norm.weight, norm.bias, norm.momentum, None, None
-    batches: Any = norm.num_batches_tracked
-    if norm.track_running_stats:
-        mean, variance = norm.running_mean, norm.running_var
-        batches.add_(1)
-        if share is None:
-            share = 1 / float(batches)
     factors = torch.empty((FACTORS, channels), dtype=torch.float32)
-    rows = z.numel() // channels
-    call("statistics", z, rows, channels, norm.eps, weight, bias, share or 0.0, mean, variance, factors)
+    weight, bias, *how = _memory(norm)
+    call("statistics", z, z.numel() // channels, channels, norm.eps, weight, bias, *how, factors)
     return Normalised(z, factors, weight, bias)
+
+
+def operate(x: torch.Tensor, layer: Conv2d, norm: nn.BatchNorm2d) -> Normalised:
+    """`normalise` of what a `Conv2d` that goes `by_loops` makes of `x` `(B, C, H, W)`, in one call."""
+    batch, c_in, height, width = x.shape
+    weight, stride, channels = layer.weight, layer.stride[0], layer.out_channels
+    z = made_of(x, channels, stride)
+    factors = torch.empty((FACTORS, channels), dtype=torch.float32)
+    gamma, beta, *how = _memory(norm)
+    sizes = batch, height, width, c_in, *dense(weight), channels, layer.kernel_size[0], stride
+    rows = batch * height * width // stride**2
+    call("operate", x, *sizes, z, rows, norm.eps, gamma, beta, *how, factors)
+    return Normalised(z, factors, gamma, beta)
+
+
+def _memory(norm: nn.BatchNorm2d) -> tuple[Any, ...]:
+    """Weight and bias; the share of a batch in the running mean and variance, and these, where the norm keeps such."""
+    weights, buffers = norm._parameters, norm._buffers  # past the search of a module for a name
+    weight, bias, share = weights["weight"], weights["bias"], norm.momentum
+    if not norm.track_running_stats:
+        return weight, bias, 0.0, None, None
+    batches: Any = buffers["num_batches_tracked"]
+    batches.add_(1)
+    return weight, bias, 1 / float(batches) if share is None else share, buffers["running_mean"], buffers["running_var"]
 
 
 def batch_norm(

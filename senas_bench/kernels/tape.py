@@ -7,14 +7,14 @@ whole pass is one node, and what comes back is added up in place.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from senas_bench.kernels import norms, pools
-from senas_bench.kernels.convolutions import Conv2d, convolution_backward
+from senas_bench.kernels.convolutions import Conv2d, bare, convolution_backward, convolve, hooked
 from senas_bench.kernels.door import Loops, Torch
 
 ONCE = "the loops go back only once; run the network again, or without them (SENAS_COMPILE=0)"
@@ -23,13 +23,9 @@ ONCE = "the loops go back only once; run the network again, or without them (SEN
 def recordable(module: nn.Module) -> bool:
     """Whether a tape knows the way back through a convolution, or one with its batch norm: a `Conv2d` with a weight of
     its own, and no hooks."""
-    parts = (module, *module) if isinstance(module, nn.Sequential) else (module,)
-    for part in parts:
-        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
-            return False
-        if isinstance(part, nn.Conv2d) and (type(part) is not Conv2d or "weight" not in part._parameters):
-            return False
-    return True
+    if isinstance(module, nn.Sequential):
+        return not hooked(module) and all(map(recordable, module))
+    return bare(module) if isinstance(module, nn.Conv2d) else not hooked(module)
 
 
 class Tape(Loops):
@@ -42,6 +38,7 @@ class Tape(Loops):
     def __init__(self) -> None:
         self._weights: dict[int, torch.Tensor] = {}
         self._steps: list[Callable[[Tape], None]] = []  # none holds the tape, or only a collector would free it
+        self._wanted: set[int] = set()
         self._inside: set[int] = set()  # tensors made here, by their id; a step keeps each alive
         self._gradients: dict[int, torch.Tensor] = {}
         self._writable: set[int] = set()  # those of them whose gradient nothing else holds
@@ -51,31 +48,49 @@ class Tape(Loops):
         """The parameters and shares that were used, each once."""
         return list(self._weights.values())
 
+    def operate(self, module: nn.Sequential, x: torch.Tensor) -> norms.Normalised:
+        layers: Any = module._modules.values()
+        layer, norm = layers
+        if not layer.by_loops(x):
+            return self.normalise(self.convolve(layer, x), norm)
+        made = norms.operate(x, layer, norm)
+        self._convolved(layer, x, made.z, True)
+        return self._normalised(made)
+
     def convolve(self, layer: Conv2d, x: torch.Tensor) -> torch.Tensor:
-        z = super().convolve(layer, x)
-        weight, stride, by_loops = layer.weight, layer.stride[0], layer.by_loops(x)
-        for_x = id(x) in self._inside
+        by_loops = layer.by_loops(x)
+        z = convolve(x, layer.weight, layer.stride[0]) if by_loops else super().convolve(layer, x)
+        return self._convolved(layer, x, z, by_loops)
+
+    def _convolved(self, layer: Conv2d, x: torch.Tensor, z: torch.Tensor, by_loops: bool) -> torch.Tensor:
+        weight, stride, for_x = layer.weight, layer.stride[0], id(x) in self._inside
 
         def back(tape: Tape) -> None:
             gradient = tape._take(z)
             if gradient is None:
                 return
             sum_ = tape._gradients[id(x)] if id(x) in tape._writable else None
-            dx, dw = convolution_backward(gradient, x, weight, stride, by_loops, for_x, True, sum_)
-            tape._add(weight, dw)
+            for_weight = id(weight) in tape._wanted
+            dx, dw = convolution_backward(gradient, x, weight, stride, by_loops, for_x, for_weight, sum_)
+            if for_weight:
+                tape._add(weight, dw)
             if for_x and sum_ is None:
                 tape._add(x, dx, writable=True)
 
-        return self._remember(back, [weight], z)[0]
+        self._weights[id(weight)] = weight
+        return self._remember(back, z)
 
     def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> norms.Normalised:
-        made = super().normalise(z, norm)
-        self._use(weight for weight in (made.weight, made.bias) if weight is not None)
+        return self._normalised(super().normalise(z, norm))
+
+    def _normalised(self, made: norms.Normalised) -> norms.Normalised:
+        if made.weight is not None and made.bias is not None:
+            self._use(made.weight, made.bias)
         return made
 
     def weigh(self, output: norms.Normalised | torch.Tensor, share: torch.Tensor) -> norms.Normalised | torch.Tensor:
         made: Any = super().weigh(output, share)
-        self._use([share])
+        self._use(share)
         if isinstance(output, norms.Normalised):
             return made
 
@@ -85,7 +100,7 @@ class Tape(Loops):
                 tape._add(share, (gradient * output).sum())
                 tape._add(output, gradient * share, writable=True)
 
-        return self._remember(back, [], made)[0]
+        return self._remember(back, made)
 
     def combine(
         self, normalised: Sequence[norms.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
@@ -100,12 +115,14 @@ class Tape(Loops):
             dzs, sums, total = norms.combine_backward(zs, factors, outputs[1], value, rect, math.inf, bool(plain))
             for i, (each, dz) in enumerate(zip(normalised, dzs, strict=True)):
                 tape._add(each.z, dz, writable=True)
-                for weight, gradient in each.gradients(*sums[i]):
-                    tape._add(weight, gradient)
+                if each.weight is not None or each.share is not None:
+                    for weight, gradient in each.gradients(sums[i, 0], sums[i, 1]):
+                        tape._add(weight, gradient)
             for each in plain:
                 tape._add(each, total)
 
-        self._remember(back, [], *outputs)
+        self._inside.update(id(output) for output in outputs if output is not None)
+        self._steps.append(back)
         return outputs
 
     def pool(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -114,8 +131,13 @@ class Tape(Loops):
     def halve(self, x: torch.Tensor) -> torch.Tensor:
         return self._linear(x, super().halve(x), pools.halve_backward)
 
-    def backward(self, output: torch.Tensor, gradient: torch.Tensor) -> list[torch.Tensor | None]:
+    def backward(
+        self, output: torch.Tensor, gradient: torch.Tensor, wanted: Sequence[bool] | None = None
+    ) -> list[torch.Tensor | None]:
         """Gradients of `weights`, from that of an output of the tape; None where the output does not depend on one.
+
+        Args:
+            wanted: Which of them are asked for, all by default. Of convolutions no others are computed.
 
         Raises:
             RuntimeError: It went back before.
@@ -123,6 +145,8 @@ class Tape(Loops):
         steps, self._steps = self._steps, []
         if not steps:
             raise RuntimeError(ONCE)
+        asked = wanted or [True] * len(self._weights)
+        self._wanted = {key for key, asked in zip(self._weights, asked, strict=True) if asked}
         self._add(output, gradient)
         while steps:
             steps.pop()(self)
@@ -138,16 +162,16 @@ class Tape(Loops):
             if gradient is not None:
                 tape._add(x, backward(gradient), writable=True)
 
-        return self._remember(back, [], out)[0]
+        return self._remember(back, out)
 
-    def _remember(self, back: Callable[[Tape], None], weights: Iterable[torch.Tensor], *made: Any) -> tuple[Any, ...]:
-        self._use(weights)
-        self._inside.update(id(tensor) for tensor in made if tensor is not None)
+    def _remember(self, back: Callable[[Tape], None], made: torch.Tensor) -> torch.Tensor:
+        self._inside.add(id(made))
         self._steps.append(back)
         return made
 
-    def _use(self, weights: Iterable[torch.Tensor]) -> None:
-        self._weights.update((id(weight), weight) for weight in weights)
+    def _use(self, *weights: torch.Tensor) -> None:
+        for weight in weights:
+            self._weights[id(weight)] = weight
 
     def _take(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """What came back for a tensor, all of it: what reads the tensor was done after it, and so is gone back over."""
@@ -198,4 +222,4 @@ class _Recorded(torch.autograd.Function):
             raise RuntimeError(ONCE)
         shape = output.shape
         spread = (gradient / (shape[2] * shape[3]))[:, :, None, None].expand(shape)
-        return None, None, None, *context.tape.backward(output, spread)
+        return None, None, None, *context.tape.backward(output, spread, context.needs_input_grad[3:])

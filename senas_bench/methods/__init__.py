@@ -4,6 +4,7 @@ from senas_bench.methods.baselines import LargestCost, RandomSearch
 from senas_bench.methods.darts import Darts
 from senas_bench.methods.enas import Enas
 from senas_bench.methods.fairnas import FairNas
+from senas_bench.methods.finalists import Finalists
 from senas_bench.methods.gdas import Gdas
 from senas_bench.methods.retrain import Fixed
 from senas_bench.methods.rsps import Rsps
@@ -11,22 +12,45 @@ from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.setn import Setn
 from senas_bench.methods.spos import Spos
 from senas_bench.methods.stand_alone import StandAlone
+from senas_bench.methods.training_free import ByProxy
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
 from senas_bench.names import lookup
-from senas_bench.ranking.estimators import ESTIMATORS
+from senas_bench.ranking import ESTIMATORS
+from senas_bench.ranking.aggregate import Aggregate
 from senas_bench.shrinking import CRITERIA
 from senas_bench.shrinking.angle import Angle
 from senas_bench.shrinking.magnitude import Magnitude
 from senas_bench.shrinking.random import RandomScores
+from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.si import SelectionImportance
+from senas_bench.spaces import SPACES
 from senas_bench.tasks.method import NB201_ONLY, Method, check_kinds, check_method
 
+WITH_BLOCKS = tuple(SPACES)
+"""Spaces whose networks show the outputs of their blocks."""
+HYBRID = Aggregate(("snapshot-loglik", "synflow-bn"))
+"""What a supernet says of an arch, and what its untrained network says."""
+HYBRID_FULL = Aggregate(("snapshot-loglik", "synflow-bn-full"))
 METHODS: dict[str, Method] = {
     # nothing is trained
     "random": RandomSearch(),
     "params": LargestCost("params"),
     "flops": LargestCost("flops_m"),
     "untrained": Spos(recipe="tuned", estimator="snapshot-loglik", trained=False),
+    "synflow": ByProxy("synflow"),
+    "synflow-bn": ByProxy("synflow-bn"),
+    "snip": ByProxy("snip"),
+    "grasp": ByProxy("grasp"),
+    "fisher": ByProxy("fisher"),
+    "grad-norm": ByProxy("grad-norm"),
+    "jacob-cov": ByProxy("jacob-cov"),
+    "naswot": ByProxy("naswot"),
+    "zen": ByProxy("zen", spaces=WITH_BLOCKS),
+    "zico": ByProxy("zico"),
+    "gradsign": ByProxy("gradsign"),
+    "swap": ByProxy("swap"),
+    "az-nas": ByProxy("az-nas", spaces=WITH_BLOCKS),
+    "te-nas": ByProxy("te-nas"),
     # every arch is trained from scratch, in a benchmark table
     "random-search": TruthRandomSearch(),
     "regularized-evolution": RegularizedEvolution(),
@@ -43,6 +67,13 @@ METHODS: dict[str, Method] = {
     "spos": Spos(watched=True),
     "spos-evolution": Spos(search="evolution", spaces=NB201_ONLY),
     "spos+": Spos(recipe="tuned", estimator="snapshot-loglik-size", spaces=NB201_ONLY, watched=True),
+    "spos+synflow-bn": Spos(recipe="tuned", estimator=HYBRID, spaces=NB201_ONLY),
+    "spos+synflow-bn-full": Spos(recipe="tuned", estimator=HYBRID_FULL, spaces=NB201_ONLY),
+    "spos+synflow-bn+top25": Spos(recipe="tuned", estimator=HYBRID, finalists=Finalists(), spaces=NB201_ONLY),
+    # what a hybrid is made of, and what stands in its place: its ablations
+    "spos-loglik": Spos(recipe="tuned", estimator="snapshot-loglik", spaces=NB201_ONLY),
+    "spos+params": Spos(recipe="tuned", estimator=Aggregate(("snapshot-loglik", "params")), spaces=NB201_ONLY),
+    "untrained+synflow-bn": Spos(recipe="tuned", estimator=HYBRID, trained=False, spaces=NB201_ONLY),
     # no weights are shared
     "stand-alone": StandAlone(),
     # the space shrinks
@@ -68,6 +99,13 @@ METHODS: dict[str, Method] = {
         dropped_by="SI of log-likelihood and size",
         spaces=NB201_ONLY,
         watched=True,
+    ),
+    "se-nas+synflow-bn": SeNas(
+        recipe="tuned",
+        estimator=HYBRID,
+        criterion=SeNasCriterion(HYBRID, normalizer="within-edge"),
+        dropped_by="SI / SC within each edge, of log-likelihood and synflow-bn",
+        spaces=NB201_ONLY,
     ),
 }
 """Methods keep their papers' settings. Those that end in a plus are ours, tuned with CIFAR-10 truth in view; they know

@@ -10,7 +10,6 @@ import numpy as np
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
 from senas_bench.tasks.task import Task
-from senas_bench.training.samplers import path_evaluations
 
 if TYPE_CHECKING:
     import torch
@@ -79,9 +78,9 @@ def second_order(
 
     It is float32 even where the recipe has `amp`: the difference that is taken would drown in the rounding of bfloat16.
     """
-    path = alphas.probabilities()
+    path = alphas.relaxed()
     alphas.ran(path, 3 * len(train[1]) + len(valid[1]))
-    return unrolled_gradient(alphas, network, train, valid, optimizer), 4 * path_evaluations(path)
+    return unrolled_gradient(alphas, network, train, valid, optimizer), 4 * path.passes
 
 
 def unrolled_gradient(
@@ -119,13 +118,16 @@ def _mixed_derivative(
     weights, by a central difference (Eq. 8). The weights are as before when it returns."""
     import torch
 
+    from senas_bench.training.bilevel import spared
+
     kept = [weight.detach().clone() for weight in weights]
     length = torch.stack([part.norm() for part in vector]).norm()
     epsilon = SHIFT / length.clamp_min(1e-12)
     ends = []
     for sign in (1, -1):
         _place(weights, [value + sign * epsilon * part for value, part in zip(kept, vector, strict=True)])
-        ends += _gradients(alphas, network, train, [alphas.logits])
+        with spared(network):
+            ends += _gradients(alphas, network, train, [alphas.logits])
     _place(weights, kept)
     return (ends[0] - ends[1]) / (2 * epsilon)
 
@@ -137,7 +139,7 @@ def _gradients(
     import torch
 
     x, y = batch
-    loss = torch.nn.functional.cross_entropy(network(x, alphas.probabilities()), y)
+    loss = torch.nn.functional.cross_entropy(network(x, alphas.relaxed()), y)
     return torch.autograd.grad(loss, inputs, materialize_grads=True)
 
 

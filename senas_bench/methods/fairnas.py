@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking import needs_snapshots
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
@@ -40,7 +41,7 @@ class FairNas(Method):
             FairPaths(task.space, task.cells(network)),
             phase="train",
             epochs=epochs,
-            keep_snapshots=estimator_of(self.estimator).needs_snapshots,
+            keep_snapshots=needs_snapshots(self.estimator),
         )
         archs = task.report.archs
         scores = task.estimate(trained, archs, self.estimator, "ranking", purpose="search")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.methods.darts import most_probable
+from senas_bench.networks.mixture import Mixture
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
@@ -124,6 +125,6 @@ class GumbelPaths:
         mixing: Any = network
         mixing.idle_weights = self.idle
         try:
-            return gradient_through(self.draw(rng), alphas, network, valid)
+            return gradient_through(Mixture.of(self.draw(rng)), alphas, network, valid)
         finally:
             mixing.idle_weights = False

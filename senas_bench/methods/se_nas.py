@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.methods.finalists import Finalists
 from senas_bench.methods.spos import SEARCHES
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking import needs_snapshots
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.ranking.hierarchical import hierarchical_ranking
 from senas_bench.searching.evolution import Evolution
 from senas_bench.shrinking.criterion import Criterion, CriterionOutput, scored_by
@@ -59,6 +61,7 @@ class SeNas(Method):
         stop_at: A space of at most this many archs is not trained again, but searched: Algorithm 1's stop condition, of
             which the paper says no more. Tested before each stage but the first, as 1e6 in [code: AngleNAS]; 0 trains
             all stages. The learning rate stays where it is then, see `TrainingRecipe.lr_restarts`.
+        finalists: As in `Spos`, of the last ranking.
         dropped_by: The criterion in words; its class by default.
         spaces, watched: Facts, see `Method`.
 
@@ -77,6 +80,7 @@ class SeNas(Method):
     search: str = field(default="rank", metadata={"added": True})
     evolution: Evolution = field(default=Evolution(), metadata={"added": True})
     stop_at: int = field(default=0, metadata={"added": True})
+    finalists: Finalists | None = field(default=None, metadata={"added": True})
     dropped_by: str = fact("")
     spaces: tuple[str, ...] | None = fact(None)
     watched: bool = fact(False)
@@ -171,6 +175,9 @@ class SeNas(Method):
             return MethodOutput(pick, (table,), tuple(found.history))
         tables, final = list(found.tables), found.tables[-1]
         pick = tuple(final.archs[int(np.argmax(final.scores))].tolist())
+        if self.finalists:
+            pick, chosen = self.finalists(task, final)
+            tables.append(chosen)
         tiers, values = hierarchical_ranking(task.report.archs, found.spaces, found.rankings)
         whole = ScoreTable(task.report.archs, values, task.report.set, stage, epoch, tiers)
         if final.set != whole.set:  # in a single stage nothing is dropped: its ranking is that of the whole already
@@ -193,7 +200,7 @@ class SeNas(Method):
         """Whether anyone asks for single snapshots: Eq. 4 needs but their mean, and an expanded network cannot
         afford K copies."""
         asking = [self.estimator] if last else [self.estimator, getattr(self.criterion, "estimator", "weight-average")]
-        return any(estimator_of(estimator).needs_snapshots for estimator in asking)
+        return any(map(needs_snapshots, asking))
 
     def _shrink(self, trained: Trained, task: Task) -> tuple[SearchSpace, CriterionOutput]:
         """The space without the worst operators, and the scores that decided."""

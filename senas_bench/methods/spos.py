@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.methods.finalists import Finalists
+from senas_bench.ranking import needs_snapshots
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.searching.evolution import Evolution
 from senas_bench.tasks.method import Method, fact
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, rows_of
@@ -27,6 +29,7 @@ class Spos(Method):
             `evolution` searches the whole space, as the SPOS paper does, and ranks only for the report.
         evolution: Its parameters.
         trained: Off leaves the supernet at its random weights: the same code with 0 steps.
+        finalists: The second step of `rank`, which decides the pick; None takes the best of the ranking.
         spaces, watched: Facts, see `Method`.
     """
 
@@ -35,6 +38,7 @@ class Spos(Method):
     search: str = "rank"
     evolution: Evolution = field(default_factory=Evolution)
     trained: bool = True
+    finalists: Finalists | None = field(default=None, metadata={"added": True})
     spaces: tuple[str, ...] | None = fact(None)
     watched: bool = fact(False)
 
@@ -61,7 +65,7 @@ class Spos(Method):
             task.uniform_paths(task.space, network),
             phase="train",
             epochs=epochs,
-            keep_snapshots=estimator_of(self.estimator).needs_snapshots,
+            keep_snapshots=needs_snapshots(self.estimator),
             watch=Watch(points, curve.archs, self.estimator) if curve else None,
         )
         archs = task.report.archs
@@ -72,6 +76,9 @@ class Spos(Method):
         if self.search == "evolution":
             pick, seen_on_the_way = task.evolve(trained, self.evolution, self.estimator, 1, epochs)
             tables.append(seen_on_the_way)
+        elif self.finalists:
+            pick, chosen = self.finalists(task, tables[0])
+            tables.append(chosen)
         if curve:
             seen = {point: trained.training.observed[point].scores for point in points}
             seen[epochs] = scores[rows_of(curve.archs, archs)]

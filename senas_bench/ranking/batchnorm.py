@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 BN_MODES = ("batch", "recalibrate", "running")
+UNCALIBRATED = "no calibration images to average batch norm statistics over"
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -47,15 +48,16 @@ def evaluation_mode(network: nn.Module, mode: str) -> Iterator[None]:
 def recalibrate(network: nn.Module, path: Sequence, batches: Sequence[torch.Tensor]) -> None:
     """Set running statistics to the average over `batches` of inputs, for one path; in place."""
     if not batches:
-        raise ValueError("no calibration images to average batch norm statistics over")
+        raise ValueError(UNCALIBRATED)
     norms = batch_norms(network)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
         norm.train()
     try:
-        for x in batches:
+        for count, x in enumerate(batches, start=1):
+            for norm in norms:  # the cumulative average; None would have torch read the count from the device
+                norm.momentum = 1 / count
             network(x, path)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -1,77 +1,23 @@
 """Estimators of P(a), the performance of an arch in a trained supernet (Eq. 4 and its alternatives).
 
 An estimator is a strategy like any other: a frozen dataclass of its parameters, called with what was trained. Methods
-and criteria name one of `ESTIMATORS`, or hold one of their own; a name stays that name in a spec, and a strategy is
-there with its fields.
+and criteria name one of `ranking.ESTIMATORS`, or hold one of their own; a name stays that name in a spec, and a
+strategy is there with its fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senas_bench.names import lookup
+from senas_bench.ranking.estimator import Cost, Estimator, Weights, Work
 from senas_bench.ranking.snapshots import NOBODY, Watcher, score_states
-from senas_bench.strategies import no_instance, uncalled
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from senas_bench.ranking.score_archs import Evaluation
-    from senas_bench.spaces import SearchSpace
-    from senas_bench.training.snapshots import Snapshots
-
-Cost = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""`(n, edges)` archs to `(n,)` named costs of each trained alone at this width and depth: `flops_m`, `params`."""
-Work = dict[str, int]
-"""What was done: `archs_scored`, `forward_paths`, `images_scored`, `multiply_adds` (docs/method.md 3.1; without it the
-cost of a run is not known) and `nominal_multiply_adds` where that differs, and whatever else an estimator counts."""
-
-
-class Weights(Protocol):
-    """What an estimator may use of a supernet; `tasks.Trained` is one."""
-
-    @property
-    def network(self) -> nn.Module:
-        """In its final state. An estimator leaves it as it is."""
-        ...
-
-    @property
-    def snapshots(self) -> Snapshots:
-        """Their mean, and themselves where the estimator says that it needs them."""
-        ...
-
-    def untrained(self, space: SearchSpace) -> nn.Module:
-        """A network over `space` with fresh weights, the same at each call, such as the stand-alone one of
-        `SearchSpace.only(arch)`."""
-        ...
-
-
-class Estimator:
-    """Base of all estimators, with what they declare.
-
-    A subclass is a frozen dataclass with
-
-        def __call__(self, trained, archs, evaluation, cost, watcher=NOBODY) -> (scores, work)
-
-    where `trained` is a `Weights`, `archs` `(n, edges)`, `evaluation` an `Evaluation`, `cost` a `Cost`, and `watcher`
-    is told of the progress; `scores` are `(n,)` float64, higher is better, and depend on each arch alone.
-    """
-
-    needs_snapshots = False
-    """It reads the single snapshots; otherwise training keeps but their mean."""
-    nats = False
-    """Its scores are log-likelihoods: Eq. 7, whose quotient needs positive values, takes their exponentials."""
-    knows_size = False
-    """Its scores contain the size of an arch, so they are to be compared with a ranking by parameters alone."""
-
-    def __call__(
-        self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
-    ) -> tuple[np.ndarray, Work]:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -130,42 +76,6 @@ class SnapshotLoglikSize(Estimator):
     ) -> tuple[np.ndarray, Work]:
         scores, work = SnapshotLoglik()(trained, archs, evaluation, cost, watcher)
         return scores + self.nats_per_log * np.log(cost(archs)["params"]), work
-
-
-ESTIMATORS: dict[str, Estimator] = {
-    "weight-average": WeightAverage(),
-    "snapshot-accuracy": SnapshotAccuracy(),
-    "snapshot-loglik": SnapshotLoglik(),
-    "snapshot-loglik-size": SnapshotLoglikSize(),
-}
-
-EstimatorName = str | Estimator
-"""How methods and criteria say which: a key of `ESTIMATORS`, or a strategy."""
-
-
-def estimator_of(estimator: EstimatorName) -> Estimator:
-    """The strategy that a method or criterion names.
-
-    Raises:
-        ValueError: Unknown name, or no estimator.
-    """
-    if isinstance(estimator, str):
-        estimator = lookup("estimator", estimator, ESTIMATORS)
-    check_estimator(estimator)
-    return estimator
-
-
-def check_estimator(estimator: Any) -> None:
-    """Raise ValueError, in a sentence, where a strategy cannot be an estimator."""
-    if isinstance(estimator, Estimator):
-        arguments = ("trained", "archs", "evaluation", "cost", "watcher")
-        why = no_instance(estimator) or uncalled(estimator, arguments, "(scores, work)", Estimator)
-    elif isinstance(estimator, type):
-        why = no_instance(estimator)
-    else:
-        why = "write a frozen dataclass that inherits ranking.estimators.Estimator, and name an instance of it"
-    if why:
-        raise ValueError(f"{estimator!r:.80} is no estimator: {why}")
 
 
 def _states(trained: Weights) -> Sequence[Mapping[str, Any]]:

@@ -49,6 +49,17 @@ class Partial:
     _began: float = field(default=0.0, init=False)
     _saved: float = field(default=0.0, init=False)
 
+    def __post_init__(self) -> None:
+        self._began = self._saved = self.clock()
+
+    def part(self, k: int) -> Path:
+        """A file of its own for part `k` of the scoring."""
+        return self.path.with_name(f"{self.path.stem}-part-{k}{self.path.suffix}")
+
+    def spent(self, seconds: float) -> None:
+        """Count what an earlier try spent on a part that is done."""
+        self._before += seconds
+
     def begin(self, identity: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
         """What an earlier try kept; nothing where there is none.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking import estimator_of
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.shrinking.si import SelectionImportance
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName
+from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.shrinking.criterion import CriterionOutput
 from senas_bench.spaces.regions import operator_sample
 
@@ -24,11 +24,13 @@ def selection_importance(
 
     Args:
         rows: By operator, the archs that count for it, as `operator_sample` gives them.
-        performance: `(n,)` P(a).
+        performance: `(n,)` P(a). Archs of -inf, whose input does not reach their output, count as the worst other.
 
     Returns:
         -inf for an operator without archs, which no arch within the limit contains: it is the first to go.
     """
+    finite = performance[np.isfinite(performance)]
+    performance = np.maximum(performance, finite.min()) if len(finite) else performance
     return {pair: float(performance[own].mean()) if len(own) else -np.inf for pair, own in rows.items()}
 
 
@@ -37,7 +39,7 @@ class SelectionImportance:
     """Score operators by SI.
 
     Args:
-        estimator: Of P(a), a key of `ranking.estimators.ESTIMATORS`, or a strategy.
+        estimator: Of P(a), a key of `ranking.ESTIMATORS`, or a strategy.
         per_operator: Archs that contain each operator (100 on NB201); see `operator_sample`.
     """
 

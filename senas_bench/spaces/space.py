@@ -269,6 +269,10 @@ class Study:
     method: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _itself(arch: Arch) -> Arch:
+    return arch
+
+
 @dataclass(frozen=True)
 class Space:
     """A search space and all that belongs to it: one of these in `SPACES` makes a space known everywhere.
@@ -285,6 +289,9 @@ class Space:
         over: Skeleton to the whole space with the edges that it has; None where all skeletons have the same.
         reference: The network on ImageNet to which the paper's limits apply; None where the paper has none.
         studies: By preset. A preset without one is taken as it is.
+        pruned: An arch without the edges that carry nothing, which changes no network but by what idles in it; None
+            where the input does not reach the output.
+        function: The one arch that stands for all whose stand-alone networks compute the same; None likewise.
     """
 
     whole: SearchSpace
@@ -298,6 +305,8 @@ class Space:
     over: Callable[[Any], SearchSpace] | None = None
     reference: Any = None
     studies: Mapping[str, Study] = field(default_factory=dict)
+    pruned: Callable[[Arch], Arch | None] = _itself
+    function: Callable[[Arch], Arch | None] = _itself
 
     @property
     def skeleton_type(self) -> type:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from senas_bench.ranking.estimators import estimator_of
+from senas_bench.ranking import estimator_of, knows_size, saw
 from senas_bench.spaces import SPACES
 from senas_bench.strategies import fields_for, nested, no_instance, uncalled, unwritable
 from senas_bench.training.recipe import TrainingRecipe
@@ -68,7 +68,13 @@ class Method:
     @property
     def knows_size(self) -> bool:
         estimator = getattr(self, "estimator", None)
-        return estimator is not None and estimator_of(estimator).knows_size
+        return estimator is not None and knows_size(estimator)
+
+    @property
+    def saw(self) -> list[str]:
+        """Whose truths were in view when its estimators were chosen; what `tuned` says of its recipe comes on top."""
+        held = [value for part in (self, *nested(self)) for _, value in fields_for(part, "estimator")]
+        return sorted({words for estimator in held if estimator is not None for words in saw(estimator)})
 
     def check_stages(self, space: SearchSpace, stages: int) -> None:
         """Refuse stages that the method cannot train, before anything is computed.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.ranking.estimator import Reference
 from senas_bench.spaces import Arch, SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from senas_bench.ranking.fresh import Fresh
     from senas_bench.training.result import Training
     from senas_bench.training.snapshots import Snapshots
 
@@ -27,6 +29,8 @@ class Trained:
         network: In its final state.
         training: Optimizer, snapshots and history.
         build: Makes a network over a space with fresh weights, the same at each call.
+        fresh_networks: Stand-alone networks with fresh weights, by size, see `ranking.fresh`.
+        references: By estimator, the archs of the space that an aggregate compares others with, and their scores.
     """
 
     phase: str
@@ -34,6 +38,8 @@ class Trained:
     network: nn.Module
     training: Training
     build: Callable[[SearchSpace], nn.Module] | None = None
+    fresh_networks: Callable[[str], Fresh] | None = None
+    references: Mapping[str, Reference] = field(default_factory=dict)
 
     @property
     def snapshots(self) -> Snapshots:
@@ -45,6 +51,12 @@ class Trained:
         if self.build is None:
             raise ValueError(f"nobody said how to build another network of {self.phase}: give Trained a build")
         return self.build(space)
+
+    def fresh(self, size: str) -> Fresh:
+        """Stand-alone networks with fresh weights, for what is scored untrained; `size` is one of `fresh.SIZES`."""
+        if self.fresh_networks is None:
+            raise ValueError(f"nobody said how to build networks beside {self.phase}: give Trained fresh_networks")
+        return self.fresh_networks(size)
 
 
 @dataclass(frozen=True)

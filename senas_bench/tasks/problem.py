@@ -13,6 +13,7 @@ from senas_bench.spaces.regions import Region, within
 if TYPE_CHECKING:
     from torch import nn
 
+    from senas_bench.ranking.fresh import Fresh
     from senas_bench.spaces.cost import CostTable
 
 
@@ -31,6 +32,7 @@ class Problem:
         trainer: Trains an arch from scratch: `(arch) -> (12-epoch validation accuracy in percent, training seconds)`.
             None for every weight-sharing method; see `experiments.settings.trainer_of` for those that declare
             `needs_truth`.
+        full: Stand-alone networks of full size, see `ranking.fresh`; None where nobody said how to build them.
     """
 
     space: SearchSpace
@@ -40,6 +42,7 @@ class Problem:
     limit: Limit | None = None
     arch: Arch | None = None
     trainer: Callable[[Arch], tuple[float, float]] | None = None
+    full: Fresh | None = None
 
     def within(self, space: SearchSpace) -> Region:
         """The archs of `space` that meet the limit; the space itself if there is none."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName
+from senas_bench.ranking.estimator import EstimatorName
 
 if TYPE_CHECKING:
     from senas_bench.ranking.score_archs import Evaluation

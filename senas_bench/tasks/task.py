@@ -8,17 +8,20 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking import estimator_of
+from senas_bench.ranking.estimator import Estimator, EstimatorName, Reference, together
+from senas_bench.ranking.fresh import Fresh
+from senas_bench.ranking.kept import kept_scores
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import Watcher
 from senas_bench.searching.evolution import Evolution
-from senas_bench.spaces import Arch, SearchSpace
+from senas_bench.spaces import Arch, ImageShape, SearchSpace, space_named
 from senas_bench.spaces.regions import Region
 from senas_bench.tasks.outputs import ScoreTable, Trained
 from senas_bench.tasks.problem import Problem
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from senas_bench.ranking.score_archs import Evaluation
     from senas_bench.training.bilevel import Alphas, Architecture
     from senas_bench.training.snapshots import Snapshots
+
+FEWEST_REFERENCES = 100
+"""Archs of the report that must be alive to serve as the sample that others are compared with."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,20 @@ class Task:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng("weights").integers(2**62)))
             return self.problem.network(space, affine, **({"auxiliary": True} if self.recipe.auxiliary_weight else {}))
+
+    def fresh(self, size: str = "preset") -> Fresh:
+        """Stand-alone networks with fresh weights, of one of `ranking.fresh.SIZES`.
+
+        Raises:
+            ValueError: Nobody said how to build networks of full size.
+        """
+        if size != "full":
+            loaders, problem = self.loaders, self.problem
+            shape = ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels)
+            return Fresh(space_named(self.space.name), problem.network, problem.cost, shape, self.seed)
+        if self.problem.full is None:
+            raise ValueError("nobody said how to build networks of full size: give the Problem its `full`")
+        return self.problem.full
 
     def within(self, space: SearchSpace) -> Region:
         """The archs of `space` that meet the task's limit; the space itself if it has none."""
@@ -166,7 +186,7 @@ class Task:
                 checkpoint=checkpoint,
                 on_begin=lambda done: self.work.progress.stage(phase, epochs, done),
                 on_epoch=lambda epoch, loss: self.work.progress.step(epoch, epoch=epoch, loss=loss),
-                observe=lambda epoch: self._look(network, watch, phase, epoch),
+                observe=lambda epoch: self._look(network, space, watch, phase, epoch),
                 observer=self._observer(watch),
                 processes=self.work.processes,
                 cost=self.problem.cost,
@@ -174,7 +194,7 @@ class Task:
         self.work.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
             self.work.budget.add("report", seen.seconds, seen.counts)
-        return Trained(phase, space, network, training, self.build)
+        return Trained(phase, space, network, training, self.build, self.fresh)
 
     @contextmanager
     def _checkpoint(
@@ -206,7 +226,7 @@ class Task:
         return self.report.curve.evaluation
 
     def _look(
-        self, network: nn.Module, watch: Watch | None, phase: str, epoch: int
+        self, network: nn.Module, space: SearchSpace, watch: Watch | None, phase: str, epoch: int
     ) -> tuple[np.ndarray, Mapping[str, int]] | None:
         """Scores of the watched archs at an epoch of the watch, and the work; None at any other."""
         if watch is None or epoch not in watch.epochs:
@@ -215,9 +235,18 @@ class Task:
 
         now = Snapshots()
         now.add(network)
-        watcher = Watcher(partial=Partial(self.work.folder / f"{phase}-watch.arrays", self.work.processes.first))
-        seen = _Seen(network, now, self.build)
-        return estimator_of(watch.estimator)(seen, watch.archs, self._watched_images(), self.problem.cost, watcher)
+        watcher = Watcher(
+            partial=Partial(self.work.folder / f"{phase}-watch-{epoch}.arrays", self.work.processes.first)
+        )
+        strategy, images = estimator_of(watch.estimator), self._watched_images()
+        seen, works = _Seen(network, now, self.build, self.fresh), []
+        for part in strategy.compared:
+            archs = self._reference_archs(space, strategy.reference)
+            scores, more = estimator_of(part)(seen, archs, images, self.problem.cost)
+            seen.references[str(part)] = Reference(estimator_of(part), archs, scores)
+            works.append(more)
+        scores, more = strategy(seen, watch.archs, images, self.problem.cost, watcher)
+        return scores, together([*works, more])
 
     def evolve(
         self, trained: Trained, evolution: Evolution, estimator: EstimatorName, stage: int, epoch: int
@@ -260,35 +289,56 @@ class Task:
         """`(n,)` estimated performance of archs; kept, so that a resumed run need not repeat it, while it is made too.
 
         Args:
-            estimator: A key of `ranking.estimators.ESTIMATORS`, or a strategy.
+            estimator: A key of `ranking.ESTIMATORS`, or a strategy.
             label: Unique among the estimates of this phase.
             purpose: `search` or `report`.
             batches: Score on the first few validation batches only.
         """
-        from senas_bench.training.checkpoint import read_arrays, write_arrays
-
         name, many = f"{trained.phase} {label}", len(archs)
         path = self.work.folder / f"{trained.phase}-{label}.arrays"
-        kept = read_arrays(path)
-        if kept is not None and "scores" in kept:
+        evaluation = replace(self.evaluation, batches=self.evaluation.batches[:batches])
+        strategy = estimator_of(estimator)
+        trained = replace(trained, references=self._references(trained, strategy, purpose, batches))
+        watcher = Watcher(
+            began=lambda share: self.work.progress.stage(name, many, int(share * many)),
+            tick=lambda share: self.work.progress.step(int(share * many)),
+        )
+        kept = kept_scores(
+            path,
+            lambda watcher: strategy(trained, archs, evaluation, self.problem.cost, watcher),
+            watcher,
+            self.work.processes.first,
+        )
+        if kept.found:
             self.work.progress.stage(name, many, many)
         else:
-            partial = Partial(path, self.work.processes.first)
-            watcher = Watcher(
-                began=lambda share: self.work.progress.stage(name, many, int(share * many)),
-                tick=lambda share: self.work.progress.step(int(share * many)),
-                partial=partial,
-            )
-            evaluation = replace(self.evaluation, batches=self.evaluation.batches[:batches])
-            scores, work = estimator_of(estimator)(trained, archs, evaluation, self.problem.cost, watcher)
             self.work.progress.step(many)
-            kept = {"scores": scores, "seconds": np.array(partial.seconds())}
-            kept |= {name: np.array(count) for name, count in work.items()}
-            if self.work.processes.first:
-                write_arrays(path, kept)
-        counts = {name: int(kept[name]) for name in COUNTERS if name in kept}
-        self.work.budget.add(purpose, float(kept["seconds"]), counts)
-        return self.work.processes.from_first(kept["scores"])
+        self.work.budget.add(purpose, kept.seconds, {name: n for name, n in kept.work.items() if name in COUNTERS})
+        return self.work.processes.from_first(kept.scores)
+
+    def _references(
+        self, trained: Trained, estimator: Estimator, purpose: str, batches: int | None
+    ) -> dict[str, Reference]:
+        """What the parts of an estimator give to the reference sample; each is asked once in a phase of a run."""
+        if not estimator.compared:
+            return {}
+        archs, made = self._reference_archs(trained.space, estimator.reference), self.work.references
+        found = {}
+        for part in estimator.compared:
+            key = f"{trained.phase} {part} {estimator.reference} {batches}"
+            if key not in made:
+                label = f"reference-{len(made)}"
+                made[key] = self.estimate(trained, archs, part, label, purpose=purpose, batches=batches)
+            found[str(part)] = Reference(estimator_of(part), archs, made[key])
+        return found
+
+    def _reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
+        """`(n, edges)` archs of a space that others are compared with: of those that the report ranks, which are then
+        scored but once, or a sample of its own where too few of them are alive."""
+        ranked = self.report.archs[space.contains_rows(self.report.archs)]
+        if len(ranked) < FEWEST_REFERENCES:
+            return self.within(space).sample_distinct(self.rng("reference"), many)
+        return ranked[np.sort(self.rng("reference").permutation(len(ranked))[:many])]
 
 
 @dataclass(frozen=True)
@@ -298,6 +348,11 @@ class _Seen:
     network: nn.Module
     snapshots: Snapshots
     build: Callable[[SearchSpace], nn.Module]
+    fresh_networks: Callable[[str], Fresh]
+    references: dict[str, Reference] = field(default_factory=dict)
 
     def untrained(self, space: SearchSpace) -> nn.Module:
         return self.build(space)
+
+    def fresh(self, size: str) -> Fresh:
+        return self.fresh_networks(size)

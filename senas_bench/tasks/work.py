@@ -11,6 +11,7 @@ from senas_bench.progress import Progress
 from senas_bench.tasks.shared import SharedTrainings
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from senas_bench.training.distributed import Processes
@@ -64,6 +65,7 @@ class Work:
         folder: Checkpoints and kept results of this run.
         progress: Sink.
         budget: Work done so far.
+        references: Scores of archs that others are compared with, by what they are of; see `Task.estimate`.
         shared: Trainings that this run has in common with others; None keeps its own to itself.
         processes: That work on this task together. They train in step, and where one scores archs all do, but what the
             first one found counts: so each takes the same decisions. It alone writes files.
@@ -73,5 +75,6 @@ class Work:
     folder: Path
     progress: Progress
     budget: Budget = field(default_factory=Budget)
+    references: dict[str, np.ndarray] = field(default_factory=dict)
     shared: SharedTrainings | None = None
     processes: Processes = field(default_factory=_alone)

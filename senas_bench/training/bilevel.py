@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
+from senas_bench.networks.mixture import Mixture
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.cost import CostTable
 from senas_bench.training.price import STEP, passes_price
-from senas_bench.training.samplers import Path, path_evaluations
+from senas_bench.training.samplers import Path
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Counts = Mapping[str, int]
@@ -82,14 +85,13 @@ class Alphas:
     ) -> None:
         shape = (len(space.edges), len(space.operators))
         self.logits = nn.Parameter((1e-3 * torch.randn(shape, generator=generator)).to(device))
-        alive = torch.zeros(shape, dtype=torch.bool)
-        alive[tuple(zip(*space.alive(), strict=True))] = True
-        self.alive = alive.to(device)
+        self.runs = tuple(tuple(op in alive for op in range(shape[1])) for alive in space.candidates)
+        self.alive = torch.tensor(self.runs).to(device)
         self.loader = loader
         self.optimizer = torch.optim.Adam([self.logits], lr=lr, betas=betas, weight_decay=weight_decay)
         self._batches: Iterator[Batch] = iter(())
         self._cost = cost
-        self._ran: list[tuple[torch.Tensor, int]] = []
+        self._ran: list[tuple[Mixture, int]] = []
 
     def log_probabilities(self) -> torch.Tensor:
         """`(edges, operators)` log softmax over each edge's alive operators, -inf elsewhere."""
@@ -99,9 +101,13 @@ class Alphas:
         """`(edges, operators)` softmax over each edge's alive operators."""
         return self.log_probabilities().exp()
 
+    def relaxed(self) -> Mixture:
+        """The softmax mixture as it is now: all alive operators, with the gradient of the logits."""
+        return Mixture(self.probabilities(), self.runs)
+
     def mixture(self, rng: np.random.Generator) -> list[Path]:
-        """The path sampler of a step of the weights: the softmax mixture as it is now."""
-        return [self.probabilities().detach()]
+        """The path sampler of a step of the weights: `relaxed`, without gradients."""
+        return [Mixture(self.probabilities().detach(), self.runs)]
 
     def begin_epoch(self, generator: torch.Generator) -> None:
         """Put the images in a new order."""
@@ -117,9 +123,9 @@ class Alphas:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def ran(self, path: torch.Tensor, images: int) -> None:
+    def ran(self, path: Mixture, images: int) -> None:
         """Remember that a step of the logits passed so many images forward and backward through `path`."""
-        self._ran.append((path.detach(), images))
+        self._ran.append((replace(path, weights=path.weights.detach()), images))
 
     def price(self) -> dict[str, int]:
         """The `multiply_adds` of all that ran since it was last asked; nothing where costs are not known."""
@@ -163,24 +169,41 @@ def first_order(
 ) -> tuple[torch.Tensor, int]:
     """The `Gradient` of first-order DARTS (Liu et al., ICLR 2019, xi = 0 in Eq. 6): of the loss of the mixture on the
     logits' own images, with the weights as they are."""
-    return gradient_through(alphas.probabilities(), alphas, network, valid)
+    return gradient_through(alphas.relaxed(), alphas, network, valid)
 
 
-def gradient_through(path: torch.Tensor, alphas: Alphas, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
+def gradient_through(path: Mixture, alphas: Alphas, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
     """`(edges, operators)` gradient in the logits of the cross-entropy on `batch`, and the path evaluations it took.
 
     It is float32 even where the recipe has `amp`. No weight moves and no `grad` is touched; batch norm's running
     statistics see the images.
 
     Args:
-        path: Operator weights `(edges, operators)` made from the logits.
+        path: Made from the logits.
     """
     x, y = batch
-    loss = nn.functional.cross_entropy(network(x, path), y)
+    with spared(network):
+        loss = nn.functional.cross_entropy(network(x, path), y)
     # zeros where no logit has a part in the loss: a path of `none` from the input to the output
-    (gradient,) = torch.autograd.grad(loss, [alphas.logits], materialize_grads=True)
+    if loss.requires_grad:
+        (gradient,) = torch.autograd.grad(loss, [alphas.logits], materialize_grads=True)
+    else:
+        gradient = torch.zeros_like(alphas.logits)
     alphas.ran(path, len(y))
-    return gradient, path_evaluations(path)
+    return gradient, path.passes
+
+
+@contextmanager
+def spared(network: nn.Module) -> Iterator[None]:
+    """What runs inside has no gradients of the weights: a way back that asks for none need not compute them."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
 
 
 class LearningAlphas:

@@ -291,7 +291,7 @@ class _Phase:
             tally.counts.update(forward_paths=passes, backward_paths=passes)
         self.processes.sum_gradients(self.parameters)
         descend(optimizer, recipe.clip)
-        if self.memory:
+        if self.memory and type(self.memory).after_step is not Sampler.after_step:
             self.memory.after_step(paths, _means(of_paths, self.processes))
 
 
@@ -372,5 +372,6 @@ def _loss(network: Any, part: tuple[torch.Tensor, torch.Tensor], path: Path, rec
 
 
 def _means(losses: list[list[torch.Tensor]], processes: Processes) -> list[float]:
-    """Of each path, over the parts of a batch and all processes."""
-    return [processes.total(sum(map(float, parts)) / len(parts)) / processes.world for parts in losses]
+    """Of each path, over the parts of a batch and all processes. The device is waited for once."""
+    found = torch.stack([torch.stack(parts) for parts in losses]).tolist() if losses else []
+    return [processes.total(sum(parts) / len(parts)) / processes.world for parts in found]

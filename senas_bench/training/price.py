@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from senas_bench.networks.mixture import Mixture
 from senas_bench.spaces.cost import CostTable, multiply_adds
 from senas_bench.training.samplers import Path
-
-if TYPE_CHECKING:
-    import torch
 
 STEP = 3
 """A forward and a backward pass, in forward passes: a backward pass counts as two."""
@@ -51,11 +49,9 @@ def _per_cell(cost: CostTable, paths: list[Any]) -> int:
     return round(total / archs.shape[1])
 
 
-def _mixtures(cost: CostTable, paths: list[torch.Tensor]) -> int:
-    import torch
-
-    running = torch.stack([path.detach() for path in paths]) != 0
-    return int(cost.mixtures(running.cpu().numpy()).sum())
+def _mixtures(cost: CostTable, paths: list[Any]) -> int:
+    mixtures = [path if isinstance(path, Mixture) else Mixture.of(path) for path in paths]
+    return int(cost.mixtures(np.array([mixture.runs for mixture in mixtures])).sum())
 
 
 _PRICES = {_ONE: _archs, _PER_CELL: _per_cell, _MIXTURE: _mixtures}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from senas_bench.networks.mixture import Mixture
 from senas_bench.spaces import Arch
 from senas_bench.strategies import uncalled
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-Path = Union[Arch, tuple[Arch, ...], "torch.Tensor"]
-"""One arch for all cells, one per cell, or operator weights `(edges, operators)` for all cells."""
+Path = Union[Arch, tuple[Arch, ...], Mixture, "torch.Tensor"]
+"""One arch for all cells, one per cell, or operator weights `(edges, operators)` for all cells: a `Mixture`, or a
+tensor, which the network must read first to see what runs."""
 
 
 def path_evaluations(path: Path) -> int:
@@ -23,7 +25,9 @@ def path_evaluations(path: Path) -> int:
 
     A mixture of all five operators costs what their five paths cost together, `none` among them in both.
     """
-    return 1 if isinstance(path, tuple) else int((path.detach() != 0).sum(1).max())
+    if isinstance(path, tuple):
+        return 1
+    return (path if isinstance(path, Mixture) else Mixture.of(path)).passes
 
 
 def check_sampler(sample: Any) -> None:

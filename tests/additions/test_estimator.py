@@ -8,7 +8,7 @@ import pytest
 from senas_bench.experiments.settings import make_spec
 from senas_bench.methods import METHODS
 from senas_bench.methods.spos import Spos
-from senas_bench.ranking.estimators import ESTIMATORS
+from senas_bench.ranking import ESTIMATORS
 from senas_bench.searching.evolution import Evolution
 
 BATCH = 50
@@ -82,6 +82,7 @@ def test_a_wrong_name_names_it(added, monkeypatch):
         make_spec("slow", 0, "embedded")
 
 
+@pytest.mark.slow
 def test_rank_takes_an_estimator_in_place_of_the_methods_own(added, call, tmp_path, monkeypatch, benchmark_table):
     """What is trained is the same; the run has an id of its own, and stands in no table."""
     from senas_bench.analysis.artefacts import make

@@ -34,6 +34,7 @@ def test_a_method_is_in_every_artefact_that_its_facts_fit(added):
     assert last == ("short", "best-arch-shrink", "count-convs", "quick-shrink", "spos-quick", "spos-two")
 
 
+@pytest.mark.slow
 def test_it_is_listed_and_named_where_a_name_is_wrong(added, call):
     listed = {row["name"]: row for row in json.loads(call("methods", "--json"))}
     assert listed["count-convs"]["what"] == "Rank archs by how many 3x3 convolutions they have."

@@ -104,6 +104,7 @@ def test_who_asks_for_question_marks_gets_them(stream):
     assert raw.getvalue() == b"?"
 
 
+@pytest.mark.slow
 def test_no_encoding_ends_a_command(senas, finished, stream):
     raw = stream("ascii")
     code, _, err = senas("reproduce", "table1", "table3", *FINISHED, "--results", finished)

@@ -149,6 +149,17 @@ def test_a_field_within_a_strategy_is_one_too(images):
     assert said(outdated(before)) == "criterion.reset_after of the method"
 
 
+def test_runs_of_nasbench201_are_beside_todays_searches_alone(images):
+    """Beside searches of both protocols, as a folder may hold them: in one section, so in no table of the other."""
+    benchmark = [record for record in RunStore(RESULTS / "cpu-cifar10").records() if record.spec.seed == 0]
+    searches = [*TABLE6, *(replace(record, spec=todays(record)) for record in TABLE6)]
+    made = {section.label: section.records for section in sections([*benchmark, *searches])}
+    assert list(made) == ["cpu-cifar10", "cpu-cifar10-older-protocol"] and len(benchmark) > 3
+    ids = {label: {record.spec.run_id for record in records} for label, records in made.items()}
+    assert {record.spec.run_id for record in benchmark} <= ids["cpu-cifar10"]
+    assert {record.spec.space for record in made["cpu-cifar10-older-protocol"]} == {"mobilenet"}
+
+
 def test_a_report_has_older_runs_in_a_section_of_their_own(images):
     todays_runs = [replace(record, spec=todays(record)) for record in TABLE6]
     made = sections([*TABLE6, *todays_runs])

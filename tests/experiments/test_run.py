@@ -135,6 +135,21 @@ def test_resized_changes_what_it_is_told_and_nothing_else():
     assert replace(changed, recipes=restored) == preset
 
 
+def test_an_arch_may_be_scored_on_fewer_images_and_so_are_its_curves():
+    few = resized(EMBEDDED, score_images=200)
+    assert (few.score_images, few.curve_images) == (200, 200)
+    fewer = resized(replace(EMBEDDED, score_batch=50), score_images=100)
+    assert (fewer.score_images, fewer.curve_images) == (100, 100)
+    assert replace(few, score_images=EMBEDDED.score_images) == EMBEDDED
+    assert make_spec("spos", 0, "embedded", sizes=few).run_id != make_spec("spos", 0, "embedded").run_id
+
+
+@pytest.mark.parametrize("images", [100, 300, 600])
+def test_images_that_score_are_whole_batches_of_those_held_out(images):
+    with pytest.raises(ValueError, match=f"--score-images {images} must be a multiple of 200.*at most 400 that are"):
+        resized(EMBEDDED, score_images=images)
+
+
 def test_a_curve_is_part_of_the_identity_of_the_methods_that_draw_one_and_of_no_other():
     for name, method in METHODS.items():
         if not method.needs_truth:

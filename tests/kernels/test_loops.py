@@ -63,6 +63,7 @@ def test_batch_norm(compiled, channels, affine):
     assert torch.equal(rect, torch.relu(value))
 
 
+@pytest.mark.slow
 def test_an_outlier_in_the_first_pixel_does_not_spoil_the_variance(compiled):
     need(compiled)
     z = torch.zeros(64, 8, 32, 32).contiguous(memory_format=torch.channels_last)

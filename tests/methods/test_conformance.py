@@ -22,6 +22,7 @@ from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.tasks import report_archs
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.baselines import RandomSearch
+from senas_bench.methods.training_free import ByProxy
 from senas_bench.names import lookup
 from senas_bench.progress import SilentProgress
 from senas_bench.searching.evolution import Evolution
@@ -75,8 +76,10 @@ def those(fits: Callable[[Method], bool] = lambda method: True) -> list[Any]:
 
 
 def tiered(names: Iterable[str]) -> list[Any]:
+    """Of proxies the first alone: they differ in what `tests/proxies` asks."""
     first = {type(METHODS[name]): name for name in reversed(list(names))}.values()
-    return [name if name in first else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    others = [name for name in names if name not in first and not isinstance(METHODS[name], ByProxy)]
+    return [*first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
 
 
 def of_the_house(method: Method) -> bool:
@@ -132,7 +135,11 @@ def lasting(record: RunRecord) -> RunRecord:
     return replace(record, timing={}, provenance={})
 
 
-@pytest.mark.parametrize("name", [name for name in names_of() if name not in those()])
+def proxies_slow(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(n, marks=pytest.mark.slow) if isinstance(METHODS[n], ByProxy) else n for n in names]
+
+
+@pytest.mark.parametrize("name", proxies_slow(name for name in names_of() if name not in those()))
 def test_every_entry_runs(perform, name, tmp_path):
     """Those whose class has another entry that is asked for everything: two steps an epoch, and a pick."""
     recipes = {name: replace(recipe, batch_size=TRAIN_IMAGES // 2) for name, recipe in TINY.recipes.items()}
@@ -294,8 +301,9 @@ def test_work_is_counted_exactly(repeated, name):
     assert set(record.counters) == {"search", "report"}
     assert all(tuple(counts) == COUNTERS for counts in record.counters.values())
     search, report = record.counters["search"], record.counters["report"]
-    trained = [search[count] for count in ("images_trained", "train_steps", "backward_paths")]
+    trained = [search[count] for count in ("images_trained", "train_steps")]
     assert all(trained) if METHODS[name].trains else not any(trained)
+    assert search["backward_paths"] or not METHODS[name].trains
     assert search["train_steps"] * BATCH <= search["images_trained"]
     assert search["backward_paths"] == spy.total(spy.passes, gradient=True)
     watching = {stage for stage, _ in spy.passes} & set(spy.trainings) if METHODS[name].watched else set()
@@ -309,7 +317,7 @@ def test_work_is_counted_exactly(repeated, name):
     assert report["multiply_adds"] == spy.total(spy.price, spy.reporting) + spy.total(spy.price, watching, False)
     assert search["nominal_multiply_adds"] >= search["multiply_adds"]
     scored = search["images_scored"] + report["images_scored"] - spy.scored_in_training  # such as a sampler's
-    assert scored == spy.total(spy.images, scoring, gradient=False)
+    assert scored == spy.total(spy.images, scoring, gradient=False if METHODS[name].trains else None)
     assert not any(report[count] for count in ("images_trained", "train_steps", "backward_paths"))
 
 
@@ -322,7 +330,7 @@ BATCHES = {
     "magnitude-shrink": (STEPS + 2 * 2 * HALF_STEPS // EPOCHS, STEPS + 2 * HALF_STEPS // EPOCHS),
     "stand-alone": (ALONE * STEPS, ALONE * STEPS),
     **dict.fromkeys(("spos", "se-nas", "fairnas", "rsps", "pcnas"), (STEPS, STEPS)),
-    **dict.fromkeys(("random", "untrained", "params", "random-search"), (0, 0)),
+    **dict.fromkeys(("random", "untrained", "params", "random-search", "synflow"), (0, 0)),
 }
 """What three epochs of some methods of papers train on."""
 

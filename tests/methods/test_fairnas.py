@@ -47,6 +47,7 @@ def test_trains_on_fair_paths(tmp_path, monkeypatch, sampling, cells):
     assert [(line["stage"], line["epoch"]) for line in output.history] == [(1, 1), (1, 2)]
 
 
+@pytest.mark.slow
 def test_picks_the_best_of_the_ranked_archs(tmp_path):
     task = a_task(tmp_path)
     output = FairNas(estimator="snapshot-loglik")(task)

@@ -10,6 +10,7 @@ from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.tasks import make_task
 from senas_bench.methods.setn import Setn, top_archs
+from senas_bench.networks.mixture import Mixture
 from senas_bench.progress import SilentProgress
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201, prune_arch
@@ -72,11 +73,11 @@ def test_weights_learn_on_uniform_archs_whatever_the_alphas_are(tmp_path, traini
     steps = 3 * (HALF // 32)
     mixtures, single = paths[0::2], paths[1::2]  # in turn
     assert len(mixtures) == len(single) == steps
-    assert all(isinstance(path, torch.Tensor) and path.shape == (6, 5) for path in mixtures)
+    assert all(isinstance(path, Mixture) and path.weights.shape == (6, 5) for path in mixtures)
     assert all(path in NB201 for path in single)
     counts = np.stack([np.bincount(column, minlength=5) for column in np.array(single).T])
     assert counts.min() > 0.3 * steps / 5  # the alphas would draw operator 0 alone
-    assert float(mixtures[-1].detach()[:, 0].min()) > 0.99
+    assert float(mixtures[-1].weights.detach()[:, 0].min()) > 0.99
 
 
 def test_each_half_has_its_learner(tmp_path, trainings):

@@ -85,6 +85,7 @@ def test_untrained_is_the_random_supernet(tmp_path):
     assert task.work.budget.counts["search"]["train_steps"] == 0
 
 
+@pytest.mark.slow
 def test_training_depends_on_the_recipe(tmp_path):
     tables = []
     for recipe in ("reference", "tuned"):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from senas_bench.ranking.estimators import ESTIMATORS, SnapshotLoglikSize, estimator_of
+from senas_bench.ranking import ESTIMATORS, estimator_of
+from senas_bench.ranking.estimators import SnapshotLoglikSize
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.ranking.snapshots import Watcher, share_of
 from senas_bench.spaces.nasbench201 import CONV1, CONV3, NB201, NONE, Skeleton, nasbench201_cost
@@ -15,6 +16,7 @@ from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.work import PRICES
 from senas_bench.training.snapshots import Snapshots
 
+OF_A_SUPERNET = [name for name, own in ESTIMATORS.items() if own.needs_supernet and not own.compared]
 LABELS = torch.tensor([0, 0, 0, 1])
 ONE_BATCH = Evaluation([(torch.zeros(4, 1), LABELS)], "batch")
 
@@ -140,7 +142,7 @@ def real_evaluation(mode: str) -> Evaluation:
 
 
 @pytest.mark.parametrize("mode", ["batch", "recalibrate", "running"])
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", OF_A_SUPERNET)
 def test_the_networks_own_weights_are_untouched(estimator, mode):
     network, snapshots = a_network(0), snapshots_of(a_network(1), a_network(2))
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -154,6 +156,7 @@ def test_the_networks_own_weights_are_untouched(estimator, mode):
         assert all(torch.equal(state[name], value) for name, value in was.items())
 
 
+@pytest.mark.slow
 def test_weights_come_back_after_a_failure():
     network = a_network(0)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -194,7 +197,7 @@ def test_what_cannot_be_an_estimator_is_refused_in_a_sentence():
     assert estimator_of(SnapshotLoglikSize(0.1)).nats_per_log == 0.1
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", OF_A_SUPERNET)
 def test_what_an_estimator_declares_is_what_it_reads(name):
     """One that needs no snapshots does without; one that does not know the size asks for no parameters."""
     estimator = ESTIMATORS[name]

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from senas_bench.ranking import partial
-from senas_bench.ranking.estimators import estimator_of
+from senas_bench.ranking import estimator_of, partial
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.score_archs import Evaluation
 from senas_bench.ranking.snapshots import Watcher

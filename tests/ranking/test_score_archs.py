@@ -1,14 +1,17 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from senas_bench.experiments.studies import preset_of
 from senas_bench.networks.expansion import expand, plan_groups
 from senas_bench.ranking.batchnorm import evaluation_mode
-from senas_bench.ranking.score_archs import Evaluation, distinct_functions, score_archs
+from senas_bench.ranking.score_archs import Evaluation, Found, distinct_functions, score_archs
 from senas_bench.shrinking import shrink
-from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.spaces import SPACES, ImageShape
+from senas_bench.spaces.nasbench201 import CONV3, NB201, SKIP
 from senas_bench.spaces.nasbench201.network import NB201Network
 
 CLASSES = 4
@@ -123,6 +126,55 @@ def test_ranking_of_an_expanded_network_tells_copies_apart():
     assert evaluated == len({network.signature(arch) for arch in space})
 
 
+@pytest.mark.parametrize("mode", ["batch", "recalibrate", "running"])
+def test_archs_that_share_a_pass_score_as_they_do_alone(mode):
+    """Beside the naive loop: 12 archs five at a time, two of them without any operator into the output."""
+    archs = NB201.sample_distinct(np.random.default_rng(5), 10)
+    archs = np.concatenate([archs, np.zeros((1, 6), np.int8), np.array([[3, 3, 3, 0, 3, 0]], np.int8)])
+    network = a_network()
+    expected = slow_scores(network, archs, evaluation(mode))
+    accuracy, loglik, _ = score_archs(network, archs, evaluation(mode), at_once=5)
+    np.testing.assert_allclose(accuracy, expected[0], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(loglik, expected[1], rtol=0, atol=1e-5)
+    assert len(set(np.round(loglik, 4))) > 8
+
+
+def test_a_pass_is_shared_by_archs_of_an_expanded_network():
+    """Merged in pairs: on an edge an operator has a copy for each of the other edge's."""
+    space = replace(NB201, candidates=((SKIP, CONV3),) * 6, groups=((0, 1), (2, 3), (4, 5)))
+    network = a_network()
+    expand(network, space)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    archs = space.archs()[::3]
+    expected = score_archs(network, archs, evaluation("batch"), at_once=1)
+    shared = score_archs(network, archs, evaluation("batch"), at_once=8)
+    np.testing.assert_allclose(shared[1], expected[1], rtol=0, atol=1e-5)
+    assert shared[2] == expected[2] and len(set(np.round(shared[1], 4))) > len(archs) / 2
+
+
+def test_a_shared_pass_is_taken_up_to_the_bit():
+    """Stopped after the third pass of seven, in the first batch of two."""
+    archs, network = NB201.sample_distinct(np.random.default_rng(6), 20), a_network()
+    stops: list[Found] = []
+    whole = score_archs(network, archs, evaluation("batch"), at_once=3, after=lambda f: stops.append(copy.deepcopy(f)))
+    begun = stops[2]
+    assert (begun.done, begun.total) == (9, 2 * whole[2]) and stops[-1].done == 2 * whole[2]
+    again = score_archs(network, archs, evaluation("batch"), at_once=3, begun=begun)
+    assert (again[0] == whole[0]).all() and (again[1] == whole[1]).all()
+
+
+def test_a_network_that_cannot_share_a_pass_runs_one_arch_after_the_other():
+    space = SPACES["mobilenet"]
+    skeleton = space.skeleton(ImageShape(32, CLASSES, 1), preset_of("mobilenet", "embedded"))
+    network = space.network(space.whole, skeleton, False)
+    archs = space.whole.sample_distinct(np.random.default_rng(0), 3)
+    x, y = torch.randn(8, 1, 32, 32), torch.randint(0, CLASSES, (8,))
+    ev = Evaluation([(x, y)], "batch")
+    assert (score_archs(network, archs, ev, at_once=4)[1] == score_archs(network, archs, ev)[1]).all()
+
+
 def forwards(network, archs, ev: Evaluation) -> tuple[int, int]:
     """(number of evaluations told, number of calls of the network)."""
     calls = []
@@ -184,6 +236,8 @@ def test_nothing_to_score_on_is_an_error():
         score_archs(a_network(), np.zeros((1, 6), np.int8), Evaluation([], "batch"))
 
 
-def test_recalibrating_on_no_image_is_an_error():
-    with pytest.raises(ValueError):
-        score_archs(a_network(), np.zeros((1, 6), np.int8), Evaluation([a_batch(4, 0)], "recalibrate"))
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_recalibrating_on_no_image_is_an_error(at_once):
+    with pytest.raises(ValueError, match="no calibration images"):
+        ev = Evaluation([a_batch(4, 0)], "recalibrate")
+        score_archs(a_network(), np.zeros((1, 6), np.int8), ev, at_once=at_once)

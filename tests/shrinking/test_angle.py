@@ -75,6 +75,7 @@ def test_angles_are_those_of_the_concatenated_weights(name, affine):
     assert angles.min() >= 0 and len(set(np.round(angles, 6))) > 20
 
 
+@pytest.mark.slow
 def test_what_has_no_weights():
     """Skip and none alone, and pooling, which does not turn; but pooling makes the angle of a convolution smaller."""
     network = stages()["unexpanded"]

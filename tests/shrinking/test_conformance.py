@@ -157,6 +157,7 @@ def test_same_seed_same_scores(scored, trained, tmp_path, name, stage):
     assert quick(name)(trained[stage], a_task(tmp_path)) == scored(name, stage)
 
 
+@pytest.mark.slow
 @every_criterion
 def test_another_seed_other_scores(scored, trained, asked, tmp_path, name):
     """On one and the same network, unless a criterion never asks for a random number."""

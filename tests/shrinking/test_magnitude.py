@@ -168,8 +168,10 @@ def test_each_step_of_the_weights_runs_the_mixture_as_it_is(watched):
     """A step of the architecture comes before each; none of the weights' steps changes it."""
     _, _, (call,) = watched
     assert len(call["seen"]) == 2 * len(call["loader"])
-    for (path,), logits in call["seen"]:
+    for (mixture,), logits in call["seen"]:
+        path = mixture.weights
         assert not path.requires_grad
+        assert mixture.runs == tuple(tuple(op in alive for op in range(5)) for alive in SPACE.candidates)
         for edge, alive in enumerate(SPACE.candidates):
             torch.testing.assert_close(path[edge, list(alive)], torch.softmax(logits[edge, list(alive)], 0))
             assert int((path[edge] != 0).sum()) == len(alive)

@@ -23,6 +23,13 @@ def test_equation_5_by_hand():
     }
 
 
+def test_an_arch_that_is_cut_off_counts_as_the_worst_other():
+    rows = {(0, 0): np.array([0, 1]), (0, 2): np.array([1, 2])}
+    assert selection_importance(rows, np.array([30.0, -np.inf, 10.0])) == {(0, 0): 20, (0, 2): 10}
+    nothing = selection_importance(rows, np.full(3, -np.inf))
+    assert nothing == {(0, 0): -np.inf, (0, 2): -np.inf}
+
+
 def test_an_operator_that_no_arch_within_the_limit_has_comes_last():
     rows = {(0, 0): np.array([0, 1]), (0, 2): np.array([], int)}
     assert selection_importance(rows, np.array([10.0, 20.0])) == {(0, 0): 15, (0, 2): -np.inf}

@@ -278,6 +278,7 @@ def test_equal_archs_give_equal_bytes():
     assert to_bytes(draw_nasbench201((3,) * 6), "png") == to_bytes(draw_nasbench201((3,) * 6), "png")
 
 
+@pytest.mark.slow
 def test_every_space_is_drawn():
     rng = np.random.default_rng(0)
     for name, space in SPACES.items():

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from senas_bench.kernels import engines
+from senas_bench.networks.mixture import Mixture
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.nasbench201 import NB201
-from senas_bench.training.bilevel import Alphas
+from senas_bench.spaces.nasbench201.network import NB201Network
+from senas_bench.training.bilevel import Alphas, gradient_through
 from senas_bench.training.checkpoint import read_checkpoint, write_checkpoint
 
 SPACE = SearchSpace("toy", ("a", "b", "c", "d"), ("e0", "e1", "e2"), ((0, 2), (1,), (0, 1, 2, 3)))
@@ -128,3 +131,16 @@ def test_score_of_an_arch_is_its_log_probability():
     best = tuple(alphas.probabilities().argmax(1).tolist())
     assert tuple(archs[np.argmax(alphas.arch_scores(archs))].tolist()) == best
     assert alphas.arch_scores(np.array([[1, 1, 0]])).item() == -math.inf  # an operator that is not alive
+
+
+@pytest.mark.parametrize("engine", ["torch", None])
+def test_a_path_of_none_has_no_gradient_in_any_logit(engine):
+    """Nothing reaches the output, and the weights are spared: no tensor of the loss has a gradient."""
+    alphas, network = some_alphas(NB201), NB201Network(NB201, channels=8, cells=1)
+    x = torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    rows = torch.nn.functional.one_hot(torch.zeros(6, dtype=torch.long), 5)
+    with engines.using(engine):
+        path = Mixture.of(rows * alphas.probabilities())
+        gradient, passes = gradient_through(path, alphas, network, (x, torch.zeros(4, dtype=torch.long)))
+    assert passes == 1 and gradient.shape == (6, 5) and not gradient.any()
+    assert all(weight.requires_grad and weight.grad is None for weight in network.parameters())

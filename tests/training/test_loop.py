@@ -551,6 +551,7 @@ def test_checkpoints_between_epochs_wait_for_their_time(tmp_path):
     assert read_checkpoint(path)[1]["done"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["empty", "half", "garbage"])
 def test_a_damaged_checkpoint_starts_the_phase_anew(tmp_path, damage):
     expected, _ = phase(1)

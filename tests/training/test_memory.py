@@ -114,6 +114,7 @@ def test_losses_are_those_before_the_step():
     assert losses == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_resumed_to_the_bit(tmp_path, accumulate):
     """Interrupted after every epoch, each time with a sampler that remembers nothing."""

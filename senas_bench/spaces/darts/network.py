@@ -16,6 +16,7 @@ from senas_bench.kernels.convolutions import DepthwiseConv2d
 from senas_bench.kernels.norms import batch_norm
 from senas_bench.kernels.pointwise import PointConv2d
 from senas_bench.networks.choice import ChoiceEdge, partial_key
+from senas_bench.networks.mixture import Mixture, as_mixture
 from senas_bench.networks.operations import ConvBN
 from senas_bench.spaces.darts import (
     AVG_POOL,
@@ -30,6 +31,7 @@ from senas_bench.spaces.darts import (
     CellShape,
     DartsSkeleton,
 )
+from senas_bench.spaces.darts.stem import stem_of
 from senas_bench.spaces.space import Arch, SearchSpace
 
 _INTO = [[(e, source) for e, (source, target) in enumerate(EDGES) if target == node] for node in NODES]
@@ -163,17 +165,12 @@ class Cell(nn.Module):
             operators.append([] if op == NONE else [(self._module(choice, plain, op, key), None)])
         return operators
 
-    def mixture(self, weights: torch.Tensor) -> list[list[Operator]]:
-        """Per edge all operators whose weight is not 0; `none` adds nothing.
-
-        Args:
-            weights: `(edges of the space, operators)`.
-        """
-        active = (weights.detach() != 0).tolist()
+    def mixture(self, path: Mixture) -> list[list[Operator]]:
+        """Per edge all operators that run; `none` adds nothing."""
         return [
             [
-                (self._module(choice, plain, op, str(op)), weights[choice.edge, op])
-                for op, on in enumerate(active[choice.edge])
+                (self._module(choice, plain, op, str(op)), path.weights[choice.edge, op])
+                for op, on in enumerate(path.runs[choice.edge])
                 if on and op != NONE
             ]
             for choice, plain in zip(self.choices, self.weightless, strict=True)
@@ -272,7 +269,7 @@ class DartsNetwork(nn.Module):
             raise ValueError(f"a space of {len(space.edges)} edges; {len(EDGES)} make one cell, twice as many make two")
         self.edges, self.operators = len(space.edges), len(space.operators)
         self.drop_path_prob = 0.0
-        self.stem = _stem(skeleton)
+        self.stem = stem_of(skeleton)
         shapes = skeleton.cells
         self.body = nn.ModuleList(Cell(space, shape, affine) for shape in shapes)
         self.head = nn.Linear(4 * shapes[-1].channels, skeleton.num_classes)
@@ -283,7 +280,7 @@ class DartsNetwork(nn.Module):
             self.auxiliary = AuxiliaryHead(width, skeleton.num_classes, skeleton.stem)
 
     def forward(
-        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor, cache: dict[str, Any] | None = None
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | Mixture | torch.Tensor, cache: dict[str, Any] | None = None
     ) -> torch.Tensor:
         """Logits `(B, classes)` of one path.
 
@@ -299,7 +296,7 @@ class DartsNetwork(nn.Module):
         return self._classify(self._run(x, path, cache)[0])
 
     def forward_with_auxiliary(
-        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | Mixture | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits `(B, classes)` of the network and of its auxiliary head; arguments as in `forward`.
 
@@ -312,7 +309,7 @@ class DartsNetwork(nn.Module):
         return self._classify(last), self.auxiliary(middle)
 
     def _run(
-        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor, cache: dict[str, Any] | None
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | Mixture | torch.Tensor, cache: dict[str, Any] | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Outputs of the last cell, and of the one that the auxiliary head reads."""
         chosen = self._choose(path)
@@ -330,15 +327,20 @@ class DartsNetwork(nn.Module):
                 middle = last
         return last, middle
 
-    def _choose(self, path: Arch | Sequence[Arch] | torch.Tensor) -> list[list[list[Operator]]]:
+    def features(self, x: torch.Tensor, arch: Arch) -> list[torch.Tensor]:
+        """Outputs `(B, C, H, W)` of the stem and of each cell behind it, then what the head averages."""
+        before, last = self.stem(x)
+        outputs = [last]
+        for cell, operators in zip(self.body, self._choose(arch), strict=True):
+            before, last = last, cell(before, last, operators)
+            outputs.append(last)
+        return [*outputs, last]
+
+    def _choose(self, path: Arch | Sequence[Arch] | Mixture | torch.Tensor) -> list[list[list[Operator]]]:
         """What runs on each edge of each cell."""
-        if isinstance(path, torch.Tensor):
-            shape = (self.edges, self.operators)
-            if tuple(path.shape) != shape:
-                raise ValueError(f"operator weights of shape {tuple(path.shape)}; {shape} are needed")
-            if self.expanded:
-                raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
-            return [cell.mixture(path) for cell in self.body]
+        if isinstance(path, Mixture | torch.Tensor):
+            mixture = as_mixture(path, (self.edges, self.operators), self.expanded)
+            return [cell.mixture(mixture) for cell in self.body]
         archs: Any = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(archs) != self.choice_cells:
             raise ValueError(f"{len(archs)} archs for {self.choice_cells} cells; give one for all or one per cell")
@@ -366,27 +368,6 @@ class DartsNetwork(nn.Module):
         network takes are named by the arch.
         """
         return tuple(arch)
-
-
-class Stem(nn.Module):
-    """What the first cell reads: `(B, in_channels, H, W)` to its nodes 0 and 1 [code]."""
-
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        super().__init__()
-        self.first = first
-        self.second = second
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        before = self.first(x)
-        return before, self.second(before)
-
-
-def _stem(skeleton: DartsSkeleton) -> Stem:
-    c_in, width = skeleton.in_channels, skeleton.channels
-    if skeleton.stem == "cifar":
-        return Stem(ConvBN(c_in, 3 * width, 3), nn.Identity())
-    quarter = nn.Sequential(ConvBN(c_in, width // 2, 3, stride=2), nn.ReLU(), ConvBN(width // 2, width, 3, stride=2))
-    return Stem(quarter, nn.Sequential(nn.ReLU(), ConvBN(width, width, 3, stride=2)))
 
 
 def _auxiliary_layer(skeleton: DartsSkeleton) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 from senas_bench.kernels.convolutions import DepthwiseConv2d
 from senas_bench.kernels.norms import batch_norm
 from senas_bench.networks.choice import ChoiceEdge, partial_key
+from senas_bench.networks.mixture import Mixture, as_mixture
 from senas_bench.spaces.mobilenet import BLOCKS, FIRST, IDENTITY, TABLE2, Block, MobileSkeleton
 from senas_bench.spaces.space import Arch, SearchSpace
 
@@ -121,7 +122,7 @@ class MobileNetwork(nn.Module):
         self.head = nn.Linear(skeleton.last, skeleton.num_classes)
 
     def forward(
-        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor, cache: dict[str, Any] | None = None
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | Mixture | torch.Tensor, cache: dict[str, Any] | None = None
     ) -> torch.Tensor:
         """Logits `(B, classes)` of one path.
 
@@ -135,8 +136,9 @@ class MobileNetwork(nn.Module):
         Raises:
             ValueError: The path has another length or shape, or takes an operator that its layer does not have.
         """
-        if isinstance(path, torch.Tensor):
-            return self._classify(self._mixture(x, path))
+        if isinstance(path, Mixture | torch.Tensor):
+            mixture = as_mixture(path, (len(self.choices), self.operators), self.expanded)
+            return self._classify(self._mixture(x, mixture))
         arch: Any = path
         if not isinstance(path[0], Integral):
             if len(path) != 1:
@@ -145,6 +147,14 @@ class MobileNetwork(nn.Module):
         if len(arch) != len(self.choices):
             raise ValueError(f"an arch of {len(arch)} operators for {len(self.choices)} layers")
         return self._classify(self._body(x, arch, cache))
+
+    def features(self, x: torch.Tensor, arch: Arch) -> list[torch.Tensor]:
+        """Outputs `(B, C, H, W)` of the first block and each layer that is no identity, then what the head averages."""
+        outputs = [self._begin(x)]
+        for depth, choice in enumerate(self.choices):
+            if arch[depth] != IDENTITY:
+                outputs.append(self._run(depth, partial_key(arch, choice.group), outputs[-1]))
+        return [*outputs, self.last(outputs[-1], activate=True)]
 
     def _body(self, x: torch.Tensor, arch: Arch, cache: dict[str, Any] | None) -> torch.Tensor:
         if cache is None:
@@ -165,19 +175,14 @@ class MobileNetwork(nn.Module):
                 kept.append((key, x))
         return x
 
-    def _mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Weighted sum of operators on every layer; only operators with a weight other than 0 run."""
-        shape = (len(self.choices), self.operators)
-        if tuple(weights.shape) != shape:
-            raise ValueError(f"operator weights of shape {tuple(weights.shape)}; {shape} are needed")
-        if self.expanded:
-            raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
+    def _mixture(self, x: torch.Tensor, path: Mixture) -> torch.Tensor:
+        """Weighted sum of the operators that run, on every layer."""
         x = self._begin(x)
-        for depth, active in enumerate((weights.detach() != 0).tolist()):
+        for depth, active in enumerate(path.runs):
             ops = [op for op, on in enumerate(active) if on]
             if not ops:
                 raise ValueError(f"layer {self.names[depth]}: all operator weights are 0")
-            outputs = [self._run(depth, None if op == IDENTITY else str(op), x) * weights[depth, op] for op in ops]
+            outputs = [self._run(depth, None if op == IDENTITY else str(op), x) * path.weights[depth, op] for op in ops]
             x = sum(outputs[1:], outputs[0])
         return x
 

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from senas_bench.spaces.nasbench201.cost import KERNEL_AREA, SKELETONS, Skeleton, nasbench201_cost
-from senas_bench.spaces.nasbench201.functions import lexicographic_codes, prune, prune_arch, shared_function, unique_str
+from senas_bench.spaces.nasbench201.functions import (
+    function_arch,
+    lexicographic_codes,
+    prune,
+    prune_arch,
+    pruned_or_none,
+    shared_function,
+    unique_str,
+)
 from senas_bench.spaces.nasbench201.space import CONV1, CONV3, EDGES, INTO, NB201, NODES, NONE, OPERATORS, POOL, SKIP
 from senas_bench.spaces.nasbench201.strings import arch_from_str, arch_to_index, arch_to_str, official_archs
 from senas_bench.spaces.space import Arch, ImageShape, NetworkSizes, SearchSpace, Space
@@ -42,6 +50,8 @@ NB201_SPACE = Space(
     skeleton=_skeleton,
     network=_network,
     draw=_draw,
+    pruned=pruned_or_none,
+    function=function_arch,
 )
 
 __all__ = [
@@ -62,11 +72,13 @@ __all__ = [
     "arch_from_str",
     "arch_to_index",
     "arch_to_str",
+    "function_arch",
     "lexicographic_codes",
     "nasbench201_cost",
     "official_archs",
     "prune",
     "prune_arch",
+    "pruned_or_none",
     "shared_function",
     "unique_str",
 ]

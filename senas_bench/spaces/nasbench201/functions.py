@@ -98,3 +98,70 @@ def shared_function(live: Arch, weights: Sequence[Hashable]) -> Hashable:
                 terms[0, (edge, weights[edge], nodes[source])] += 1
         nodes.append(frozenset((*term, times) for term, times in terms.items()))
     return nodes[-1]
+
+
+def function_arch(arch: Arch) -> Arch | None:
+    """The arch that stands for all whose stand-alone networks compute the same, each edge with weights of its own.
+
+    The first in lexicographic order of those that differ in the names of their edges, in skips, dead edges and the
+    order of sums and poolings, as in `shared_function`; 5,043 in the whole space. Unlike `unique_str`, it tells one
+    convolution that is read twice from two.
+
+    Returns:
+        None where nothing reaches the output.
+    """
+    return _all_functions()[prune_arch(arch)]
+
+
+def pruned_or_none(arch: Arch) -> Arch | None:
+    """`prune` for one arch; None where nothing reaches the output."""
+    live = prune_arch(arch)
+    return live if any(live) else None
+
+
+@functools.cache
+def _all_functions() -> dict[Arch, Arch | None]:
+    names: dict[Hashable, int] = {}
+    stands: dict[Hashable, Arch] = {}
+    forms = sorted(set(_all_pruned().values()))
+    keys = {live: _own_function(live, names) for live in forms}
+    for live in forms:
+        stands.setdefault(keys[live], live)
+    return {live: stands[keys[live]] if any(live) else None for live in forms}
+
+
+def _own_function(live: Arch, names: dict[Hashable, int]) -> Hashable:
+    """Equal for pruned archs that are equal up to the names of their edges.
+
+    A node is a sum of terms, the input or a convolution, each pooled some number of times. A term is known by its
+    operator and what it reads, and by who reads it how often. That this tells all functions apart which renaming the
+    edges does is no theorem: a test tries all names.
+
+    Args:
+        names: Small numbers for what was seen, filled in passing.
+    """
+    nodes, reads = [Counter({(0, -1): 1})], {-1: 0}
+    for target in range(1, NODES):
+        terms: Counter = Counter()
+        for edge, source in INTO[target]:
+            if live[edge] in (SKIP, POOL):
+                for (pools, term), times in nodes[source].items():
+                    terms[pools + (live[edge] == POOL), term] += times
+            elif live[edge] != NONE:
+                reads[edge] = source
+                terms[0, edge] += 1
+        nodes.append(terms)
+
+    def name(value: Hashable) -> int:
+        return names.setdefault(value, len(names))
+
+    kinds = {-1: name("input")}
+    for edge in sorted(reads, key=lambda edge: (reads[edge], edge))[1:]:  # what it reads comes before it
+        read = sorted((pools, times, kinds[term]) for (pools, term), times in nodes[reads[edge]].items())
+        kinds[edge] = name((live[edge], *read))
+    readers = [(name("output"), NODES - 1)] + [(kinds[edge], source) for edge, source in reads.items() if edge >= 0]
+    whole = []
+    for term, kind in kinds.items():
+        uses = sorted((who, pools, nodes[node][pools, term]) for who, node in readers for pools in range(NODES))
+        whole.append(name((kind, *(use for use in uses if use[2]))))
+    return tuple(sorted(whole))

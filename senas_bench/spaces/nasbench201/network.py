@@ -12,6 +12,7 @@ from torch import nn
 from senas_bench.kernels import engines, norms, tape
 from senas_bench.kernels.door import Node, Torch
 from senas_bench.networks.choice import ChoiceEdge, partial_key
+from senas_bench.networks.mixture import Mixture, as_mixture
 from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
 from senas_bench.spaces.nasbench201 import (
     CONV1,
@@ -25,6 +26,7 @@ from senas_bench.spaces.nasbench201 import (
     prune_arch,
     shared_function,
 )
+from senas_bench.spaces.nasbench201.stacked import Plan, Stack
 from senas_bench.spaces.space import Arch, SearchSpace
 
 KERNELS = {CONV1: 1, CONV3: 3}
@@ -112,6 +114,30 @@ class Cell(nn.Module):
             return source.pool(self.pool)
         return source.engine.operate(self.choices[edge].copies[key], source.rectified())
 
+    def stacked(self, x: Node, plan: Plan, rows: torch.Tensor) -> Node:
+        """Run several archs, each operator once.
+
+        Args:
+            x: Of the engine `Stacked`.
+            rows: What the slices of the plan are of.
+        """
+        engine: Any = x.engine
+        nodes = [x]
+
+        def listed(place: slice | None) -> torch.Tensor | None:
+            return None if place is None else rows[place]
+
+        for count, calls in plan.nodes:
+            total = engine.zeros(x.value, count)
+            for call in calls:
+                edge, op, key = call.key
+                source = nodes[EDGES[edge][0]]
+                read = engine.take(source.rectified() if op in KERNELS else source.value, listed(call.sources))
+                made = self._output(edge, key, op, Node(engine, read, read))  # it reads one of the two
+                engine.add(total, listed(call.targets), engine.take(made, listed(call.given)))
+            nodes.append(Node(engine, total))
+        return nodes[-1]
+
     def mixture(
         self,
         x: Node,
@@ -185,7 +211,7 @@ class NB201Network(nn.Module):
         self.head = nn.Linear(width, num_classes)
 
     def forward(
-        self, x: torch.Tensor, path: Arch | Sequence[Arch] | torch.Tensor, cache: dict[Any, Any] | None = None
+        self, x: torch.Tensor, path: Arch | Sequence[Arch] | Mixture | torch.Tensor, cache: dict[Any, Any] | None = None
     ) -> torch.Tensor:
         """Logits `(B, classes)` of one path.
 
@@ -197,8 +223,8 @@ class NB201Network(nn.Module):
                 order: the stem and the edges of the first cell that they share are computed once. Not used
                 where gradients are on.
         """
-        if isinstance(path, torch.Tensor):
-            return self._mixture(x, path)
+        if isinstance(path, Mixture | torch.Tensor):
+            return self._mixture(x, as_mixture(path, (len(EDGES), self.operators), self.expanded))
         choices: Any = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(choices) != self.choice_cells:
             raise ValueError(f"{len(choices)} archs for {self.choice_cells} cells; give one for all or one per cell")
@@ -207,6 +233,16 @@ class NB201Network(nn.Module):
             cache = None
         by_loops = self.by_loops(x, self._layers(pairs))
         return self.head(tape.run(lambda engine: self._body(engine, x, pairs, cache), x, by_loops))
+
+    def features(self, x: torch.Tensor, arch: Arch) -> list[torch.Tensor]:
+        """Outputs `(B, C, H, W)` of the stem and of each block behind it, then what the head averages. By torch."""
+        live, engine = prune_arch(arch) if self.skip_dead_edges else arch, Torch()
+        node = Node(engine, *engine.combine([engine.operate(self.stem, x)], [], *BOTH))
+        outputs = [node.value]
+        for block in self.body:
+            node = block(node, arch, live, BOTH) if isinstance(block, Cell) else block(node, BOTH)
+            outputs.append(node.value)
+        return [*outputs, engine.combine([engine.normalise(node.value, self.last)], [], False, True)[1]]
 
     def _body(self, engine: Torch, x: torch.Tensor, pairs: list[Pair], cache: dict[Any, Any] | None) -> torch.Tensor:
         """All but the head and the average before it."""
@@ -227,6 +263,10 @@ class NB201Network(nn.Module):
                 node = block(node, made)
         _, rect = engine.combine([engine.normalise(node.value, self.last)], [], False, True)
         return rect
+
+    def stack_archs(self, archs: Sequence[Arch]) -> Stack:
+        """Several archs, to be run in one pass without gradients."""
+        return Stack(self, [(arch, prune_arch(arch) if self.skip_dead_edges else arch) for arch in archs])
 
     def by_loops(self, x: torch.Tensor, layers: Iterable[nn.Module] = ()) -> bool:
         """Whether the loops compute what torch does, and do it faster: batch norms use the statistics of the batch.
@@ -262,13 +302,9 @@ class NB201Network(nn.Module):
                     if op in KERNELS:
                         yield choice.copies[partial_key(arch, choice.group)]
 
-    def _mixture(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        shape = (len(EDGES), self.operators)
-        if tuple(weights.shape) != shape:
-            raise ValueError(f"operator weights of shape {tuple(weights.shape)}; {shape} are needed")
-        if self.expanded:
-            raise ValueError("an expanded network has no mixture: an operator is no longer one set of weights")
-        rows = zip(weights.unbind(), (weights.detach() != 0).tolist(), strict=True)  # here, where gradients are on
+    def _mixture(self, x: torch.Tensor, path: Mixture) -> torch.Tensor:
+        weights = path.weights
+        rows = zip(weights.unbind(), path.runs, strict=True)  # here, where gradients are on
         shares = [[share if on else None for share, on in zip(row.unbind(), ons, strict=True)] for row, ons in rows]
         idle = (weights * (weights.detach() == 0)).sum(1).unbind() if self.idle_weights else None
 

@@ -223,7 +223,7 @@ def test_notes_say_what_a_reader_must_know(table):
         "n = 40 archs",
         "se-nas has no run with seeds 2.",
         "random has no full ranking with seeds 0, 1, 2.",
-        "No runs of: params, flops, untrained, rsps, darts-v1, darts-v2, gdas,",
+        "No runs of: params, flops, untrained, synflow, ",
         "spos for se-nas",
         "46.77",
     ):

@@ -201,6 +201,7 @@ def test_supernet_path_is_the_reference_with_norms_after_pools(space, mode):
             torch.testing.assert_close(network(images(), arch), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_any_number_of_inputs_may_run_and_a_node_without_is_zeros():
     network = build(DARTS)
     rng = np.random.default_rng(5)

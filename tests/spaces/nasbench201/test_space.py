@@ -11,16 +11,22 @@ from hypothesis import strategies as st
 from senas_bench.spaces.nasbench201 import (
     CONV3,
     EDGES,
+    INTO,
     NB201,
+    NODES,
     NONE,
     OPERATORS,
+    POOL,
+    SKIP,
     arch_from_str,
     arch_to_index,
     arch_to_str,
+    function_arch,
     lexicographic_codes,
     official_archs,
     prune,
     prune_arch,
+    pruned_or_none,
     unique_str,
 )
 
@@ -153,3 +159,53 @@ def test_pruning_one_arch(arch):
     pruned = prune_arch(arch)
     assert pruned == tuple(prune(np.array([arch])).tolist()[0])
     assert all(type(op) is int for op in pruned)
+
+
+def named_function(live) -> tuple:
+    """What a pruned arch computes with weights of its own on each edge, under the least of all names of its
+    convolutions: the terms of the output, and of what each convolution reads, as (poolings, name, times)."""
+    nodes, reads = [{(0, None): 1}], {}
+    for target in range(1, NODES):
+        terms: dict = {}
+        for edge, source in INTO[target]:
+            if live[edge] in (SKIP, POOL):
+                for (pools, term), times in nodes[source].items():
+                    pooled = (pools + (live[edge] == POOL), term)
+                    terms[pooled] = terms.get(pooled, 0) + times
+            elif live[edge] != NONE:
+                reads[edge], terms[0, edge] = source, 1
+        nodes.append(terms)
+
+    def written(names) -> tuple:
+        name = {None: -1, **dict(zip(reads, names, strict=True))}
+        terms = [sorted((pools, name[term], times) for (pools, term), times in node.items()) for node in nodes]
+        return terms[-1], sorted((name[edge], live[edge], terms[source]) for edge, source in reads.items())
+
+    output, convolutions = min(written(names) for names in itertools.permutations(range(len(reads))))
+    return repr(output), repr(convolutions)
+
+
+def as_brute_force_has_it(some) -> None:
+    by_names, by_arch = ({} for _ in range(2))
+    for arch in some:
+        names, stands = named_function(prune_arch(arch)), function_arch(arch)
+        assert by_names.setdefault(names, stands) == stands and by_arch.setdefault(stands, names) == names
+
+
+def test_functions_are_told_apart_as_by_all_names_of_their_convolutions():
+    as_brute_force_has_it(random.Random(0).sample(ALL, 700))
+
+
+@pytest.mark.slow
+def test_functions_of_the_whole_space():
+    as_brute_force_has_it(sorted(set(map(prune_arch, ALL))))
+
+
+def test_the_arch_that_stands_for_a_function():
+    stands = {arch: function_arch(arch) for arch in ALL}
+    assert len(set(stands.values()) - {None}) == 5043
+    assert all(stands[own] == own <= prune_arch(arch) for arch, own in stands.items() if own is not None)
+    assert [arch for arch, own in stands.items() if own is None] == [a for a in ALL if not any(prune_arch(a))]
+    assert all((pruned_or_none(arch) is None) == (own is None) for arch, own in stands.items())
+    twice, two = (CONV3, NONE, SKIP, NONE, SKIP, SKIP), (CONV3, CONV3, NONE, NONE, SKIP, SKIP)
+    assert stands[twice] != stands[two]  # one convolution that is read twice, and two
