@@ -204,7 +204,7 @@ def _row(method: str, runs: list[dict[str, Any]], join: _Join) -> dict[str, Any]
             whole = key in ("tau_full", "tau_top10")
             interval = summary.interval if summary and min(sizes if whole else alive) >= MIN_ARCHS else None
             if whole and join.whole == "sample":
-                rankings = [join.rankings.get((method, run["seed"]), {}) for run in runs] if summary else [{}]
+                rankings = [join.rankings.get((method, run["seed"]), {}) for run in runs if summary]
                 interval = _sample_interval(rankings, join, only_top=key == "tau_top10")
             # Student's interval of few seeds can leave the range of tau
             row[f"{key}_low"], row[f"{key}_high"] = np.clip(interval, -1, 1).tolist() if interval else (None, None)
@@ -222,7 +222,7 @@ def _sample_interval(
     rankings: list[Mapping[str, pd.Series]], join: _Join, only_top: bool
 ) -> tuple[float, float] | None:
     """95% bootstrap interval over archs of the mean tau over seeds; None unless all seeds ranked the same archs."""
-    archs = sorted(rankings[0].get("sample", pd.Series()).index)
+    archs = sorted(rankings[0].get("sample", pd.Series()).index) if rankings else []
     if not archs or any(sorted(sets.get("sample", pd.Series()).index) != archs for sets in rankings):
         return None
     accuracy, columns = join.accuracy(archs), [sets["sample"].loc[archs].to_numpy() for sets in rankings]

@@ -34,14 +34,15 @@ def verdicts(tables: Mapping[str, Table]) -> Table:
 
     Args:
         tables: By name, as this version renders them: table1, fig1, fig6, fig7, fig8, table3. Any may be absent; those
-            of searches, which no truth ranks, decide nothing here.
+            that no claim needs, as of searches, decide nothing here.
 
     Returns:
         `verdicts`. `meta["rows"]` holds the numbers behind each verdict (accuracies in percent, differences in points
         or tau, `per_seed` values), `meta["counts"]` how often each verdict came up, `meta["families"]` the families
         and their number of tests.
     """
-    tables = {name: table for name, table in tables.items() if "ground_truth" in table.meta}
+    needed = {name for claim in paper.CLAIMS for name in claim.needs}
+    tables = {name: table for name, table in tables.items() if name in needed}
     rows = [row for claim in paper.CLAIMS for row in _claim_rows(claim, tables)]
     families = _adjust(rows)
     found = [row["verdict"] for row in rows]

@@ -115,3 +115,21 @@ def test_an_artefact_that_cannot_be_made_keeps_no_other_from_it(cli, finish, mon
     assert contents(tmp_path / "runs").keys() == files("table3", "fig8")
     alone = cli.call("reproduce", "table1", "--methods", "spos", "--seeds", "0-1", "--finished")
     assert alone.code == 2 and alone.err.endswith("error: runs that may not share a table\n")
+
+
+def test_what_needs_no_runs_is_made_without(cli, table):
+    outcome = cli.done("reproduce", "eq7", "--no-timing")
+    assert "0 of 0 runs are finished" in outcome.err and "written: runs/tables/eq7.csv" in outcome.out
+    assert [(row["source"], row["n"]) for row in table("eq7")["rows"]] == [("truth", 0)] * 4
+    assert cli.done("reproduce", "eq7", "--no-timing", "--finished").out == outcome.out
+
+
+def test_finished_runs_of_any_method_stand_on_the_ladder(cli, finish, table):
+    """`si-shrink` is none that it asks for."""
+    finish("spos,si-shrink", 2)
+    asked = ["reproduce", "ladder", "--no-timing", "--finished", "--seeds", "0-1"]
+    cli.done(*asked)
+    assert {row["method"] for row in table("ladder")["rows"]} == {"spos", "si-shrink"}
+    outcome = cli.done(*asked, "--methods", "spos")
+    assert "this one is ladder-spos" in outcome.err
+    assert {row["method"] for row in table("ladder-spos")["rows"]} == {"spos"}
