@@ -178,6 +178,7 @@ def resized(
     accumulate: int | None = None,
     alone_epochs: int | None = None,
     engine: str | None = None,
+    precision: str | None = None,
 ) -> Preset:
     """`preset` with other sizes; None leaves one as it is.
 
@@ -188,6 +189,7 @@ def resized(
         accumulate: Of every recipe.
         alone_epochs: Of the networks that `stand-alone` trains.
         engine: Who computes.
+        precision: Of every recipe.
 
     Raises:
         ValueError: `accumulate` does not divide the batch of a recipe.
@@ -204,6 +206,8 @@ def resized(
         recipes = {**recipes, STAND_ALONE: replace(recipes[STAND_ALONE], stage_epochs=(alone_epochs,))}
     if accumulate is not None:
         recipes = {name: replace(recipe, accumulate=accumulate) for name, recipe in recipes.items()}
+    if precision is not None:
+        recipes = {name: replace(recipe, precision=precision) for name, recipe in recipes.items()}
     return replace(
         preset,
         recipes=recipes,

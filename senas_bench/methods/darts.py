@@ -77,7 +77,7 @@ def second_order(
 ) -> tuple[torch.Tensor, int]:
     """The `Gradient` of DARTS-V2: `unrolled_gradient`, by four passes of the mixture, three of them over `train`.
 
-    It is float32 even where the recipe has `amp`: the difference that is taken would drown in the rounding of bfloat16.
+    It is float32 even where the recipe has bfloat16, in whose rounding the difference that is taken would drown.
     """
     passes = 4 * path_evaluations(alphas.probabilities())
     return unrolled_gradient(alphas, network, train, valid, optimizer), passes

@@ -29,18 +29,18 @@ class LearningController:
         loader: Images for the rewards, as `TrainLoader`.
         paths: Steps of the weights in an epoch.
         steps, aggregate: Steps of the controller after each epoch, and archs in each.
-        amp: bfloat16 autocast on CUDA.
+        half: bfloat16 autocast.
     """
 
     def __init__(
-        self, reinforce: Reinforce, loader: Any, *, paths: int, steps: int, aggregate: int, amp: bool = False
+        self, reinforce: Reinforce, loader: Any, *, paths: int, steps: int, aggregate: int, half: bool = False
     ) -> None:
         self.reinforce = reinforce
         self.loader = loader
         self.paths = paths
         self.steps = steps
         self.aggregate = aggregate
-        self.amp = amp
+        self.half = half
         self._drawn: list[Path] = []
 
     def path(self, rng: np.random.Generator) -> list[Path]:
@@ -82,7 +82,7 @@ class LearningController:
         with torch.no_grad(), evaluation_mode(network, "batch"):
             for row in archs.tolist():
                 x, y = next(batches)
-                with torch.autocast(x.device.type, torch.bfloat16, enabled=self.amp and x.device.type == "cuda"):
+                with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
                     correct.append((network(x, tuple(row)).argmax(1) == y).float().mean())
         return torch.stack(correct).cpu()
 
@@ -148,7 +148,7 @@ class Enas(Method):
             paths=len(first),
             steps=task.recipe.controller_steps,
             aggregate=self.aggregate,
-            amp=task.recipe.amp,
+            half=task.recipe.half(task.work.device.type),
         )
         trained = task.train(
             network,
