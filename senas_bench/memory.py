@@ -29,8 +29,8 @@ def keep_freed_memory() -> bool:
 def spare_collector() -> None:
     """Have Python's collector of garbage pass over all that is loaded now.
 
-    A step makes so many small objects that it went through those of torch and all other modules again and again: a
-    tenth of the time of a ranking of small images.
+    A step makes so many small objects that it went through those of torch and all other modules again and again: some
+    5% of the time of a ranking of small images.
     """
     gc.collect()
     gc.freeze()

@@ -487,6 +487,7 @@ def test_doctor(tmp_path):
     assert {line.split()[0] for line in lines} == {"ok", "missing"}
     assert any(line.startswith("ok       ground truth analog-nasbench") for line in lines)
     assert any("loops in C: " in line and "recommended" in line for line in lines)
+    assert any("bfloat16 on the CPU: " in line for line in lines)
     (tmp_path / "bad.parquet").write_text("x")
     outcome = call("doctor", "--ground-truth", "bad.parquet")
     assert outcome.code == 1 and "\nproblem  ground truth: bad.parquet is not a readable" in outcome.out
@@ -510,6 +511,8 @@ def test_doctor_says_why_there_are_no_loops(monkeypatch, tmp_path, variable, val
     [
         (["--engine", "compild"], "unknown engine 'compild'; did you mean 'compiled'?"),
         (["--engine", "compiled", "--threads", "2"], "--engine compiled runs on one CPU thread"),
+        (["--precision", "bfloat"], "unknown precision 'bfloat'; did you mean 'bfloat16'?"),
+        (["--engine", "compiled", "--precision", "bfloat16"], "--engine compiled computes in float32"),
     ],
 )
 @pytest.mark.parametrize(
@@ -667,7 +670,9 @@ def test_accuracies_of_single_seeds_enter_table1(tiny, tmp_path, shared):
 
 def test_dry_run_computes_and_writes_nothing(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Runner, "__call__", lambda *_: pytest.fail("computed"))
-    assert done(*RUN, "--dry-run").out.splitlines() == [  # of these sizes nothing is known, see tests/cli/test_plan.py
+    *lines, precision = done(*RUN, "--dry-run").out.splitlines()
+    assert precision.startswith("bfloat16 on the CPU: ")
+    assert lines == [  # of these sizes nothing is known, see tests/cli/test_plan.py
         "spos-embedded-digits    seeds 0-1: 2 to compute: unknown, no run like it was timed",
         "params-embedded-digits  seeds 0-1: 2 to compute: unknown, no run like it was timed",
         "total: 4 of 4 runs to compute: core-hours unknown",

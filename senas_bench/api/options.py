@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     accumulate: int | None
     official_split: bool
     engine: str | None
+    precision: str | None
     jobs: int
     executor: str
     address: str | None

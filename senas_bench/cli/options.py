@@ -63,6 +63,10 @@ EngineOption = Annotated[
     str | None,
     typer.Option(help="Who computes: torch, or compiled (C, one CPU thread); without, compiled where it can be had."),
 ]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(help="What networks compute in: float32, or bfloat16; see doctor. Without, the preset's."),
+]
 OfficialSplitOption = Annotated[
     bool,
     typer.Option(

@@ -68,7 +68,8 @@ def _ranges(seeds: Sequence[int]) -> str:
 def _kind(spec: RunSpec) -> tuple[object, ...]:
     """What runs must have in common for the one to say what the other costs."""
     ranked = spec.settings["preset"]["rank_archs"]
-    return spec.method, spec.space, spec.preset, spec.dataset, spec.device, ranked, "retrain" in spec.settings
+    how = "retrain" in spec.settings, spec.settings.get("recipe", {}).get("precision")
+    return spec.method, spec.space, spec.preset, spec.dataset, spec.device, ranked, *how
 
 
 def _known_costs(records: list[RunRecord]) -> Known:

@@ -152,7 +152,7 @@ def doctor(
     from senas_bench.errors import DataError
     from senas_bench.experiments.provenance import cpu_cores
     from senas_bench.groundtruth import load_ground_truth
-    from senas_bench.kernels import build, engines
+    from senas_bench.kernels import build, engines, processor
 
     problems = 0
     print(f"ok       senas-bench {__version__}, Python {platform.python_version()}, torch {torch.__version__}")
@@ -163,6 +163,7 @@ def doctor(
         print(f"ok       loops in C: compiled; recommended on one CPU thread: --engine compiled, {engines.recommend()}")
     except build.Unavailable as why:
         print(f"missing  loops in C: {why}; torch does without, more slowly; recommended: --engine torch")
+    print(f"ok       bfloat16 on the CPU: {processor.recommend_precision()}")
     for name in DATASETS:
         try:
             print(f"ok       images {name}: {data_id(name, data_dir)}")

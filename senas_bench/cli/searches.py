@@ -21,6 +21,7 @@ from senas_bench.cli.options import (
     JsonOption,
     KeepTrainedOption,
     LatencyTableOption,
+    PrecisionOption,
     PresetOption,
     ResultsOption,
     SeedsOption,
@@ -59,6 +60,7 @@ def search(
     tensorboard: TensorboardOption = None,
     keep_trained: KeepTrainedOption = False,
     engine: EngineOption = None,
+    precision: PrecisionOption = None,
     train_within_limit: TrainWithinLimitOption = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the found archs and their picture.")] = None,
     as_json: JsonOption = False,
@@ -66,7 +68,7 @@ def search(
     """Search any space, under a limit or none; write what was found, and draw it."""
     setting = Setting(preset, dataset, data_dir, stage_epochs=parse_epochs(stage_epochs), accumulate=accumulate)
     setting = replace(setting, device=device, threads=threads, jobs=jobs, results=results, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained, engine=engine)
+    setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision)
     setting = replace(setting, train_within_limit=train_within_limit)
     setting = replace(setting, latency_table=latency_table)
     limits = {"flops": max_flops, "params": max_params, "latency": max_latency}
@@ -93,12 +95,13 @@ def retrain(
     tensorboard: TensorboardOption = None,
     keep_trained: KeepTrainedOption = False,
     engine: EngineOption = None,
+    precision: PrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one arch from scratch, and test it."""
     setting = Setting(preset, dataset, data_dir, accumulate=accumulate, device=device, threads=threads)
     setting = replace(setting, jobs=jobs, results=results, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained, engine=engine)
+    setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision)
     found = api.train_alone(arch, space, parse_seeds(seeds), setting)
     _print_found(found, as_json)
     if found.failed:

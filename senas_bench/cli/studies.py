@@ -27,6 +27,7 @@ from senas_bench.cli.options import (
     KeepTrainedOption,
     LatencyTableOption,
     OfficialSplitOption,
+    PrecisionOption,
     PresetOption,
     RankArchsOption,
     ResultsOption,
@@ -47,6 +48,7 @@ from senas_bench.cli.plan import print_plan
 from senas_bench.experiments.spec import SEEDS
 from senas_bench.experiments.study import RunsFailed, Setting
 from senas_bench.files import check_output
+from senas_bench.kernels.processor import recommend_precision
 
 
 def reproduce(
@@ -79,6 +81,7 @@ def reproduce(
     curve_points: CurvePointsOption = None,
     official_split: OfficialSplitOption = False,
     engine: EngineOption = None,
+    precision: PrecisionOption = None,
     accumulate: AccumulateOption = None,
     latency_table: LatencyTableOption = None,
     results: ResultsOption = Path("runs"),
@@ -98,13 +101,15 @@ def reproduce(
     setting = replace(setting, stage_epochs=parse_epochs(stage_epochs), alone_epochs=alone_epochs)
     setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
     setting = replace(setting, official_split=official_split, accumulate=accumulate, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained, engine=engine, score_images=score_images)
+    setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision)
+    setting = replace(setting, score_images=score_images)
     setting = replace(setting, train_within_limit=train_within_limit)
     setting = replace(setting, executor=executor, jobs=jobs, address=address, gpus_per_run=gpus_per_run)
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
     study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)
     if dry_run:
         print_plan(study.store, study.specs)
+        print(f"bfloat16 on the CPU: {recommend_precision()}")
     elif not _finish(study, no_timing, as_json):
         raise typer.Exit(FAILED)
 
@@ -141,6 +146,7 @@ def rank(
     curve_points: CurvePointsOption = None,
     official_split: OfficialSplitOption = False,
     engine: EngineOption = None,
+    precision: PrecisionOption = None,
     accumulate: AccumulateOption = None,
     results: ResultsOption = Path("runs"),
 ) -> None:
@@ -149,7 +155,7 @@ def rank(
     options = {"dataset": dataset, "device": device, "threads": threads, "data_dir": data_dir, "results": results}
     options |= {"stage_epochs": parse_epochs(stage_epochs), "rank_archs": rank_archs, "candidates": candidates}
     options |= {"curve_points": curve_points, "official_split": official_split, "accumulate": accumulate}
-    options |= {"engine": engine, "score_images": score_images}
+    options |= {"engine": engine, "precision": precision, "score_images": score_images}
     try:
         scores = ranked(method, seed, estimator=estimator, preset=preset, **options)
     except RunsFailed as error:  # which was said when it did

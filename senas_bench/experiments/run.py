@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -54,6 +56,8 @@ def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
         started["processes"] = place.processes.world
     seed_everything(spec.seed, spec.device)
     task = make_task(spec, place, trainer)
+    if task.recipe.half(spec.device) and spec.device == "cpu":
+        _warn_of_bfloat16()
     begin = time.monotonic()
     output = method(task)
     history = list(output.history)
@@ -76,6 +80,16 @@ def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
         provenance={**started, **_engine(spec.device, task.work.budget.counts)},
     )
     return record, _frame(output.tables, to_str)
+
+
+@functools.cache
+def _warn_of_bfloat16() -> None:
+    """Once in a process."""
+    from senas_bench.kernels.processor import SLOW_BFLOAT16, multiplies_bfloat16
+
+    if not multiplies_bfloat16():
+        what = "precision bfloat16 is computed as it was asked for, but slowly"
+        warnings.warn(f"{what}: {SLOW_BFLOAT16}", stacklevel=2)
 
 
 def _engine(device: str, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

@@ -179,6 +179,7 @@ def resized(
     accumulate: int | None = None,
     alone_epochs: int | None = None,
     engine: str | None = None,
+    precision: str | None = None,
 ) -> Preset:
     """`preset` with other sizes; None leaves one as it is.
 
@@ -190,6 +191,7 @@ def resized(
         accumulate: Of every recipe.
         alone_epochs: Of the networks that `stand-alone` trains.
         engine: Who computes.
+        precision: Of every recipe.
 
     Raises:
         ValueError: `accumulate` does not divide the batch of a recipe, or `score_images` are no whole batches or more
@@ -210,6 +212,8 @@ def resized(
     if score_images is not None:
         images = _scored(preset, score_images)
         preset = replace(preset, score_images=images, curve_images=min(preset.curve_images, images))
+    if precision is not None:
+        recipes = {name: replace(recipe, precision=precision) for name, recipe in recipes.items()}
     return replace(
         preset,
         recipes=recipes,

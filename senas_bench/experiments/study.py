@@ -14,6 +14,7 @@ from senas_bench.errors import RunError
 from senas_bench.experiments.machine import device_of, jobs_of, workers_of
 from senas_bench.kernels import ENGINES
 from senas_bench.names import lookup
+from senas_bench.training.recipe import PRECISIONS
 
 if TYPE_CHECKING:
     from senas_bench.experiments.presets import Preset
@@ -53,6 +54,8 @@ class Setting:
             preset's.
         official_split: Validate on the images that NAS-Bench-201 validates on.
         engine: Who computes, `torch` or `compiled`; None for `compiled` where it can be had and else `torch`.
+        precision: What networks compute in, `float32` or `bfloat16`; None for the preset's: float32, and for `paper`
+            bfloat16 on a GPU.
         jobs: Runs at a time; 0 for what fits.
         executor: Key of `EXECUTORS`; `address` and `gpus_per_run` are Ray's.
         tensorboard: Folder for curves.
@@ -60,7 +63,7 @@ class Setting:
         train_within_limit: Supernets train within a limit too; otherwise it filters what is scored and searched.
 
     Raises:
-        ValueError: A number out of range, or an unknown engine.
+        ValueError: A number out of range, an unknown engine or precision, or two that do not go together.
     """
 
     preset: str = "embedded"
@@ -80,6 +83,7 @@ class Setting:
     accumulate: int | None = None
     official_split: bool = False
     engine: str | None = None
+    precision: str | None = None
     jobs: int = 0
     executor: str = "joblib"
     address: str | None = None
@@ -100,6 +104,10 @@ class Setting:
             _check_whole("stage_epochs", epochs, 1)
         if self.engine is not None:
             lookup("engine", self.engine, dict.fromkeys(ENGINES))
+        if self.precision is not None:
+            lookup("precision", self.precision, dict.fromkeys(PRECISIONS))
+        if (self.engine, self.precision) == ("compiled", "bfloat16"):
+            raise ValueError("--engine compiled computes in float32; leave --precision bfloat16 to --engine torch")
         if self.stage_epochs is not None and not len(self.stage_epochs):
             raise ValueError("stage_epochs are empty; give the epochs of at least one stage, such as (5, 5, 5)")
 
@@ -127,6 +135,7 @@ class Setting:
             curve_points=self.curve_points,
             official_split=self.official_split,
             engine=self.engine,
+            precision=self.precision,
         )
 
     def check_tools(self) -> None:

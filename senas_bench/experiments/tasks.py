@@ -94,7 +94,7 @@ def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float
         loaders.valid[: sizes.score_images // sizes.score_batch],
         sizes.bn_mode,
         [x for x, _ in loaders.calibration],
-        recipe.amp,
+        recipe.half(device.type),
     )
     archs = report_archs(space.whole, sizes.rank_archs, limit)
     arch = space.from_str(spec.settings["arch"]) if "arch" in spec.settings else None

@@ -100,7 +100,9 @@ def seconds_of(spec: RunSpec) -> float | None:
     timing = TIMINGS.get((spec.space, spec.preset), {}).get(spec.method)
     sizes = spec.settings["preset"]
     like = spec.device == "cpu" and spec.threads == 1 and spec.dataset in IMAGES.get(spec.preset, ())
-    if timing is None or not like or any(sizes[name] != value for name, value in SIZES[spec.preset].items()):
+    if timing is None or not like or spec.settings.get("recipe", {}).get("precision") == "bfloat16":
+        return None
+    if any(sizes[name] != value for name, value in SIZES[spec.preset].items()):
         return None
     sample = sizes["rank_archs"]
     functions = min(SHARE * sample, WHOLE_SPACE) if sample else WHOLE_SPACE

@@ -76,7 +76,7 @@ def second_order(
 ) -> tuple[torch.Tensor, int]:
     """The `Gradient` of DARTS-V2: `unrolled_gradient`, by four passes of the mixture, three of them over `train`.
 
-    It is float32 even where the recipe has `amp`: the difference that is taken would drown in the rounding of bfloat16.
+    It is float32 even where the recipe has bfloat16, in whose rounding the difference that is taken would drown.
     """
     path = alphas.relaxed()
     alphas.ran(path, 3 * len(train[1]) + len(valid[1]))

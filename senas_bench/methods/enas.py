@@ -31,7 +31,7 @@ class LearningController:
         loader: Images for the rewards, as `TrainLoader`.
         paths: Steps of the weights in an epoch.
         steps, aggregate: Steps of the controller after each epoch, and archs in each.
-        amp: bfloat16 autocast on CUDA.
+        half: bfloat16 autocast.
         cost: Of archs at this size; None leaves the multiply-adds of the rewards uncounted.
     """
 
@@ -43,7 +43,7 @@ class LearningController:
         paths: int,
         steps: int,
         aggregate: int,
-        amp: bool = False,
+        half: bool = False,
         cost: CostTable | None = None,
     ) -> None:
         self.reinforce = reinforce
@@ -51,7 +51,7 @@ class LearningController:
         self.paths = paths
         self.steps = steps
         self.aggregate = aggregate
-        self.amp = amp
+        self.half = half
         self.cost = cost
         self._drawn: list[Path] = []
 
@@ -96,7 +96,7 @@ class LearningController:
         with torch.no_grad(), evaluation_mode(network, "batch"):
             for row in archs.tolist():
                 x, y = next(batches)
-                with torch.autocast(x.device.type, torch.bfloat16, enabled=self.amp and x.device.type == "cuda"):
+                with torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
                     correct.append((network(x, tuple(row)).argmax(1) == y).float().mean())
         return torch.stack(correct).cpu()
 
@@ -162,7 +162,7 @@ class Enas(Method):
             paths=len(first),
             steps=task.recipe.controller_steps,
             aggregate=self.aggregate,
-            amp=task.recipe.amp,
+            half=task.recipe.half(task.work.device.type),
             cost=task.problem.cost,
         )
         trained = task.train(

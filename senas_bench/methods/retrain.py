@@ -41,20 +41,25 @@ def retrain(task: Task, arch: Arch, recipe: TrainingRecipe, images: Retraining) 
     trained = alone.train(
         network, space, lambda rng: [arch], phase="retrain", epochs=epochs, loader=images.train, keep_snapshots=False
     )
-    top1, top5, count = accuracy(network, arch, images.test)
+    top1, top5, count = accuracy(network, arch, images.test, recipe.precision == "bfloat16")
     line = {"phase": "retrain", "epoch": epochs, "loss": trained.training.history[-1]["loss"], "split": images.split}
     return {**line, "images": count, "top1": top1, "top5": top5}, alone.work.budget
 
 
-def accuracy(network: nn.Module, arch: Arch, batches: Iterable[Batch]) -> tuple[float, float, int]:
-    """Top-1 and top-5 accuracy in percent with running statistics, and the number of images."""
+def accuracy(network: nn.Module, arch: Arch, batches: Iterable[Batch], half: bool = False) -> tuple[float, float, int]:
+    """Top-1 and top-5 accuracy in percent with running statistics, and the number of images.
+
+    Args:
+        half: bfloat16 autocast. Runs whose recipe says `amp`, and no precision, are tested in float32.
+    """
     import torch
 
     from senas_bench.ranking.batchnorm import evaluation_mode
 
-    right = torch.zeros(2, dtype=torch.long, device=next(network.parameters()).device)
-    images = 0
-    with torch.inference_mode(), evaluation_mode(network, "running"):
+    device = next(network.parameters()).device
+    right, images = torch.zeros(2, dtype=torch.long, device=device), 0
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=half)
+    with torch.inference_mode(), evaluation_mode(network, "running"), autocast:
         for x, y in batches:
             logits = network(x, arch)
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices == y[:, None]

@@ -58,7 +58,7 @@ class ReductionBlock(nn.Module):
 class AveragePool3x3(nn.Module):
     """3x3 average at stride 1 that leaves padding out of the count; no batch norm.
 
-    On a CPU and from 8x8 up it runs as a depthwise convolution, whose border is then scaled up for
+    On a CPU, in float32 and from 8x8 up it runs as a depthwise convolution, whose border is then scaled up for
     the pixels that are missing there: the same values to rounding, up to three times faster than
     `avg_pool2d` on channels-last tensors.
     """
@@ -73,7 +73,7 @@ class AveragePool3x3(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[2:]
-        if x.is_cuda or height < 8:
+        if x.is_cuda or height < 8 or torch.is_autocast_enabled("cpu"):
             return nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
         if self.border.shape[2:] != (height, width):
             with torch.inference_mode(False):  # it is kept, and training must be able to use it later

@@ -30,13 +30,13 @@ class Evaluation:
         batches: Labelled validation batches `(x, y)`.
         bn_mode: One of `batchnorm.BN_MODES`.
         calibration: Input batches for `recalibrate`.
-        amp: bfloat16 autocast on CUDA.
+        half: bfloat16 autocast.
     """
 
     batches: Sequence[Batch]
     bn_mode: str = "recalibrate"
     calibration: Sequence[torch.Tensor] = ()
-    amp: bool = False
+    half: bool = False
 
     @property
     def images(self) -> int:
@@ -118,7 +118,7 @@ def score_distinct(
     with (
         torch.inference_mode(),
         evaluation_mode(network, evaluation.bn_mode),
-        torch.autocast(device.type, torch.bfloat16, enabled=evaluation.amp and device.type == "cuda"),
+        torch.autocast(device.type, torch.bfloat16, enabled=evaluation.half),
     ):
         for b, batches in enumerate(
             [evaluation.batches] if recalibrated else ([batch] for batch in evaluation.batches)

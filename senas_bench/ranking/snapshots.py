@@ -71,7 +71,7 @@ def score_states(
     from senas_bench.ranking.score_archs import distinct_functions, score_distinct
 
     shares = [replace(evaluation, batches=share_of(evaluation.batches, k, len(states))) for k in range(len(states))]
-    words = f"{loglik} {evaluation.bn_mode} {evaluation.amp} {[len(share.batches) for share in shares]}"
+    words = f"{loglik} {evaluation.bn_mode} {evaluation.half} {[len(share.batches) for share in shares]}"
     kept = watcher.partial.begin(lambda: identity_of(states, archs, words)) if watcher.partial else {}
     total = np.array(kept.get("total", np.zeros(len(archs))))
     watcher.began(float(kept.get("share", 0.0)))

@@ -16,6 +16,7 @@ from senas_bench.ranking.memo import Memo
 from senas_bench.ranking.partial import Partial, identity_of
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 from senas_bench.spaces import Arch, Space
+from senas_bench.spaces.cost import multiply_adds
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +75,7 @@ class TrainingFree(Estimator):
         batch = self._batch(fresh, proxy, evaluation)
         memo = Memo(watcher.partial, f"{self} {fresh.seed} {len(batch[1])}")
         new = memo.missing(distinct)
-        flops = np.rint(fresh.cost(np.array(new))["flops_m"] * 1e6).astype(int) if new else np.zeros(0, int)
+        flops = multiply_adds(fresh.cost, np.array(new)) if new else np.zeros(0, np.int64)
         found = _Found.begin(watcher.partial, new, (*batch, flops), f"{self} {fresh.seed}")
         watcher.began(found.done / max(len(new), 1))
         for index in range(found.done, len(new)):
@@ -87,7 +88,11 @@ class TrainingFree(Estimator):
         own = memo.own_counts(distinct)
         counts = np.sum(own, 0, np.int64) if own else np.zeros(len(COUNTS), np.int64)
         scores = np.array([-np.inf, *memo.scores(distinct)])[rows + 1]
-        return scores, {"archs_scored": len(own) * self.draws, **dict(zip(COUNTS, counts.tolist(), strict=True))}
+        work = {"archs_scored": len(own) * self.draws, **dict(zip(COUNTS, counts.tolist(), strict=True))}
+        if distinct:  # had each string been scored: all go through the same passes
+            first = memo.entries[distinct[0]].counts[-1] // multiply_adds(fresh.cost, np.array(distinct[:1]))[0]
+            work["nominal_multiply_adds"] = int(first * multiply_adds(fresh.cost, archs[rows >= 0]).sum())
+        return scores, work
 
     def _batch(self, fresh: Fresh, proxy: Proxy, evaluation: Evaluation) -> tuple[torch.Tensor, torch.Tensor]:
         """Images `(batch, C, H, W)` and labels `(batch,)`, the same for every arch."""

@@ -175,7 +175,7 @@ def first_order(
 def gradient_through(path: Mixture, alphas: Alphas, network: nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
     """`(edges, operators)` gradient in the logits of the cross-entropy on `batch`, and the path evaluations it took.
 
-    It is float32 even where the recipe has `amp`. No weight moves and no `grad` is touched; batch norm's running
+    It is float32 even where the recipe has bfloat16. No weight moves and no `grad` is touched; batch norm's running
     statistics see the images.
 
     Args:

@@ -83,8 +83,9 @@ class Processes:
 
     def mean_buffers(self, network: nn.Module) -> None:
         """Give all processes the mean of their batch norm statistics, each of which has seen other images."""
-        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-        if self.world > 1 and buffers:
+        if self.world == 1:
+            return
+        if buffers := [buffer for buffer in network.buffers() if buffer.is_floating_point()]:
             _put_back(self._sum(_flat(buffers)) / self.world, buffers)
 
     def copy_first(self, network: nn.Module) -> None:

@@ -275,13 +275,13 @@ class _Phase:
             tally.aside.update(self.architecture.step(self.network, (x, y), optimizer, self.rng))
         optimizer.zero_grad(set_to_none=True)
         parts = _parts(x, y, recipe, self.processes.world)
-        amp = recipe.amp and self.device.type == "cuda"
+        half = recipe.half(self.device.type)
         paths = list(self.sample(self.rng))
         tally.paths += paths
         of_paths: list[list[torch.Tensor]] = [[] for _ in paths]
         for path, of_path in zip(paths, of_paths, strict=True):
             for part in parts:
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                     loss = _loss(self.network, part, path, recipe)
                 (loss / recipe.accumulate).backward()
                 tally.loss += loss.detach()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+PRECISIONS = ("float32", "bfloat16")
+"""What networks may be computed in."""
+
 
 @dataclass(frozen=True)
 class TrainingRecipe:
@@ -23,12 +26,15 @@ class TrainingRecipe:
         architecture_images: Of an architecture that learns beside the weights: `half` of the training images, the other
             half for the weights; or `valid`, the validation images, and all training images for the weights, as
             NAS-Bench-201 splits them [code: AutoDL-Projects].
+        precision: What training, scoring and calibration compute in, on every device: `float32`, or `bfloat16` by
+            torch's autocast. Empty for what `amp` says: bfloat16 on CUDA, float32 on a CPU. Weights, their steps and
+            the gradients of an architecture are float32 in any case.
         momentum, nesterov, weight_decay: Of SGD.
         clip: Largest norm of the gradient; 0 turns clipping off.
         sampling: `tied` draws one arch for all cells, `per_cell` one for each.
         snapshots: K of Eq. 4, taken at evenly spaced steps.
         snapshot_epochs: Number of last epochs of a stage over which the K snapshots spread.
-        amp: bfloat16 autocast on CUDA.
+        amp: bfloat16 autocast on CUDA; what older runs say, and `precision` comes before it.
         swing: Let the cosine go on beyond its horizon, back up and down again, as ENAS has it.
         controller_steps: Steps of ENAS's controller an epoch.
         schedule: `cosine`; `linear`, a straight line; or `p-darts`, P-DARTS's by whole epochs, see `p_darts_rate`.
@@ -80,13 +86,14 @@ class TrainingRecipe:
     lighting: float = field(default=0.0, metadata={"added": True})
     lr_restarts: bool = field(default=True, metadata={"added": True})
     architecture_images: str = field(default="half", metadata={"added": True})
+    precision: str = field(default="", metadata={"added": True})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "colour_jitter", tuple(self.colour_jitter))  # a list where it comes from JSON
         if len(self.colour_jitter) not in (0, 4):
             raise ValueError(f"colour_jitter {self.colour_jitter} needs brightness, contrast, saturation and hue")
         choices = {"sampling": ("tied", "per_cell"), "schedule": ("cosine", "linear", "p-darts")}
-        choices["architecture_images"] = ("half", "valid")
+        choices |= {"architecture_images": ("half", "valid"), "precision": ("", *PRECISIONS)}
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:
@@ -103,6 +110,14 @@ class TrainingRecipe:
         for name in ("warmup_epochs", "auxiliary_weight", "cutout", "lighting"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} {getattr(self, name)} must not be negative")
+
+    def half(self, device: str) -> bool:
+        """Whether bfloat16 autocast computes, on the type of a device: `cpu` or `cuda`.
+
+        >>> TrainingRecipe(amp=True).half("cpu"), TrainingRecipe(precision="bfloat16").half("cpu")
+        (False, True)
+        """
+        return self.precision == "bfloat16" if self.precision else self.amp and device == "cuda"
 
 
 def learning_rate(recipe: TrainingRecipe, progress: float, epochs: int, before: int = 0) -> float:

@@ -4,6 +4,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,18 +22,18 @@ from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.experiments.run import run
 from senas_bench.experiments.runner import Runner
 from senas_bench.experiments.settings import make_spec, resized
-from senas_bench.experiments.spec import RunRecord, RunSpec
+from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.tasks import REPORT_SEED, make_task, report_archs
 from senas_bench.experiments.threads import limited_threads
-from senas_bench.kernels import ENGINES
+from senas_bench.kernels import ENGINES, processor
 from senas_bench.kernels.build import library
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.progress import SilentProgress
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
-from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.recipe import PRECISIONS, TrainingRecipe
 
 ARCHS = 150
 INDEX_11 = arch_to_str(official_archs()[11])
@@ -304,6 +305,36 @@ def test_an_engine_that_cannot_be_had_is_refused(tmp_path, monkeypatch):
     spec = make_spec("untrained", 0, "embedded", sizes=resized(TINY, engine="compiled"))
     with pytest.raises(RunError, match="engine compiled cannot be had: SENAS_COMPILE=0 forbids them"):
         Runner(tmp_path)(spec)
+
+
+def test_the_precision_is_part_of_a_spec_and_of_a_shared_training():
+    usual, single, half = (tiny_spec(recipes=resized(TINY, precision=p).recipes) for p in (None, *PRECISIONS))
+    assert "precision" not in usual.settings["recipe"] and half.settings["recipe"]["precision"] == "bfloat16"
+    assert len({usual.run_id, single.run_id, half.run_id}) == 3
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_without_it_ids_are_those_of_finished_runs(preset):
+    recipes = resized(PRESETS[preset]).recipes.values()
+    assert not any("precision" in settings_of(recipe) for recipe in recipes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spos", "magnitude-shrink", "enas"])
+def test_a_run_by_bfloat16(tmp_path, monkeypatch, method):
+    """On a CPU too; it warns once where the processor is slow at it, and its training is shared with its like alone."""
+    monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx2"}))
+    run_module._warn_of_bfloat16.cache_clear()
+    short = {name: replace(recipe, stage_epochs=(1,) * len(recipe.stage_epochs), batch_size=256)
+             for name, recipe in EMBEDDED.recipes.items()}  # fmt: skip
+    sizes = replace(TINY, rank_archs=10, candidates=4, recipes=short)
+    single, half = (make_spec(method, 0, "embedded", sizes=resized(sizes, precision=p)) for p in PRECISIONS)
+    runner = Runner(tmp_path, share=True)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        losses = [runner(spec).history[0]["loss"] for spec in (single, half, replace(half, seed=1))]
+    assert sum("precision bfloat16 is computed as it was asked for, but slowly" in str(w.message) for w in said) == 1
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
 def test_a_run_that_runs_no_network_says_so(tmp_path):

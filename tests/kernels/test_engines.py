@@ -52,22 +52,25 @@ def test_compiled_is_refused_where_it_cannot_be_had(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "instructions", "lanes"),
+    ("words", "instructions", "lanes", "bfloat16"),
     [
-        ("fpu avx2 fma", "avx2", 8),
-        ("fpu avx2 avx512f", "avx512", 16),
-        ("fpu avx2 avx512f amx_tile amx_bf16", "amx", 16),
-        ("fp asimd", "other", 16),
-        (None, "other", 16),
+        ("fpu avx2 fma", "avx2", 8, False),
+        ("fpu avx2 avx512f", "avx512", 16, False),
+        ("fpu avx2 avx512f avx512_bf16", "avx512", 16, True),
+        ("fpu avx2 avx512f amx_tile amx_bf16", "amx", 16, True),
+        ("fp asimd", "other", 16, False),
+        (None, "other", 16, False),
     ],
 )
-def test_what_a_processor_can_do(monkeypatch, tmp_path, words, instructions, lanes):
+def test_what_a_processor_can_do(monkeypatch, tmp_path, words, instructions, lanes, bfloat16):
     if words is not None:
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {words}\nprocessor\t: 1\nflags\t\t: {words}\n")
     monkeypatch.setattr(processor, "Path", lambda name: tmp_path / "cpuinfo")
     for cached in (processor.flags, processor.instructions):
         cached.cache_clear()
     assert (processor.instructions(), processor.lanes()) == (instructions, lanes)
+    assert processor.multiplies_bfloat16() == bfloat16
+    assert processor.recommend_precision().startswith("native" if bfloat16 else "not recommended")
     assert instructions in engines.LIMITS
     for cached in (processor.flags, processor.instructions):
         cached.cache_clear()

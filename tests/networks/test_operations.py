@@ -36,6 +36,19 @@ def test_one_pool_serves_all_sizes_inference_and_training():
         torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_the_pool_of_bfloat16_goes_back_too():
+    """On a CPU its other form would have weights of another type."""
+    pool, weights = AveragePool3x3(2), torch.randn(1, 2, 8, 8)
+    x = torch.randn(1, 2, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = pool(x.bfloat16())
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), naive_pool(x), rtol=0.02, atol=0.02)
+    (gradient,) = torch.autograd.grad((out * weights).sum(), x)
+    (expected,) = torch.autograd.grad((naive_pool(x) * weights).sum(), x)
+    torch.testing.assert_close(gradient, expected, rtol=0.02, atol=0.05)
+
+
 def test_pool_has_nothing_to_learn_or_to_save():
     pool = AveragePool3x3(4)
     pool(torch.randn(1, 4, 8, 8))

@@ -230,6 +230,16 @@ def test_images_are_counted():
     assert evaluation("batch").images == 32
 
 
+@pytest.mark.parametrize("mode", ["batch", "recalibrate"])
+def test_scores_by_bfloat16_are_near(mode):
+    """Within what a number of eight bits leaves of logits of about 1, and not the same."""
+    network, archs = a_network(), np.random.default_rng(0).integers(1, 5, (8, 6))
+    network.head.weight.data.div_(5)
+    exact, rounded = (score_archs(network, archs, replace(evaluation(mode), half=half))[1] for half in (False, True))
+    gap = np.abs(exact - rounded)
+    assert 0 < gap.max() < 0.1 and exact.std() > 3 * gap.mean()
+
+
 def test_nothing_to_score_on_is_an_error():
     """A mean over no image is NaN, and scores are never NaN."""
     with pytest.raises(ValueError):

@@ -149,10 +149,30 @@ def test_fields_that_came_later_are_no_settings_of_older_recipes():
         "schedule": "linear", "warmup_epochs": 5, "decay_norm_and_bias": False, "label_smoothing": 0.1,
         "accumulate": 4, "drop_path": 0.2, "auxiliary_weight": 0.4, "cutout": 16, "lr_restarts": False,
         "architecture_images": "valid", "dropout": 0.2, "colour_jitter": [0.4, 0.4, 0.4, 0.2], "lighting": 0.1,
+        "precision": "bfloat16",
     }  # fmt: skip
     settings = settings_of(TrainingRecipe(**later))
     assert settings.keys() == first | later.keys()
     assert later.items() <= settings.items()
+
+
+@pytest.mark.parametrize(
+    ("precision", "amp", "cpu", "cuda"),
+    [
+        ("", False, False, False),
+        ("", True, False, True),  # as runs were before there was a choice
+        ("float32", True, False, False),
+        ("bfloat16", False, True, True),
+    ],
+)
+def test_where_bfloat16_computes(precision, amp, cpu, cuda):
+    recipe = TrainingRecipe(precision=precision, amp=amp)
+    assert (recipe.half("cpu"), recipe.half("cuda")) == (cpu, cuda)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision 'float16'; one of: , float32, bfloat16"):
+        TrainingRecipe(precision="float16")
 
 
 @pytest.mark.parametrize(
