@@ -205,9 +205,9 @@ def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, n
 def price_of(path) -> int:
     """Multiply-adds of a pass of an image, edge by edge: what runs is what is not 0 of a mixture, or the archs."""
     frame, (*_, small, large, _) = COST.base[0], COST.per_edge[0, :, 0]
-    rows = path.detach() != 0 if isinstance(path, torch.Tensor) else None
-    if rows is not None:
-        return int(frame + small * rows[:, CONV1].sum() + large * rows[:, CONV3].sum())
+    if not isinstance(path, tuple | list):
+        weights = getattr(path, "weights", path).detach() != 0
+        return int(frame + small * weights[:, CONV1].sum() + large * weights[:, CONV3].sum())
     archs = [path] if isinstance(path[0], int) else path
     ops = Counter(op for arch in archs for op in arch)
     return int(frame + (small * ops[CONV1] + large * ops[CONV3]) / len(archs))
