@@ -23,7 +23,7 @@ from senas_bench.analysis.metrics.operators import OperatorTruth, operator_truth
 from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.formats import Table, fixed, listed, span, words
 from senas_bench.analysis.paper import numbers as paper
-from senas_bench.analysis.style import facts_of, fitting, shown_as, tuned
+from senas_bench.analysis.style import facts_of, of_kind, shown_as, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.groundtruth import Query
 from senas_bench.ranking import ESTIMATORS, estimator_of
@@ -61,7 +61,7 @@ TRUTH, SHORT = "truth", "12 epochs"
 
 def methods_shown() -> list[str]:
     """Methods whose supernet estimates the performance of archs, which is what SI is a mean of."""
-    return fitting("eq7", lambda method: method.trains and method.ranks and hasattr(method, "estimator"))
+    return of_kind(lambda method: method.trains and method.ranks and hasattr(method, "estimator"))
 
 
 def render_eq7(

@@ -30,7 +30,7 @@ from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, defined, mean_tau_interval
 from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, plus_minus, scaled, span, words
-from senas_bench.analysis.style import facts_of, fitting, saw_truth, shown_as, tuned
+from senas_bench.analysis.style import facts_of, of_kind, saw_truth, shown_as, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.spaces.nasbench201 import SKELETONS, nasbench201_cost
 
@@ -53,7 +53,7 @@ RESAMPLES = 500
 
 def also_shown() -> list[str]:
     """Every method of NAS-Bench-201: whatever has runs stands on the ladder."""
-    return fitting("ladder", lambda method: method.spaces is None or "nasbench201" in method.spaces)
+    return of_kind(lambda method: method.spaces is None or "nasbench201" in method.spaces)
 
 
 def render_ladder(

@@ -71,6 +71,19 @@ def test_taus_that_refer_to_another_column_are_not_compared(folders):
     assert (row["quantity"], row["difference"]) == ("pick", 1.0)
 
 
+def test_taus_within_the_top_tenth_are_compared_where_both_have_them(folders):
+    """A table from before there were any has none."""
+    for folder, best in zip(folders, (0.25, 0.5), strict=True):
+        run = {"seed": 0, "cifar10_test": 90.0, "tau_full": 0.5, "tau_top10": best}
+        row = {"method": "spos", "cifar10_test_mean": 0, "tau_full_set": "full", "tau_full_n": 500}
+        row |= {"tau_current_n_min": None, "tau_current_n_max": None, "per_seed": [run]}
+        write(folder, "table3", [row])
+    rows = {row["quantity"]: row["difference"] for row in compare(*folders).meta["rows"]}
+    assert rows == {"tau full": 0.0, "tau top 10%": 0.25, "pick": 0.0}
+    table3(folders[0], {"spos": {0: 91.0}}, {0: 0.5})
+    assert "tau top 10%" not in {row["quantity"] for row in compare(*folders).meta["rows"]}
+
+
 def test_folders_of_the_same_images_are_compared_on_them(folders):
     for folder, tau in zip(folders, (0.25, 0.5), strict=True):
         of_cifar100(folder, tau)

@@ -20,11 +20,14 @@ import hashlib, sys
 from pathlib import Path
 
 import senas_bench.analysis.artefacts.fig6
+import senas_bench.analysis.artefacts.ladder_references
 from senas_bench.analysis.artefacts import ARTEFACTS, make, named
 from senas_bench.analysis.output.figures import save
 from senas_bench.analysis.output.formats import to_json, to_text, write
 
 senas_bench.analysis.artefacts.fig6.DRAWS = 200
+senas_bench.analysis.artefacts.ladder_references.TRAINED = (25,)
+senas_bench.analysis.artefacts.ladder_references.DRAWS = 1
 results, truth, folder = map(Path, sys.argv[1:])
 for name, artefact in ((name, ARTEFACTS[name]) for name in named("nasbench201")):
     table = make(name, results, truth, no_timing=True)

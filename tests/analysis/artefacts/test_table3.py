@@ -24,6 +24,7 @@ from senas_bench.errors import DataError
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query, load_ground_truth
+from senas_bench.groundtruth.archs import official_index
 
 
 @pytest.fixture
@@ -662,3 +663,25 @@ def test_of_two_readings_the_shown_one_is_named():
     said = "rsps: draws no node without inputs; gdas: the gradient of its paper's formula"
     assert reading_notes(groups) == [f"Of two readings, {said}; gdas-code: that of its released code."]
     assert reading_notes({"spos": records()}) == []
+
+
+@pytest.mark.parametrize("whole", ["full", "sample"])
+def test_tau_within_the_truly_best_tenth_stands_beside_tau(toy, query, whole):
+    """120 archs of rising truth: one seed orders all rightly, two reverse the twelve best."""
+    archs, rising = list(official_index())[:120], np.arange(120.0)
+    reversed_top = np.concatenate([rising[:108], rising[:107:-1]])
+    runs = toy.Runs()
+    for seed, scores in enumerate((rising, reversed_top, reversed_top)):
+        runs.add("spos", seed, archs[-1], toy.score_rows(whole, archs, scores))
+    truth = toy.FakeTruth({query: rising / 2}, archs)
+    table = render_table3(runs.records, runs.scores, truth, no_timing=True)
+    row = rows_of(table)["spos"]
+    assert row["tau_top10_mean"] == pytest.approx((1 - 1 - 1) / 3) and row["tau_top10_seeds"] == 3
+    assert table.frame["tau top 10%"].tolist() == ["-0.333 ± 1.155", "–"]
+    assert row["tau_full_mean"] > 0.98 and row["tau_top10_low"] <= -1 / 3 <= row["tau_top10_high"]
+    assert any(note.startswith("tau top 10%") for note in table.notes)
+    result = evaluate_ranking(archs, reversed_top, truth, query, n_resamples=5)
+    assert (
+        result["tau_top10"] == pytest.approx(-1)
+        and evaluate_ranking(archs[:99], rising[:99], truth, query, n_resamples=5)["tau_top10"] is None
+    )
