@@ -27,6 +27,7 @@ class Trained:
         network: In its final state.
         training: Optimizer, snapshots and history.
         build: Makes a network over a space with fresh weights, the same at each call.
+        shared: Whether other runs may have the same training.
     """
 
     phase: str
@@ -34,6 +35,7 @@ class Trained:
     network: nn.Module
     training: Training
     build: Callable[[SearchSpace], nn.Module] | None = None
+    shared: bool = False
 
     @property
     def snapshots(self) -> Snapshots:

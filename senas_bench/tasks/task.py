@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senas_bench.ranking.estimators import EstimatorName, estimator_of
+from senas_bench.ranking.estimators import Estimator, EstimatorName, estimator_of
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import Watcher
 from senas_bench.searching.evolution import Evolution
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from senas_bench.ranking.score_archs import Evaluation
     from senas_bench.training.bilevel import Alphas, Architecture
     from senas_bench.training.snapshots import Snapshots
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -173,22 +175,27 @@ class Task:
         self.work.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
             self.work.budget.add("report", seen.seconds, seen.counts)
-        return Trained(phase, space, network, training, self.build)
+        return Trained(phase, space, network, training, self.build, self._shares(sample, fresh))
 
     @contextmanager
     def _checkpoint(
         self, network: nn.Module, sample: Any, phase: str, epochs: int, snapshots: bool, fresh: bool
     ) -> Iterator[Path]:
         """Where a training is saved: in the run's own work folder, or where runs share it, held meanwhile."""
-        paths = paths_identity(sample)
-        if self.work.shared is None or not fresh or paths is None or self.work.processes.world > 1:
+        if self.work.shared is None or not self._shares(sample, fresh):
             yield self.work.folder / f"{phase}.safetensors"
             return
+        paths = paths_identity(sample)
         place = self.work.shared.place(
             network, self.recipe, paths, phase=phase, epochs=epochs, snapshots=snapshots, seed=self.seed
         )
         with self.work.shared.hold(place):
             yield place
+
+    def _shares(self, sample: Any, fresh: bool) -> bool:
+        """Whether runs share a training with such paths; `fresh`: from fresh momentum, with all images, and alone."""
+        one = self.work.shared is not None and self.work.processes.world == 1
+        return one and fresh and paths_identity(sample) is not None
 
     def _observer(self, watch: Watch | None) -> str:
         """Tells what a training's watch looks at; see `training.loop.train`."""
@@ -255,6 +262,7 @@ class Task:
         *,
         purpose: str,
         batches: int | None = None,
+        alike: bool = False,
     ) -> np.ndarray:
         """`(n,)` estimated performance of archs; kept, so that a resumed run need not repeat it, while it is made too.
 
@@ -263,6 +271,7 @@ class Task:
             label: Unique among the estimates of this phase.
             purpose: `search` or `report`.
             batches: Score on the first few validation batches only.
+            alike: Other methods may ask for the same: they share it where they share the training.
         """
         from senas_bench.training.checkpoint import read_arrays, write_arrays
 
@@ -279,15 +288,37 @@ class Task:
                 partial=partial,
             )
             evaluation = replace(self.evaluation, batches=self.evaluation.batches[:batches])
-            scores, work = estimator_of(estimator)(trained, archs, evaluation, self.problem.cost, watcher)
+
+            def make() -> dict[str, np.ndarray]:
+                scores, work = estimator_of(estimator)(trained, archs, evaluation, self.problem.cost, watcher)
+                made = {"scores": scores, "seconds": np.array(partial.seconds())}
+                return made | {name: np.array(count) for name, count in work.items()}
+
+            alike = alike and trained.shared
+            kept = self._shared_estimate(trained, archs, evaluation, estimator_of(estimator), make) if alike else make()
             self.work.progress.step(many)
-            kept = {"scores": scores, "seconds": np.array(partial.seconds())}
-            kept |= {name: np.array(count) for name, count in work.items()}
             if self.work.processes.first:
                 write_arrays(path, kept)
         counts = {name: int(kept[name]) for name in COUNTERS if name in kept}
         self.work.budget.add(purpose, float(kept["seconds"]), counts)
         return self.work.processes.from_first(kept["scores"])
+
+    def _shared_estimate(
+        self, trained: Trained, archs: np.ndarray, evaluation: Evaluation, how: Estimator, make: Callable[[], Arrays]
+    ) -> Arrays:
+        """What `make` gives, or what another run got that asked the same of the same weights."""
+        from senas_bench.training.checkpoint import read_arrays, write_arrays
+
+        assert self.work.shared is not None  # its training is
+        states, who = [trained.snapshots.mean, *trained.snapshots.states], type(how)
+        words = f"{who.__module__}.{who.__qualname__} {how!r}"
+        place = self.work.shared.place_of_estimate(trained.network, states, archs, evaluation, words)
+        with self.work.shared.hold(place):
+            kept = read_arrays(place)
+            if kept is None:
+                kept = make()
+                write_arrays(place, kept)
+        return kept
 
 
 @dataclass(frozen=True)
