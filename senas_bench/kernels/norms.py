@@ -72,17 +72,14 @@ class Normalised(NamedTuple):
         Args:
             slope, total: What `combine_backward` says of weight and bias, without the share.
         """
-        affine = self.weight is not None and self.bias is not None
-        if self.share is None:
-            if affine:
-                yield self.weight, slope
-                yield self.bias, total
-        elif affine:
-            yield self.weight, slope * self.share
-            yield self.bias, total * self.share
-            yield self.share, (slope * self.weight + total * self.bias).sum()
-        else:
-            yield self.share, slope.sum()
+        weight, bias, share = self.weight, self.bias, self.share
+        if weight is not None and bias is not None:
+            yield weight, slope if share is None else slope * share
+            yield bias, total if share is None else total * share
+            if share is not None:
+                yield share, (slope * weight + total * bias).sum()
+        elif share is not None:
+            yield share, slope.sum()
 
 
 def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:

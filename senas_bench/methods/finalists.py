@@ -9,6 +9,7 @@ import numpy as np
 from senas_bench.spaces import SPACES, Arch, SearchSpace
 from senas_bench.tasks.outputs import ScoreTable
 from senas_bench.tasks.task import Task
+from senas_bench.training.samplers import Path
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class OnePath:
 
     arch: Arch
 
-    def __call__(self, rng: np.random.Generator) -> list[Arch]:
+    def __call__(self, rng: np.random.Generator) -> list[Path]:
         return [self.arch]
 
     def identity(self) -> list[object]:

@@ -225,7 +225,7 @@ class SeNas(Method):
         space = trained.space
         alive = _alive(task.within(space), task.report.archs, task.rng(f"{trained.phase}-ranking"))
         purpose = "search" if last else "report"
-        scores = task.estimate(trained, alive, self.estimator, "ranking", purpose=purpose)
+        scores = task.estimate(trained, alive, self.estimator, "ranking", purpose=purpose, alike=True)
         by_arch = dict(zip(map(bytes, alive), scores, strict=True))
         whole = stage == 1 and len(alive) == len(task.report.archs)
         found.spaces.append(space)

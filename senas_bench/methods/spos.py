@@ -70,7 +70,7 @@ class Spos(Method):
         )
         archs = task.report.archs
         purpose = "search" if self.search == "rank" else "report"
-        scores = task.estimate(trained, archs, self.estimator, "ranking", purpose=purpose)
+        scores = task.estimate(trained, archs, self.estimator, "ranking", purpose=purpose, alike=True)
         pick = tuple(archs[int(np.argmax(scores))].tolist())
         tables = [ScoreTable(archs, scores, task.report.set, stage=1, epoch=epochs)]
         if self.search == "evolution":

@@ -143,5 +143,5 @@ class Size(Estimator):
     def __call__(
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
-        work = dict.fromkeys(("archs_scored", "forward_paths", "images_scored"), 0)
+        work: Work = dict.fromkeys(("archs_scored", "forward_paths", "images_scored"), 0)
         return np.asarray(cost(archs)[self.cost], float), work

@@ -86,9 +86,10 @@ class TrainingFree(Estimator):
                 watcher.tick((index + 1) / len(new))
         memo.add(new, found.scores, np.array(found.counts, np.int64))
         own = memo.own_counts(distinct)
-        counts = np.sum(own, 0, np.int64) if own else np.zeros(len(COUNTS), np.int64)
+        counts = np.array([np.zeros(len(COUNTS), np.int64), *own]).sum(0)
         scores = np.array([-np.inf, *memo.scores(distinct)])[rows + 1]
-        work = {"archs_scored": len(own) * self.draws, **dict(zip(COUNTS, counts.tolist(), strict=True))}
+        work = {"archs_scored": len(own) * self.draws}
+        work |= {name: int(count) for name, count in zip(COUNTS, counts, strict=True)}
         if distinct:  # had each string been scored: all go through the same passes
             first = memo.entries[distinct[0]].counts[-1] // multiply_adds(fresh.cost, np.array(distinct[:1]))[0]
             work["nominal_multiply_adds"] = int(first * multiply_adds(fresh.cost, archs[rows >= 0]).sum())

@@ -50,5 +50,5 @@ class SelectionImportance:
         archs, rows = operator_sample(
             task.within(trained.space), self.per_operator, task.rng(f"{trained.phase}-criterion")
         )
-        performance = task.estimate(trained, archs, self.estimator, "criterion", purpose="search")
+        performance = task.estimate(trained, archs, self.estimator, "criterion", purpose="search", alike=True)
         return CriterionOutput(selection_importance(rows, performance))

@@ -31,6 +31,7 @@ class Trained:
         build: Makes a network over a space with fresh weights, the same at each call.
         fresh_networks: Stand-alone networks with fresh weights, by size, see `ranking.fresh`.
         references: By estimator, the archs of the space that an aggregate compares others with, and their scores.
+        shared: Whether other runs may have the same training.
     """
 
     phase: str
@@ -40,6 +41,7 @@ class Trained:
     build: Callable[[SearchSpace], nn.Module] | None = None
     fresh_networks: Callable[[str], Fresh] | None = None
     references: Mapping[str, Reference] = field(default_factory=dict)
+    shared: bool = False
 
     @property
     def snapshots(self) -> Snapshots:

@@ -2,14 +2,15 @@
 
 A training is stored under the hash of all that decides it: the weights that it starts from, space, recipe, paths, seed,
 images, device and engine. What a run then does with the network, such as scoring it in another way, is no part of
-that. Only trainings from fresh momentum that no architecture learns beside are shared: the first of a method.
+that. Only trainings from fresh momentum that no architecture learns beside are shared: the first of a method. So are
+the estimates of archs that runs make alike of such a training, under the hash of the weights and of how they are made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +77,34 @@ class SharedTrainings:
             "seed": seed,
             "weights": digest(network.state_dict(), type(network).__name__),
         }
+        return self._file(decides)
+
+    def place_of_estimate(
+        self, network: nn.Module, states: Sequence[Mapping[str, Any]], archs: np.ndarray, evaluation: Any, how: str
+    ) -> Path:
+        """The file of an estimate, which may be there.
+
+        Args:
+            network: With the weights that training left.
+            states: Its snapshots.
+            archs: `(n, edges)`.
+            evaluation: As in `Task`.
+            how: What else decides it, in words.
+        """
+        from senas_bench.training.checkpoint import digest
+
+        images = [*evaluation.calibration, *(part for batch in evaluation.batches for part in batch)]
+        decides = {
+            **self.about,
+            "estimate": how,
+            "archs": array_identity(archs),
+            "weights": [digest(state, type(network).__name__) for state in (network.state_dict(), *states)],
+            "evaluation": [evaluation.bn_mode, evaluation.half],
+            "scored": [array_identity(part.cpu().numpy()) for part in images],
+        }
+        return self._file(decides)
+
+    def _file(self, decides: Mapping[str, Any]) -> Path:
         name = f"{hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
         if self.kept is not None and (self.kept / name).exists():
             return self.kept / name
@@ -83,7 +112,7 @@ class SharedTrainings:
 
     @contextmanager
     def hold(self, place: Path) -> Iterator[None]:
-        """Compute or read a training alone.
+        """Compute or read a training or an estimate alone.
 
         Raises:
             LockHeld: Somebody else computes it, and takes longer than `PATIENCE`.

@@ -194,22 +194,28 @@ class Task:
         self.work.budget.add("search", training.seconds, training.counts)
         for seen in training.observed.values():
             self.work.budget.add("report", seen.seconds, seen.counts)
-        return Trained(phase, space, network, training, self.build, self.fresh)
+        shared = self._shares(sample, fresh)
+        return Trained(phase, space, network, training, self.build, self.fresh, shared=shared)
 
     @contextmanager
     def _checkpoint(
         self, network: nn.Module, sample: Any, phase: str, epochs: int, snapshots: bool, fresh: bool
     ) -> Iterator[Path]:
         """Where a training is saved: in the run's own work folder, or where runs share it, held meanwhile."""
-        paths = paths_identity(sample)
-        if self.work.shared is None or not fresh or paths is None or self.work.processes.world > 1:
+        if self.work.shared is None or not self._shares(sample, fresh):
             yield self.work.folder / f"{phase}.safetensors"
             return
+        paths = paths_identity(sample)
         place = self.work.shared.place(
             network, self.recipe, paths, phase=phase, epochs=epochs, snapshots=snapshots, seed=self.seed
         )
         with self.work.shared.hold(place):
             yield place
+
+    def _shares(self, sample: Any, fresh: bool) -> bool:
+        """Whether runs share a training with such paths; `fresh`: from fresh momentum, with all images, and alone."""
+        one = self.work.shared is not None and self.work.processes.world == 1
+        return one and fresh and paths_identity(sample) is not None
 
     def _observer(self, watch: Watch | None) -> str:
         """Tells what a training's watch looks at; see `training.loop.train`."""
@@ -285,6 +291,7 @@ class Task:
         *,
         purpose: str,
         batches: int | None = None,
+        alike: bool = False,
     ) -> np.ndarray:
         """`(n,)` estimated performance of archs; kept, so that a resumed run need not repeat it, while it is made too.
 
@@ -293,9 +300,9 @@ class Task:
             label: Unique among the estimates of this phase.
             purpose: `search` or `report`.
             batches: Score on the first few validation batches only.
+            alike: Other methods may ask for the same: they share it where they share the training.
         """
         name, many = f"{trained.phase} {label}", len(archs)
-        path = self.work.folder / f"{trained.phase}-{label}.arrays"
         evaluation = replace(self.evaluation, batches=self.evaluation.batches[:batches])
         strategy = estimator_of(estimator)
         trained = replace(trained, references=self._references(trained, strategy, purpose, batches))
@@ -303,18 +310,33 @@ class Task:
             began=lambda share: self.work.progress.stage(name, many, int(share * many)),
             tick=lambda share: self.work.progress.step(int(share * many)),
         )
-        kept = kept_scores(
-            path,
-            lambda watcher: strategy(trained, archs, evaluation, self.problem.cost, watcher),
-            watcher,
-            self.work.processes.first,
-        )
+        with self._place(trained, archs, evaluation, strategy, label, alike) as path:
+            kept = kept_scores(
+                path,
+                lambda watcher: strategy(trained, archs, evaluation, self.problem.cost, watcher),
+                watcher,
+                self.work.processes.first,
+            )
         if kept.found:
             self.work.progress.stage(name, many, many)
         else:
             self.work.progress.step(many)
         self.work.budget.add(purpose, kept.seconds, {name: n for name, n in kept.work.items() if name in COUNTERS})
         return self.work.processes.from_first(kept.scores)
+
+    @contextmanager
+    def _place(
+        self, trained: Trained, archs: np.ndarray, evaluation: Evaluation, how: Estimator, label: str, alike: bool
+    ) -> Iterator[Path]:
+        """Where an estimate is kept: in the run's own work folder, or where runs share it, held meanwhile."""
+        if not (alike and trained.shared and self.work.shared and how.needs_supernet and not how.compared):
+            yield self.work.folder / f"{trained.phase}-{label}.arrays"
+            return
+        states, who = [trained.snapshots.mean, *trained.snapshots.states], type(how)
+        words = f"{who.__module__}.{who.__qualname__} {how!r}"
+        place = self.work.shared.place_of_estimate(trained.network, states, archs, evaluation, words)
+        with self.work.shared.hold(place):
+            yield place
 
     def _references(
         self, trained: Trained, estimator: Estimator, purpose: str, batches: int | None
@@ -328,7 +350,7 @@ class Task:
             key = f"{trained.phase} {part} {estimator.reference} {batches}"
             if key not in made:
                 label = f"reference-{len(made)}"
-                made[key] = self.estimate(trained, archs, part, label, purpose=purpose, batches=batches)
+                made[key] = self.estimate(trained, archs, part, label, purpose=purpose, batches=batches, alike=True)
             found[str(part)] = Reference(estimator_of(part), archs, made[key])
         return found
 

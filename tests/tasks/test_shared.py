@@ -12,6 +12,7 @@ from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.store import RunStore
 from senas_bench.methods import METHODS
 from senas_bench.methods.spos import Spos
+from senas_bench.ranking import estimators, snapshots
 from senas_bench.ranking.estimators import SnapshotLoglik
 from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.limits import Limit
@@ -95,6 +96,25 @@ def test_shrinking_methods_share_their_first_stage(tmp_path, epochs):
 
 
 @pytest.mark.slow
+def test_they_share_the_scores_of_their_first_stage(tmp_path, monkeypatch):
+    """Its ranking and its criterion: the second run scores its last stage alone. Records are those of runs alone."""
+    scored, score = [], snapshots.score_states
+    monkeypatch.setattr(estimators, "score_states", lambda *a, **k: scored.append(len(a[2])) or score(*a, **k))
+    methods = ["se-nas-shrink", "si-shrink"]
+    alone = computed(tmp_path / "alone", methods)
+    assert len(scored) == 2 * 3
+    scored.clear()
+    shared = computed(tmp_path / "shared", methods, share=True)
+    assert len(scored) == 3 + 1
+    assert {name: lasting(record) for name, record in shared.items()} == {
+        name: lasting(record) for name, record in alone.items()
+    }
+    scored.clear()
+    computed(tmp_path / "shared", ["spos"], share=True)  # another training
+    assert scored
+
+
+@pytest.mark.slow
 def test_a_curve_is_seen_by_those_that_ask_for_it_alone(tmp_path, epochs, others):
     """One that does not look takes the training of one that did; the other way round it is trained again."""
     alone = computed(tmp_path / "alone", ["spos", "loglik"])
@@ -112,7 +132,8 @@ def test_a_curve_is_seen_by_those_that_ask_for_it_alone(tmp_path, epochs, others
 def test_they_are_dropped_or_kept(tmp_path, epochs, others):
     store = RunStore(tmp_path)
     computed(tmp_path, ["spos"], share=True)
-    assert len(list(store.trainings.glob("*.safetensors"))) == 1 and store.unfinished() == []
+    files = list(store.trainings.glob("*.safetensors"))  # the training, and its ranking
+    assert len(files) == 2 and store.unfinished() == []
     store.forget_trainings()
     assert not list(store.trainings.iterdir())
     epochs.clear()
@@ -120,7 +141,7 @@ def test_they_are_dropped_or_kept(tmp_path, epochs, others):
     kept = RunStore(tmp_path / "kept")
     kept.forget_trainings()
     computed(tmp_path / "kept", ["loglik"], share=True)
-    assert len(epochs) == 2 and len(list(kept.kept_trainings.glob("*.safetensors"))) == 1
+    assert len(epochs) == 2 and len(list(kept.kept_trainings.glob("*.safetensors"))) == 2
     assert not list((tmp_path / "kept").rglob("*.lock"))
 
 
@@ -128,7 +149,7 @@ def test_they_are_dropped_or_kept(tmp_path, epochs, others):
 def test_a_damaged_one_is_trained_again(tmp_path, epochs, others):
     store, expected = RunStore(tmp_path), computed(tmp_path / "alone", ["loglik"])["loglik"]
     computed(tmp_path, ["spos"], share=True)
-    (file,) = store.trainings.glob("*.safetensors")
+    file = max(store.trainings.glob("*.safetensors"), key=lambda path: path.stat().st_size)  # the other is a ranking
     data = bytearray(file.read_bytes())
     data[-5] ^= 4
     file.write_bytes(bytes(data))
@@ -143,7 +164,7 @@ def test_two_workers_train_one_supernet(tmp_path):
     specs = [spec_of("spos"), spec_of("spos-evolution")]
     results = [result for _, result in JoblibExecutor(2).map(Runner(tmp_path, share=True), specs)]
     assert all(isinstance(result, RunRecord) for result in results), results
-    assert len(list(RunStore(tmp_path).trainings.glob("*.safetensors"))) == 1
+    assert len(list(RunStore(tmp_path).trainings.glob("*.safetensors"))) == 2  # the training, and its ranking
     (alone,) = computed(tmp_path / "alone", ["spos-evolution"]).values()
     assert lasting(RunStore(tmp_path).load(specs[1])) == lasting(alone)
 
