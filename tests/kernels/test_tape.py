@@ -10,6 +10,7 @@ from torch.nn.utils import prune
 from senas_bench.kernels import build, convolutions, engines, norms, tape
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
+from senas_bench.training.bilevel import spared
 
 
 @pytest.fixture(autouse=True)
@@ -229,3 +230,20 @@ def test_a_mixture_is_one_node():
     shares = torch.full((6, 5), 0.2, requires_grad=True)
     node = a_network(8, False)(images(), shares).grad_fn.next_functions[1][0]
     assert type(node).__name__ == "_RecordedBackward"
+
+
+def test_nobody_computes_gradients_of_weights_that_are_spared(monkeypatch):
+    """And those of the shares of operators are the same to the bit."""
+    network, logits, called, call = a_network(8, False), torch.zeros(6, 5, requires_grad=True), [], convolutions.call
+    monkeypatch.setattr(convolutions, "call", lambda name, *rest: called.append(name) or call(name, *rest))
+
+    def gradient() -> torch.Tensor:
+        called.clear()
+        return torch.autograd.grad(network(images(), logits.softmax(1)).square().sum(), [logits])[0]
+
+    expected = gradient()
+    assert "convolve_weights" in called
+    with spared(network):
+        found = gradient()
+    assert torch.equal(found, expected) and "convolve_weights" not in called
+    assert all(weight.requires_grad for weight in network.parameters())
