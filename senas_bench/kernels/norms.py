@@ -72,17 +72,17 @@ class Normalised(NamedTuple):
         Args:
             slope, total: What `combine_backward` says of weight and bias, without the share.
         """
-        affine = self.weight is not None and self.bias is not None
-        if self.share is None:
-            if affine:
-                yield self.weight, slope
-                yield self.bias, total
-        elif affine:
-            yield self.weight, slope * self.share
-            yield self.bias, total * self.share
-            yield self.share, (slope * self.weight + total * self.bias).sum()
+        weight, bias, share = self.weight, self.bias, self.share
+        if weight is None or bias is None:
+            if share is not None:
+                yield share, slope.sum()
+        elif share is None:
+            yield weight, slope
+            yield bias, total
         else:
-            yield self.share, slope.sum()
+            yield weight, slope * share
+            yield bias, total * share
+            yield share, (slope * weight + total * bias).sum()
 
 
 def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
