@@ -102,8 +102,7 @@ def reproduce(
     setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
     setting = replace(setting, official_split=official_split, accumulate=accumulate, tensorboard=tensorboard)
     setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision)
-    setting = replace(setting, score_images=score_images)
-    setting = replace(setting, train_within_limit=train_within_limit)
+    setting = replace(setting, train_within_limit=train_within_limit, score_images=score_images)
     setting = replace(setting, executor=executor, jobs=jobs, address=address, gpus_per_run=gpus_per_run)
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
     study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)

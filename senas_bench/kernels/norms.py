@@ -73,13 +73,16 @@ class Normalised(NamedTuple):
             slope, total: What `combine_backward` says of weight and bias, without the share.
         """
         weight, bias, share = self.weight, self.bias, self.share
-        if weight is not None and bias is not None:
-            yield weight, slope if share is None else slope * share
-            yield bias, total if share is None else total * share
+        if weight is None or bias is None:
             if share is not None:
-                yield share, (slope * weight + total * bias).sum()
-        elif share is not None:
-            yield share, slope.sum()
+                yield share, slope.sum()
+        elif share is None:
+            yield weight, slope
+            yield bias, total
+        else:
+            yield weight, slope * share
+            yield bias, total * share
+            yield share, (slope * weight + total * bias).sum()
 
 
 def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
