@@ -15,7 +15,7 @@ def test_names_and_defaults():
     for name, artefact in ARTEFACTS.items():
         assert artefact.name == name and (artefact.methods or (artefact.alone and artefact.also()))
     assert ARTEFACTS["table3"].methods[0] == "random"
-    assert ARTEFACTS["table3"].methods[-1] == "se-nas+"
+    assert ARTEFACTS["table3"].methods[-1] == "se-nas+synflow-bn"
 
 
 def test_rendering_goes_through_the_artefact(runs, truth):
