@@ -31,7 +31,7 @@ def test_a_method_is_in_every_artefact_that_its_facts_fit(added):
     assert not [name for name, methods in rows.items() if "greedy" in methods]  # it ranks nothing for the report
     assert rows["fig7"][:3] == ("spos", "se-nas", "short")  # after its baseline
     last = rows["table3"][rows["table3"].index("short") :]  # without a line of style they come last, by name
-    assert last == ("short", "best-arch-shrink", "count-convs", "quick-shrink", "spos-quick", "spos-two")
+    assert last == ("short", "best-arch-shrink", "count-convs", "quick-shrink", "slope", "spos-quick", "spos-two")
 
 
 @pytest.mark.slow
