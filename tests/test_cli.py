@@ -590,6 +590,7 @@ def test_table_as_json(reproduced, tiny):
     assert table["seeds"] == [0, 1] and "Not the sizes" not in str(table["notes"])
 
 
+@pytest.mark.slow
 def test_timing_is_in_the_table_unless_told_otherwise(reproduced, tiny, tmp_path):
     assert "search_seconds_mean" not in (reproduced[0] / "tables/table3.json").read_text()
     done("reproduce", "table3", "--methods", "params", "--seeds", "0", "--jobs", "1")

@@ -113,7 +113,7 @@ def test_scoring_waits_for_nothing(fake, mode, at_once):
     """Until the sums are read, when all archs have been seen; one by one, and as many in a pass as a GPU takes."""
     network, x = a_network("nasbench201"), images(8)
     archs = NB201.sample_distinct(np.random.default_rng(0), 3)
-    evaluation = Evaluation([(x, labels())], mode, [x] * 2, amp=True)
+    evaluation = Evaluation([(x, labels())], mode, [x] * 2, half=True)
     with pytest.raises(Through):
         score_archs(network, archs, evaluation, after=until_all_is_found, at_once=at_once)
 

@@ -18,6 +18,7 @@ def few(added, monkeypatch):
     monkeypatch.setitem(METHODS, "best-arch-shrink", replace(method, criterion=added.BestArch(per_operator=2)))
 
 
+@pytest.mark.slow
 def test_a_method_made_of_it_shrinks(few, perform):
     record, scores = perform("best-arch-shrink")
     (shrink,) = [line for line in record.history if "dropped" in line]
@@ -38,6 +39,7 @@ def test_it_stands_where_shrinking_is_shown(added):
     assert METHODS["quick-shrink"].shrinks_by == "SelectionImportance"
 
 
+@pytest.mark.slow
 def test_it_takes_an_estimator_from_outside_too(added, perform, monkeypatch):
     criterion = added.BestArch(estimator=added.Quick(batches=2), per_operator=1)
     monkeypatch.setitem(METHODS, "both", replace(METHODS["best-arch-shrink"], criterion=criterion))

@@ -41,6 +41,7 @@ def test_a_method_a_curve_and_the_record(asked, perform):
     assert set(scores["set"]) == {"sample", "curve"}
 
 
+@pytest.mark.slow
 def test_nested_with_parameters_it_has_an_id_of_its_own(added, perform, monkeypatch):
     record, _ = perform("spos-two")
     assert images_per_arch(record.counters["search"]) == 2 * BATCH
@@ -51,6 +52,7 @@ def test_nested_with_parameters_it_has_an_id_of_its_own(added, perform, monkeypa
     assert len(ids) == 3
 
 
+@pytest.mark.slow
 def test_evolution(asked, added, perform, monkeypatch):
     evolution = Evolution(population=4, parents=2, generations=1)
     monkeypatch.setitem(METHODS, "evolved", Spos(estimator="quick", search="evolution", evolution=evolution))
@@ -59,6 +61,7 @@ def test_evolution(asked, added, perform, monkeypatch):
     assert record.pick in set(scores[scores["set"] == "candidates"].arch_str)
 
 
+@pytest.mark.slow
 def test_a_criterion(asked, added, perform, monkeypatch):
     shrink = METHODS["quick-shrink"]
     monkeypatch.setitem(METHODS, "quick-shrink", replace(shrink, criterion=replace(shrink.criterion, per_operator=2)))

@@ -1,11 +1,13 @@
 """A training-free proxy from outside, of CONTRIBUTING.md, ranks and picks."""
 
 import numpy as np
+import pytest
 
 from senas_bench.ranking import ESTIMATORS
 from senas_bench.ranking.training_free import TrainingFree
 
 
+@pytest.mark.slow
 def test_a_method_of_it_ranks(added, perform):
     record, scores = perform("slope")
     assert record.pick == scores.arch_str[0] and scores.score.nunique() > 1

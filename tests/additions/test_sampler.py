@@ -39,6 +39,7 @@ def test_it_draws_from_its_memory(added, perform, monkeypatch):
     assert losses[0] and losses[0] != losses[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["nasbench201", "chain"])
 def test_it_works_in_any_space(added, perform, space):
     record, _ = perform("greedy", candidates=8, space=space)

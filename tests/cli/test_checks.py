@@ -19,6 +19,7 @@ from senas_bench.experiments.settings import limit_settings, make_spec
 from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.tasks import report_archs
 from senas_bench.methods import METHODS
+from senas_bench.methods.training_free import ByProxy
 from senas_bench.spaces.nasbench201 import NB201, arch_to_str, official_archs
 
 ALL = [arch_to_str(arch) for arch in official_archs()]
@@ -132,7 +133,9 @@ def test_a_truth_of_the_ranked_archs_is_enough_for_those_who_pick_among_them(tab
 
 def test_which_methods_pick_among_the_ranked_archs():
     declared = {name for name, method in METHODS.items() if getattr(method, "only_ranked", False)}
-    assert declared == {"random", "params", "flops", "untrained", "fairnas", "spos", "spos+", "stand-alone"}
+    ours = {"random", "params", "flops", "untrained", "fairnas", "spos", "spos+", "spos-loglik", "stand-alone"}
+    hybrids = {name for name in METHODS if name.startswith(("spos+", "untrained+"))}
+    assert declared == ours | hybrids | {name for name, method in METHODS.items() if isinstance(method, ByProxy)}
 
 
 @pytest.mark.parametrize(

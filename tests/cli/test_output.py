@@ -115,6 +115,7 @@ def test_no_encoding_ends_a_command(senas, finished, stream):
     assert code == 0 and "; +- is the standard deviation" in raw.getvalue().decode("ascii"), err
 
 
+@pytest.mark.slow
 def test_json_is_the_same_in_every_encoding(senas, finished, stream):
     raw = stream("ascii")
     assert senas("reproduce", "table3", *FINISHED, "--results", finished, "--json")[0] == 0

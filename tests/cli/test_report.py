@@ -107,6 +107,7 @@ def test_an_artefact_that_cannot_be_shown_has_a_line(cli, finish, tmp_path, monk
     assert not (tmp_path / "runs/figures/table1.svg").exists() and (tmp_path / "runs/figures/table3.svg").exists()
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_shown_the_reasons_are_the_error(cli, finish, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise ValueError("no such accuracy")

@@ -75,6 +75,7 @@ def test_an_outlier_in_the_first_pixel_does_not_spoil_the_variance(compiled):
     torch.testing.assert_close(factors[2].double(), mean, rtol=1e-5, atol=0)
 
 
+@pytest.mark.slow
 def test_sums_of_other_shapes_are_refused(compiled):
     need(compiled)
     for shapes in ([(2, 4, 5, 5), (2, 4, 4, 4)], [(2, 4, 5, 5)] * 4, [(1, 2049, 1, 1)]):

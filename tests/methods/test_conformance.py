@@ -89,7 +89,7 @@ def of_the_house(method: Method) -> bool:
 @pytest.fixture(scope="module", autouse=True)
 def small_samples():
     """Fewer archs per operator score, ranking and pick, and a smaller budget; nothing else of a method changes."""
-    smaller = {"per_operator": 6, "candidates": 30, "archs": ALONE, "budget_seconds": 2000.0}
+    smaller = {"reference": 20, "per_operator": 6, "candidates": 30, "archs": ALONE, "budget_seconds": 2000.0}
     smaller["evolution"] = Evolution(population=10, parents=4, generations=2)
 
     def small(strategy):
@@ -136,7 +136,9 @@ def lasting(record: RunRecord) -> RunRecord:
 
 
 def proxies_slow(names: Iterable[str]) -> list[Any]:
-    return [pytest.param(n, marks=pytest.mark.slow) if isinstance(METHODS[n], ByProxy) else n for n in names]
+    slow = {name for name, own in METHODS.items() if isinstance(own, ByProxy) or name.endswith(("-full", "+top25"))}
+    slow.add("se-nas+synflow-bn")
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
 @pytest.mark.parametrize("name", proxies_slow(name for name in names_of() if name not in those()))

@@ -180,15 +180,24 @@ def test_the_trained_network_stays_as_it_is(trained, tmp_path, name, bn_mode):
     assert all(torch.equal(trained["expanded"].snapshots.mean[key], value) for key, value in mean.items())
 
 
+def price_of(cost, path) -> int:
+    """Multiply-adds of one image through a path: an arch, or all operators that a mixture runs."""
+    if isinstance(path, tuple):
+        return round(cost(np.array([path]))["flops_m"][0] * 1e6)
+    return int(cost.mixtures(np.array([path.runs]))[0])
+
+
 @every_criterion
 @every_stage
 def test_work_is_booked_exactly(trained, tmp_path, monkeypatch, name, stage):
     """Against a count of what networks were really asked; a mixture of n operators is n paths."""
-    task, passes, forward, train = a_task(tmp_path), [], NB201Network.forward, Task.train
+    task, passes, prices, forward, train = a_task(tmp_path), [], [], NB201Network.forward, Task.train
     trainings: list[Trained] = []
 
     def counting(self, x, path, cache=None):
-        passes.append((len(x), path_evaluations(path), torch.is_grad_enabled()))
+        grad = torch.is_grad_enabled()
+        passes.append((len(x), path_evaluations(path), grad))
+        prices.append(len(x) * (3 if grad else 1) * price_of(task.problem.cost, path))
         return forward(self, x, path, cache)
 
     def training(self, *parts, **how):
@@ -201,13 +210,17 @@ def test_work_is_booked_exactly(trained, tmp_path, monkeypatch, name, stage):
     learning = [paths for _, paths, grad in passes if grad]
     scoring = [images for images, _, grad in passes if not grad]
     assert (bool(trainings), len(learning) > 0, len(scoring) > 0) == (trains(name), trains(name), scores_archs(name))
-    assert task.work.budget.counts["search"] == {
+    counts = task.work.budget.counts["search"]
+    assert counts["nominal_multiply_adds"] >= counts["multiply_adds"]
+    assert counts == {
         "images_trained": sum(made.training.counts["images_trained"] for made in trainings),
         "train_steps": sum(made.training.counts["train_steps"] for made in trainings),
         "forward_paths": sum(learning) + len(scoring),
         "backward_paths": sum(learning),
         "archs_scored": len(scoring),
         "images_scored": sum(scoring),
+        "multiply_adds": sum(prices),
+        "nominal_multiply_adds": counts["nominal_multiply_adds"],
     }
     assert task.work.budget.counts["report"] == dict.fromkeys(COUNTERS, 0)
 

@@ -151,6 +151,7 @@ def watched(tmp_path, monkeypatch):
     return task, output, calls
 
 
+@pytest.mark.slow
 def test_the_second_supernet(watched):
     """Fresh, over the operators alive, unexpanded; as long as the stage; on one half each."""
     task, _, (call,) = watched
@@ -189,6 +190,7 @@ def test_scores_are_the_final_probabilities(watched):
     assert len(output.scores) == len(SPACE.alive())
 
 
+@pytest.mark.slow
 def test_rate_and_decay_are_those_of_darts(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(Task, "train", lambda self, *_, architecture, **__: seen.append(architecture))

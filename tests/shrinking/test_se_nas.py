@@ -152,7 +152,7 @@ class Task:
     def within(self, space):
         return space
 
-    def estimate(self, trained, archs, estimator, label, *, purpose):
+    def estimate(self, trained, archs, estimator, label, *, purpose, alike=False):
         values = 50.0 + archs.astype(float) @ [1, 2, 4, 8, 16, 32][: archs.shape[1]]
         return np.log(values) if self.log else values
 

@@ -54,7 +54,7 @@ class Task:
     def within(self, space):
         return space
 
-    def estimate(self, trained, archs, estimator, label, *, purpose):
+    def estimate(self, trained, archs, estimator, label, *, purpose, alike=False):
         self.asked.append((archs, estimator, label, purpose))
         return performance(archs)
 

@@ -281,7 +281,7 @@ def test_only_what_was_asked_and_what_is_missing(shrunk, made_up):
     table = render(shrunk, made_up)
     assert list(dict.fromkeys(row["method"] for row in table.meta["rows"])) == ["se-nas", "se-nas+"]
     assert not notes_with(table, "spos")
-    assert "No runs of: si-shrink, magnitude-shrink, angle-shrink, random-shrink." in table.notes
+    assert "No runs of: se-nas+synflow-bn, si-shrink, magnitude-shrink, angle-shrink, random-shrink." in table.notes
     assert "se-nas+ has no shrink 1 with seeds 1." in table.notes
     assert "Tuned with CIFAR-10 truth in view: se-nas+." in table.notes
     assert notes_with(table, "mean cifar10 test accuracy", "rank 1 is 0->1 none (55.00)")
