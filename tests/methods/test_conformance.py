@@ -76,10 +76,18 @@ def those(fits: Callable[[Method], bool] = lambda method: True) -> list[Any]:
 
 
 def tiered(names: Iterable[str]) -> list[Any]:
-    """Of proxies the first alone: they differ in what `tests/proxies` asks."""
-    first = {type(METHODS[name]): name for name in reversed(list(names))}.values()
-    others = [name for name in names if name not in first and not isinstance(METHODS[name], ByProxy)]
+    """Of entries that differ in their estimator alone the first: what estimators do, `tests/ranking` asks."""
+    names = list(names)
+    first = {type(METHODS[name]): name for name in reversed(names)}.values()
+    kinds = {_but_estimator(METHODS[name]): name for name in reversed(names)}.values()
+    others = [name for name in names if name not in first and name in kinds]
     return [*first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
+
+
+def _but_estimator(method: Method) -> tuple[Any, ...]:
+    """The class of a method and what it is made of beside its estimator, recipe and facts."""
+    left = {"estimator", "recipe", "spaces", "watched", "dropped_by"}
+    return type(method), *(getattr(method, item.name) for item in fields(method) if item.name not in left)
 
 
 def of_the_house(method: Method) -> bool:
