@@ -89,6 +89,7 @@ class Aggregate(Estimator):
         self, trained: Weights, archs: np.ndarray, evaluation: Evaluation, cost: Cost, watcher: Watcher = NOBODY
     ) -> tuple[np.ndarray, Work]:
         found, works = [], []
+        watcher.began(0.0)
         for k, part in enumerate(self.parts):
             known = trained.references[str(part)]
             at = {bytes(row): score for row, score in zip(known.archs, known.scores, strict=True)}
@@ -114,7 +115,7 @@ class Aggregate(Estimator):
         watcher: Watcher,
     ) -> Kept:
         """What one part gives, kept beside what the whole keeps."""
-        own = Watcher(tick=lambda share: watcher.tick((k + share) / len(self.parts)))
+        own = Watcher(tick=lambda share: watcher.tick((k + share) / len(self.parts)), purpose=watcher.purpose)
 
         def make(told: Watcher) -> tuple[np.ndarray, Work]:
             return part(trained, archs, evaluation, cost, told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ def kept_scores(path: Path, make: Scoring, watcher: Watcher, writes: bool = True
     found = kept is not None and "scores" in kept
     if kept is None or not found:
         partial = Partial(path, writes)
-        scores, work = make(Watcher(watcher.began, watcher.tick, partial))
+        scores, work = make(replace(watcher, partial=partial))
         kept = {"scores": scores, "seconds": np.array(partial.seconds())}
         kept |= {name: np.array(count) for name, count in work.items()}
         if writes:

@@ -26,7 +26,8 @@ class Memo:
     """What the scorings of a run have found of archs, in a file beside those that keep the scorings themselves.
 
     A scoring that is made again, because it was cut before it was kept, finds what it made itself and counts it once
-    more: so a resumed run counts as one that was not cut. What another made is read and not counted.
+    more: so a resumed run counts as one that was not cut. What another made is read and not counted. Search and report
+    have a memory each, so that the search counts all that its pick needed.
 
     Args:
         partial: Where the scoring that asks keeps what it has done; None for no memory.

@@ -29,11 +29,13 @@ class Watcher:
         tick: Progress callback: fraction done.
         partial: Where to keep what is done, and to look for what an earlier try has done; the scores are then the same
             to the bit. None for nowhere.
+        purpose: What the scores are for, `search` or `report`: neither has for free what the other paid for.
     """
 
     began: Callable[[float], None] = lambda share: None
     tick: Callable[[float], None] = lambda share: None
     partial: Partial | None = None
+    purpose: str = "search"
 
 
 NOBODY = Watcher()

@@ -73,7 +73,7 @@ class TrainingFree(Estimator):
         fresh, proxy = trained.fresh(self.size), proxy_of(self.proxy)
         distinct, rows = distinct_archs(fresh.space, archs, proxy.of)
         batch = self._batch(fresh, proxy, evaluation)
-        memo = Memo(watcher.partial, f"{self} {fresh.seed} {len(batch[1])}")
+        memo = Memo(watcher.partial, f"{self} {fresh.seed} {len(batch[1])} {watcher.purpose}")
         new = memo.missing(distinct)
         flops = multiply_adds(fresh.cost, np.array(new)) if new else np.zeros(0, np.int64)
         found = _Found.begin(watcher.partial, new, (*batch, flops), f"{self} {fresh.seed}")

@@ -305,10 +305,11 @@ class Task:
         name, many = f"{trained.phase} {label}", len(archs)
         evaluation = replace(self.evaluation, batches=self.evaluation.batches[:batches])
         strategy = estimator_of(estimator)
-        trained = replace(trained, references=self._references(trained, strategy, purpose, batches))
+        trained = replace(trained, references=self._references(trained, strategy, batches))
         watcher = Watcher(
             began=lambda share: self.work.progress.stage(name, many, int(share * many)),
             tick=lambda share: self.work.progress.step(int(share * many)),
+            purpose=purpose,
         )
         with self._place(trained, archs, evaluation, strategy, label, alike) as path:
             kept = kept_scores(
@@ -338,10 +339,9 @@ class Task:
         with self.work.shared.hold(place):
             yield place
 
-    def _references(
-        self, trained: Trained, estimator: Estimator, purpose: str, batches: int | None
-    ) -> dict[str, Reference]:
-        """What the parts of an estimator give to the reference sample; each is asked once in a phase of a run."""
+    def _references(self, trained: Trained, estimator: Estimator, batches: int | None) -> dict[str, Reference]:
+        """What the parts of an estimator give to the reference sample; each is asked once in a phase of a run. They
+        are search work, whoever asks first."""
         if not estimator.compared:
             return {}
         archs, made = self._reference_archs(trained.space, estimator.reference), self.work.references
@@ -350,7 +350,7 @@ class Task:
             key = f"{trained.phase} {part} {estimator.reference} {batches}"
             if key not in made:
                 label = f"reference-{len(made)}"
-                made[key] = self.estimate(trained, archs, part, label, purpose=purpose, batches=batches, alike=True)
+                made[key] = self.estimate(trained, archs, part, label, purpose="search", batches=batches, alike=True)
             found[str(part)] = Reference(estimator_of(part), archs, made[key])
         return found
 

@@ -55,7 +55,7 @@ def test_evolution_searches_the_whole_space_and_ranks_for_the_report(tmp_path, m
     task, asked = a_task(tmp_path), []
     estimate = type(task).estimate
 
-    def watched(self, trained, archs, estimator, label, *, purpose):
+    def watched(self, trained, archs, estimator, label, *, purpose, alike=False):
         asked.append((label, purpose, [tuple(row) for row in archs.tolist()]))
         return estimate(self, trained, archs, estimator, label, purpose=purpose)
 
