@@ -117,8 +117,8 @@ def test_spos_is_looked_at_with_the_weights_of_the_moment(tmp_path, monkeypatch,
     plain = Spos(estimator=estimator)(a_task(tmp_path / "plain", curve_points=0))
     look = Task._look
 
-    def watched(self, network, watch, phase, epoch):
-        scores = look(self, network, watch, phase, epoch)
+    def watched(self, network, space, watch, phase, epoch):
+        scores = look(self, network, space, watch, phase, epoch)
         if scores is not None:
             accuracy, loglik, _ = score_archs(network, watch.archs, self.report.curve.evaluation)
             expected[epoch] = accuracy if estimator == "weight-average" else loglik
