@@ -320,7 +320,7 @@ def test_figure_shows_the_rates(shrunk, made_up, tmp_path):
     artefact = ARTEFACTS["fig6"]
     table = artefact.render(shrunk.runs.records, shrunk.runs.scores, made_up, no_timing=True)
     assert (table.name, table.meta["title"]) == (artefact.name, artefact.title)
-    ours = ("se-nas", "se-nas+")
+    ours = ("se-nas", "se-nas+", "se-nas+synflow-bn")
     assert artefact.methods == (*ours, *(f"{name}-shrink" for name in ("si", "magnitude", "angle", "random")))
     figure = artefact.figure(table)
     panels = [axis for axis in figure.axes if axis.get_title(loc="left")]
