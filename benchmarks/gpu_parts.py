@@ -130,7 +130,7 @@ def ranking(device: str) -> None:
     network = a_network(size.channels, size.cells).to(device)
     archs, figures = _neighbours(network, size.archs), []
     for images, amp in itertools.product((size.score_batch, size.score_batch // 8), (True, False)):
-        evaluation = Evaluation([_scoring_batch(size, images, device)], "batch", amp=amp)
+        evaluation = Evaluation([_scoring_batch(size, images, device)], "batch", half=amp and device == "cuda")
         alone = None
         for at_once in (1, 8, 32, 64):
             found: list[Any] = []

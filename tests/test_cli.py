@@ -639,7 +639,7 @@ def test_report_makes_all_that_the_runs_of_a_folder_allow(reproduced, tiny, tmp_
     again = json.loads((folder / "tables/table3.json").read_text())
     by_method = [sorted(table["rows"], key=lambda row: row["method"]) for table in (again, json.loads(table3))]
     assert by_method[0] == by_method[1] and "Not the sizes" not in str(again["notes"])
-    assert {path.stem for path in (folder / "figures").iterdir()} == {"table1", "fig7", "fig8", "table3"}
+    assert {path.stem for path in (folder / "figures").iterdir()} == {"table1", "fig7", "fig8", "table3", "ladder"}
     before = contents(folder)
     done("report", "--results", folder, "--no-timing")
     assert contents(folder) == {**before, "report.html": page}

@@ -31,7 +31,7 @@ def test_one_study_has_one_section_and_the_plain_names(cli, finish, tmp_path):
     page = page_of(tmp_path)
     assert outcome.err == "" and outcome.out.startswith("claims of the paper: ")
     assert studies(page) == [] and page.count("<h1>") == 1
-    assert tables(tmp_path) == {"table1", "table3", "fig7", "fig8", "verdicts"} & tables(tmp_path)
+    assert tables(tmp_path) == {"table1", "table3", "fig7", "fig8", "ladder", "eq7", "verdicts"} & tables(tmp_path)
     assert "table3" in tables(tmp_path)
     assert "No finished runs of: fig1, fig6, table4, table5, table6, fig9, fig10, fig11, fig12." in page
 
