@@ -61,7 +61,7 @@ class Aggregate(Estimator):
     Args:
         parts: At least one; keys of `ESTIMATORS`, or strategies.
         reference: Archs in the sample: of those that the report ranks, or, where fewer than a hundred of them are
-            alive, of the space.
+            alive, of the space, and then at most two hundred.
         rule: `log-rank`; or `rank`, the logarithm of the mean percentile, which is the order of summed ranks.
 
     Raises:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 FEWEST_REFERENCES = 100
 """Archs of the report that must be alive to serve as the sample that others are compared with."""
+MOST_OWN_REFERENCES = 200
+"""Archs of that sample where it is not of the report's, and so is scored for this alone."""
 
 
 @dataclass(frozen=True)
@@ -356,10 +358,10 @@ class Task:
 
     def _reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
         """`(n, edges)` archs of a space that others are compared with: of those that the report ranks, which are then
-        scored but once, or a sample of its own where too few of them are alive."""
+        scored but once, or a smaller sample of its own where too few of them are alive."""
         ranked = self.report.archs[space.contains_rows(self.report.archs)]
         if len(ranked) < FEWEST_REFERENCES:
-            return self.within(space).sample_distinct(self.rng("reference"), many)
+            return self.within(space).sample_distinct(self.rng("reference"), min(many, MOST_OWN_REFERENCES))
         return ranked[np.sort(self.rng("reference").permutation(len(ranked))[:many])]
 
 
