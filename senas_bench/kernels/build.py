@@ -100,13 +100,13 @@ def _with_types(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.statistics.argtypes = [pointer, long, long, double, pointer, pointer, double, *[pointer] * 3]
     loaded.combine.argtypes = [long, pointer, pointer, long, pointer, long, long, real, pointer, pointer]
     loaded.combine_backward.argtypes = [long, *[pointer] * 5, long, long, real, *[pointer] * 3]
-    loaded.pool.argtypes = loaded.pool_backward.argtypes = [pointer, *[long] * 4, pointer, pointer]
-    loaded.halve.argtypes = loaded.halve_backward.argtypes = [pointer, *[long] * 4, pointer]
+    for pooled in (loaded.pool, loaded.pool_backward, loaded.halve, loaded.halve_backward):
+        pooled.argtypes = [pointer, *[long] * 4, pointer]
     loaded.depthwise_backward.argtypes = [pointer, pointer, *[long] * 10, *[pointer] * 3]
     loaded.convolve.argtypes = [pointer, *[long] * 4, pointer, *[long] * 7, pointer]
-    loaded.operate.argtypes = [pointer, *[long] * 4, pointer, *[long] * 4, pointer, long, double, pointer, pointer]
-    loaded.operate.argtypes += [double, *[pointer] * 3]
     loaded.convolve_weights.argtypes = [pointer, pointer, *[long] * 8, pointer]
+    loaded.go.argtypes = [pointer, long]
+    loaded.go_back.argtypes = [pointer, *[long] * 3, pointer, long, pointer, pointer]
     return loaded
 
 

@@ -1,7 +1,7 @@
-"""One door to the operations of a network: `Torch` computes them with torch, `Loops` with the loops in C.
+"""One door to the operations of a network: `Torch` computes them with torch, `tape.Tape` with the loops in C.
 
-A network writes its forward once, on this interface. `Torch` knows every type, device and mode; `Loops` what
-`engines.usable` and `norms.fits` allow, without gradients; `tape.Tape` is `Loops` with them.
+A network writes its forward once, on this interface. `Torch` knows every type, device and mode; `tape.Tape`, the loops,
+what `engines.usable` and `norms.fits` allow.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from senas_bench.kernels import convolutions, norms, pools
+from senas_bench.kernels import norms
 from senas_bench.kernels.norms import Outputs
 
 
@@ -52,38 +52,9 @@ class Torch:
         """2x2 average at stride 2."""
         return nn.functional.avg_pool2d(x, 2)
 
-
-class Loops(Torch):
-    """By the loops, and to be called where gradients are off."""
-
-    def operate(self, module: nn.Sequential, x: torch.Tensor) -> norms.Normalised:
-        layers: Any = module._modules.values()
-        convolution, norm = layers
-        if convolutions.bare(convolution) and convolution.by_loops(x):
-            return norms.operate(x, convolution, norm)
-        return self.normalise(self.convolve(convolution, x), norm)
-
-    def convolve(self, layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-        if convolutions.bare(layer) and layer.by_loops(x):
-            return convolutions.convolve(x, layer.weight, layer.stride[0])
-        return layer(x).contiguous(memory_format=torch.channels_last)
-
-    def normalise(self, z: torch.Tensor, norm: nn.BatchNorm2d) -> norms.Normalised:
-        return norms.normalise(z, norm)
-
-    def weigh(self, output: norms.Normalised | torch.Tensor, share: torch.Tensor) -> norms.Normalised | torch.Tensor:
-        return output.times(share) if isinstance(output, norms.Normalised) else output * share
-
-    def combine(
-        self, normalised: Sequence[norms.Normalised], plain: Sequence[torch.Tensor], value: bool, rect: bool
-    ) -> Outputs:
-        return norms.combine(normalised, plain, value, rect)
-
-    def pool(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        return pools.pool(x)
-
-    def halve(self, x: torch.Tensor) -> torch.Tensor:
-        return pools.halve(x)
+    def average(self, x: torch.Tensor) -> torch.Tensor:
+        """Over the pixels, `(B, C)`: the end of a pass."""
+        return x.mean((2, 3))
 
 
 class Node:

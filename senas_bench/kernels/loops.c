@@ -223,9 +223,16 @@ void combine_backward(long n, const float **z, const float **factors, const floa
     }
 }
 
-/* 3x3 average at stride 1 over the pixels that are there; x and out (b, h, w, c), line (w * c). */
-void pool(const float *x, long b, long h, long w, long c, float *line, float *out) {
+static float *room(long floats) {
+    float *found = malloc((floats ? floats : 1) * sizeof(float));
+    if (!found) abort();
+    return found;
+}
+
+/* 3x3 average at stride 1 over the pixels that are there; x and out (b, h, w, c). */
+void pool(const float *x, long b, long h, long w, long c, float *out) {
     long width = w * c;
+    float *line = room(width);
     for (long image = 0; image < b; image++)
         for (long y = 0; y < h; y++) {
             const float *row = x + (image * h + y) * width;
@@ -243,11 +250,13 @@ void pool(const float *x, long b, long h, long w, long c, float *line, float *ou
                 to[width - c + i] = (line[width - c + i] + line[width - 2 * c + i]) * side;
             }
         }
+    free(line);
 }
 
-/* Gradient of `pool`: each pixel's share of the averages it was part of; g and out (b, h, w, c), line (w * c). */
-void pool_backward(const float *g, long b, long h, long w, long c, float *line, float *out) {
+/* Gradient of `pool`: each pixel's share of the averages it was part of; g and out (b, h, w, c). */
+void pool_backward(const float *g, long b, long h, long w, long c, float *out) {
     long width = w * c;
+    float *line = room(width);
     for (long image = 0; image < b; image++)
         for (long y = 0; y < h; y++) {
             const float *row = g + (image * h + y) * width;
@@ -266,6 +275,7 @@ void pool_backward(const float *g, long b, long h, long w, long c, float *line, 
                 to[width - c + i] = line[width - c + i] + line[width - 2 * c + i];
             }
         }
+    free(line);
 }
 
 /* 2x2 average at stride 2 of x (b, 2 h, 2 w, c), to out (b, h, w, c). */
@@ -365,11 +375,7 @@ static struct layout lay_out(long *b, long h, long w, long ci, long k, long stri
 }
 
 /* For weights (co, ci, k, k) and a group of padded images. */
-static float *room_for(const struct layout *it, long k, long co) {
-    float *room = malloc((k * it->run * co + it->images * it->area) * sizeof(float));
-    if (!room) abort();
-    return room;
-}
+static float *room_for(const struct layout *it, long k, long co) { return room(k * it->run * co + it->images * it->area); }
 
 /* Where a weight (co, ci, k, k) lies: channels last, or as it is written. */
 static long place(long channels_last, long ci, long k, long o, long i, long t) {
@@ -451,14 +457,6 @@ void convolve(const float *x, long b, long h, long w, long ci, const float *weig
     free(packed);
 }
 
-/* `convolve` at stride `stride` to z, and `statistics` of what it makes, of n outputs. */
-void operate(const float *x, long b, long h, long w, long ci, const float *weight, long channels_last, long co, long k,
-             long stride, float *z, long n, double eps, const float *gamma, const float *beta, double share,
-             float *running_mean, float *running_variance, float *factors) {
-    convolve(x, b, h, w, ci, weight, channels_last, co, k, stride, 1, 0, 0, z);
-    statistics(z, n, co, eps, gamma, beta, share, running_mean, running_variance, factors);
-}
-
 /* Products of p floats of n runs with 8 * v channels of what comes back, g (n, co), added to dw (p, co). */
 INLINE void products(const int p, const int v, long n, const float *restrict x, const int *restrict at,
                      const float *restrict g, long co, float *restrict dw) {
@@ -507,4 +505,198 @@ void convolve_weights(const float *x, const float *g, long b, long h, long w, lo
         for (long i = 0; i < ci; i++)
             for (long o = 0; o < co; o++) dw[place(channels_last, ci, k, o, i, t)] = part[(t * ci + i) * co + o];
     free(part);
+}
+
+/* A pass is a list of records of longs. Each begins with its kind and its length; tensors are there by their place in
+   memory, numbers that are not whole by their bits. What comes back for a tensor or a weight is kept by its number; -1
+   where nobody wants it. */
+enum { CONVOLVE, NORMALISE, WEIGH, COMBINE, TIMES, POOL, HALVE, AVERAGE };
+enum { NORMALISED = 9 }; /* longs of each tensor that `COMBINE` normalises: z, factors, gamma, beta, share, 4 numbers */
+#define PLACE(i) ((float *)it[i])
+
+static double number(long bits) {
+    union { long bits; double number; } both = {bits};
+    return both.number;
+}
+
+/* The tensors of a sum in a record: z and factors of those that it normalises, then the plain ones. */
+static void inputs(const long *it, const float **z, const float **factors, const float **plain) {
+    for (long k = 0; k < it[2]; k++) z[k] = PLACE(10 + NORMALISED * k), factors[k] = PLACE(11 + NORMALISED * k);
+    for (long k = 0; k < it[3]; k++) plain[k] = PLACE(10 + NORMALISED * it[2] + 2 * k);
+}
+
+/* Average of x (b, pixels, c) over its pixels. */
+static void average(const float *x, long b, long pixels, long c, float *out) {
+    for (long image = 0; image < b; image++, out += c) {
+        for (long i = 0; i < c; i++) out[i] = 0;
+        for (long p = 0; p < pixels; p++, x += c)
+            for (long i = 0; i < c; i++) out[i] += x[i];
+        for (long i = 0; i < c; i++) out[i] /= pixels;
+    }
+}
+
+void go(const long *code, long length) {
+    const float *z[MOST], *factors[MOST], *plain[MOST];
+    for (const long *it = code; it < code + length; it += it[1]) switch (it[0]) {
+        case CONVOLVE:
+            convolve(PLACE(2), it[3], it[4], it[5], it[6], PLACE(7), it[8], it[9], it[10], it[11], 1, 0, 0, PLACE(12));
+            break;
+        case NORMALISE:
+            statistics(PLACE(2), it[3], it[4], number(it[5]), PLACE(6), PLACE(7), number(it[8]), PLACE(9), PLACE(10),
+                       PLACE(11));
+            if (it[12]) ++*(long *)it[12];
+            break;
+        case WEIGH:
+            for (long i = 0; i < FACTORS * it[5]; i++) PLACE(4)[i] = PLACE(2)[i] * (i < 2 * it[5] ? *PLACE(3) : 1);
+            break;
+        case COMBINE:
+            inputs(it, z, factors, plain);
+            combine(it[2], z, factors, it[3], plain, it[4], it[5], INFINITY, PLACE(6), PLACE(7));
+            break;
+        case TIMES:
+            for (long i = 0; i < it[5]; i++) PLACE(4)[i] = PLACE(2)[i] * *PLACE(3);
+            break;
+        case POOL: pool(PLACE(2), it[3], it[4], it[5], it[6], PLACE(7)); break;
+        case HALVE: halve(PLACE(2), it[3], it[4], it[5], it[6], PLACE(7)); break;
+        case AVERAGE: average(PLACE(2), it[3], it[4], it[5], PLACE(6)); break;
+    }
+}
+
+/* What has come back so far: for tensors, whose sums are made as they come; for weights, to where they are wanted. */
+struct gradients {
+    float **tensors, **weights;
+    char *written;
+};
+
+/* Add g, which the caller gives away, to what came back for a tensor. */
+static void receive(struct gradients *all, long tensor, float *g, long count) {
+    float **sum = tensor < 0 ? 0 : all->tensors + tensor;
+    if (sum && !*sum) {
+        *sum = g;
+        return;
+    }
+    if (sum)
+        for (long i = 0; i < count; i++) (*sum)[i] += g[i];
+    free(g);
+}
+
+/* What came back for a tensor, all of it, to be freed: what reads the tensor was done after it. */
+static float *take(struct gradients *all, long tensor) {
+    float *found = tensor < 0 ? 0 : all->tensors[tensor];
+    if (found) all->tensors[tensor] = 0;
+    return found;
+}
+
+/* Add g times a number to what came back for a weight. */
+static void credit(struct gradients *all, long weight, const float *g, long count, float times) {
+    float *sum = weight < 0 ? 0 : all->weights[weight];
+    if (!sum) return;
+    for (long i = 0; i < count; i++) sum[i] = (all->written[weight] ? sum[i] : 0) + g[i] * times;
+    all->written[weight] = 1;
+}
+
+static float dot(const float *x, const float *y, long count) {
+    float sums[FOLDED] = {0}, all = 0;
+    for (long i = 0; i + FOLDED <= count; i += FOLDED)
+        for (long j = 0; j < FOLDED; j++) sums[j] += x[i + j] * y[i + j];
+    for (long i = count - count % FOLDED; i < count; i++) all += x[i] * y[i];
+    for (long j = 0; j < FOLDED; j++) all += sums[j];
+    return all;
+}
+
+static void back_convolve(const long *it, struct gradients *all, float *g) {
+    long b = it[3], h = it[4], w = it[5], ci = it[6], last = it[8], co = it[9], k = it[10], stride = it[11];
+    if (it[15] >= 0 && all->weights[it[15]]) {
+        float *dw = all->written[it[15]] ? room(co * ci * k * k) : all->weights[it[15]];
+        convolve_weights(PLACE(2), g, b, h, w, ci, last, co, k, stride, dw);
+        if (dw != all->weights[it[15]]) {
+            credit(all, it[15], dw, co * ci * k * k, 1);
+            free(dw);
+        }
+        all->written[it[15]] = 1;
+    }
+    if (it[13] >= 0) {
+        float **dx = all->tensors + it[13];
+        long add = *dx != 0;
+        if (!add) *dx = room(b * h * w * ci);
+        convolve(g, b, h / stride, w / stride, co, PLACE(7), last, ci, k, 1, stride, 1, add, *dx);
+    }
+    free(g);
+}
+
+static void back_combine(const long *it, struct gradients *all, float *value, float *rect) {
+    long n = it[2], m = it[3], c = it[5], count = it[4] * c;
+    const float *z[MOST], *factors[MOST], *plain[MOST];
+    float *dz[MOST], *sums = room(2 * n * c), *total = rect && (m || n > 1) ? room(count) : 0;
+    for (long k = 0; k < n; k++) dz[k] = room(count);
+    inputs(it, z, factors, plain);
+    combine_backward(n, z, factors, value, rect, PLACE(7), it[4], c, INFINITY, total, dz, sums);
+    for (long k = 0; k < n; k++) {
+        const long *who = it + 10 + NORMALISED * k;
+        const float *gamma = (float *)who[2], *beta = (float *)who[3], *slope = sums + 2 * k * c, *shift = slope + c;
+        float share = who[4] ? *(float *)who[4] : 1, of_share = 0;
+        for (long i = 0; i < c; i++) of_share += slope[i] * (gamma ? gamma[i] : 1) + (beta ? shift[i] * beta[i] : 0);
+        receive(all, who[5], dz[k], count);
+        credit(all, who[6], slope, c, share);
+        credit(all, who[7], shift, c, share);
+        credit(all, who[8], &of_share, 1, 1);
+    }
+    if (!total) total = value, value = 0;
+    for (long k = 0; k < m; k++) {
+        float *given = total;
+        if (k + 1 < m) {
+            given = room(count);
+            for (long i = 0; i < count; i++) given[i] = total[i];
+        } else total = 0;
+        receive(all, it[11 + NORMALISED * n + 2 * k], given, count);
+    }
+    free(total), free(value), free(rect), free(sums);
+}
+
+/* Back over a pass whose last tensor is `output`, for which g (count) comes back. Gradients of weights go to `weights`,
+   where these are not null, and `written` says to which. */
+void go_back(const long *code, long length, long tensors, long output, const float *g, long count, float **weights,
+             char *written) {
+    struct gradients all = {calloc(tensors + 1, sizeof(float *)), weights, written};
+    const long **starts = malloc((length + 1) * sizeof(*starts));
+    if (!all.tensors || !starts) abort();
+    float *from = all.tensors[output] = room(count), *value, *rect, *to;
+    for (long i = 0; i < count; i++) from[i] = g[i];
+    long last = 0;
+    for (const long *it = code; it < code + length; it += it[1]) starts[last++] = it;
+    while (last--) {
+        const long *it = starts[last];
+        switch (it[0]) {
+            case CONVOLVE:
+                if ((from = take(&all, it[14]))) back_convolve(it, &all, from);
+                break;
+            case COMBINE:
+                value = take(&all, it[8]), rect = take(&all, it[9]);
+                if (value || rect) back_combine(it, &all, value, rect);
+                break;
+            case TIMES:
+                if (!(from = take(&all, it[7]))) break;
+                credit(&all, it[8], &(float){dot(from, PLACE(2), it[5])}, 1, 1);
+                for (long i = 0; i < it[5]; i++) from[i] *= *PLACE(3);
+                receive(&all, it[6], from, it[5]);
+                break;
+            case POOL:
+            case HALVE:
+                if (!(from = take(&all, it[9]))) break;
+                to = room((it[0] == HALVE ? 4 : 1) * it[3] * it[4] * it[5] * it[6]);
+                (it[0] == POOL ? pool_backward : halve_backward)(from, it[3], it[4], it[5], it[6], to);
+                free(from);
+                receive(&all, it[8], to, (it[0] == HALVE ? 4 : 1) * it[3] * it[4] * it[5] * it[6]);
+                break;
+            case AVERAGE:
+                if (!(from = take(&all, it[8]))) break;
+                to = room(it[3] * it[4] * it[5]);
+                for (long i = 0, c = it[5]; i < it[3] * it[4] * c; i++) to[i] = from[i / c / it[4] * c + i % c] / it[4];
+                free(from);
+                receive(&all, it[7], to, it[3] * it[4] * it[5]);
+                break;
+        }
+    }
+    for (long i = 0; i < tensors; i++) free(all.tensors[i]);
+    free(all.tensors), free(starts);
 }

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from senas_bench.kernels.build import call
-from senas_bench.kernels.convolutions import Conv2d, dense, made_of
 from senas_bench.kernels.engines import usable
 
 WIDEST = 2048
@@ -93,19 +92,6 @@ def normalise(z: torch.Tensor, norm: nn.BatchNorm2d) -> Normalised:
     weight, bias, *how = _memory(norm)
     call("statistics", z, z.numel() // channels, channels, norm.eps, weight, bias, *how, factors)
     return Normalised(z, factors, weight, bias)
-
-
-def operate(x: torch.Tensor, layer: Conv2d, norm: nn.BatchNorm2d) -> Normalised:
-    """`normalise` of what a `Conv2d` that goes `by_loops` makes of `x` `(B, C, H, W)`, in one call."""
-    batch, c_in, height, width = x.shape
-    weight, stride, channels = layer.weight, layer.stride[0], layer.out_channels
-    z = made_of(x, channels, stride)
-    factors = torch.empty((FACTORS, channels), dtype=torch.float32)
-    gamma, beta, *how = _memory(norm)
-    sizes = batch, height, width, c_in, *dense(weight), channels, layer.kernel_size[0], stride
-    rows = batch * height * width // stride**2
-    call("operate", x, *sizes, z, rows, norm.eps, gamma, beta, *how, factors)
-    return Normalised(z, factors, gamma, beta)
 
 
 def _memory(norm: nn.BatchNorm2d) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import prune
 
-from senas_bench.kernels import build, convolutions, engines, norms, tape
+from senas_bench.kernels import build, convolutions, engines, tape
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.training.bilevel import spared
@@ -97,7 +97,7 @@ def test_a_way_back_that_failed_is_not_gone_on_with(monkeypatch):
         def fails(*arguments):
             raise MemoryError
 
-        patch.setattr(norms, "combine_backward", fails)
+        patch.setattr(tape, "library", fails)
         with pytest.raises(MemoryError):
             loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="only once"):
@@ -154,24 +154,38 @@ def test_a_pass_that_nobody_goes_back_over_is_freed():
         gc.enable()
 
 
+def of_weight(recorded: tape.Tape, body) -> torch.Tensor:
+    """The gradient of a convolution's weight where all of what `body` makes of its output comes back as ones."""
+    torch.manual_seed(0)
+    layer, x = convolutions.Conv2d(8, 8, 1), images()[:, :1].expand(-1, 8, -1, -1)
+    with torch.no_grad():
+        made = body(recorded.convolve(layer, x.contiguous(memory_format=torch.channels_last)))
+        out = recorded.average(made)
+    (dw,) = recorded.backward(torch.ones_like(out))
+    return dw
+
+
 def test_a_tensor_that_is_read_twice_gets_the_sum_of_both():
-    """Also where the first share is of a tensor that something else holds."""
     recorded = tape.Tape()
-    layer = convolutions.Conv2d(8, 8, 1)
-    with torch.no_grad():
-        z = recorded.convolve(
-            layer, images()[:, :1].expand(-1, 8, -1, -1).contiguous(memory_format=torch.channels_last)
-        )
+
+    def four_times(z):
         first, _ = recorded.combine([], [z], True, False)
-        second, _ = recorded.combine([], [z, first, first], True, False)
-    back = torch.ones_like(second)
-    (dw,) = recorded.backward(second, back)
-    once = tape.Tape()
+        return recorded.combine([], [z, first, first], True, False)[0]
+
+    dw, once = of_weight(recorded, four_times), of_weight(tape.Tape(), lambda z: z)
+    torch.testing.assert_close(dw, 3 * once)
+
+
+def test_a_weight_that_is_used_twice_gets_the_sum_of_both():
+    torch.manual_seed(0)
+    layer, x = convolutions.Conv2d(8, 8, 3), torch.randn(2, 8, 8, 8).contiguous(memory_format=torch.channels_last)
+    recorded = tape.Tape()
     with torch.no_grad():
-        z = once.convolve(layer, images()[:, :1].expand(-1, 8, -1, -1).contiguous(memory_format=torch.channels_last))
-    (expected,) = once.backward(z, 3 * back)
-    torch.testing.assert_close(dw, expected)
-    assert torch.equal(back, torch.ones_like(back))
+        out = recorded.average(recorded.convolve(layer, recorded.convolve(layer, x)))
+    (dw,) = recorded.backward(torch.ones_like(out))
+    with engines.using("torch"):
+        (expected,) = torch.autograd.grad(layer(layer(x)).mean((2, 3)).sum(), layer.weight)
+    torch.testing.assert_close(dw, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_frozen_weights_and_images_with_gradients():
@@ -234,16 +248,21 @@ def test_a_mixture_is_one_node():
 
 def test_nobody_computes_gradients_of_weights_that_are_spared(monkeypatch):
     """And those of the shares of operators are the same to the bit."""
-    network, logits, called, call = a_network(8, False), torch.zeros(6, 5, requires_grad=True), [], convolutions.call
-    monkeypatch.setattr(convolutions, "call", lambda name, *rest: called.append(name) or call(name, *rest))
+    network, logits, made, backward = a_network(8, False), torch.zeros(6, 5, requires_grad=True), [], tape.Tape.backward
+
+    def seen(*given):
+        made.append(backward(*given))
+        return made[-1]
+
+    monkeypatch.setattr(tape.Tape, "backward", seen)
 
     def gradient() -> torch.Tensor:
-        called.clear()
         return torch.autograd.grad(network(images(), logits.softmax(1)).square().sum(), [logits])[0]
 
     expected = gradient()
-    assert "convolve_weights" in called
     with spared(network):
         found = gradient()
-    assert torch.equal(found, expected) and "convolve_weights" not in called
+    whole, spare = ([each.dim() for each in gradients if each is not None] for gradients in made)
+    assert 4 in whole and set(spare) == {0} and whole.count(0) == len(spare) == 24  # numbers: shares of operators
+    assert torch.equal(found, expected)
     assert all(weight.requires_grad for weight in network.parameters())

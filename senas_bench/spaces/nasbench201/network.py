@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from senas_bench.kernels import engines, norms, tape
+from senas_bench.kernels import convolutions, engines, norms, tape
 from senas_bench.kernels.door import Node, Torch
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.networks.mixture import Mixture, as_mixture
@@ -245,12 +245,14 @@ class NB201Network(nn.Module):
         return [*outputs, engine.combine([engine.normalise(node.value, self.last)], [], False, True)[1]]
 
     def _body(self, engine: Torch, x: torch.Tensor, pairs: list[Pair], cache: dict[Any, Any] | None) -> torch.Tensor:
-        """All but the head and the average before it."""
+        """All but the head: `(B, C)`."""
         lives = iter(live for _, live in pairs)
         wanted = [BOTH if isinstance(block, ReductionBlock) else reads(next(lives), 0) for block in self.body]
         wanted.append((True, False))  # batch norm before the head
         node = cache.get("stem") if cache is not None else None
-        if node is None:
+        if node is not None:
+            engine = node.engine  # what it makes for this pass is made of what is kept
+        else:
             made = wanted[0] if cache is None else BOTH
             node = Node(engine, *engine.combine([engine.operate(self.stem, x)], [], *made))
             if cache is not None:
@@ -262,7 +264,7 @@ class NB201Network(nn.Module):
             else:
                 node = block(node, made)
         _, rect = engine.combine([engine.normalise(node.value, self.last)], [], False, True)
-        return rect
+        return engine.average(rect)
 
     def stack_archs(self, archs: Sequence[Arch]) -> Stack:
         """Several archs, to be run in one pass without gradients."""
@@ -272,7 +274,8 @@ class NB201Network(nn.Module):
         """Whether the loops compute what torch does, and do it faster: batch norms use the statistics of the batch.
 
         torch does it where the loops have no gradients, of images and of layers that are not `tape.recordable`, and
-        where it refuses: sides that cannot be halved twice, other channels, other types.
+        where it refuses: sides that cannot be halved twice, other channels, other types. What is trained is narrow,
+        too: each of its convolutions goes by loops.
 
         Args:
             layers: The convolutions that run.
@@ -286,8 +289,10 @@ class NB201Network(nn.Module):
             return False
         if not torch.is_grad_enabled():
             return True
-        small = stem.out_channels * x.shape[2] * x.shape[3] <= engines.limits().passes
-        return small and not x.requires_grad and all(map(tape.recordable, layers))
+        pixels = x.shape[2] * x.shape[3]
+        small = stem.out_channels * pixels <= engines.limits().passes and pixels <= convolutions.MOST_PIXELS
+        narrow = stem.out_channels % convolutions.VECTOR == 0 and last.num_features <= convolutions.NARROW
+        return small and narrow and not x.requires_grad and all(map(tape.recordable, layers))
 
     def _layers(self, pairs: Sequence[Pair]) -> Iterator[nn.Module]:
         """The convolutions on a path, with their batch norms."""
@@ -313,7 +318,7 @@ class NB201Network(nn.Module):
             for i, block in enumerate(self.body):
                 wanted = (True, i + 1 < len(self.body))  # batch norm comes last
                 node = block.mixture(node, shares, wanted, idle) if isinstance(block, Cell) else block(node, wanted)
-            return engine.combine([engine.normalise(node.value, self.last)], [], False, True)[1]
+            return engine.average(engine.combine([engine.normalise(node.value, self.last)], [], False, True)[1])
 
         layers = (module for module in self.modules() if isinstance(module, ConvBN | nn.Conv2d))
         return self.head(tape.run(body, x, idle is None and self.by_loops(x, layers)))
