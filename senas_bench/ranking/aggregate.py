@@ -92,7 +92,7 @@ class Aggregate(Estimator):
         watcher.began(0.0)
         for k, part in enumerate(self.parts):
             known = trained.references[str(part)]
-            at = {bytes(row): score for row, score in zip(known.archs, known.scores, strict=True)}
+            at = dict(known.others) | {bytes(r): score for r, score in zip(known.archs, known.scores, strict=True)}
             new = np.array([bytes(row) not in at for row in archs], bool)
             if new.any():
                 made = self._part(k, known.estimator, trained, archs[new], evaluation, cost, watcher)

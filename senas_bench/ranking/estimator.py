@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -44,11 +44,13 @@ class Reference:
         estimator: Whose scores they are.
         archs: `(m, edges)`.
         scores: `(m,)`.
+        others: Scores of other archs that are known already, by the bytes of their rows.
     """
 
     estimator: Estimator
     archs: np.ndarray
     scores: np.ndarray
+    others: Mapping[bytes, float] = field(default_factory=dict)
 
 
 class Weights(Protocol):

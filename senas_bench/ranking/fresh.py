@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,8 @@ class Fresh:
         shape: Of the images that they take.
         seed: Of their weights, and of whatever else is drawn.
         batches: Gives labelled validation batches of that shape; None where they are those of the run.
+        shared: The file where runs leave scores for each other, by words that say all else that decides them; None
+            where they do not.
     """
 
     space: Space
@@ -40,6 +43,7 @@ class Fresh:
     shape: ImageShape
     seed: int
     batches: Callable[[], Sequence[Batch]] | None = None
+    shared: Callable[[str], Path | None] = lambda words: None
 
     def build(self, arch: Arch, draw: int = 0) -> nn.Module:
         """The network of an arch, with batch norm that has weights; the same at each call with the same draw."""

@@ -1,10 +1,11 @@
-"""Scores that no supernet decides: made once in a run, whichever of its phases asks."""
+"""Scores that no supernet decides: made once in a run, whichever of its phases asks, and once for several runs."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -13,12 +14,12 @@ from senas_bench.spaces import Arch
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A score, the work that it took, `(counts,)` int64, and which scoring made it."""
+class Scored:
+    """A score, the work that it took, `(counts,)` int64, and for how long, seconds."""
 
     score: float
     counts: np.ndarray
-    owner: str
+    seconds: float
 
 
 @dataclass
@@ -36,7 +37,8 @@ class Memo:
 
     partial: Partial | None
     words: str
-    entries: dict[Arch, Entry] = field(init=False, default_factory=dict)
+    entries: dict[Arch, Scored] = field(init=False, default_factory=dict)
+    owners: dict[Arch, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.partial is None:
@@ -45,36 +47,34 @@ class Memo:
 
         name = hashlib.sha256(self.words.encode()).hexdigest()[:16]
         self.path = self.partial.path.with_name(f"untrained-{name}.arrays")
-        self.entries = dict(_entries(read_arrays(self.path) or {}))
+        arrays = read_arrays(self.path)
+        if arrays:
+            owners = arrays["owners"].tobytes().decode().split("\n")
+            self.entries = from_arrays(arrays)
+            self.owners = {arch: owners[int(k)] for arch, k in zip(self.entries, arrays["owner"], strict=True)}
 
     def missing(self, archs: Sequence[Arch]) -> list[Arch]:
         """Those of which nothing is known."""
         return [arch for arch in archs if arch not in self.entries]
 
-    def add(self, archs: Sequence[Arch], scores: Sequence[float], counts: np.ndarray) -> None:
-        """Remember scores that were just made.
-
-        Args:
-            counts: `(n, counts)`, of each arch.
+    def add(self, found: Mapping[Arch, Scored]) -> None:
+        """Remember what the scoring that asks has found.
 
         Raises:
             OSError: The disk is full or the folder unwritable.
         """
-        for arch, score, count in zip(archs, scores, counts, strict=True):
-            self.entries[arch] = Entry(score, count, self._owner)
-        if self.partial is None or not self.partial.writes or not len(archs):
+        self.entries.update(found)
+        self.owners.update(dict.fromkeys(found, self._owner))
+        if self.partial is None or not self.partial.writes or not found:
             return
         from senas_bench.training.checkpoint import write_arrays
 
-        found = self.entries.values()
-        owners = sorted({entry.owner for entry in found})
+        owners = sorted(set(self.owners.values()))
         write_arrays(
             self.path,
             {
-                "archs": np.array(list(self.entries), np.int8),
-                "values": np.array([entry.score for entry in found]),
-                "counts": np.array([entry.counts for entry in found]),
-                "owner": np.array([owners.index(entry.owner) for entry in found]),
+                **to_arrays(self.entries),
+                "owner": np.array([owners.index(self.owners[arch]) for arch in self.entries]),
                 "owners": np.frombuffer("\n".join(owners).encode(), np.uint8).copy(),
             },
         )
@@ -85,19 +85,68 @@ class Memo:
 
     def own_counts(self, archs: Iterable[Arch]) -> list[np.ndarray]:
         """Of those that this scoring made."""
-        found = [self.entries[arch] for arch in archs]
-        return [entry.counts for entry in found if entry.owner == self._owner]
+        return [self.entries[arch].counts for arch in archs if self.owners[arch] == self._owner]
 
     @property
     def _owner(self) -> str:
         return "" if self.partial is None else self.partial.path.name
 
 
-def _entries(arrays: Mapping[str, np.ndarray]) -> Iterable[tuple[Arch, Entry]]:
-    if not arrays:
-        return
-    owners = arrays["owners"].tobytes().decode().split("\n")
-    for arch, value, counts, owner in zip(
-        arrays["archs"], arrays["values"], arrays["counts"], arrays["owner"], strict=True
-    ):
-        yield tuple(arch.tolist()), Entry(float(value), counts, owners[int(owner)])
+@dataclass(frozen=True)
+class Shelf:
+    """Where runs of a results folder leave such scores for each other. Each counts in full what it takes from there.
+
+    Args:
+        path: The file; None for no shelf.
+    """
+
+    path: Path | None
+
+    def move(self, archs: Sequence[Arch], memo: Memo, partial: Partial | None) -> list[Arch]:
+        """Put what is known of archs into the memory of a run, as if its scoring had found it just now; the others."""
+        known = self._read()
+        found = {arch: known[arch] for arch in archs if arch in known}
+        memo.add(found)
+        if partial is not None:
+            partial.spent(sum(each.seconds for each in found.values()))
+        return [arch for arch in archs if arch not in found]
+
+    def put(self, found: Mapping[Arch, Scored]) -> None:
+        """Leave what a run has found, beside what others have left meanwhile.
+
+        Raises:
+            OSError: The disk is full or the folder unwritable.
+        """
+        if self.path is None or not found:
+            return
+        from senas_bench.training.checkpoint import write_arrays
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(self.path, to_arrays({**self._read(), **found}))
+
+    def _read(self) -> dict[Arch, Scored]:
+        if self.path is None:
+            return {}
+        from senas_bench.training.checkpoint import read_arrays
+
+        arrays = read_arrays(self.path)
+        return from_arrays(arrays) if arrays else {}
+
+
+def to_arrays(found: Mapping[Arch, Scored]) -> dict[str, np.ndarray]:
+    """For a file."""
+    return {
+        "archs": np.array(list(found), np.int8),
+        "values": np.array([each.score for each in found.values()]),
+        "counts": np.array([each.counts for each in found.values()]),
+        "took": np.array([each.seconds for each in found.values()]),
+    }
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[Arch, Scored]:
+    """Back again."""
+    columns = (arrays[name] for name in ("archs", "values", "counts", "took"))
+    return {
+        tuple(arch.tolist()): Scored(float(value), counts, float(took))
+        for arch, value, counts, took in zip(*columns, strict=True)
+    }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import numpy as np
 from senas_bench.proxies import Proxy, proxy_of
 from senas_bench.ranking.estimator import Cost, Estimator, Weights, Work
 from senas_bench.ranking.fresh import SIZES, Fresh
-from senas_bench.ranking.memo import Memo
+from senas_bench.ranking.memo import Memo, Scored, Shelf, from_arrays, to_arrays
 from senas_bench.ranking.partial import Partial, identity_of
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 from senas_bench.spaces import Arch, Space
@@ -73,18 +74,24 @@ class TrainingFree(Estimator):
         fresh, proxy = trained.fresh(self.size), proxy_of(self.proxy)
         distinct, rows = distinct_archs(fresh.space, archs, proxy.of)
         batch = self._batch(fresh, proxy, evaluation)
-        memo = Memo(watcher.partial, f"{self} {fresh.seed} {len(batch[1])} {watcher.purpose}")
-        new = memo.missing(distinct)
-        flops = multiply_adds(fresh.cost, np.array(new)) if new else np.zeros(0, np.int64)
-        found = _Found.begin(watcher.partial, new, (*batch, flops), f"{self} {fresh.seed}")
-        watcher.began(found.done / max(len(new), 1))
-        for index in range(found.done, len(new)):
-            found.add(*self._score(fresh, proxy, new[index], batch, int(flops[index])))
+        about = f"{self} {fresh.seed}"
+        memo = Memo(watcher.partial, f"{about} {len(batch[1])} {watcher.purpose}")
+        shelf = Shelf(fresh.shared(f"{about} {_identity(*batch)}"))
+        new = shelf.move(memo.missing(distinct), memo, watcher.partial)
+        flops = dict(zip(new, multiply_adds(fresh.cost, np.array(new)).tolist(), strict=True)) if new else {}
+        found = _Found.begin(watcher.partial, batch, about)
+        left = [arch for arch in new if arch not in found.entries]
+        watcher.began(1 - len(left) / max(len(new), 1))
+        for index, arch in enumerate(left, start=len(new) - len(left)):
+            started = time.perf_counter()
+            score, work = self._score(fresh, proxy, arch, batch, flops[arch])
+            found.entries[arch] = Scored(score, work, time.perf_counter() - started)
             if watcher.partial:
                 watcher.partial.keep(found.arrays)
             if index % 10 == 9:
                 watcher.tick((index + 1) / len(new))
-        memo.add(new, found.scores, np.array(found.counts, np.int64))
+        memo.add({arch: found.entries[arch] for arch in new})
+        shelf.put({arch: found.entries[arch] for arch in new})
         own = memo.own_counts(distinct)
         counts = np.array([np.zeros(len(COUNTS), np.int64), *own]).sum(0)
         scores = np.array([-np.inf, *memo.scores(distinct)])[rows + 1]
@@ -140,39 +147,31 @@ class TrainingFree(Estimator):
 
 
 class _Found:
-    """The scores so far, and the work that each took."""
+    """What the archs scored so far have."""
 
-    def __init__(self, scores: list[float], counts: list[np.ndarray]) -> None:
-        self.scores, self.counts = scores, counts
+    def __init__(self, entries: dict[Arch, Scored]) -> None:
+        self.entries = entries
 
     @staticmethod
-    def begin(
-        partial: Partial | None, archs: Sequence[Arch], about: tuple[torch.Tensor, torch.Tensor, np.ndarray], words: str
-    ) -> _Found:
-        """What an earlier try has left.
+    def begin(partial: Partial | None, batch: tuple[torch.Tensor, torch.Tensor], words: str) -> _Found:
+        """What an earlier try has left, of whichever archs.
 
         Args:
-            about: Images, labels and multiply-adds of each arch: they tell this scoring from another, as `words` do.
+            batch: Images and labels: they tell this scoring from another, as `words` do.
         """
-        kept = partial.begin(lambda: identity_of([_tensors(*about)], np.array(archs), words)) if partial else {}
-        return _Found(kept.get("found", np.zeros(0)).tolist(), list(kept.get("counts", [])))
-
-    @property
-    def done(self) -> int:
-        return len(self.scores)
-
-    def add(self, score: float, counts: np.ndarray) -> None:
-        self.scores.append(score)
-        self.counts.append(counts)
+        images, labels = batch
+        tensors = {"images": images, "labels": labels}
+        kept = partial.begin(lambda: identity_of([tensors], np.zeros(0), words)) if partial else {}
+        return _Found(from_arrays(kept) if "archs" in kept else {})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"found": np.array(self.scores), "counts": np.array(self.counts)}
+        return to_arrays(self.entries)
 
 
-def _tensors(images: torch.Tensor, labels: torch.Tensor, flops: np.ndarray) -> dict[str, torch.Tensor]:
-    import torch
-
-    return {"images": images, "labels": labels, "flops": torch.from_numpy(flops)}
+def _identity(images: torch.Tensor, labels: torch.Tensor) -> str:
+    """Of a batch."""
+    parts = (images.cpu().contiguous().numpy(), labels.cpu().numpy())
+    return hashlib.sha256(b"".join(part.tobytes() + repr(part.shape).encode() for part in parts)).hexdigest()
 
 
 def distinct_archs(space: Space, archs: np.ndarray, of: str) -> tuple[list[Arch], np.ndarray]:

@@ -104,6 +104,10 @@ class SharedTrainings:
         }
         return self._file(decides)
 
+    def place_of_untrained(self, words: str) -> Path:
+        """The file of scores of untrained networks, which may be there; `words` say what else decides them."""
+        return self._file({**self.about, "untrained": words})
+
     def _file(self, decides: Mapping[str, Any]) -> Path:
         name = f"{hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"
         if self.kept is not None and (self.kept / name).exists():

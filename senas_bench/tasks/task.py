@@ -104,10 +104,13 @@ class Task:
         if size != "full":
             loaders, problem = self.loaders, self.problem
             shape = ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels)
-            return Fresh(space_named(self.space.name), problem.network, problem.cost, shape, self.seed)
-        if self.problem.full is None:
+            found = Fresh(space_named(self.space.name), problem.network, problem.cost, shape, self.seed)
+        elif self.problem.full is None:
             raise ValueError("nobody said how to build networks of full size: give the Problem its `full`")
-        return self.problem.full
+        else:
+            found = self.problem.full
+        shared = self.work.shared if self.work.processes.world == 1 else None
+        return found if shared is None else replace(found, shared=shared.place_of_untrained)
 
     def within(self, space: SearchSpace) -> Region:
         """The archs of `space` that meet the task's limit; the space itself if it has none."""
@@ -307,7 +310,13 @@ class Task:
         name, many = f"{trained.phase} {label}", len(archs)
         evaluation = replace(self.evaluation, batches=self.evaluation.batches[:batches])
         strategy = estimator_of(estimator)
-        trained = replace(trained, references=self._references(trained, strategy, batches))
+        references = self._references(trained, strategy, batches)
+        if alike:
+            references = {
+                part: self._asked_whole(trained, archs, reference, f"{label}-{k}", purpose, batches)
+                for k, (part, reference) in enumerate(references.items())
+            }
+        trained = replace(trained, references=references)
         watcher = Watcher(
             began=lambda share: self.work.progress.stage(name, many, int(share * many)),
             tick=lambda share: self.work.progress.step(int(share * many)),
@@ -355,6 +364,18 @@ class Task:
                 made[key] = self.estimate(trained, archs, part, label, purpose="search", batches=batches, alike=True)
             found[str(part)] = Reference(estimator_of(part), archs, made[key])
         return found
+
+    def _asked_whole(
+        self, trained: Trained, archs: np.ndarray, reference: Reference, label: str, purpose: str, batches: int | None
+    ) -> Reference:
+        """With what a part of an estimator gives to all of `archs`, where they are many more than the sample: other
+        methods may ask it for the same."""
+        sample = {bytes(row) for row in reference.archs}
+        new = sum(bytes(row) not in sample for row in archs)
+        if not reference.estimator.needs_supernet or new <= len(sample):
+            return reference
+        scores = self.estimate(trained, archs, reference.estimator, label, purpose=purpose, batches=batches, alike=True)
+        return replace(reference, others={bytes(row): score for row, score in zip(archs, scores, strict=True)})
 
     def _reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
         """`(n, edges)` archs of a space that others are compared with: of those that the report ranks, which are then

@@ -28,6 +28,7 @@ IMAGES = Evaluation([(X[:6], Y[:6]), (X[6:], Y[6:])], "batch")
 ARCHS = np.array([(CONV3, n % 5, SKIP, (n + 2) % 5, POOL, CONV1) for n in range(5)])
 CUT = (NONE, NONE, CONV3, NONE, CONV3, CONV1)
 """Only edges between nodes that the input does not reach."""
+SYNFLOW = TrainingFree("synflow")
 
 
 def network(space, affine):
@@ -171,7 +172,7 @@ def test_a_cut_scoring_goes_on(tmp_path, monkeypatch):
 
         fresh = replace(weights().fresh("preset"), network=counting)
         watcher = Watcher(partial=Partial(tmp_path / "scores"))
-        return TrainingFree("synflow")(SimpleNamespace(fresh=lambda size: fresh), ARCHS, IMAGES, COST, watcher)
+        return SYNFLOW(SimpleNamespace(fresh=lambda size: fresh), ARCHS, IMAGES, COST, watcher)
 
     with pytest.raises(KeyboardInterrupt):
         attempt(3)
@@ -204,6 +205,61 @@ def test_a_run_scores_an_arch_once_and_counts_it_where_it_did(tmp_path):
         weights(), np.array(ARCHS), IMAGES, COST, Watcher(partial=Partial(tmp_path / "first.arrays"))
     )
     assert (other != whole).all()
+
+
+def test_runs_leave_scores_for_each_other(tmp_path, monkeypatch):
+    """Each counts them in full, with the time that they took. What decides them otherwise is another file."""
+    asked, made = [], TrainingFree._score
+    monkeypatch.setattr(TrainingFree, "_score", lambda self, *given: asked.append(given[2]) or made(self, *given))
+
+    def run(name: str, estimator=SYNFLOW, archs=ARCHS, shelf="shelf"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        fresh = Fresh(NB201_SPACE, network, COST, SHAPE, 0, shared=lambda words: tmp_path / shelf / words[-64:])
+        one = Partial(tmp_path / name / "ranking.arrays")
+        watcher = Watcher(partial=one)
+        scores, work = estimator(SimpleNamespace(fresh=lambda size: fresh), archs, IMAGES, COST, watcher)
+        return scores, work, one.seconds()
+
+    first, second = run("first", archs=ARCHS[:3]), run("second")
+    assert len(asked) == len(set(asked)) == len(ARCHS)
+    alone = run("alone", shelf="none")
+    asked.clear()
+    scores, work, seconds = run("third")
+    assert asked == [] and seconds > first[2] / 2
+    for other in (second, alone):
+        np.testing.assert_array_equal(scores, other[0])
+        assert work == other[1]
+    run("third", archs=ARCHS)  # made again: found in its own memory
+    assert asked == []
+    run("more images", TrainingFree("synflow-bn", images=4))
+    run("fewer images", TrainingFree("synflow-bn", images=2))
+    assert len(asked) == 2 * len(ARCHS)
+
+
+def test_what_was_scored_before_a_cut_stays_though_others_scored_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(partial, "SAVE_SECONDS", 0.0)
+    asked, made = [], TrainingFree._score
+
+    def scored(self, *given):
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        asked.append(given[2])
+        return made(self, *given)
+
+    def run(name: str, archs=ARCHS):
+        (tmp_path / name).mkdir(exist_ok=True)
+        fresh = Fresh(NB201_SPACE, network, COST, SHAPE, 0, shared=lambda words: tmp_path / "shelf")
+        watcher = Watcher(partial=Partial(tmp_path / name / "ranking.arrays"))
+        return SYNFLOW(SimpleNamespace(fresh=lambda size: fresh), archs, IMAGES, COST, watcher)
+
+    monkeypatch.setattr(TrainingFree, "_score", scored)
+    with pytest.raises(KeyboardInterrupt):
+        run("cut")
+    before, asked[:] = list(asked), []
+    run("other", ARCHS[[0]])
+    asked.clear()
+    run("cut")
+    assert not set(asked) & set(before) and len(asked) <= len(ARCHS) - 3
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from senas_bench.experiments.store import RunStore
 from senas_bench.methods import METHODS
 from senas_bench.methods.spos import Spos
 from senas_bench.ranking import estimators, snapshots
+from senas_bench.ranking.aggregate import Aggregate, Size
 from senas_bench.ranking.estimators import SnapshotLoglik
 from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.limits import Limit
@@ -115,6 +116,18 @@ def test_they_share_the_scores_of_their_first_stage(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_hybrid_shares_the_ranking_of_its_supernet(tmp_path, monkeypatch, others):
+    """That of whoever ranks by the supernet alone, and of another hybrid; the records are as if each were alone."""
+    monkeypatch.setitem(METHODS, "hybrid", Spos(estimator=Aggregate(("snapshot-loglik", Size("params")), 3)))
+    monkeypatch.setitem(METHODS, "other", Spos(estimator=Aggregate(("snapshot-loglik", Size("flops_m")), 3)))
+    scored, score = [], estimators.score_states
+    monkeypatch.setattr(estimators, "score_states", lambda *a, **k: scored.append(len(a[2])) or score(*a, **k))
+    together = computed(tmp_path, ["loglik", "hybrid", "other"], share=True)
+    assert sorted(scored) == [3, 12]
+    for name in ("hybrid", "other"):
+        assert lasting(together[name]) == lasting(computed(tmp_path / name, [name])[name])
+
+
 def test_a_curve_is_seen_by_those_that_ask_for_it_alone(tmp_path, epochs, others):
     """One that does not look takes the training of one that did; the other way round it is trained again."""
     alone = computed(tmp_path / "alone", ["spos", "loglik"])
