@@ -202,8 +202,8 @@ class Setting:
         pool = TorchrunExecutor() if started() > 1 else EXECUTORS[self.executor](jobs, **self.executor_options())
         live = jobs == 1 and self.executor != "ray" and sys.stderr.isatty()
         workers = workers_of(jobs) if self.executor != "ray" else max(spec.threads for spec in missing)
-        if jobs > 1:  # costly methods come last in the order of tables: begun first, they leave no worker idle at last
-            missing = sorted(reversed(missing), key=lambda spec: spec.seed)
+        if jobs > 1:
+            missing = in_order(missing, jobs)
         said, told = "rich" if live else "plain", tuple(sys.argv[1:])
         runner = Runner(
             self.results,
@@ -221,6 +221,17 @@ class Setting:
         if not failed:
             store.forget_trainings()
         return failed
+
+
+def in_order(specs: Sequence[RunSpec], jobs: int) -> list[RunSpec]:
+    """The order in which several workers begin runs: a seed after the other.
+
+    Costly methods come last in the order of tables: begun early, they leave no worker idle at last. Methods beside each
+    other there often share a training, for which one would wait: so those begun together lie apart.
+    """
+    seeds = sorted({spec.seed for spec in specs})
+    of_seed = ([spec for spec in reversed(specs) if spec.seed == seed] for seed in seeds)
+    return [spec for some in of_seed for start in range(jobs) for spec in some[start::jobs]]
 
 
 def _failed(outcomes: Any, count: int) -> list[RunSpec]:
