@@ -103,7 +103,8 @@ def _with_types(loaded: ctypes.CDLL) -> ctypes.CDLL:
     for pooled in (loaded.pool, loaded.pool_backward, loaded.halve, loaded.halve_backward):
         pooled.argtypes = [pointer, *[long] * 4, pointer]
     loaded.depthwise_backward.argtypes = [pointer, pointer, *[long] * 10, *[pointer] * 3]
-    loaded.convolve.argtypes = [pointer, *[long] * 4, pointer, *[long] * 7, pointer]
+    loaded.convolve.argtypes = [pointer, *[long] * 4, pointer, *[long] * 6, pointer]
+    loaded.convolve_input.argtypes = [pointer, *[long] * 4, pointer, *[long] * 5, pointer]
     loaded.convolve_weights.argtypes = [pointer, pointer, *[long] * 8, pointer]
     loaded.go.argtypes = [pointer, long]
     loaded.go_back.argtypes = [pointer, *[long] * 3, pointer, long, pointer, pointer]

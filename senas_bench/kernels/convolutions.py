@@ -147,8 +147,7 @@ def convolution_backward(
         dx: To add the gradient of the input to, in place; it is returned then.
     """
     gradient = gradient.contiguous(memory_format=torch.channels_last)
-    small = stride == 1 or x[0].numel() <= limits().strided_back
-    x_by_loops = by_loops and small and x.shape[1] % VECTOR == 0
+    x_by_loops = by_loops and x.shape[1] % VECTOR == 0
     rest = [for_x and not x_by_loops, for_weight and not by_loops, False]
     more: Any = None
     dw = None
@@ -156,7 +155,7 @@ def convolution_backward(
         sides = ([stride] * 2, [weight.shape[2] // 2] * 2, [1, 1], False, [0, 0], 1, rest)
         more, dw, _ = torch.ops.aten.convolution_backward(gradient, x, weight, None, *sides)
     if for_x and x_by_loops:
-        dx = convolve(gradient, weight, 1, stride, True, dx)
+        dx = _convolve_input(gradient, x, weight, stride, dx)
     elif for_x:
         dx = more if dx is None else dx.add_(more)
     if for_weight and by_loops:
@@ -164,39 +163,35 @@ def convolution_backward(
     return dx, dw
 
 
-def convolve(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    stride: int,
-    spread: int = 1,
-    turned: bool = False,
-    out: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """What a `Conv2d` that goes `by_loops` makes of `x` `(B, C, H, W)`, without gradients.
-
-    Args:
-        turned: The gradient of the input of a convolution of stride `spread`, from that of its output; added to `out`
-            where that is given.
-    """
+def convolve(x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
+    """What a `Conv2d` that goes `by_loops` makes of `x` `(B, C, H, W)`, without gradients."""
     batch, channels, height, width = x.shape
-    c_out, c_in, kernel, _ = weight.shape
-    if turned:
-        c_out = c_in
-    add = out is not None
-    if out is None:
-        out = made_of(x, c_out, stride, spread)
-    sizes = batch, height, width, channels, *dense(weight), c_out, kernel
-    call("convolve", x, *sizes, stride, spread, turned, add, out)
+    c_out, _, kernel, _ = weight.shape
+    out = made_of(x, c_out, stride)
+    call("convolve", x, batch, height, width, channels, *dense(weight), c_out, kernel, stride, False, False, out)
     return out
 
 
-def made_of(x: torch.Tensor, c_out: int, stride: int, spread: int = 1) -> torch.Tensor:
+def made_of(x: torch.Tensor, c_out: int, stride: int) -> torch.Tensor:
     """Room for what a convolution makes of `x` `(B, C, H, W)`."""
     batch, channels, height, width = x.shape
-    if stride == spread and c_out == channels:
+    if stride == 1 and c_out == channels:
         return torch.empty_like(x)
-    shape = (batch, c_out, height * spread // stride, width * spread // stride)
+    shape = (batch, c_out, height // stride, width // stride)
     return torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
+
+
+def _convolve_input(
+    gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: int, dx: torch.Tensor | None
+) -> torch.Tensor:
+    batch, channels, height, width = x.shape
+    c_out, _, kernel, _ = weight.shape
+    add = dx is not None
+    if dx is None:
+        dx = torch.empty_like(x, memory_format=torch.channels_last)
+    sizes = batch, height, width, channels, *dense(weight), c_out, kernel, stride
+    call("convolve_input", gradient, *sizes, add, dx)
+    return dx
 
 
 def _convolve_weights(x: torch.Tensor, gradient: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:

@@ -24,20 +24,18 @@ class Limits(NamedTuple):
     Args:
         passes: Of the stem's output, for a pass that is trained.
         convolutions: Of what a convolution reads.
-        strided_back: Of what a strided convolution reads, for the gradient of that.
     """
 
     passes: int
     convolutions: int
-    strided_back: int
 
 
 ALWAYS = 2**62
 LIMITS = {
-    "avx2": Limits(ALWAYS, ALWAYS, 2048),
-    "avx512": Limits(2048, 2048, 2048),
-    "amx": Limits(2048, 2048, 2048),
-    "other": Limits(ALWAYS, ALWAYS, 2048),
+    "avx2": Limits(ALWAYS, ALWAYS),
+    "avx512": Limits(2048, 2048),
+    "amx": Limits(2048, 2048),
+    "other": Limits(ALWAYS, ALWAYS),
 }
 """By the widest instructions of the processor; docs/decisions.md says what was measured."""
 

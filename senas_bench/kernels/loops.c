@@ -350,18 +350,16 @@ void depthwise_backward(const float *x, const float *g, long b, long h, long w, 
 }
 
 /* A convolution k x k, k odd, padded by k / 2, of images (h, w, ci). Once an image has its padding, an output needs of
-   each of k lines a run of k * ci floats. Images go through in groups of about GROUP outputs, which stay in the cache.
-   `spread` puts that many pixels, all but the first 0, where the input has one: a stride on the way back. */
+   each of k lines a run of k * ci floats. Images go through in groups of about GROUP outputs, which stay in the cache. */
 struct layout {
     long images, pixels, run, line, area; /* images in a group, outputs of each; floats in a run, a line, an image */
     int plain;                            /* 1x1 at stride 1: nothing to pad, a pixel counts as an image */
 };
 
-static struct layout lay_out(long *b, long h, long w, long ci, long k, long stride, long spread, int *at) {
-    long wide = (w * spread - 1) / stride + 1;
-    struct layout it = {1, ((h * spread - 1) / stride + 1) * wide, k * ci, (w * spread + k - 1) * ci, 0,
-                        k == 1 && stride == 1 && spread == 1};
-    it.area = (h * spread + k - 1) * it.line;
+static struct layout lay_out(long *b, long h, long w, long ci, long k, long stride, int *at) {
+    long wide = (w - 1) / stride + 1;
+    struct layout it = {1, ((h - 1) / stride + 1) * wide, k * ci, (w + k - 1) * ci, 0, k == 1 && stride == 1};
+    it.area = (h + k - 1) * it.line;
     if (it.plain) {
         *b *= it.pixels;
         it.pixels = 1;
@@ -383,16 +381,11 @@ static long place(long channels_last, long ci, long k, long o, long i, long t) {
 }
 
 /* Some images (h, w, ci) to `padded`, whose other pixels are 0 and stay so. */
-static void pad(const float *x, long images, long h, long w, long ci, long k, long spread, const struct layout *it,
-                float *padded) {
+static void pad(const float *x, long images, long h, long w, long ci, long k, const struct layout *it, float *padded) {
     for (long row = 0; row < images * h; row++) {
         const float *from = x + row * w * ci;
-        float *to = padded + row / h * it->area + (row % h * spread + k / 2) * it->line + k / 2 * ci;
-        if (spread == 1)
-            for (long i = 0; i < w * ci; i++) to[i] = from[i];
-        else
-            for (long p = 0; p < w; p++)
-                for (long i = 0; i < ci; i++) to[p * spread * ci + i] = from[p * ci + i];
+        float *to = padded + row / h * it->area + (row % h + k / 2) * it->line + k / 2 * ci;
+        for (long i = 0; i < w * ci; i++) to[i] = from[i];
     }
 }
 
@@ -420,12 +413,11 @@ INLINE void outputs(const int p, const int v, long k, long run, long line, const
 }
 
 /* Convolution of x (b, h, w, ci) to out (b, ..., co), co a multiple of 8. The weights (co, ci, k, k) are channels-last or
-   not. `turned` convolves with weights (ci, co, k, k) turned round: at stride 1 and with the stride of a convolution as
-   `spread` it is the way back of that. `add` adds to out. */
+   not. `turned` convolves with weights (ci, co, k, k) turned round: at stride 1 the way back. `add` adds to out. */
 void convolve(const float *x, long b, long h, long w, long ci, const float *weight, long channels_last, long co, long k,
-              long stride, long spread, long turned, long add, float *out) {
+              long stride, long turned, long add, float *out) {
     int at[MOST_PIXELS];
-    struct layout it = lay_out(&b, h, w, ci, k, stride, spread, at);
+    struct layout it = lay_out(&b, h, w, ci, k, stride, at);
     float *packed = room_for(&it, k, co), *padded = packed + k * it.run * co;
     for (long from = 0, width; from < co; from += width) {
         float *to = packed + from * k * it.run;
@@ -442,7 +434,7 @@ void convolve(const float *x, long b, long h, long w, long ci, const float *weig
         const float *in = it.plain ? x + start * ci : padded;
         float *to = out + start * it.pixels * co;
         count = start + it.images < b ? it.images : b - start;
-        if (!it.plain) pad(x + start * h * w * ci, count, h, w, ci, k, spread, &it, padded);
+        if (!it.plain) pad(x + start * h * w * ci, count, h, w, ci, k, &it, padded);
         for (long from = 0, width; from < co; from += width) {
             const float *filters = packed + from * k * it.run;
             long q = 0, n = count * it.pixels;
@@ -455,6 +447,40 @@ void convolve(const float *x, long b, long h, long w, long ci, const float *weig
         }
     }
     free(packed);
+}
+
+/* Gradient of the input of a convolution, dx (b, h, w, ci), ci a multiple of 8, from what comes back, g
+   (b, ..., co); the other arguments are those of the convolution. `add` adds to dx. What an output gives to the pixels
+   that it read is a convolution 1x1 of what comes back; it is then put where they are. */
+void convolve_input(const float *g, long b, long h, long w, long ci, const float *weight, long channels_last, long co,
+                    long k, long stride, long add, float *dx) {
+    if (stride == 1) {
+        convolve(g, b, h, w, co, weight, channels_last, ci, k, 1, 1, add, dx);
+        return;
+    }
+    long high = h / stride, wide = w / stride, run = k * ci, group = high * wide < GROUP ? GROUP / (high * wide) : 1;
+    float *filters = room(k * run * co), *given = room(group * high * wide * k * run);
+    for (long t = 0; t < k * k; t++)
+        for (long i = 0; i < ci; i++)
+            for (long o = 0; o < co; o++) filters[(t * ci + i) * co + o] = weight[place(channels_last, ci, k, o, i, t)];
+    if (!add)
+        for (long i = 0; i < b * h * w * ci; i++) dx[i] = 0;
+    for (long start = 0, count; start < b; start += count) {
+        count = start + group < b ? group : b - start;
+        convolve(g + start * high * wide * co, count, high, wide, co, filters, 0, k * run, 1, 1, 0, 0, given);
+        for (long q = 0; q < count * high * wide; q++) {
+            long image = start + q / (high * wide), left = q % wide * stride - k / 2;
+            long from = left < 0 ? -left * ci : 0, to = left + k > w ? (w - left) * ci : run;
+            for (long t = 0; t < k; t++) {
+                long y = q % (high * wide) / wide * stride + t - k / 2;
+                const float *in = given + (q * k + t) * run;
+                float *out = dx + ((image * h + y) * w + left) * ci;
+                if (y >= 0 && y < h)
+                    for (long i = from; i < to; i++) out[i] += in[i];
+            }
+        }
+    }
+    free(filters), free(given);
 }
 
 /* Products of p floats of n runs with 8 * v channels of what comes back, g (n, co), added to dw (p, co). */
@@ -479,7 +505,7 @@ INLINE void products(const int p, const int v, long n, const float *restrict x, 
 void convolve_weights(const float *x, const float *g, long b, long h, long w, long ci, long channels_last, long co,
                       long k, long stride, float *dw) {
     int at[MOST_PIXELS];
-    struct layout it = lay_out(&b, h, w, ci, k, stride, 1, at);
+    struct layout it = lay_out(&b, h, w, ci, k, stride, at);
     float *part = room_for(&it, k, co), *padded = part + k * it.run * co;
     for (long i = 0; i < k * it.run * co; i++) part[i] = 0;
     if (!it.plain)
@@ -487,7 +513,7 @@ void convolve_weights(const float *x, const float *g, long b, long h, long w, lo
     for (long start = 0, count; start < b; start += count) {
         const float *in = it.plain ? x + start * ci : padded, *back = g + start * it.pixels * co;
         count = start + it.images < b ? it.images : b - start;
-        if (!it.plain) pad(x + start * h * w * ci, count, h, w, ci, k, 1, &it, padded);
+        if (!it.plain) pad(x + start * h * w * ci, count, h, w, ci, k, &it, padded);
         for (long t = 0; t < k; t++)
             for (long from = 0, width; from < co; from += width) {
                 const float *row = in + t * it.line;
@@ -539,7 +565,7 @@ void go(const long *code, long length) {
     const float *z[MOST], *factors[MOST], *plain[MOST];
     for (const long *it = code; it < code + length; it += it[1]) switch (it[0]) {
         case CONVOLVE:
-            convolve(PLACE(2), it[3], it[4], it[5], it[6], PLACE(7), it[8], it[9], it[10], it[11], 1, 0, 0, PLACE(12));
+            convolve(PLACE(2), it[3], it[4], it[5], it[6], PLACE(7), it[8], it[9], it[10], it[11], 0, 0, PLACE(12));
             break;
         case NORMALISE:
             statistics(PLACE(2), it[3], it[4], number(it[5]), PLACE(6), PLACE(7), number(it[8]), PLACE(9), PLACE(10),
@@ -619,7 +645,7 @@ static void back_convolve(const long *it, struct gradients *all, float *g) {
         float **dx = all->tensors + it[13];
         long add = *dx != 0;
         if (!add) *dx = room(b * h * w * ci);
-        convolve(g, b, h / stride, w / stride, co, PLACE(7), last, ci, k, 1, stride, 1, add, *dx);
+        convolve_input(g, b, h, w, ci, PLACE(7), last, co, k, stride, add, *dx);
     }
     free(g);
 }

@@ -109,7 +109,6 @@ def test_the_table_says_who_convolves(monkeypatch):
 @pytest.mark.parametrize("side", [8, 16])
 @pytest.mark.parametrize("instructions", ["avx2", "amx"])
 def test_gradients_are_the_same_by_any_row_of_the_table(monkeypatch, instructions, side):
-    """A strided convolution goes back by torch where its image is large."""
     monkeypatch.setattr(engines, "instructions", lambda: instructions)
     layer, x = Conv2d(16, 32, 3, 2), channels_last(4, 16, side, side).requires_grad_()
     output = layer(x)
