@@ -33,6 +33,7 @@ from senas_bench.analysis.output.formats import Table, fixed, interval_cell, plu
 from senas_bench.analysis.style import facts_of, of_kind, saw_truth, shown_as, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.spaces.nasbench201 import SKELETONS, nasbench201_cost
+from senas_bench.spaces.nasbench201.functions import half_of
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth
@@ -116,6 +117,7 @@ class _Truth:
 
 def _run(record: RunRecord, ranking: pd.Series | None, truths: _Truth) -> dict[str, Any]:
     run: dict[str, Any] = {"seed": record.spec.seed, **search_cost(record), **dict.fromkeys(MEASURES), "archs": None}
+    run["halves"] = [None, None]
     if ranking is not None:
         run |= measured(list(ranking.index), ranking.to_numpy(), truths.accuracy(list(ranking.index)))
     return run | {"regret": truths.regret(record.pick), "ranking": ranking}
@@ -127,7 +129,11 @@ def measured(archs: Sequence[str], scores: np.ndarray, accuracy: np.ndarray) -> 
     Args:
         archs: Arch strings. scores, accuracy: `(archs,)`; the latter in percent.
     """
-    n, fifths = len(archs), quintiles(archs)
+    n, fifths, halves = (
+        len(archs),
+        quintiles(archs),
+        np.array([half_of(arch) for arch in map(tuple, archs_of(archs).tolist())]),
+    )
     taus = [_tau(scores[fifths == part], accuracy[fifths == part]) for part in range(QUINTILES)]
     known = [tau for tau in taus if tau is not None]
     return {
@@ -136,6 +142,7 @@ def measured(archs: Sequence[str], scores: np.ndarray, accuracy: np.ndarray) -> 
         "tau_top10": defined(correlation.top_tau(scores, accuracy)),
         "tau_quintiles": float(np.mean(known)) if known else None,
         "quintiles": taus,
+        "halves": [_tau(scores[halves == half], accuracy[halves == half]) for half in range(2)],
         "precision_at_10": correlation.precision_at_k(scores, accuracy, 10) if n >= 10 else None,
         "best_of_20": correlation.best_at_k(scores, accuracy, min(20, n)),
     }
@@ -173,6 +180,9 @@ def _row(name: str, runs: list[dict[str, Any]], truths: _Truth, kind: str = "met
     row["cost"] = EXPECTED if EXPECTED in known else next(iter(known))
     sizes = [run["archs"] for run in runs if run["archs"]]
     row |= {"archs_min": min(sizes, default=None), "archs_max": max(sizes, default=None)}
+    for half in range(2):
+        taus = [run["halves"][half] for run in runs if run["halves"][half] is not None]
+        row[f"tau_half{half}_mean"] = float(np.mean(taus)) if taus else None
     return row | {"per_seed": [{key: value for key, value in run.items() if key != "ranking"} for run in runs]}
 
 
@@ -223,7 +233,8 @@ def _notes(meta: Mapping[str, Any], proxies: Sequence[str]) -> list[str]:
         f"tau: Kendall's tau-b of the last ranking ({whole}, n = {meta['archs']}) with {words(meta['column'])}; 95% "
         f"interval over {over}. {TOP_NOTE}",
         "Within FLOPs: the mean tau within fifths of the archs by FLOPs. Best of 20: best accuracy among the 20 archs "
-        "that rank highest, percent. Regret: best of the whole truth minus the pick, in points.",
+        "that rank highest, percent. Regret: best of the whole truth minus the pick, in points. Halves: tau within "
+        "each of two halves of the functions, drawn once and for all.",
     ]
     if ours := tuned({row["method"] for row in rows if row["kind"] == "method"}):
         notes.append(f"† {', '.join(ours)}: chosen with CIFAR-10 truth in view.")
@@ -270,6 +281,8 @@ def _display(meta: Mapping[str, Any]) -> pd.DataFrame:
     columns["95% interval"] = [interval_cell(row, "tau") for row in rows]
     columns["tau top 10%"] = [plus_minus(row, "tau_top10", 3) for row in rows]
     columns["within FLOPs"] = [fixed(row["tau_quintiles_mean"], 3) for row in rows]
+    halves = [[fixed(row[f"tau_half{half}_mean"], 3) for half in range(2)] for row in rows]
+    columns["halves"] = ["–" if set(pair) == {"–"} else " / ".join(pair) for pair in halves]
     columns["P@10"] = [fixed(row["precision_at_10_mean"], 2) for row in rows]
     columns["best of 20"] = [plus_minus(row, "best_of_20", 2) for row in rows]
     columns["regret"] = [plus_minus(row, "regret", 2) for row in rows]

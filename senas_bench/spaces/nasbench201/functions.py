@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
@@ -111,6 +112,12 @@ def function_arch(arch: Arch) -> Arch | None:
         None where nothing reaches the output.
     """
     return _all_functions()[prune_arch(arch)]
+
+
+def half_of(arch: Arch) -> int:
+    """0 or 1: in which half of the functions an arch is, drawn once and for all by a hash. What was chosen with the
+    truth of one half in view is to be judged on the other."""
+    return hashlib.sha256(bytes(function_arch(arch) or ())).digest()[0] % 2
 
 
 def pruned_or_none(arch: Arch) -> Arch | None:

@@ -14,7 +14,8 @@ from senas_bench.analysis.artefacts.ladder_references import features, reference
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import GroundTruth, Query
 from senas_bench.methods import METHODS
-from senas_bench.spaces.nasbench201 import CONV3, arch_to_str
+from senas_bench.spaces.nasbench201 import CONV3, arch_from_str, arch_to_str
+from senas_bench.spaces.nasbench201.functions import half_of
 
 TEST, SHORT, LONG = (
     Query("cifar10", split, epochs, "mean") for split, epochs in (("test", 200), ("val", 12), ("val", 200))
@@ -65,6 +66,16 @@ def test_what_is_measured_of_a_ranking(toy):
     swapped = [*range(38), 39, 38]
     assert measured(toy.archs, np.array(swapped), truth)["tau"] == pytest.approx(1 - 2 / (40 * 39 / 2))
     assert measured(toy.archs, -truth, truth)["best_of_20"] == 69
+
+
+def test_each_half_of_the_functions_has_a_tau_of_its_own(toy):
+    truth = np.arange(50.0, 90.0)
+    of = np.array([half_of(arch_from_str(arch)) for arch in toy.archs])
+    assert set(of) == {0, 1}
+    assert measured(toy.archs, np.where(of == 1, -truth, truth), truth)["halves"] == [
+        pytest.approx(1),
+        pytest.approx(-1),
+    ]
 
 
 def test_fifths_by_flops_keep_equal_archs_together():

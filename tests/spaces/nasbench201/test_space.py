@@ -22,6 +22,7 @@ from senas_bench.spaces.nasbench201 import (
     arch_to_index,
     arch_to_str,
     function_arch,
+    half_of,
     lexicographic_codes,
     official_archs,
     prune,
@@ -209,3 +210,13 @@ def test_the_arch_that_stands_for_a_function():
     assert all((pruned_or_none(arch) is None) == (own is None) for arch, own in stands.items())
     twice, two = (CONV3, NONE, SKIP, NONE, SKIP, SKIP), (CONV3, CONV3, NONE, NONE, SKIP, SKIP)
     assert stands[twice] != stands[two]  # one convolution that is read twice, and two
+
+
+def test_halves_of_the_functions():
+    """Archs that compute the same are in the same half, and each half has about half of the 5,043."""
+    halves = {function_arch(arch): set() for arch in ALL}
+    for arch in ALL:
+        halves[function_arch(arch)].add(half_of(arch))
+    assert all(len(found) == 1 for found in halves.values())
+    second = sum(1 in found for stands, found in halves.items() if stands is not None)
+    assert abs(second - 5043 / 2) < 3 * 5043**0.5 / 2
