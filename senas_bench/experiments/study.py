@@ -227,11 +227,19 @@ def in_order(specs: Sequence[RunSpec], jobs: int) -> list[RunSpec]:
     """The order in which several workers begin runs: a seed after the other.
 
     Costly methods come last in the order of tables: begun early, they leave no worker idle at last. Methods beside each
-    other there often share a training, for which one would wait: so those begun together lie apart.
+    other there often share a training, for which one would wait: so those begun together lie apart. What trains nothing
+    is not told apart by the order, and comes first.
     """
+    from senas_bench.methods import method_named
+
     seeds = sorted({spec.seed for spec in specs})
-    of_seed = ([spec for spec in reversed(specs) if spec.seed == seed] for seed in seeds)
-    return [spec for some in of_seed for start in range(jobs) for spec in some[start::jobs]]
+    order: list[RunSpec] = []
+    for seed in seeds:
+        some = [spec for spec in reversed(specs) if spec.seed == seed]
+        untrained = [spec for spec in some if not method_named(spec.method).trains]
+        trained = [spec for spec in some if spec not in untrained]
+        order += [*untrained, *(spec for start in range(jobs) for spec in trained[start::jobs])]
+    return order
 
 
 def _failed(outcomes: Any, count: int) -> list[RunSpec]:

@@ -78,7 +78,13 @@ def calibrate(network: Alone, images: torch.Tensor) -> None:
 
 
 def flow(network: Alone, images: torch.Tensor) -> float:
-    """ln of the sum of |w dR/dw|, see `Synflow`; the network is left absolute and in float64.
+    """ln of the sum of `flows`."""
+    total = sum(flows(network, images))
+    return math.log(total) if total > 0 else -math.inf
+
+
+def flows(network: Alone, images: torch.Tensor) -> list[float]:
+    """Of each layer the sum of |w dR/dw|, see `Synflow`; the network is left absolute and in float64.
 
     Args:
         images: `(B, C, H, W)`; only their shape is read.
@@ -93,6 +99,5 @@ def flow(network: Alone, images: torch.Tensor) -> float:
     ones = torch.ones((1, *images.shape[1:]), dtype=torch.float64, device=images.device)
     ones = ones.contiguous(memory_format=torch.channels_last)
     gradients = network.gradients(network(ones).sum(), weights)
-    flows = [(weight.detach() * gradient).abs().sum() for weight, gradient in zip(weights, gradients, strict=True)]
-    total = float(torch.stack(flows).sum())
-    return math.log(total) if total > 0 else -math.inf
+    found = [(weight.detach() * gradient).abs().sum() for weight, gradient in zip(weights, gradients, strict=True)]
+    return torch.stack(found).tolist()
