@@ -96,3 +96,20 @@ def rows_of(archs: np.ndarray, among: np.ndarray) -> np.ndarray:
     """`(n,)` rows of `among` that hold `archs` `(n, edges)`, each of which must be there."""
     place = {bytes(row): index for index, row in enumerate(among)}
     return np.array([place[bytes(row)] for row in archs])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A network as it is in the middle of its training, for an estimator."""
+
+    network: nn.Module
+    snapshots: Snapshots
+    build: Callable[[SearchSpace], nn.Module]
+    fresh_networks: Callable[[str], Fresh]
+    references: dict[str, Reference] = field(default_factory=dict)
+
+    def untrained(self, space: SearchSpace) -> nn.Module:
+        return self.build(space)
+
+    def fresh(self, size: str) -> Fresh:
+        return self.fresh_networks(size)

@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from senas_bench.ranking.snapshots import Watcher
 from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces import Arch, ImageShape, SearchSpace, space_named
 from senas_bench.spaces.regions import Region
-from senas_bench.tasks.outputs import ScoreTable, Trained
+from senas_bench.tasks.outputs import ScoreTable, Seen, Trained
 from senas_bench.tasks.problem import Problem
 from senas_bench.tasks.report import Report, Watch
 from senas_bench.tasks.shared import array_identity, paths_identity, snapshots_fit
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from senas_bench.data.loader import AnyLoader, Loaders
     from senas_bench.ranking.score_archs import Evaluation
     from senas_bench.training.bilevel import Alphas, Architecture
-    from senas_bench.training.snapshots import Snapshots
 
 FEWEST_REFERENCES = 100
 """Archs of the report that must be alive to serve as the sample that others are compared with."""
@@ -250,7 +249,7 @@ class Task:
             partial=Partial(self.work.folder / f"{phase}-watch-{epoch}.arrays", self.work.processes.first)
         )
         strategy, images = estimator_of(watch.estimator), self._watched_images()
-        seen, works = _Seen(network, now, self.build, self.fresh), []
+        seen, works = Seen(network, now, self.build, self.fresh), []
         for part in strategy.compared:
             archs = self._reference_archs(space, strategy.reference)
             scores, more = estimator_of(part)(seen, archs, images, self.problem.cost)
@@ -312,9 +311,10 @@ class Task:
         strategy = estimator_of(estimator)
         references = self._references(trained, strategy, batches)
         if alike:
+            how: Any = {"purpose": purpose, "batches": batches}
+            each = enumerate(references.items())
             references = {
-                part: self._asked_whole(trained, archs, reference, f"{label}-{k}", purpose, batches)
-                for k, (part, reference) in enumerate(references.items())
+                part: self._asked_whole(trained, archs, one, f"{label}-{k}", **how) for k, (part, one) in each
             }
         trained = replace(trained, references=references)
         watcher = Watcher(
@@ -366,15 +366,14 @@ class Task:
         return found
 
     def _asked_whole(
-        self, trained: Trained, archs: np.ndarray, reference: Reference, label: str, purpose: str, batches: int | None
+        self, trained: Trained, archs: np.ndarray, reference: Reference, label: str, **asked: Any
     ) -> Reference:
         """With what a part of an estimator gives to all of `archs`, where they are many more than the sample: other
-        methods may ask it for the same."""
-        sample = {bytes(row) for row in reference.archs}
-        new = sum(bytes(row) not in sample for row in archs)
-        if not reference.estimator.needs_supernet or new <= len(sample):
+        methods may ask it for the same. `asked` as in `estimate`."""
+        sample, how = {bytes(row) for row in reference.archs}, reference.estimator
+        if not how.needs_supernet or sum(bytes(row) not in sample for row in archs) <= len(sample):
             return reference
-        scores = self.estimate(trained, archs, reference.estimator, label, purpose=purpose, batches=batches, alike=True)
+        scores = self.estimate(trained, archs, how, label, alike=True, **asked)
         return replace(reference, others={bytes(row): score for row, score in zip(archs, scores, strict=True)})
 
     def _reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
@@ -384,20 +383,3 @@ class Task:
         if len(ranked) < FEWEST_REFERENCES:
             return self.within(space).sample_distinct(self.rng("reference"), min(many, MOST_OWN_REFERENCES))
         return ranked[np.sort(self.rng("reference").permutation(len(ranked))[:many])]
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A network as it is in the middle of its training, for an estimator."""
-
-    network: nn.Module
-    snapshots: Snapshots
-    build: Callable[[SearchSpace], nn.Module]
-    fresh_networks: Callable[[str], Fresh]
-    references: dict[str, Reference] = field(default_factory=dict)
-
-    def untrained(self, space: SearchSpace) -> nn.Module:
-        return self.build(space)
-
-    def fresh(self, size: str) -> Fresh:
-        return self.fresh_networks(size)
