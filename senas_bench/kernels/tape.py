@@ -72,7 +72,7 @@ class Tape(Torch):
         if not self.back and not (bare(layer) and layer.by_loops(x)):
             self.do()
             return layer(x).contiguous(memory_format=torch.channels_last)
-        weight = layer._parameters["weight"]
+        weight: Any = layer._parameters["weight"]
         values, last = dense(weight)
         stride, c_out, kernel = layer.stride[0], layer.out_channels, layer.kernel_size[0]
         z = made_of(x, c_out, stride)
