@@ -1,5 +1,5 @@
 /* Batch norm, sums, ReLU, 3x3 pools and narrow convolutions of channels-last float tensors, forward and backward, on one
-   thread. See kernels.py.
+   thread, and whole passes of them: called by build.py and tape.py.
 
    A tensor (batch, channels, height, width) in this layout is a matrix of batch * height * width rows of c floats. */
 #include <math.h>
