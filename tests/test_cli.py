@@ -760,13 +760,14 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(tiny, tmp_path, monkey
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--jobs", "2"], ["spos", "random", "spos", "random"]),
-        (["--jobs", "1"], ["random", "spos", "random", "spos"]),
-        (["--jobs", "2", "--executor", "serial"], ["random", "spos", "random", "spos"]),
+        (["--jobs", "2"], ["random", "spos+", "spos"]),
+        (["--jobs", "1"], ["random", "spos", "spos+"]),
+        (["--jobs", "2", "--executor", "serial"], ["random", "spos", "spos+"]),
     ],
 )
 def test_several_jobs_begin_with_the_costly_runs_of_a_seed(tiny, monkeypatch, options, expected):
-    """Which come last in the order of tables; or one worker computes the last of them while the others wait."""
+    """Which come last in the order of tables, after what trains nothing; or one worker computes the last of them while
+    the others wait."""
     begun = []
 
     def one_by_one(runner, specs):
@@ -776,8 +777,8 @@ def test_several_jobs_begin_with_the_costly_runs_of_a_seed(tiny, monkeypatch, op
 
     executors = dict.fromkeys(("joblib", "serial"), lambda *settings: SimpleNamespace(map=one_by_one))
     monkeypatch.setattr("senas_bench.experiments.executors.EXECUTORS", executors)
-    done("reproduce", "table3", "--methods", "random,spos", "--seeds", "0-1", *options)
-    assert [(spec.method, spec.seed) for spec in begun] == list(zip(expected, (0, 0, 1, 1), strict=True))
+    done("reproduce", "table3", "--methods", "random,spos,spos+", "--seeds", "0-1", *options)
+    assert [(spec.method, spec.seed) for spec in begun] == [(name, seed) for seed in (0, 1) for name in expected]
 
 
 @pytest.mark.slow
