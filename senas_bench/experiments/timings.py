@@ -2,7 +2,8 @@
 
 Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
 of two), `results/cpu-table6` and `results/cpu-searches`: one thread on an AMD EPYC, most of them beside other work, so
-they are rather too high. A scored image took as long as in the runs of `untrained`, and training took what was left.
+they are rather too high; what runs share counts in each. A scored image took as long as in the runs of `untrained`, and
+training took what was left.
 """
 
 from __future__ import annotations
@@ -38,23 +39,28 @@ _UNTRAINED = dict.fromkeys(("random", "params", "flops", "random-search", "regul
 TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
     ("nasbench201", "embedded"): {
         **_UNTRAINED,
-        "untrained": Timing(0.0, 0.011),
-        "rsps": Timing(0.28, 0.011, 0.5),
-        "darts-v1": Timing(1.0),
-        "darts-v2": Timing(2.6),
-        "gdas": Timing(0.28),
-        "setn": Timing(0.58),
-        "enas": Timing(0.21, 0.0, 0.5),
-        "fairnas": Timing(1.14, 0.011),
-        "spos": Timing(0.24, 0.011, 4.3),
-        "spos+": Timing(0.16, 0.028, 4.3),
+        "untrained": Timing(0.0, 0.008),
+        "synflow": Timing(0.0, 0.021),
+        "synflow-bn": Timing(0.0, 0.032),
+        "az-nas": Timing(0.0, 0.075),
+        "rsps": Timing(0.19, 0.008, 0.4),
+        "darts-v1": Timing(0.4),
+        "darts-v2": Timing(0.93),
+        "gdas": Timing(0.19),
+        "setn": Timing(0.22),
+        "enas": Timing(0.17, 0.0, 0.4),
+        "fairnas": Timing(0.67, 0.007),
+        "spos": Timing(0.18, 0.008, 3.3),
+        "spos+": Timing(0.14, 0.024, 3.7),
+        "spos+synflow-bn": Timing(0.2, 0.05),
         "stand-alone": Timing(12.0),
         "random-shrink": Timing(0.29, 0.011, 0.7),
-        "si-shrink": Timing(0.58, 0.011, 9.0),
-        "magnitude-shrink": Timing(0.76, 0.011, 0.5),
-        "angle-shrink": Timing(0.26, 0.011, 0.5),
-        "se-nas": Timing(0.27, 0.011, 14.0),
-        "se-nas+": Timing(0.34, 0.028, 24.0),
+        "si-shrink": Timing(0.4, 0.008, 9.0),
+        "magnitude-shrink": Timing(0.46, 0.007, 0.4),
+        "angle-shrink": Timing(0.21, 0.009, 0.4),
+        "se-nas": Timing(0.19, 0.008, 10.0),
+        "se-nas+": Timing(0.3, 0.024, 21.0),
+        "se-nas+synflow-bn": Timing(0.25, 0.055, 49.0),
     },
     ("nasbench201", "cpu"): {
         **_UNTRAINED,
@@ -107,7 +113,7 @@ def seconds_of(spec: RunSpec) -> float | None:
     sample = sizes["rank_archs"]
     functions = min(SHARE * sample, WHOLE_SPACE) if sample else WHOLE_SPACE
     retrained = _epochs(spec.settings.get("retrain"))
-    epochs = _epochs(spec.settings["recipe"])
+    epochs = _epochs(spec.settings.get("recipe"))
     return timing.epoch * epochs + timing.function * functions + timing.other + timing.retrain * retrained
 
 
