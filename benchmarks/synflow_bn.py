@@ -68,7 +68,7 @@ def score(network: Any, way: Way, images: Any) -> float:
     """Of one network with fresh weights, an `Alone`; see `Way`."""
     import torch
 
-    from senas_bench.proxies.synflow import calibrate, flows
+    from senas_bench.proxies.synflow import calibrate
 
     calibrate(network, images[: way.images])
     with torch.no_grad():
@@ -83,6 +83,23 @@ def score(network: Any, way: Way, images: Any) -> float:
     if not total:
         return -math.inf
     return float(np.mean([math.log(flow) for flow in found if flow])) if way.logs else math.log(total)
+
+
+def flows(network: Any, images: Any) -> list[float]:
+    """Of each layer the sum of |w dR/dw|, see `proxies.synflow`, by a way back; the network is left absolute and in
+    float64."""
+    import torch
+
+    network.network.double()
+    with torch.no_grad():
+        for parameter in network.network.parameters():
+            parameter.abs_()
+    weights = network.weights
+    ones = torch.ones((1, *images.shape[1:]), dtype=torch.float64, device=images.device)
+    ones = ones.contiguous(memory_format=torch.channels_last)
+    gradients = network.gradients(network(ones).sum(), weights)
+    found = [(weight.detach() * gradient).abs().sum() for weight, gradient in zip(weights, gradients, strict=True)]
+    return torch.stack(found).tolist()
 
 
 def scored(archs: list[str], size: str, seed: int, data: Path) -> Iterator[dict[str, Any]]:

@@ -60,6 +60,11 @@ def using(engine: str | None, device: str = "cpu") -> Iterator[None]:
         _engine.reset(token)
 
 
+def chosen() -> str | None:
+    """The engine that `using` was given."""
+    return _engine.get()
+
+
 def _missing(device: str) -> str:
     threads = torch.get_num_threads()
     if device != "cpu" or threads != 1:

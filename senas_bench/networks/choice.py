@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 def partial_key(arch: Arch, group: tuple[int, ...]) -> str:
     """Name of the partial model that `arch` takes in a group of edges, such as `3_0_4`."""
     return "_".join(str(arch[edge]) for edge in group)
+
+
+class Candidates(nn.ModuleDict):
+    """Modules of which a path runs one, by the partial models of a group of edges."""
+
+    def __init__(self, group: tuple[int, ...], modules: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__(modules)
+        self.group = group
+
+    def chosen(self, arch: Arch) -> dict[str, nn.Module]:
+        """By name what `arch` runs; nothing where that has no module."""
+        key = partial_key(arch, self.group)
+        return {key: self[key]} if key in self else {}
 
 
 class ChoiceEdge(nn.Module):
@@ -35,7 +48,7 @@ class ChoiceEdge(nn.Module):
         self.edge = edge
         self.group = space.group_of(edge)
         fresh = {op: make(op) for op in space.candidates[edge]}
-        self.copies = nn.ModuleDict()
+        self.copies = Candidates(self.group)
         for partial in space.partial_models(self.group):
             module = fresh[partial[self.group.index(edge)]]
             if module is not None:
@@ -58,7 +71,7 @@ class ChoiceEdge(nn.Module):
         if not set(self.group) <= set(group):
             raise ValueError(f"edge {space.edges[self.edge]}: group {self.group} may grow, not turn into {group}")
         sources: dict[nn.Parameter, nn.Parameter] = {}
-        copies = nn.ModuleDict()
+        copies = Candidates(group)
         for key, old_key in self._copies_in(space):
             module = self.copies[old_key]
             if group != self.group:

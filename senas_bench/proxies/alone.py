@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from senas_bench.kernels.engines import using
 from senas_bench.spaces import Arch
 
 Layer = nn.Conv2d | nn.Linear
@@ -37,13 +38,14 @@ class Alone:
     Args:
         network: Over the space that has the arch alone.
         arch: That arch.
+        engine: Who computes a pass without gradients, see `kernels.engines`.
 
     Attributes:
         passes: What was asked so far.
     """
 
-    def __init__(self, network: nn.Module, arch: Arch) -> None:
-        self.network, self.arch = network, arch
+    def __init__(self, network: nn.Module, arch: Arch, engine: str | None = "torch") -> None:
+        self.network, self.arch, self.engine = network, arch, engine
         self.passes = Passes()
         self._images = 0
 
@@ -51,6 +53,11 @@ class Alone:
         """Logits `(B, classes)` of images `(B, C, H, W)`."""
         self._count(x)
         return self.network(x, self.arch)
+
+    def look(self, x: torch.Tensor) -> torch.Tensor:
+        """As a call, of a pass that has no gradients and that nobody listens to."""
+        with torch.no_grad(), using(self.engine):
+            return self(x)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Outputs `(B, C, H, W)` of the stem and of each block behind it, in order; counts as a pass."""

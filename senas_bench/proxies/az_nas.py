@@ -30,8 +30,23 @@ class _OfBlocks(Proxy):
     needs_features = True
 
 
+class _OfEntropies(_OfBlocks):
+    """Two proxies that read the entropies of the blocks, see `entropies`."""
+
+    family = "az-entropies"
+
+    def numbers(
+        self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> tuple[float, ...]:
+        found = entropies(network, images, generator)
+        return sum(found), min(after - before for before, after in itertools.pairwise(found))
+
+    def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
+        return self.numbers(network, images, labels, generator)[self.place]
+
+
 @dataclass(frozen=True)
-class Expressivity(_OfBlocks):
+class Expressivity(_OfEntropies):
     """The sum over blocks of the entropy, in nats, of the shares that the principal components of a block's output have
     in its variance: over channels, each pixel of each image being a sample. Deviations: variances that rounding makes
     negative are 0, where the code gives such a network -inf.
@@ -39,17 +54,12 @@ class Expressivity(_OfBlocks):
 
     saw = BY_AUTHORS
 
-    def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
-        return sum(entropies(network, images, generator))
-
 
 @dataclass(frozen=True)
-class Progressivity(_OfBlocks):
+class Progressivity(_OfEntropies):
     """The least growth of that entropy from one block to the next. Deviations: none."""
 
-    def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
-        found = entropies(network, images, generator)
-        return min(after - before for before, after in itertools.pairwise(found))
+    place = 1
 
 
 @dataclass(frozen=True)

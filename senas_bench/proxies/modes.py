@@ -36,6 +36,47 @@ def without_norms() -> dict[Any, Callable[..., Any]]:
     return dict.fromkeys((torch.nn.functional.batch_norm, torch.batch_norm), lambda x, *parts, **how: x)
 
 
+def with_deviations() -> dict[Any, Callable[..., Any]]:
+    """For `Replaced`: batch norms divide by their running deviation and multiply by their absolute weight, in float64;
+    they never move the mean."""
+
+    def divide(x: Any, mean: Any, variance: Any, weight: Any, bias: Any, *how: Any, eps: float, **named: Any) -> Any:
+        scale = (variance.double() + eps).rsqrt()
+        return x * (scale if weight is None else scale * weight.double().abs())[:, None, None]
+
+    return dict.fromkeys((torch.nn.functional.batch_norm, torch.batch_norm), divide)
+
+
+def along_weights() -> dict[Any, Callable[..., Any]]:
+    """For `Replaced`: of two images in float64 the first goes through a network whose weights and biases are absolute,
+    and the second becomes the derivative of that along the weights: what comes of (1 + t) times the weights, by t at 0.
+
+    So a layer adds to the second what it makes of the first. What is homogeneous takes both alike; a maximum takes the
+    second where the first is largest.
+    """
+    functional = torch.nn.functional
+
+    def layer(function: Callable[..., Any]) -> Callable[..., Any]:
+        def both(x: Any, weight: Any, bias: Any = None, *how: Any, **named: Any) -> Any:
+            output = function(x, weight.double().abs(), None, *how, **named)
+            if isinstance(weight, torch.nn.Parameter):  # not of a pool that is computed as a convolution
+                output[1] += output[0]
+            if bias is not None:
+                output[0] += bias.double().abs().reshape(-1, *[1] * (output.dim() - 2))
+            return output
+
+        return both
+
+    def largest(x: Any, *how: Any, **named: Any) -> Any:
+        first, places = functional.max_pool2d(x[:1], *how, **{**named, "return_indices": True})
+        second = x[1:].flatten(2).gather(2, places.flatten(2))
+        return torch.cat([first, second.view_as(first)])
+
+    convolve, linear = layer(torch.conv2d), layer(functional.linear)
+    layers = {torch.conv2d: convolve, functional.conv2d: convolve, functional.linear: linear}
+    return {**layers, functional.max_pool2d: largest, torch.max_pool2d: largest}
+
+
 def with_own_statistics() -> dict[Any, Callable[..., Any]]:
     """For `Replaced`: batch norms normalise each image by itself, as if the batch were that image alone."""
 

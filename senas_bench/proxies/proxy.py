@@ -36,6 +36,9 @@ class Proxy:
             that stands for all of these, see `spaces.Space`.
         saw: Whose truth its authors had in view when they chose it, in words; none that is known if empty.
         needs_features: It reads the outputs of the network's blocks: the network has a method `features(x, path)`.
+        family: The name of several proxies that one look gives at once, which is then taken once for all of them: they
+            share `numbers`, and are alike in all else above. None if empty.
+        place: Where among the numbers of its family this one's score is.
     """
 
     data = "labels"
@@ -43,6 +46,14 @@ class Proxy:
     of = "function"
     saw = ""
     needs_features = False
+    family = ""
+    place = 0
+
+    def numbers(
+        self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> tuple[float, ...]:
+        """The scores of the family, as many for each arch; of a proxy without one, its own."""
+        return (self(network, images, labels, generator),)
 
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
         raise NotImplementedError

@@ -32,10 +32,7 @@ class Synflow(Proxy):
     batch = 1
 
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
-        from senas_bench.proxies.modes import Replaced, without_caps, without_norms
-
-        with Replaced({**without_caps(), **without_norms()}):
-            return flow(network, images)
+        return flow(network, images, norms=False)
 
 
 @dataclass(frozen=True)
@@ -55,49 +52,37 @@ class SynflowBn(Proxy):
     data = "images"
 
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
-        from senas_bench.proxies.modes import Replaced, without_caps
-
         calibrate(network, images)
-        for norm in network.norms:
-            if norm.running_mean is not None:
-                norm.running_mean.zero_()
         network.network.eval()
-        with Replaced(without_caps()):
-            return flow(network, images)
+        return flow(network, images, norms=True)
 
 
 def calibrate(network: Alone, images: torch.Tensor) -> None:
     """Set the running statistics of all batch norms to those of one pass over images `(B, C, H, W)`."""
-    import torch
-
     for norm in network.norms:
         norm.momentum = 1.0
     network.network.train()
-    with torch.no_grad():
-        network(images)
+    network.look(images)
 
 
-def flow(network: Alone, images: torch.Tensor) -> float:
-    """ln of the sum of `flows`."""
-    total = sum(flows(network, images))
-    return math.log(total) if total > 0 else -math.inf
-
-
-def flows(network: Alone, images: torch.Tensor) -> list[float]:
-    """Of each layer the sum of |w dR/dw|, see `Synflow`; the network is left absolute and in float64.
+def flow(network: Alone, images: torch.Tensor, norms: bool) -> float:
+    """ln of the sum of |w dR/dw|, see `Synflow`, in one pass forward: with all weights absolute it is the derivative of
+    R along the weights themselves, see `modes.along_weights`.
 
     Args:
+        network: In evaluation mode.
         images: `(B, C, H, W)`; only their shape is read.
+        norms: Whether batch norms divide by their running deviation; else they are left out.
     """
     import torch
 
-    network.network.double()
-    with torch.no_grad():
-        for parameter in network.network.parameters():
-            parameter.abs_()
-    weights = network.weights
-    ones = torch.ones((1, *images.shape[1:]), dtype=torch.float64, device=images.device)
-    ones = ones.contiguous(memory_format=torch.channels_last)
-    gradients = network.gradients(network(ones).sum(), weights)
-    found = [(weight.detach() * gradient).abs().sum() for weight, gradient in zip(weights, gradients, strict=True)]
-    return torch.stack(found).tolist()
+    from senas_bench.proxies.modes import Replaced, along_weights, with_deviations, without_caps, without_norms
+
+    both = torch.zeros((2, *images.shape[1:]), dtype=torch.float64, device=images.device)
+    both[0] = 1
+    with (
+        torch.no_grad(),
+        Replaced({**along_weights(), **without_caps(), **(with_deviations() if norms else without_norms())}),
+    ):
+        _, total = network(both.contiguous(memory_format=torch.channels_last)).sum(1).tolist()
+    return math.log(total) if total > 0 else -math.inf

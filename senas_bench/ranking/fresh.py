@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,14 +44,26 @@ class Fresh:
     seed: int
     batches: Callable[[], Sequence[Batch]] | None = None
     shared: Callable[[str], Path | None] = lambda words: None
+    _wholes: dict[int, nn.Module] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def build(self, arch: Arch, draw: int = 0) -> nn.Module:
-        """The network of an arch, with batch norm that has weights; the same at each call with the same draw."""
+        """The network of an arch, with batch norm that has weights; the same at each call with the same draw.
+
+        Its weights are those of its path in one network over the whole space, so archs begin with the same weights
+        wherever they have the same operator, and two that differ by an operator differ by nothing else.
+        """
+        from senas_bench.networks.single import single
+
+        if draw not in self._wholes:
+            self._wholes[draw] = self._whole(draw)
+        return single(self._wholes[draw], arch)
+
+    def _whole(self, draw: int) -> nn.Module:
         import torch
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._number(draw, 0))
-            return self.network(self.space.whole.only(arch), True)
+            return self.network(self.space.whole, True)
 
     def generator(self, draw: int = 0, purpose: int = 1) -> torch.Generator:
         """Random numbers for one purpose of one draw, the same for every arch."""

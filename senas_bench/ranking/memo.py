@@ -15,9 +15,10 @@ from senas_bench.spaces import Arch
 
 @dataclass(frozen=True)
 class Scored:
-    """A score, the work that it took, `(counts,)` int64, and for how long, seconds."""
+    """The scores of an arch by a proxy and its family, the work that they took, `(counts,)` int64, and for how long,
+    seconds."""
 
-    score: float
+    scores: tuple[float, ...]
     counts: np.ndarray
     seconds: float
 
@@ -79,9 +80,9 @@ class Memo:
             },
         )
 
-    def scores(self, archs: Iterable[Arch]) -> np.ndarray:
-        """`(n,)`."""
-        return np.array([self.entries[arch].score for arch in archs], float)
+    def scores(self, archs: Iterable[Arch], place: int) -> np.ndarray:
+        """`(n,)`, of one of the family."""
+        return np.array([self.entries[arch].scores[place] for arch in archs], float)
 
     def own_counts(self, archs: Iterable[Arch]) -> list[np.ndarray]:
         """Of those that this scoring made."""
@@ -137,7 +138,7 @@ def to_arrays(found: Mapping[Arch, Scored]) -> dict[str, np.ndarray]:
     """For a file."""
     return {
         "archs": np.array(list(found), np.int8),
-        "values": np.array([each.score for each in found.values()]),
+        "values": np.array([each.scores for each in found.values()], float),
         "counts": np.array([each.counts for each in found.values()]),
         "took": np.array([each.seconds for each in found.values()]),
     }
@@ -147,6 +148,6 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[Arch, Scored]:
     """Back again."""
     columns = (arrays[name] for name in ("archs", "values", "counts", "took"))
     return {
-        tuple(arch.tolist()): Scored(float(value), counts, float(took))
-        for arch, value, counts, took in zip(*columns, strict=True)
+        tuple(arch.tolist()): Scored(tuple(values.tolist()), counts, float(took))
+        for arch, values, counts, took in zip(*columns, strict=True)
     }

@@ -36,8 +36,9 @@ class TrainingFree(Estimator):
     images, and random numbers of the same seed. So a run makes it once, see `ranking.memo`. Archs whose input does not
     reach their output score -inf.
 
-    The images are the first validation images that the evaluation scores on; batch norm is as the proxy has it. Always
-    computed with torch: the loops in C know no gradients of gradients.
+    The images are the first validation images that the evaluation scores on; batch norm is as the proxy has it. The
+    run's engine computes passes without gradients (`Alone.look`), torch all others: the loops in C know no gradients of
+    gradients.
 
     Args:
         proxy: Key of `PROXIES`, or a strategy.
@@ -74,7 +75,7 @@ class TrainingFree(Estimator):
         fresh, proxy = trained.fresh(self.size), proxy_of(self.proxy)
         distinct, rows = distinct_archs(fresh.space, archs, proxy.of)
         batch = self._batch(fresh, proxy, evaluation)
-        about = f"{self} {fresh.seed}"
+        about = f"{proxy.family or self.proxy} {(self.size, self.images, self.noise, self.draws)} {fresh.seed}"
         memo = Memo(watcher.partial, f"{about} {len(batch[1])} {watcher.purpose}")
         shelf = Shelf(fresh.shared(f"{about} {_identity(*batch)}"))
         new = shelf.move(memo.missing(distinct), memo, watcher.partial)
@@ -84,8 +85,8 @@ class TrainingFree(Estimator):
         watcher.began(1 - len(left) / max(len(new), 1))
         for index, arch in enumerate(left, start=len(new) - len(left)):
             started = time.perf_counter()
-            score, work = self._score(fresh, proxy, arch, batch, flops[arch])
-            found.entries[arch] = Scored(score, work, time.perf_counter() - started)
+            scores, work = self._score(fresh, proxy, arch, batch, flops[arch])
+            found.entries[arch] = Scored(scores, work, time.perf_counter() - started)
             if watcher.partial:
                 watcher.partial.keep(found.arrays)
             if index % 10 == 9:
@@ -94,7 +95,7 @@ class TrainingFree(Estimator):
         shelf.put({arch: found.entries[arch] for arch in new})
         own = memo.own_counts(distinct)
         counts = np.array([np.zeros(len(COUNTS), np.int64), *own]).sum(0)
-        scores = np.array([-np.inf, *memo.scores(distinct)])[rows + 1]
+        scores = np.array([-np.inf, *memo.scores(distinct, proxy.place)])[rows + 1]
         work = {"archs_scored": len(own) * self.draws}
         work |= {name: int(count) for name, count in zip(COUNTS, counts, strict=True)}
         if distinct:  # had each string been scored: all go through the same passes
@@ -125,25 +126,25 @@ class TrainingFree(Estimator):
 
     def _score(
         self, fresh: Fresh, proxy: Proxy, arch: Arch, batch: tuple[torch.Tensor, torch.Tensor], flops: int
-    ) -> tuple[float, np.ndarray]:
-        """The mean score of an arch over the draws, and the work, see `COUNTS`."""
-        from senas_bench.kernels.engines import using
+    ) -> tuple[tuple[float, ...], np.ndarray]:
+        """The mean scores of an arch over the draws, of all the family, and the work, see `COUNTS`."""
+        from senas_bench.kernels.engines import chosen, using
         from senas_bench.proxies.alone import Alone
 
         scores, counts = [], np.zeros(len(COUNTS), np.int64)
         for draw in range(self.draws):
-            network = Alone(fresh.build(arch, draw), arch)
+            network = Alone(fresh.build(arch, draw), arch, chosen())
             if proxy.needs_features and not hasattr(network.network, "features"):
                 raise ValueError(
                     f"the proxy {self.proxy} reads blocks; give {type(network.network).__name__} a features"
                 )
             with using("torch"):
-                score = proxy(network, batch[0].clone(), batch[1], fresh.generator(draw))
-            scores.append(-math.inf if math.isnan(score) else score)
+                numbers = proxy.numbers(network, batch[0].clone(), batch[1], fresh.generator(draw))
+            scores.append([-math.inf if math.isnan(number) else number for number in numbers])
             done = network.passes
             work = flops * (done.forward_images + 2 * done.backward_images)
             counts += np.array([done.forward, done.backward, done.forward_images, work])
-        return float(np.mean(scores)), counts
+        return tuple(np.mean(scores, 0).tolist()), counts
 
 
 class _Found:

@@ -1,8 +1,16 @@
 from math import log, sqrt
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+
+from senas_bench.experiments.studies import preset_of
+from senas_bench.kernels.engines import using
+from senas_bench.proxies.alone import Alone
+from senas_bench.proxies.modes import Replaced, without_caps
+from senas_bench.proxies.synflow import flow
+from senas_bench.spaces import SPACES, ImageShape
 
 
 @pytest.fixture
@@ -43,6 +51,49 @@ def test_the_cap_of_relu6_is_left_out(score, line, images):
             return self.linear(nn.functional.hardtanh_(self.convolution(x), 0.0, 6.0).mean((2, 3)))
 
     assert score("synflow", Capped(7.0, (1.0, 0.0)), images) == pytest.approx(log(7 + 7))
+
+
+def test_biases_and_maxima(score, images):
+    """With weight 2 + 2t and bias 3 in front of a maximum, and 5 + 5t behind it, R is (2 + 2t + 3) (5 + 5t): its slope
+    at 0 is 2 * 5 + 5 * 5."""
+
+    class Biased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.linear = nn.Conv2d(1, 1, 1), nn.Linear(1, 1)
+            for value, tensor in zip((-2.0, -3.0, 5.0, 7.0), self.parameters(), strict=True):
+                nn.init.constant_(tensor, value)
+
+        def forward(self, x, path):
+            return self.linear(nn.functional.max_pool2d(self.convolution(x), 3, 1, 1).mean((2, 3)))
+
+    assert score("synflow", Biased(), images) == pytest.approx(log(10 + 25))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_derivative_along_the_weights_in_every_space(name):
+    """By differences, of a network whose weights are really absolute and norms really divide."""
+    space = SPACES[name]
+    skeleton = space.skeleton(ImageShape(16, 3, 3), preset_of(name, "embedded"))
+    arch = space.whole.sample(np.random.default_rng(1))
+    torch.manual_seed(0)
+    network = space.network(space.whole.only(arch), skeleton, True).eval().double()
+    for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.running_var.uniform_(0.5, 3)
+    found = flow(Alone(network, arch), torch.zeros(1, 3, 16, 16), norms=True)
+
+    weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    first = [weight.detach().abs() for weight in weights]
+    network.head.bias.data.abs_()
+
+    def logits(times):
+        for weight, value in zip(weights, first, strict=True):
+            weight.data = value * times
+        with using("torch"), torch.no_grad(), Replaced(without_caps()):
+            return float(network(torch.ones(1, 3, 16, 16, dtype=torch.float64), arch).sum())
+
+    step = 1e-6
+    assert found == pytest.approx(log((logits(1 + step) - logits(1 - step)) / (2 * step)), rel=1e-6)
 
 
 def test_a_network_through_which_nothing_flows(score, line, images):

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -164,13 +164,15 @@ def test_a_cut_scoring_goes_on(tmp_path, monkeypatch):
     built = []
 
     def attempt(stop):
-        def counting(space, affine):
-            if len(built) == stop:
-                raise KeyboardInterrupt
-            built.append(space)
-            return network(space, affine)
+        class Counting(Fresh):
+            def build(self, arch, draw=0):
+                if len(built) == stop:
+                    raise KeyboardInterrupt
+                built.append(arch)
+                return super().build(arch, draw)
 
-        fresh = replace(weights().fresh("preset"), network=counting)
+        usual = weights().fresh("preset")
+        fresh = Counting(**{field.name: getattr(usual, field.name) for field in fields(usual) if field.init})
         watcher = Watcher(partial=Partial(tmp_path / "scores"))
         return SYNFLOW(SimpleNamespace(fresh=lambda size: fresh), ARCHS, IMAGES, COST, watcher)
 
@@ -179,6 +181,32 @@ def test_a_cut_scoring_goes_on(tmp_path, monkeypatch):
     scores, counts = attempt(-1)
     assert scores.tolist() == whole.tolist() and counts == work
     assert len(built) == work["archs_scored"]
+
+
+def test_two_of_a_family_look_once(tmp_path):
+    """As they score alone, and the second counts nothing."""
+
+    def ask(name, folder):
+        folder.mkdir(exist_ok=True)
+        watcher = Watcher(partial=Partial(folder / f"{name}.arrays"))
+        return TrainingFree(name)(weights(), ARCHS, IMAGES, COST, watcher)
+
+    names = ("az-expressivity", "az-progressivity")
+    together = [ask(name, tmp_path / "shared") for name in names]
+    alone = [ask(name, tmp_path / name) for name in names]
+    assert [scores.tolist() for scores, _ in together] == [scores.tolist() for scores, _ in alone]
+    assert alone[0][1] == alone[1][1] == together[0][1] and alone[0][1]["archs_scored"] == 5
+    assert together[1][1]["archs_scored"] == together[1][1]["multiply_adds"] == 0
+
+
+def test_archs_share_the_weights_of_what_they_share():
+    """Two that differ on one edge, in each cell and outside of them."""
+    fresh = weights().fresh("preset")
+    first, second = (
+        dict(fresh.build((CONV3, CONV1, op, SKIP, POOL, CONV1)).named_parameters()) for op in (CONV3, SKIP)
+    )
+    assert second.keys() < first.keys() and all(".choices.2." in name for name in first.keys() - second.keys())
+    assert all(torch.equal(tensor, first[name]) for name, tensor in second.items())
 
 
 def test_a_run_scores_an_arch_once_and_counts_it_where_it_did(tmp_path):

@@ -15,7 +15,7 @@ from torch import nn
 from senas_bench.kernels.convolutions import DepthwiseConv2d
 from senas_bench.kernels.norms import batch_norm
 from senas_bench.kernels.pointwise import PointConv2d
-from senas_bench.networks.choice import ChoiceEdge, partial_key
+from senas_bench.networks.choice import Candidates, ChoiceEdge, partial_key
 from senas_bench.networks.mixture import Mixture, as_mixture
 from senas_bench.networks.operations import ConvBN
 from senas_bench.spaces.darts import (
@@ -148,7 +148,7 @@ class Cell(nn.Module):
             plain = {op: _without_weights(op, shape.channels, stride, not affine) for op in space.candidates[edge]}
             self.choices.append(ChoiceEdge(edge, space, make))
             self.weightless.append(
-                nn.ModuleDict({str(op): module for op, module in plain.items() if module is not None})
+                Candidates((edge,), {str(op): module for op, module in plain.items() if module is not None})
             )
 
     def weightless_operators(self) -> Iterator[tuple[int, int, nn.Module]]:
