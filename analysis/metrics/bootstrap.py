@@ -85,20 +85,25 @@ def mean_tau_interval(
     n = len(truth)
     if n < MIN_ARCHS:
         return None
-    drawn = np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(n_resamples)])
+    drawn = rng.integers(n, size=(n_resamples, n)) + n * np.arange(n_resamples)[:, None]
+    drawn = np.bincount(drawn.ravel(), minlength=n_resamples * n).reshape(n_resamples, n)  # how often each arch
+    unequal = n * n - (drawn**2).sum(axis=1, dtype=np.float64)  # pairs of archs that are not the same
     # at most n * n = 1.6e7 is summed at n = 4,000: exact in float32
     drawn = drawn.astype(np.float32 if n <= 4000 else np.float64)
 
     def pairs(signs: np.ndarray) -> np.ndarray:
         return ((drawn @ signs.astype(drawn.dtype)) * drawn).sum(axis=1, dtype=np.float64)
 
+    def untied(signs: np.ndarray) -> np.ndarray:
+        return unequal if np.count_nonzero(signs) == n * (n - 1) else pairs(signs**2)
+
     truth_signs = np.sign(truth[:, None] - truth)
-    truth_pairs = pairs(truth_signs**2)
+    truth_pairs = untied(truth_signs)
     taus = []
     for column in columns:
         signs = np.sign(np.subtract.outer(np.asarray(column, np.float64), np.asarray(column, np.float64)))
         with np.errstate(invalid="ignore"):  # 0 / 0: all drawn archs are tied
-            taus.append(pairs(signs * truth_signs) / np.sqrt(pairs(signs**2) * truth_pairs))
+            taus.append(pairs(signs * truth_signs) / np.sqrt(untied(signs) * truth_pairs))
     return bounds(_quantiles(np.mean(taus, axis=0), np.array([0.025, 0.975])))
 
 
