@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: reproduce test test-all faults lint bench curves gpu-check
+.PHONY: reproduce test test-all faults lint docs lab dist bench curves gpu-check
 
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; name another with make PYTHON=python3.12"; exit 2; }
@@ -32,6 +32,19 @@ lint: .venv/.installed
 	rm -rf build/types && mkdir -p build/types
 	cp -r senas_bench build/types/ && cp -r analysis build/types/senas_bench/
 	$(BIN)/basedpyright --level error
+
+docs: .venv/.installed  ## the site of the documents, warnings as errors, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "built in build/site; to read it: $(BIN)/python -m http.server --directory build/site"
+
+lab: .venv/.installed  ## JupyterLab, installed where it is missing, with the notebooks
+	test -x $(BIN)/jupyter-lab || $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[notebooks]'
+	$(BIN)/jupyter-lab --notebook-dir notebooks $(ARGS)
+
+dist: .venv/.installed  ## a wheel, in dist/
+	rm -rf build/lib build/bdist.* dist
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 bench: .venv/.installed  ## shortcuts one by one, then ratios to the plain way: 10 minutes; make bench ARGS="training" for one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-group-by=group

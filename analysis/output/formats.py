@@ -48,6 +48,10 @@ class Table:
             if any(not isinstance(cell, str) for column in frame for cell in frame[column]):
                 object.__setattr__(self, name, frame.map(str))
 
+    def __str__(self) -> str:
+        """What `print` shows."""
+        return to_text(self)
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)

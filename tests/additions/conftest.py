@@ -1,4 +1,4 @@
-"""What somebody adds from outside: the files and lines of CONTRIBUTING.md, taken from there as they stand."""
+"""What somebody adds from outside: the files and lines of docs/adding.md, taken from there as they stand."""
 
 import re
 import sys
@@ -14,17 +14,18 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w/]+\.py)\n")
-"""First line of a block that is a file; any other block is lines that make things known."""
+"""First line of a block that is a file; any other block is lines that make things known, or a script."""
+SCRIPT = re.compile(r"# ([\w/]+\.py), a script\n")
 
 
 def blocks() -> list[tuple[str | None, str]]:
-    """The Python of CONTRIBUTING.md in order: the name of the file that a block is, or None; and its text."""
-    found = FENCE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    return [((name := FILE.match(text)) and name[1], text) for text in found]
+    """The Python of docs/adding.md in order, scripts left out: name of the file that a block is, or None; its text."""
+    found = FENCE.findall((ROOT / "docs/adding.md").read_text(encoding="utf-8"))
+    return [((name := FILE.match(text)) and name[1], text) for text in found if not SCRIPT.match(text)]
 
 
 def write_files(folder: Path) -> list[str]:
-    """Write the files of CONTRIBUTING.md into a folder; the names of their modules."""
+    """Write the files of docs/adding.md into a folder; the names of their modules."""
     names = []
     for name, text in blocks():
         if name:
@@ -35,11 +36,11 @@ def write_files(folder: Path) -> list[str]:
 
 
 def add_all() -> dict[str, Any]:
-    """Run the lines of CONTRIBUTING.md; what they define. The files must be importable."""
+    """Run the lines of docs/adding.md; what they define. The files must be importable."""
     namespace: dict[str, Any] = {}
     for name, text in blocks():
         if not name:
-            exec(compile(text, "CONTRIBUTING.md", "exec"), namespace)
+            exec(compile(text, "adding.md", "exec"), namespace)
     return namespace
 
 
@@ -57,7 +58,7 @@ def additions(tmp_path_factory) -> Iterator[Path]:
 
 @pytest.fixture
 def added(additions) -> Iterator[SimpleNamespace]:
-    """Everything of CONTRIBUTING.md is known while a test runs; what its lines define."""
+    """Everything of docs/adding.md is known while a test runs; what its lines define."""
     import senas_bench as sb
     from senas_bench.analysis.style import STYLES
 

@@ -1,4 +1,4 @@
-"""An artefact from outside, of CONTRIBUTING.md."""
+"""An artefact from outside, of docs/adding.md."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A criterion from outside, of CONTRIBUTING.md, and the method made of it."""
+"""A criterion from outside, of docs/adding.md, and the method made of it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""An estimator from outside, of CONTRIBUTING.md, scores for whatever scores archs."""
+"""An estimator from outside, of docs/adding.md, scores for whatever scores archs."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Methods from outside, of CONTRIBUTING.md, are there everywhere without another edit."""
+"""Methods from outside, of docs/adding.md, are there everywhere without another edit."""
 
 import json
 import os
@@ -115,7 +115,7 @@ conftest.add_all()
 
 
 def suite(tmp_path, path: str, chosen: str) -> int:
-    """How many tests of a suite of the house passed, where everything of CONTRIBUTING.md is known."""
+    """How many tests of a suite of the house passed, where everything of docs/adding.md is known."""
     (tmp_path / "adding.py").write_text(PLUGIN.format(path=str(Path(__file__).with_name("conftest.py"))))
     found = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "pytest", str(ROOT / path), "-k", chosen]

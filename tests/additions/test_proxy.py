@@ -1,4 +1,4 @@
-"""A training-free proxy from outside, of CONTRIBUTING.md, ranks and picks."""
+"""A training-free proxy from outside, of docs/adding.md, ranks and picks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A path sampler with memory from outside, of CONTRIBUTING.md."""
+"""A path sampler with memory from outside, of docs/adding.md."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A search space from outside, of CONTRIBUTING.md: trained, ranked, limited, shrunk, expanded, drawn, costed."""
+"""A search space from outside, of docs/adding.md: trained, ranked, limited, shrunk, expanded, drawn, costed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Every block of Python in CONTRIBUTING.md runs as it stands, in order, as a new user would have it."""
+"""Every block of Python in docs/adding.md runs as it stands, in order, as a new user would have it."""
 
 import importlib
 import inspect
@@ -15,10 +15,11 @@ import pytest
 
 import senas_bench as sb
 
-TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs/adding.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = {found[1]: block for block in FENCE.findall(TEXT) if (found := re.match(r"# ([\w/]+\.py)\n", block))}
-LINES = [block for block in FENCE.findall(TEXT) if block not in FILES.values()]
+SCRIPTS = {found[1]: block for block in FENCE.findall(TEXT) if (found := re.match(r"# (\w+\.py), a script\n", block))}
+LINES = [block for block in FENCE.findall(TEXT) if block not in [*FILES.values(), *SCRIPTS.values()]]
 
 
 def named(strategy: Any) -> set[type]:
@@ -30,7 +31,7 @@ def named(strategy: Any) -> set[type]:
 
 
 def test_there_is_a_page_for_each_kind_and_a_row_that_counts_its_files():
-    kinds = re.findall(r"^### (.+)$", TEXT, re.MULTILINE)
+    kinds = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
     rows = re.findall(r"^\| (an? [^|]+) \| ([^|]*\d[^|]*) \|", TEXT, re.MULTILINE)
     assert [row for row, _ in rows] == [kind[0].lower() + kind[1:] for kind in kinds] and len(kinds) == 7
 
@@ -89,3 +90,12 @@ def test_a_script_that_adds_everything(additions, tmp_path, shared):
     rows, ranked, pick = json.loads(in_a_fresh_process(tmp_path, "\n".join([*LINES, USE])).splitlines()[-1])
     assert set(rows) >= {"count-convs", "Short (ours)", "spos-quick", "best-arch-shrink"}
     assert ranked == 8 and pick.count("-") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_prints_table_3_with_an_own_method(name, additions, tmp_path):
+    found = in_a_fresh_process(additions, f"import os; os.chdir({str(tmp_path)!r})\n{SCRIPTS[name]}")
+    rows = [line.split() for line in found.splitlines()]
+    assert [row[:2] for row in rows if row[:1] == ["count-convs"]][:1] == [["count-convs", "3"]]
+    assert (tmp_path / "runs/tables/table3.md").exists() and (tmp_path / "runs/figures/table3.png").exists()
