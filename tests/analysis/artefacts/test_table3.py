@@ -410,6 +410,7 @@ def test_markdown_and_text(table, tmp_path):
     assert "The paper's own numbers" in markdown
     assert "| Ours (paper) | 10561.1 | 90.50 ± 0.09 |" in markdown
     text = to_text(table)
+    assert str(table) == text
     assert max(map(len, text.splitlines())) <= 120
     assert all(word in text for word in ("tau full (n=40)", "Ours (paper)", "undecided", "search s"))
     assert len(re.findall("^se-nas ", text, re.M)) == 2  # the method leads each block of columns
