@@ -2,7 +2,9 @@
 
 import ast
 import configparser
+import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -51,16 +53,32 @@ def python(code: str, cwd: Path, *paths: Path) -> str:
     return result.stdout
 
 
-@pytest.mark.slow
-def test_a_wheel_holds_what_the_repository_holds_and_works_alone(tmp_path):
-    """Installed in a folder of its own, without this checkout and beside somebody's own `analysis`."""
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """What is committed, in a clone of its own."""
     if not (ROOT / ".git").exists():
         pytest.skip("no git repository: its files cannot be compared")
-    source = tmp_path / "source"
-    subprocess.run(["git", "clone", "--quiet", ROOT, source], check=True)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    folder = tmp_path_factory.mktemp("wheel") / "source"
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source) -> Path:
+    """As `make dist` builds it, with what this Python has installed."""
+    (source / ".venv").mkdir()
+    (source / ".venv/.installed").touch()
+    command = ["make", "dist", f"BIN={Path(sys.executable).parent}"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = source.glob("dist/*.whl")
+    return built
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_what_the_repository_holds_and_works_alone(source, wheel, tmp_path):
+    """Unpacked in a folder of its own, without this checkout and beside somebody's own `analysis`."""
     listed = subprocess.run(["git", "ls-files", "senas_bench", "analysis"], cwd=source, capture_output=True, check=True)
     wanted = {
         f"senas_bench/{name}" if name.startswith("analysis/") else name for name in listed.stdout.decode().split()
@@ -80,6 +98,37 @@ def test_a_wheel_holds_what_the_repository_holds_and_works_alone(tmp_path):
     ]
     code = "import runpy, sys; sys.argv = ['', '--version']; runpy.run_module('senas_bench', run_name='__main__')"
     assert python(code, work, tmp_path / "installed").strip()
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """The programs of an empty environment that pip installed the wheel into; what it needs is that of this Python."""
+    folder = tmp_path_factory.mktemp("empty")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", folder / "bin/python"]
+    subprocess.run([*pip, "install", "--no-index", "--no-deps", wheel], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", [True, False], ids=["with a compiler", "without a compiler"])
+def test_a_wheel_in_an_empty_environment_makes_table_3(installed, compiler, tmp_path):
+    """The command of `make reproduce`, in small; with the loops in C where they can be compiled, else without."""
+    if compiler and not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        pytest.skip("no C compiler here")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SENAS_", "CC"))}
+    found = os.pathsep.join([str(installed), os.environ["PATH"]]) if compiler else str(installed)
+    small = ["--seeds", "0", "--stage-epochs", "1,1,1", "--rank-archs", "20", "--curve-points", "0", "--jobs", "1"]
+    command = [installed / "senas-bench", "reproduce", "table3", "--methods", "params,spos", *small]
+    environment = {**kept, "PATH": found, "SENAS_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/tables/table3.md").exists() and "spos " in done.stdout
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "runs/runs").glob("spos-*.json"))
+    assert record["provenance"]["kernels"] == ("compiled" if compiler else "torch")
+    assert ("no C compiler is found" in done.stderr) == (not compiler)
 
 
 def test_this_checkout_is_what_is_tested(tmp_path):
