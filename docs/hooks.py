@@ -62,7 +62,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         uri = path.removeprefix("docs/")
         if files.get_file_from_path(uri):
             return f"{found['text']}({posixpath.relpath(uri, posixpath.dirname(here) or '.')}{hash_}{anchor})"
-        return f"{found['text'][1:-1]} (`{path}`)" if (ROOT / path).exists() else found[0]
+        words = found["text"][1:-1]
+        return (f"`{path}`" if words == path else f"{words} (`{path}`)") if (ROOT / path).exists() else found[0]
 
     kept = [(code.start(), code.end()) for code in CODE.finditer(markdown)]
     parts, at = [], 0
