@@ -38,7 +38,7 @@ def show(table: Table) -> None:
 def _draw_in_the_page() -> None:
     """Of IPython, where it runs a notebook."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if hasattr(shell, "kernel"):
+    if shell is not None and hasattr(shell, "kernel"):
         shell.run_line_magic("matplotlib", "inline")
         shell.run_line_magic("config", 'InlineBackend.figure_format = "retina"')
 
