@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))
-PAGES = ("README.md", "CONTRIBUTING.md", "CLUSTER.md", *DOCS)
+PAGES = ("README.md", "CONTRIBUTING.md", "CLUSTER.md", "results/README.md", "benchmarks/peers.md", *DOCS)
 FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CALL = r"(?:senas-bench|python -m senas_bench)(?= [a-z-])"
 IN_SHELL = re.compile(rf"^(?:[^#\n]*?[\s/\"])?{CALL}((?:(?! && | \| |; )[^\n])*)", re.MULTILINE)
