@@ -44,11 +44,10 @@ from senas_bench.cli.options import (
     print_json,
     split_names,
 )
-from senas_bench.cli.plan import print_plan
+from senas_bench.cli.plan import show_plan
 from senas_bench.experiments.spec import SEEDS
 from senas_bench.experiments.study import RunsFailed, Setting
 from senas_bench.files import check_output
-from senas_bench.kernels.processor import recommend_precision
 
 
 def reproduce(
@@ -107,8 +106,7 @@ def reproduce(
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
     study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)
     if dry_run:
-        print_plan(study.store, study.specs)
-        print(f"bfloat16 on the CPU: {recommend_precision()}")
+        show_plan(study.store, study.specs, as_json)
     elif not _finish(study, no_timing, as_json):
         raise typer.Exit(FAILED)
 

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from senas_bench.errors import DataError
 from senas_bench.experiments.spec import SCHEMA, RunRecord, RunSpec, canonical_json
 from senas_bench.files import atomic_write, prove_room, room_named
-from senas_bench.locks import LockHeld, held
+from senas_bench.locks import LockHeld, held, is_held
+from senas_bench.progress import read_status, remove_status
 
 SCORES = pa.schema(
     [
@@ -42,6 +43,8 @@ SEAL = "record_sha256"
 that was read has it; files from before it was introduced load without."""
 MAX_STAGES, MAX_EPOCHS = 2**7 - 1, 2**15 - 1
 """What the integers of `SCORES` hold."""
+STATUS = ".progress"
+"""What the names of files end in that say what a run is at."""
 TRAININGS = "trained"
 """Name of the folders of trainings that runs share."""
 OUTPUTS = ("tables", "figures")
@@ -182,6 +185,23 @@ class RunStore:
             if self._work.is_dir()
             else []
         )
+
+    def status_file(self, run_id: str) -> Path:
+        """Where a run says what it is at, see `progress.StatusFile`: beside its work folder."""
+        return self._work / f"{run_id}{STATUS}"
+
+    def active(self) -> dict[str, Mapping[str, Any]]:
+        """What the runs are at that some process computes, by run id, in the order in which they began."""
+        files = {path.name.removesuffix(STATUS): path for path in self._work.glob(f"*{STATUS}")}
+        held = [run_id for run_id in files if is_held(self._work / f"{run_id}.lock")]
+        said = {run_id: status for run_id in held if (status := read_status(files[run_id])) is not None}
+        return dict(sorted(said.items(), key=lambda item: item[1]["began"]))
+
+    def forget_status(self) -> None:
+        """Remove what runs said that nobody computes any more: their processes were killed."""
+        for path in self._work.glob(f"*{STATUS}"):
+            if not is_held(path.with_suffix(".lock")):
+                remove_status(path)
 
     def identity(self) -> str:
         """A random name that the folder keeps: who reads the same one, on any machine, sees the same folder."""
