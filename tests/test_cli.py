@@ -152,6 +152,8 @@ def test_help_imports_nothing_heavy():
         "evaluate-ranking",
         "cost",
         "status",
+        "runs",
+        "runs rm",
         "doctor",
         "benchmark query",
         "data list",
@@ -370,9 +372,10 @@ def test_an_interrupt_says_how_to_go_on(tiny, monkeypatch):
 def test_cost(arch, dataset, flops, params):
     """The published costs of docs/method.md 5."""
     found = as_json("cost", arch, "--dataset", dataset)
-    assert found == {"flops_m": pytest.approx(flops, abs=5e-6), "params": round(params * 1e6)}
-    text = done("cost", arch, "--dataset", dataset).out
-    assert text.endswith(f"\n{flops:.6f} MFLOPs, {params:.6f} M parameters\n")
+    assert (found["flops_m"], found["params"]) == (pytest.approx(flops, abs=5e-6), round(params * 1e6))
+    _, numbers, network = done("cost", arch, "--dataset", dataset).out.splitlines()
+    assert numbers == f"{flops:.6f} MFLOPs, {params:.6f} M parameters"
+    assert network.startswith(f"network: nasbench201 at full size for {dataset}: resolution ")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -474,7 +477,7 @@ def test_benchmark_import_says_what_is_measured_and_what_is_left_out(tmp_path):
 
 def test_data_list_and_verify(tmp_path):
     digits, cifar10, cifar100, imagenet16, imagenet = done("data", "list").out.splitlines()
-    assert "imagenet     missing: no train images" in imagenet
+    assert "imagenet       missing: no train images" in imagenet
     assert "imagenet16-120 missing: no imagenet16-120 images" in imagenet16
     assert digits.split() == ["digits", make_spec("params", 0, "embedded").data_id]
     assert "missing: no cifar10 images" in cifar10 and "missing: no cifar100 images" in cifar100
@@ -524,7 +527,7 @@ def test_an_engine_that_cannot_be_is_refused(command, options, message):
 
 def test_status_of_nothing():
     assert done("status").out == "0 finished, 0 unfinished in runs\n"
-    assert as_json("status", "--results", "nowhere") == {"finished": [], "unfinished": []}
+    assert as_json("status", "--results", "nowhere") == {"finished": [], "active": [], "unfinished": []}
 
 
 RUN = ["reproduce", "table3", "--methods", "spos,params", "--seeds", "0-1", "--no-timing"]
@@ -748,7 +751,7 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(tiny, tmp_path, monkey
     outcome = call("reproduce", "table3", "--methods", "spos+,params", "--seeds", "0", "--executor", "serial")
     assert outcome.code == 1
     (line,) = [line for line in outcome.err.splitlines() if "FAILED" in line]
-    assert line.startswith("[1/2] spos+-embedded-digits-s0-") and "training loss is" in line
+    assert line[20:].startswith("[1/2] spos+-embedded-digits-s0-") and "training loss is" in line
     assert "Traceback" not in outcome.err
     table = json.loads((tmp_path / "runs/tables/table3.json").read_text())
     assert [row["method"] for row in table["rows"]] == ["params", "optimal"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.experiments.active import status_file
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.progress import (
@@ -77,7 +78,7 @@ class Runner:
             work_dir = store.work_dir(spec)
             self._goes_on(True)
             try:
-                with self._said(spec, store.status_file(spec.run_id)) as progress:
+                with self._said(spec, status_file(store.root, spec.run_id)) as progress:
                     done = self.run_in(work_dir, spec, store if self.share or self.keep_trained else None, progress)
             except Exception:
                 with contextlib.suppress(OSError):  # refused before it kept anything, it is not unfinished

@@ -9,8 +9,8 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ import pyarrow.parquet as pq
 from senas_bench.errors import DataError
 from senas_bench.experiments.spec import SCHEMA, RunRecord, RunSpec, canonical_json
 from senas_bench.files import atomic_write, prove_room, room_named
-from senas_bench.locks import LockHeld, held, is_held
-from senas_bench.progress import read_status, remove_status
+from senas_bench.locks import LockHeld, held
 
 SCORES = pa.schema(
     [
@@ -43,8 +42,8 @@ SEAL = "record_sha256"
 that was read has it; files from before it was introduced load without."""
 MAX_STAGES, MAX_EPOCHS = 2**7 - 1, 2**15 - 1
 """What the integers of `SCORES` hold."""
-STATUS = ".progress"
-"""What the names of files end in that say what a run is at."""
+WORK = "work"
+"""Name of the folder of what is not finished."""
 TRAININGS = "trained"
 """Name of the folders of trainings that runs share."""
 OUTPUTS = ("tables", "figures")
@@ -186,22 +185,10 @@ class RunStore:
             else []
         )
 
-    def status_file(self, run_id: str) -> Path:
-        """Where a run says what it is at, see `progress.StatusFile`: beside its work folder."""
-        return self._work / f"{run_id}{STATUS}"
-
-    def active(self) -> dict[str, Mapping[str, Any]]:
-        """What the runs are at that some process computes, by run id, in the order in which they began."""
-        files = {path.name.removesuffix(STATUS): path for path in self._work.glob(f"*{STATUS}")}
-        held = [run_id for run_id in files if is_held(self._work / f"{run_id}.lock")]
-        said = {run_id: status for run_id in held if (status := read_status(files[run_id])) is not None}
-        return dict(sorted(said.items(), key=lambda item: item[1]["began"]))
-
-    def forget_status(self) -> None:
-        """Remove what runs said that nobody computes any more: their processes were killed."""
-        for path in self._work.glob(f"*{STATUS}"):
-            if not is_held(path.with_suffix(".lock")):
-                remove_status(path)
+    def files_of(self, run_id: str) -> list[Path]:
+        """All there is of a run: record, scores, work folder."""
+        files = self._json(run_id), self._parquet(run_id), self._work / run_id
+        return [path for path in files if path.exists()]
 
     def identity(self) -> str:
         """A random name that the folder keeps: who reads the same one, on any machine, sees the same folder."""
@@ -254,6 +241,8 @@ class RunStore:
         for path in self.trainings.glob("*.safetensors"):
             if not path.with_suffix(".lock").exists():
                 path.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody is at one
+            self.trainings.rmdir()
 
     @property
     def _runs(self) -> Path:
@@ -261,7 +250,7 @@ class RunStore:
 
     @property
     def _work(self) -> Path:
-        return Path(self.root) / "work"
+        return Path(self.root) / WORK
 
     @property
     def _identity(self) -> Path:

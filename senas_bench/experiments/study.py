@@ -187,6 +187,7 @@ class Setting:
         """Run what is missing; the specs that failed."""
         from contextlib import closing
 
+        from senas_bench.experiments.active import forget_status
         from senas_bench.experiments.estimates import known_costs
         from senas_bench.experiments.executors import EXECUTORS
         from senas_bench.experiments.runner import Runner
@@ -216,7 +217,7 @@ class Setting:
             share=True,
             keep_trained=self.keep_trained,
         )
-        store.forget_status()
+        forget_status(store.root)
         with (
             watching(store, missing, jobs, known_costs(store.records()), live) as watch,
             closing(pool.map(runner, missing)) as outcomes,

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from senas_bench.experiments.active import active_runs, status_file
 from senas_bench.experiments.estimates import Known, core_seconds, makespan
-from senas_bench.experiments.spec import RunRecord, RunSpec
+from senas_bench.experiments.spec import RunSpec
 from senas_bench.progress import duration, read_status, remove_status, stamped
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ class Watch:
             for spec in self.specs
         }
 
-    def follow(self, outcomes: Iterable[tuple[RunSpec, RunRecord | Exception]]) -> list[RunSpec]:
-        """Say how each run ended; those that failed."""
+    def follow(self, outcomes: Iterable[tuple[RunSpec, Any]]) -> list[RunSpec]:
+        """Say how each run ended, by a record or an exception; those that failed."""
         for spec, outcome in outcomes:
             self.done += 1
             self._open.pop(spec.run_id, None)
             self.say_words(spec.run_id)
-            remove_status(self.store.status_file(spec.run_id))
+            remove_status(status_file(self.store.root, spec.run_id))
             if isinstance(outcome, Exception):
                 self.failed.append(spec)
                 why = " ".join(str(outcome).split()) or type(outcome).__name__
@@ -72,8 +73,8 @@ class Watch:
         return self.failed
 
     def active(self) -> dict[str, Mapping[str, Any]]:
-        """Those of the runs that are at work, see `RunStore.active`."""
-        return {run_id: status for run_id, status in self.store.active().items() if run_id in self._open}
+        """Those of the runs that are at work, see `active_runs`."""
+        return {run_id: status for run_id, status in active_runs(self.store.root).items() if run_id in self._open}
 
     def seconds_left(self, active: Mapping[str, Mapping[str, Any]]) -> float | None:
         """Seconds until all is done, as far as they are known; None where nothing is.
@@ -125,7 +126,7 @@ class LiveWatch(Watch):
 
     def say_words(self, run_id: str) -> None:
         """See `Watch`: each of its lines once."""
-        status = read_status(self.store.status_file(run_id))
+        status = read_status(status_file(self.store.root, run_id))
         words = status["words"] if status else []
         for line in words[self._said.get(run_id, 0) :]:
             self.say(f"{run_id}: {line}")

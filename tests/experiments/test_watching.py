@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from senas_bench.experiments import watching
+from senas_bench.experiments.active import active_runs, forget_status
 from senas_bench.experiments.display import label_of
 from senas_bench.experiments.settings import limit_settings, make_spec
 from senas_bench.experiments.spec import RunRecord
@@ -59,10 +60,9 @@ def test_runs_of_the_folder_that_live_processes_compute(tmp_path, at_work):
     at_work(SPECS[1], 20.0)
     at_work(SPECS[0], 10.0, done=3)
     at_work(SPECS[2], 5.0, alive=False)
-    store = RunStore(tmp_path)
-    assert list(store.active()) == [SPECS[0].run_id, SPECS[1].run_id]
-    assert store.active()[SPECS[0].run_id]["done"] == 3
-    store.forget_status()
+    assert list(active_runs(tmp_path)) == [SPECS[0].run_id, SPECS[1].run_id]
+    assert active_runs(tmp_path)[SPECS[0].run_id]["done"] == 3
+    forget_status(tmp_path)
     assert len(list((tmp_path / "work").glob("*.progress"))) == 2
 
 
