@@ -159,5 +159,5 @@ def watching(store: RunStore, specs: Sequence[RunSpec], jobs: int, known: Known,
     from rich.live import Live
 
     watch = LiveWatch(store, specs, jobs, known)
-    with Live(watch, console=watch.console, refresh_per_second=2, transient=True, redirect_stdout=False):
+    with Live(watch, console=watch.console, refresh_per_second=1, transient=True, redirect_stdout=False):
         yield watch
