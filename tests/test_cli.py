@@ -484,6 +484,16 @@ def test_data_list_and_verify(tmp_path):
     assert "1797 training and 0 test images, 10 classes" in done("data", "verify", "digits").out
 
 
+def test_data_list_says_why_images_are_refused_that_are_there(tmp_path):
+    for folder in ("images/train", "images/val", "images/ImageNet16"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "images/ImageNet16/train_data_batch_1").touch()
+    *_, imagenet16, imagenet = done("data", "list", "--data-dir", "images").out.splitlines()
+    assert imagenet.startswith("imagenet       refused: no images in images/train (it has no sub-folders")
+    assert imagenet16.startswith("imagenet16-120 refused: ") and "10 of 11 files missing" in imagenet16
+    assert "refused  images imagenet: no images in" in call("doctor", "--data-dir", "images").out
+
+
 @pytest.mark.slow
 def test_doctor(tmp_path):
     lines = done("doctor").out.splitlines()
@@ -565,7 +575,7 @@ def test_reproduce_writes_runs_and_tables(reproduced):
     runs = [f"runs/{spec.run_id}.{suffix}" for spec in specs for suffix in ("json", "parquet")]
     assert sorted(lasting(contents(folder))) == sorted([*names, *runs])
     assert outcome.out.startswith("Table 3") and f"written: {folder / names[0]}, " in outcome.out
-    assert outcome.err.startswith("0 of 4 runs are finished, 4 to compute\n") and "\n[4/4]" in outcome.err
+    assert outcome.err.startswith("0 of 4 runs are finished, 4 to compute\n") and " [4/4] " in outcome.err
 
 
 @pytest.mark.slow
