@@ -18,8 +18,8 @@ from senas_bench.progress import duration, read_status, remove_status, stamped
 if TYPE_CHECKING:
     from senas_bench.experiments.store import RunStore
 
-LEAST_LEFT = 0.05
-"""Share of its time that a run has left which takes longer than was expected."""
+LEAST_LEFT = 0.1
+"""A run that takes longer than was expected has this share left of what it has taken."""
 TOLD = 1.0
 """Seconds that a run was expected to take at least, for its time to say how fast this machine is."""
 
@@ -92,7 +92,8 @@ class Watch:
             if seconds is None:
                 return None
             if run_id in active:
-                begun.append(max(seconds - (time.time() - active[run_id]["began"]), LEAST_LEFT * seconds))
+                passed = time.time() - active[run_id]["began"]
+                begun.append(max(seconds - passed, LEAST_LEFT * max(seconds, passed)))
             else:
                 waiting.append(seconds)
         return makespan(begun, waiting, max(self.jobs, len(begun), 1))

@@ -87,7 +87,7 @@ def test_without_a_terminal_each_end_is_a_line_with_the_time(watch, capsys):
 
 
 def test_the_time_left_counts_what_runs_at_work_have_done(watch, at_work):
-    """Of 100 s each, the first began 40 s ago; the second, 300 s ago, has a twentieth left: so 5, 100 | 60, 100."""
+    """Of 100 s each, the first began 40 s ago; the second, 300 s ago, has a tenth of that left: 30, 100 | 60, 100."""
     at_work(SPECS[0], 960.0)
     at_work(SPECS[1], 700.0)
     study = watch(dict.fromkeys(range(4), 100.0))
