@@ -46,9 +46,10 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._open = {spec.run_id: spec for spec in self.specs}
-        expected = {spec.run_id: core_seconds(spec, self.known)[0] for spec in self.specs}
+        kinds = {id(spec.settings): spec for spec in self.specs}  # shared by runs that differ in their seeds alone
+        seconds = {kind: core_seconds(spec, self.known)[0] for kind, spec in kinds.items()}
         self._expected = {
-            spec.run_id: None if (seconds := expected[spec.run_id]) is None else seconds / spec.threads
+            spec.run_id: None if (all_cores := seconds[id(spec.settings)]) is None else all_cores / spec.threads
             for spec in self.specs
         }
 
@@ -139,9 +140,9 @@ class LiveWatch(Watch):
     def __rich__(self) -> Any:
         from senas_bench.experiments.display import drawn
 
-        for run_id in list(self._open):
-            self.say_words(run_id)
         active = self.active()
+        for run_id in active:
+            self.say_words(run_id)
         specs = {run_id: self._open[run_id] for run_id in active if run_id in self._open}
         return drawn(self, active, specs, self.seconds_left(active), self.console.width)
 

@@ -19,7 +19,8 @@ from senas_bench.experiments.watching import LiveWatch, Watch
 from senas_bench.locks import held
 
 SPEC = make_spec("spos", 0, "embedded")
-SPECS = [replace(SPEC, seed=seed) for seed in range(4)]
+SPECS = [replace(SPEC, seed=seed, settings={**SPEC.settings}) for seed in range(4)]
+"""Of settings that are equal, each its own."""
 
 
 def finished(spec, seconds: float) -> RunRecord:
