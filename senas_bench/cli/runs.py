@@ -82,11 +82,19 @@ def runs_rm(
     for run_id in removal.unfinished:
         print(f"unfinished  {run_id}")
     count = len(removal.finished) + len(removal.unfinished)
-    if not yes and not typer.confirm(f"remove these {count} runs from {results}?"):
+    if not yes and not _agreed(f"remove these {count} runs from {results}?"):
         print("nothing is removed")
         raise typer.Exit(FAILED)
     removal.remove()
     print(f"{count} runs removed; tables and figures that show them stay until they are made again")
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return typer.confirm(question)
+    except typer.Abort:  # nobody is there to answer
+        print()
+        return False
 
 
 def runs_pack(

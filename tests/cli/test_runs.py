@@ -1,5 +1,6 @@
 """`status`, `runs rm`, `runs pack`."""
 
+import io
 import json
 import os
 import time
@@ -66,6 +67,14 @@ def test_runs_are_removed_once_somebody_says_so(cli, at_work, tmp_path, monkeypa
     store = RunStore(tmp_path / "runs")
     assert {record.spec.method for record in store.records()} == {"spos"}
     assert not any("random" in path.name for path in (tmp_path / "runs").rglob("*"))
+
+
+def test_where_nobody_answers_nothing_is_removed(cli, finish, monkeypatch):
+    finish("spos")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    outcome = cli.call("runs", "rm", "spos")
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (1, "nothing is removed")
+    assert cli.done("status").out.endswith("2 finished, 0 unfinished in runs\n")
 
 
 def test_runs_that_are_computed_or_not_there_are_not_removed(cli, at_work):
