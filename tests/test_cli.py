@@ -215,7 +215,7 @@ def test_a_slip_of_a_key_does_not_fill_the_memory():
     ("arguments", "code", "words"),
     [
         (["nope"], 2, "No such command 'nope'"),
-        (["reproduce"], 2, "Missing argument"),
+        (["cost"], 2, "Missing argument"),
         (["reproduce", "tabel3"], 2, "unknown artefact 'tabel3'; did you mean 'table3'? one of: "),
         (["reproduce", "table3", "--methods", "spo"], 2, "unknown method 'spo'; did you mean 'spos'? one of: "),
         (["reproduce", "table3", "--preset", "embeded"], 2, "unknown preset 'embeded'; did you mean 'embedded'?"),
