@@ -67,6 +67,15 @@ def held(path: Path, patience: float) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock `path`; of one that cannot be seen from here, whether it renewed it."""
+    seen = _look(path)
+    if seen is None:
+        return False
+    lives = None if seen.holder is None else seen.holder.lives()
+    return time.time() - seen.renewed / 1e9 < SILENCE if lives is None else lives
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a lock.

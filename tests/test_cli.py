@@ -152,6 +152,8 @@ def test_help_imports_nothing_heavy():
         "evaluate-ranking",
         "cost",
         "status",
+        "runs",
+        "runs rm",
         "doctor",
         "benchmark query",
         "data list",
@@ -213,7 +215,7 @@ def test_a_slip_of_a_key_does_not_fill_the_memory():
     ("arguments", "code", "words"),
     [
         (["nope"], 2, "No such command 'nope'"),
-        (["reproduce"], 2, "Missing argument"),
+        (["cost"], 2, "Missing argument"),
         (["reproduce", "tabel3"], 2, "unknown artefact 'tabel3'; did you mean 'table3'? one of: "),
         (["reproduce", "table3", "--methods", "spo"], 2, "unknown method 'spo'; did you mean 'spos'? one of: "),
         (["reproduce", "table3", "--preset", "embeded"], 2, "unknown preset 'embeded'; did you mean 'embedded'?"),
@@ -370,9 +372,10 @@ def test_an_interrupt_says_how_to_go_on(tiny, monkeypatch):
 def test_cost(arch, dataset, flops, params):
     """The published costs of docs/method.md 5."""
     found = as_json("cost", arch, "--dataset", dataset)
-    assert found == {"flops_m": pytest.approx(flops, abs=5e-6), "params": round(params * 1e6)}
-    text = done("cost", arch, "--dataset", dataset).out
-    assert text.endswith(f"\n{flops:.6f} MFLOPs, {params:.6f} M parameters\n")
+    assert (found["flops_m"], found["params"]) == (pytest.approx(flops, abs=5e-6), round(params * 1e6))
+    _, numbers, network = done("cost", arch, "--dataset", dataset).out.splitlines()
+    assert numbers == f"{flops:.6f} MFLOPs, {params:.6f} M parameters"
+    assert network.startswith(f"network: nasbench201 at full size for {dataset}: resolution ")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -474,11 +477,21 @@ def test_benchmark_import_says_what_is_measured_and_what_is_left_out(tmp_path):
 
 def test_data_list_and_verify(tmp_path):
     digits, cifar10, cifar100, imagenet16, imagenet = done("data", "list").out.splitlines()
-    assert "imagenet     missing: no train images" in imagenet
+    assert "imagenet       missing: no train images" in imagenet
     assert "imagenet16-120 missing: no imagenet16-120 images" in imagenet16
     assert digits.split() == ["digits", make_spec("params", 0, "embedded").data_id]
     assert "missing: no cifar10 images" in cifar10 and "missing: no cifar100 images" in cifar100
     assert "1797 training and 0 test images, 10 classes" in done("data", "verify", "digits").out
+
+
+def test_data_list_says_why_images_are_refused_that_are_there(tmp_path):
+    for folder in ("images/train", "images/val", "images/ImageNet16"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "images/ImageNet16/train_data_batch_1").touch()
+    *_, imagenet16, imagenet = done("data", "list", "--data-dir", "images").out.splitlines()
+    assert imagenet.startswith("imagenet       refused: no images in images/train (it has no sub-folders")
+    assert imagenet16.startswith("imagenet16-120 refused: ") and "10 of 11 files missing" in imagenet16
+    assert "refused  images imagenet: no images in" in call("doctor", "--data-dir", "images").out
 
 
 @pytest.mark.slow
@@ -524,7 +537,7 @@ def test_an_engine_that_cannot_be_is_refused(command, options, message):
 
 def test_status_of_nothing():
     assert done("status").out == "0 finished, 0 unfinished in runs\n"
-    assert as_json("status", "--results", "nowhere") == {"finished": [], "unfinished": []}
+    assert as_json("status", "--results", "nowhere") == {"finished": [], "active": [], "unfinished": []}
 
 
 RUN = ["reproduce", "table3", "--methods", "spos,params", "--seeds", "0-1", "--no-timing"]
@@ -562,7 +575,7 @@ def test_reproduce_writes_runs_and_tables(reproduced):
     runs = [f"runs/{spec.run_id}.{suffix}" for spec in specs for suffix in ("json", "parquet")]
     assert sorted(lasting(contents(folder))) == sorted([*names, *runs])
     assert outcome.out.startswith("Table 3") and f"written: {folder / names[0]}, " in outcome.out
-    assert outcome.err.startswith("0 of 4 runs are finished, 4 to compute\n") and "\n[4/4]" in outcome.err
+    assert outcome.err.startswith("0 of 4 runs are finished, 4 to compute\n") and " [4/4] " in outcome.err
 
 
 @pytest.mark.slow
@@ -748,7 +761,7 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(tiny, tmp_path, monkey
     outcome = call("reproduce", "table3", "--methods", "spos+,params", "--seeds", "0", "--executor", "serial")
     assert outcome.code == 1
     (line,) = [line for line in outcome.err.splitlines() if "FAILED" in line]
-    assert line.startswith("[1/2] spos+-embedded-digits-s0-") and "training loss is" in line
+    assert line[20:].startswith("[1/2] spos+-embedded-digits-s0-") and "training loss is" in line
     assert "Traceback" not in outcome.err
     table = json.loads((tmp_path / "runs/tables/table3.json").read_text())
     assert [row["method"] for row in table["rows"]] == ["params", "optimal"]

@@ -1,13 +1,23 @@
+import contextlib
 import io
+import re
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from rich.console import Console
 
-from senas_bench.progress import PlainProgress, RichProgress, SilentProgress, TensorBoardProgress
+from senas_bench.progress import (
+    Overheard,
+    PlainProgress,
+    SilentProgress,
+    StatusFile,
+    TensorBoardProgress,
+    read_status,
+    remove_status,
+)
 
 
 def plain():
@@ -19,51 +29,37 @@ def lines(progress) -> list[str]:
     return progress.stream.getvalue().splitlines()
 
 
-def test_plain_speaks_at_most_every_ten_seconds():
+def said(progress) -> list[str]:
+    return [line.partition("] ")[2] for line in lines(progress)]
+
+
+def test_plain_says_one_line_with_the_time_of_day_per_stage():
     progress, now = plain()
     progress.stage("train", 100)
     for epoch in range(1, 101):
         now[0] = float(epoch)
         progress.step(epoch, epoch=epoch, loss=1 / epoch)
+    now[0] = 150.0
     progress.close()
     progress.close()
-    said = lines(progress)
-    assert len(said) == 11
-    assert said[0] == "[spos-s0] train: 100 steps"
-    assert said[1] == "[spos-s0] train: 10/100 epoch 10 loss 0.1 (90 s left)"
-    assert said[-1] == "[spos-s0] train: 100/100 epoch 100 loss 0.01 (took 100.0 s)"
+    (line,) = lines(progress)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[spos-s0\] train: .*", line)
+    assert said(progress) == ["train: 100/100 epoch 100 loss 0.01 (took 100.0 s)"]
 
 
-def test_plain_ends_a_stage_before_the_next():
-    progress, _ = plain()
+def test_plain_ends_a_stage_before_the_next_with_what_was_said_since():
+    progress, now = plain()
     progress.step(1)  # outside any stage: ignored
+    progress.message("begun")
     progress.stage("train", 5)
     progress.step(3, epoch=3)
+    now[0] = 30.0
     progress.stage("score", 2)
     progress.step(2)
     progress.message("dropped 0->3 none")
+    assert said(progress) == ["begun", "train: 3/5 stopped early (took 30.0 s)"]
     progress.close()
-    assert [line.partition("] ")[2].partition(" (")[0].strip() for line in lines(progress)] == [
-        "train: 5 steps", "train: 3/5 stopped early", "score: 2 steps", "score: 2/2", "dropped 0->3 none",
-    ]  # fmt: skip
-
-
-def said(progress) -> list[str]:
-    return [line.partition("] ")[2] for line in lines(progress)]
-
-
-def test_plain_says_what_an_earlier_try_has_done_and_counts_time_from_there():
-    """60 of 100 done before, 10 more take 20 s: the other 30 take 60 s."""
-    progress, now = plain()
-    progress.stage("train", 100, 60)
-    now[0] = 20.0
-    progress.step(70, epoch=70)
-    now[0] = 30.0
-    progress.close()
-    assert said(progress) == [
-        "train: 100 steps, 60 done before", "train: 70/100 epoch 70 (60 s left)",
-        "train: 70/100 stopped early (took 30.0 s)",
-    ]  # fmt: skip
+    assert said(progress)[2:] == ["score: 2/2 (took 0.0 s); dropped 0->3 none"]
 
 
 @pytest.mark.parametrize(
@@ -75,32 +71,65 @@ def test_a_stage_without_anything_left_did_not_stop_early(total, done, line):
     progress.stage("stage-2", 2)
     progress.step(2)
     progress.close()
-    assert said(progress) == [line, "stage-2: 2 steps", "stage-2: 2/2  (took 0.0 s)"]
+    assert said(progress) == [line, "stage-2: 2/2 (took 0.0 s)"]
 
 
-def test_the_bar_begins_where_an_earlier_try_was():
-    progress = RichProgress("spos-s0", Console(file=io.StringIO(), force_terminal=True, width=120))
-    progress.stage("train", 3, 2)
-    (task,) = progress._bars.tasks
-    assert (task.completed, task.total) == (2, 3)
+@pytest.fixture
+def status(tmp_path, monkeypatch):
+    """A `StatusFile`, the time in a list, and what its file holds."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    path = tmp_path / "spos-s0.progress"
+    return StatusFile(path, SilentProgress()), now, lambda: read_status(path)
+
+
+def test_a_status_file_says_what_a_run_is_at(status):
+    progress, _, found = status
+    assert (found()["stage"], found()["total"]) == ("", 0)
+    progress.stage("train", 8, 3)
+    assert {name: found()[name] for name in ("stage", "done", "total", "numbers", "words")} == {
+        "stage": "train", "done": 3, "total": 8, "numbers": {}, "words": [],
+    }  # fmt: skip
     progress.close()
+    assert found() is None
 
 
-def test_rich_shows_stage_numbers_and_messages_as_they_are():
-    stream = io.StringIO()
-    progress = RichProgress("spos-s0", Console(file=stream, force_terminal=True, width=120))
+def test_a_status_file_is_written_once_a_second_and_at_the_end_of_a_stage(status):
+    progress, now, found = status
+    progress.stage("train", 8)
+    seen = []
+    for step, seconds in enumerate([0.3, 0.6, 1.1, 1.9, 2.1, 2.2], start=1):
+        now[0] = seconds
+        progress.step(step, loss=1 / step)
+        seen.append(found()["done"])
+    assert seen == [0, 0, 3, 3, 5, 5] and found()["numbers"] == {"loss": 0.2}
+    progress.step(8)
+    assert (found()["done"], found()["numbers"]) == (8, {})
+
+
+def test_lines_of_others_are_heard_whole_and_kept_for_the_reader(tmp_path):
+    path = tmp_path / "x.progress"
+    progress = StatusFile(path, SilentProgress(), keep=True)
+    with contextlib.redirect_stderr(Overheard(progress)):
+        print("waiting:", "a", "b", file=sys.stderr)
+        sys.stderr.write("half")
+    progress.close()
+    assert read_status(path)["words"] == ["waiting: a b"]
+    remove_status(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_run_fails_because_its_status_cannot_be_written(tmp_path):
+    progress = StatusFile(tmp_path / "gone" / "x.progress", SilentProgress())
+    progress.stage("train", 1)
     progress.step(1)
-    progress.stage("train", 10)
-    progress.step(4, epoch=4, loss=0.123456)
-    progress._bars.refresh()
-    progress.message("dropped [bold]none")
-    progress.stage("score", 2)
-    progress.step(2)
     progress.close()
-    progress.close()
-    text = stream.getvalue()
-    for part in ("spos-s0 train", "4/10", "epoch 4 loss 0.1235", "spos-s0 dropped [bold]none", "spos-s0 score", "2/2"):
-        assert part in text
+
+
+@pytest.mark.parametrize("junk", ["", "{", "[]", "3", '{"stage": 1}', "\udcff"])
+def test_what_is_no_status_is_none(tmp_path, junk):
+    (tmp_path / "x").write_bytes(junk.encode(errors="surrogateescape"))
+    assert read_status(tmp_path / "x") is None and read_status(tmp_path / "none") is None
 
 
 class Writer:
@@ -132,7 +161,7 @@ def test_tensorboard_gets_a_curve_per_stage_and_the_other_progress_all(written, 
     progress.close()
     where = str(tmp_path)
     assert written == [(where, "train/loss", 2.5, 1), (where, "messages", "dropped 0->3 none"), "closed"]
-    assert len(lines(beside)) == 5 and said(beside)[3] == "score: 3 steps, 1 done before"
+    assert said(beside) == ["train: 1/2 stopped early (took 0.0 s); dropped 0->3 none", "score: 3/3 (took 0.0 s)"]
 
 
 def test_without_tensorboard_one_line_says_so(monkeypatch, tmp_path):
@@ -141,8 +170,10 @@ def test_without_tensorboard_one_line_says_so(monkeypatch, tmp_path):
         TensorBoardProgress(tmp_path, SilentProgress())
 
 
-@pytest.mark.parametrize("progress", [SilentProgress(), plain()[0], RichProgress("x", Console(file=io.StringIO()))])
-def test_conformance(progress):
+@pytest.mark.parametrize("kind", ["silent", "plain", "file"])
+def test_conformance(kind, tmp_path):
+    progress = {"silent": SilentProgress(), "plain": plain()[0]}.get(kind)
+    progress = progress or StatusFile(tmp_path / "x", SilentProgress())
     progress.close()
     progress.message("before")
     progress.stage("train", 0)

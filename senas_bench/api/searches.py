@@ -178,6 +178,17 @@ def _found(record: RunRecord) -> dict[str, Any]:
     return line
 
 
+def _skeleton_of(record: RunRecord) -> Any:
+    """What surrounds the choices of a run's networks; None where its record does not say."""
+    from senas_bench.spaces import SPACES
+
+    said = next((line["skeleton"] for line in record.history if line.get("phase") == "pick"), None)
+    if said is None:
+        return None
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    return SPACES[record.spec.space].skeleton_type(**plain)
+
+
 def _write_found(records: Sequence[RunRecord], out: Path) -> None:
     from senas_bench.analysis.output.figures import to_bytes
     from senas_bench.files import atomic_write
@@ -190,8 +201,9 @@ def _write_found(records: Sequence[RunRecord], out: Path) -> None:
         NamedArch(r.spec.space, SPACES[r.spec.space].from_str(r.pick), f"{r.spec.method}, seed {r.spec.seed}")
         for r in records
     ]
+    skeleton = _skeleton_of(records[0])
     stem = out / f"{records[0].spec.method}-{records[0].spec.space}"
     write_archs(stem.with_suffix(".json"), archs)
     for suffix in ("png", "svg"):
-        atomic_write(stem.with_suffix(f".{suffix}"), to_bytes(drawing(archs[0].space, archs), suffix))
+        atomic_write(stem.with_suffix(f".{suffix}"), to_bytes(drawing(archs[0].space, archs, skeleton), suffix))
     print(f"written: {stem}.json, .png, .svg", file=sys.stderr)

@@ -12,16 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-from senas_bench.cli import files, lists, readers, searches, studies
+from senas_bench.cli import archs, files, lists, readers, runs, searches, studies
 from senas_bench.cli.command import Command
 from senas_bench.cli.encoding import spell_out
 from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption
 
+HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="senas-bench",
     help="Train, shrink and expand weight-sharing supernets; reproduce the tables of the SE-NAS paper.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings=HELP,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -31,10 +32,10 @@ for command in (
     searches.search,
     searches.retrain,
     searches.latency,
-    searches.draw,
+    archs.draw,
     readers.evaluate_ranking,
-    searches.cost,
-    readers.status,
+    archs.cost,
+    runs.status,
     readers.report,
     readers.compare,
     readers.doctor,
@@ -49,6 +50,10 @@ for command in (files.benchmark_import, files.benchmark_info, files.benchmark_qu
 data_app = typer.Typer(no_args_is_help=True, help="Image data sets.", rich_markup_mode=None)
 for command in (files.data_list, files.data_download, files.data_verify):
     data_app.command(command.__name__.removeprefix("data_"), cls=Command)(command)
+runs_app = typer.Typer(no_args_is_help=True, help="Runs of a results folder.", rich_markup_mode=None)
+for command in (runs.runs_rm, runs.runs_pack):
+    runs_app.command(command.__name__.removeprefix("runs_"), cls=Command)(command)
+app.add_typer(runs_app, name="runs")
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(data_app, name="data")
 

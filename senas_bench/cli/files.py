@@ -81,15 +81,17 @@ def benchmark_verify(ground_truth: TruthOption = None) -> None:
 
 
 def data_list(data_dir: DataDirOption = None) -> None:
-    """Which data sets are there."""
+    """Which data sets are there, and why those are refused that are there and cannot be used."""
     from senas_bench.data import DATASETS, data_id
-    from senas_bench.errors import DataError
+    from senas_bench.errors import DataError, MissingData
 
     for name in DATASETS:
         try:
-            print(f"{name:12} {data_id(name, data_dir)}")
+            print(f"{name:14} {data_id(name, data_dir)}")
+        except MissingData as error:
+            print(f"{name:14} missing: {error}")
         except DataError as error:
-            print(f"{name:12} missing: {error}")
+            print(f"{name:14} refused: {error}")
 
 
 def data_download(

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from senas_bench.cli.completion import one_of
 from senas_bench.experiments.spec import SEEDS
 
 MAX_SEEDS = 10_000
@@ -24,77 +25,158 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-PresetOption = Annotated[str, typer.Option(help="Size of the study: embedded, cpu or paper.")]
-SeedsOption = Annotated[str, typer.Option(help="Seeds, such as 0-9 or 0,3,5.")]
-DatasetOption = Annotated[
-    str | None, typer.Option(help="Images: digits, cifar10, cifar100, imagenet16-120, imagenet; the preset's if none.")
+WHAT, SIZE, WHERE, OUTPUT = "What", "How large", "Where", "Output"
+"""Panels of the help: see `Command.format_options`."""
+
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        help="Size of the study: embedded, cpu or paper.", rich_help_panel=SIZE, autocompletion=one_of("PRESETS")
+    ),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.")]
+SeedsOption = Annotated[str, typer.Option(help="Seeds, such as 0-9 or 0,3,5.", rich_help_panel=WHAT)]
+SpaceOption = Annotated[
+    str,
+    typer.Option(
+        help="Search space, such as mobilenet; a wrong name lists them all.",
+        rich_help_panel=WHAT,
+        autocompletion=one_of("SPACES"),
+    ),
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Images: digits, cifar10, cifar100, imagenet16-120, imagenet; the preset's if none.",
+        rich_help_panel=SIZE,
+        autocompletion=one_of("DATASETS"),
+    ),
+]
+DeviceOption = Annotated[
+    Device, typer.Option(help="Where to compute; auto takes a GPU when there is one.", rich_help_panel=WHERE)
+]
 JobsOption = Annotated[
-    int, typer.Option(min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU; with ray, what fits).")
+    int,
+    typer.Option(
+        min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU; with ray, what fits).", rich_help_panel=WHERE
+    ),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option(min=1, max=1024, help="CPU threads per run; part of what makes results identical.")
+    int,
+    typer.Option(
+        min=1, max=1024, help="CPU threads per run; part of what makes results identical.", rich_help_panel=WHERE
+    ),
 ]
-DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the images.")]
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the images.", rich_help_panel=WHERE)]
 TruthOption = Annotated[
-    Path | None, typer.Option(help="Benchmark table (Parquet); by default the CIFAR-10 table of analog-nasbench.")
+    Path | None,
+    typer.Option(
+        help="Benchmark table (Parquet); by default the CIFAR-10 table of analog-nasbench.", rich_help_panel=WHERE
+    ),
 ]
 StageEpochsOption = Annotated[
-    str | None, typer.Option(help="Epochs of the stages, such as 5,5,5; methods of one stage train their sum.")
+    str | None,
+    typer.Option(
+        help="Epochs of the stages, such as 5,5,5; methods of one stage train their sum.", rich_help_panel=SIZE
+    ),
 ]
 AloneEpochsOption = Annotated[
-    int | None, typer.Option(min=1, help="Epochs of each network that stand-alone trains, for table1 and fig1.")
+    int | None,
+    typer.Option(
+        min=1, help="Epochs of each network that stand-alone trains, for table1 and fig1.", rich_help_panel=SIZE
+    ),
 ]
 RankArchsOption = Annotated[
-    int | None, typer.Option(min=0, help="Archs that rankings cover, a fixed random sample; 0 = the whole space.")
+    int | None,
+    typer.Option(
+        min=0, help="Archs that rankings cover, a fixed random sample; 0 = the whole space.", rich_help_panel=SIZE
+    ),
 ]
 ScoreImagesOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Validation images that score an arch, in whole batches; preset's if none."),
+    typer.Option(
+        min=1,
+        help="Validation images that score an arch, in whole batches; preset's if none.",
+        rich_help_panel=SIZE,
+    ),
 ]
 CandidatesOption = Annotated[
-    int | None, typer.Option(min=0, help="Archs that RSPS, SETN, ENAS score for a pick; 0 = as their papers.")
+    int | None,
+    typer.Option(
+        min=0, help="Archs that RSPS, SETN, ENAS score for a pick; 0 = as their papers.", rich_help_panel=SIZE
+    ),
 ]
 CurvePointsOption = Annotated[
-    int | None, typer.Option(min=0, help="Rankings per stage while SPOS and SE-NAS train, for fig7; 0 = none.")
+    int | None,
+    typer.Option(
+        min=0, help="Rankings per stage while SPOS and SE-NAS train, for fig7; 0 = none.", rich_help_panel=SIZE
+    ),
 ]
 EngineOption = Annotated[
     str | None,
-    typer.Option(help="Who computes: torch, or compiled (C, one CPU thread); without, compiled where it can be had."),
+    typer.Option(
+        help="Who computes: torch, or compiled (C, one CPU thread); without, compiled where it can be had.",
+        rich_help_panel=WHERE,
+        autocompletion=one_of("ENGINES"),
+    ),
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(help="What networks compute in: float32, or bfloat16; see doctor. Without, the preset's."),
+    typer.Option(
+        help="What networks compute in: float32, or bfloat16; see doctor. Without, the preset's.",
+        rich_help_panel=WHERE,
+        autocompletion=one_of("PRECISIONS"),
+    ),
 ]
 OfficialSplitOption = Annotated[
     bool,
     typer.Option(
-        "--official-split", help="Validate as NAS-Bench-201: by its cifar-split.txt and the like, in the data folder."
+        "--official-split",
+        help="Validate as NAS-Bench-201: by its cifar-split.txt and the like, in the data folder.",
+        rich_help_panel=SIZE,
     ),
 ]
 AccumulateOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Parts of a batch, each with its own batch norm; under torchrun its processes."),
+    typer.Option(
+        min=1,
+        help="Parts of a batch, each with its own batch norm; under torchrun its processes.",
+        rich_help_panel=SIZE,
+    ),
 ]
 LatencyTableOption = Annotated[
-    Path | None, typer.Option(help="Latency look-up table (JSON) for limits of latency; measured here if none.")
+    Path | None,
+    typer.Option(
+        help="Latency look-up table (JSON) for limits of latency; measured here if none.", rich_help_panel=WHERE
+    ),
 ]
 SeedTruthOption = Annotated[
-    Path | None, typer.Option(help="Parquet table with the accuracy of single training seeds, for table1.")
+    Path | None,
+    typer.Option(help="Parquet table with the accuracy of single training seeds, for table1.", rich_help_panel=WHERE),
 ]
 KeepTrainedOption = Annotated[
-    bool, typer.Option("--keep-trained", help="Keep trainings that several runs share, in RESULTS/trained.")
+    bool,
+    typer.Option(
+        "--keep-trained",
+        help="Keep trainings that several runs share, in RESULTS/trained.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 TrainWithinLimitOption = Annotated[
     bool,
     typer.Option(
-        "--train-within-limit", help="Train supernets within the limit too, as SPOS's code; by default on all archs."
+        "--train-within-limit",
+        help="Train supernets within the limit too, as SPOS's code; by default on all archs.",
+        rich_help_panel=WHAT,
     ),
 ]
-TensorboardOption = Annotated[Path | None, typer.Option(help="Folder for curves of the losses, for TensorBoard.")]
-ResultsOption = Annotated[Path, typer.Option(help="Results folder.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TensorboardOption = Annotated[
+    Path | None, typer.Option(help="Folder for curves of the losses, for TensorBoard.", rich_help_panel=OUTPUT)
+]
+ResultsOption = Annotated[Path, typer.Option(help="Results folder.", rich_help_panel=OUTPUT)]
+NoTimingOption = Annotated[
+    bool, typer.Option("--no-timing", help="Leave out what depends on the machine.", rich_help_panel=OUTPUT)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from senas_bench.cli.options import print_json
+from senas_bench.kernels.processor import recommend_precision
 
 if TYPE_CHECKING:
-    from senas_bench.experiments.spec import RunRecord, RunSpec
+    from senas_bench.experiments.spec import RunSpec
     from senas_bench.experiments.store import RunStore
 
-Known = dict[tuple[object, ...], list[tuple[float, int]]]
 
+def plan_of(store: RunStore, specs: Sequence[RunSpec]) -> dict[str, Any]:
+    """What would run, and the core-hours of it, as JSON values: a row per method, and where they search, per space and
+    limit. Core-hours are None where no run like it was timed; those of the whole leave such runs out."""
+    from senas_bench.experiments.estimates import core_seconds, known_costs
 
-def print_plan(store: RunStore, specs: Sequence[RunSpec]) -> None:
-    """What would run, and the core-hours of it: a line per method, and where they search, per space and limit."""
-    missing = store.missing(specs)
-    known = _known_costs(store.records())
+    known = known_costs(store.records())
+    missing = {spec.run_id for spec in store.missing(specs)}
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(_label(spec), []).append(spec)
-    width, ids = max(map(len, groups), default=0), {spec.run_id for spec in missing}
-    total, unknown = 0.0, 0
+    rows = []
     for label, group in groups.items():
-        left = [spec for spec in group if spec.run_id in ids]
-        hours, why = _core_hours(left, known)
-        total, unknown = total + (hours or 0.0), unknown + (len(left) if hours is None else 0)
-        finished = f", {len(group) - len(left)} finished" if len(left) < len(group) else ""
-        cost = f": {_about(hours)} {why}" if left else ""
-        print(
-            f"{label:{width}}  seeds {_ranges([spec.seed for spec in group])}: {len(left)} to compute{finished}{cost}"
-        )
-    print(f"total: {len(missing)} of {len(specs)} runs to compute{_sum(total, unknown, len(missing))}")
+        left = sum(spec.run_id in missing for spec in group)
+        seconds, why = core_seconds(group[0], known)  # they differ in their seeds alone
+        hours = 0.0 if not left else None if seconds is None else left * seconds / 3600
+        row = {"runs": label, "seeds": [spec.seed for spec in group], "to_compute": left}
+        rows.append({**row, "finished": len(group) - left, "core_hours": hours, "known": why if left else ""})
+    unknown = sum(row["to_compute"] for row in rows if row["core_hours"] is None)
+    hours = sum(row["core_hours"] or 0.0 for row in rows)
+    total = {"runs": len(specs), "to_compute": len(missing), "core_hours": hours, "of_unknown_cost": unknown}
+    return {"rows": rows, "total": total}
 
 
-def _sum(hours: float, unknown: int, missing: int) -> str:
+def show_plan(store: RunStore, specs: Sequence[RunSpec], as_json: bool = False) -> None:
+    """Print what `plan_of` finds, and whether this machine is good at bfloat16."""
+    plan = {**plan_of(store, specs), "bfloat16_on_the_cpu": recommend_precision()}
+    if as_json:
+        print_json(plan)
+        return
+    rows, total = plan["rows"], plan["total"]
+    width = max((len(row["runs"]) for row in rows), default=0)
+    for row in rows:
+        finished = f", {row['finished']} finished" if row["finished"] else ""
+        cost = f": {_about(row['core_hours'])} {row['known']}" if row["to_compute"] else ""
+        print(f"{row['runs']:{width}}  seeds {_ranges(row['seeds'])}: {row['to_compute']} to compute{finished}{cost}")
+    print(f"total: {total['to_compute']} of {total['runs']} runs to compute{_sum(total)}")
+    print(f"bfloat16 on the CPU: {plan['bfloat16_on_the_cpu']}")
+
+
+def _sum(total: dict[str, Any]) -> str:
+    unknown, missing = total["of_unknown_cost"], total["to_compute"]
     if not missing:
         return ""
     if unknown == missing:
         return ": core-hours unknown"
-    return f": {_about(hours)}" + (f", and {unknown} runs of unknown cost" if unknown else "")
+    return f": {_about(total['core_hours'])}" + (f", and {unknown} runs of unknown cost" if unknown else "")
 
 
 def _about(hours: float | None) -> str:
@@ -63,47 +83,3 @@ def _ranges(seeds: Sequence[int]) -> str:
         else:
             runs.append([seed])
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def _kind(spec: RunSpec) -> tuple[object, ...]:
-    """What runs must have in common for the one to say what the other costs."""
-    ranked = spec.settings["preset"]["rank_archs"]
-    how = "retrain" in spec.settings, spec.settings.get("recipe", {}).get("precision")
-    return spec.method, spec.space, spec.preset, spec.dataset, spec.device, ranked, *how
-
-
-def _known_costs(records: list[RunRecord]) -> Known:
-    """Core-seconds and training epochs of finished runs, by kind."""
-    known: Known = {}
-    for record in records:
-        cost = record.timing["wall_seconds"] * record.spec.threads, _epochs(record.spec)
-        known.setdefault(_kind(record.spec), []).append(cost)
-    return known
-
-
-def _core_hours(specs: Sequence[RunSpec], known: Known) -> tuple[float | None, str]:
-    """Core-hours of runs that differ in their seeds alone, and by what they are known.
-
-    By the finished runs of the folder: the median of their costs, each scaled by training epochs; scoring is taken to
-    grow alike. Else by the committed timings; None where these have nothing like it.
-    """
-    from statistics import median
-
-    from senas_bench.experiments.timings import SOURCES, seconds_of
-
-    if not specs:
-        return 0.0, ""
-    spec = specs[0]
-    costs = known.get(_kind(spec))
-    if costs:
-        seconds = median(seconds * _epochs(spec) / epochs for seconds, epochs in costs)
-        return len(specs) * seconds / 3600, f"by {len(costs)} finished"
-    seconds = seconds_of(spec)
-    if seconds is None:
-        return None, "no run like it was timed"
-    return len(specs) * seconds / 3600, f"by {SOURCES[spec.preset]}"
-
-
-def _epochs(spec: RunSpec) -> int:
-    """Training epochs; 1 of a method that has no recipe, whose runs all cost alike."""
-    return sum(spec.settings["recipe"]["stage_epochs"]) if "recipe" in spec.settings else 1

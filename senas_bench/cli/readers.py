@@ -1,4 +1,4 @@
-"""Commands that compute no runs: `evaluate-ranking`, `status`, `report`, `compare`, `doctor`."""
+"""Commands that compute no runs: `evaluate-ranking`, `report`, `compare`, `doctor`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from senas_bench.api.rankings import evaluate_ranking as evaluated
 from senas_bench.api.studies import load_truth, write_beside
 from senas_bench.cli.options import (
     FAILED,
+    OUTPUT,
     DataDirOption,
     JsonOption,
+    NoTimingOption,
     ResultsOption,
     SeedTruthOption,
     TruthOption,
@@ -46,30 +48,15 @@ def evaluate_ranking(
     show(evaluated(scores, **how, k=ks, resamples=resamples), as_json)
 
 
-def status(results: ResultsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """What a results folder holds: finished and unfinished runs."""
-    from senas_bench.experiments.store import RunStore
-
-    store = RunStore(results)
-    records = store.records()
-    done = [{"run": r.spec.run_id, "pick": r.pick, "wall_seconds": r.timing.get("wall_seconds")} for r in records]
-    unfinished = store.unfinished()
-    if as_json:
-        print_json({"finished": done, "unfinished": unfinished})
-        return
-    for line in done:
-        print(f"done        {line['run']:58} {line['wall_seconds'] or 0:9.1f} s  {line['pick']}")
-    for run_id in unfinished:
-        print(f"unfinished  {run_id}")
-    print(f"{len(done)} finished, {len(unfinished)} unfinished in {results}")
-
-
 def report(
     results: ResultsOption = Path("runs"),
     ground_truth: TruthOption = None,
     seed_truth: SeedTruthOption = None,
-    out: Annotated[Path | None, typer.Option(help="File to write; report.html in the results folder if none.")] = None,
-    no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave out what depends on the machine.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write; report.html in the results folder if none.", rich_help_panel=OUTPUT),
+    ] = None,
+    no_timing: NoTimingOption = False,
 ) -> None:
     """All that finished runs allow: tables, figures, and one HTML page that judges the paper's claims."""
     if out is not None:
@@ -149,7 +136,7 @@ def doctor(
 
     from senas_bench import __version__
     from senas_bench.data import DATASETS, data_id
-    from senas_bench.errors import DataError
+    from senas_bench.errors import DataError, MissingData
     from senas_bench.experiments.provenance import cpu_cores
     from senas_bench.groundtruth import load_ground_truth
     from senas_bench.kernels import build, engines, processor
@@ -167,8 +154,10 @@ def doctor(
     for name in DATASETS:
         try:
             print(f"ok       images {name}: {data_id(name, data_dir)}")
-        except DataError as error:
+        except MissingData as error:
             print(f"missing  images {name}: {error}")
+        except DataError as error:
+            print(f"refused  images {name}: {error}")
     try:
         truth = load_ground_truth(ground_truth)
         print(f"ok       ground truth {truth.name}: {', '.join(map(str, truth.queries()))}")

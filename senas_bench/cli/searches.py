@@ -1,4 +1,4 @@
-"""Commands on single archs: `search`, `retrain`, `latency`, `draw`, `cost`."""
+"""Commands on single archs: `search`, `retrain`, `latency`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Annotated
 import typer
 
 from senas_bench.api import searches as api
+from senas_bench.cli.completion import one_of
 from senas_bench.cli.options import (
     FAILED,
+    OUTPUT,
+    SIZE,
+    WHAT,
+    WHERE,
     AccumulateOption,
     DataDirOption,
     DatasetOption,
@@ -25,6 +30,7 @@ from senas_bench.cli.options import (
     PresetOption,
     ResultsOption,
     SeedsOption,
+    SpaceOption,
     StageEpochsOption,
     TensorboardOption,
     ThreadsOption,
@@ -35,21 +41,32 @@ from senas_bench.cli.options import (
     show,
 )
 from senas_bench.experiments.study import Setting
-from senas_bench.files import check_output
 
 
 def search(
-    space: Annotated[str, typer.Option(help="Search space, such as mobilenet; a wrong name lists them all.")],
-    method: Annotated[str, typer.Option(help="Search method.")] = "se-nas",
+    space: SpaceOption,
+    method: Annotated[
+        str, typer.Option(help="Search method.", rich_help_panel=WHAT, autocompletion=one_of("METHODS"))
+    ] = "se-nas",
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0",
     dataset: DatasetOption = None,
-    max_flops: Annotated[float | None, typer.Option(help="Millions of multiply-adds of the network built.")] = None,
-    max_params: Annotated[float | None, typer.Option(help="Millions of parameters.")] = None,
-    max_latency: Annotated[float | None, typer.Option(help="Milliseconds for a batch, by the latency table.")] = None,
-    at_least: Annotated[float, typer.Option(help="Share of the limit that a network must use.")] = 0.9,
+    max_flops: Annotated[
+        float | None,
+        typer.Option(help="Millions of multiply-adds of the network that the preset builds.", rich_help_panel=WHAT),
+    ] = None,
+    max_params: Annotated[float | None, typer.Option(help="Millions of parameters.", rich_help_panel=WHAT)] = None,
+    max_latency: Annotated[
+        float | None, typer.Option(help="Milliseconds for a batch, by the latency table.", rich_help_panel=WHAT)
+    ] = None,
+    at_least: Annotated[
+        float, typer.Option(help="Share of the limit that a network must use.", rich_help_panel=WHAT)
+    ] = 0.9,
     latency_table: LatencyTableOption = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train the picks from scratch, and test them.")] = False,
+    retrain: Annotated[
+        bool,
+        typer.Option("--retrain", help="Train the picks from scratch, and test them.", rich_help_panel=WHAT),
+    ] = False,
     stage_epochs: StageEpochsOption = None,
     accumulate: AccumulateOption = None,
     device: DeviceOption = Device.auto,
@@ -62,7 +79,9 @@ def search(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     train_within_limit: TrainWithinLimitOption = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the found archs and their picture.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the found archs and their picture.", rich_help_panel=OUTPUT)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search any space, under a limit or none; write what was found, and draw it."""
@@ -82,7 +101,7 @@ def search(
 
 def retrain(
     arch: Annotated[str, typer.Argument(help="Arch string, a file with one arch, or of DARTS a Genotype(...).")],
-    space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
+    space: SpaceOption = "nasbench201",
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0",
     dataset: DatasetOption = None,
@@ -118,17 +137,24 @@ def _print_found(found: api.Found, as_json: bool) -> None:
 
 
 def latency(
-    space: Annotated[str, typer.Option(help="Search space.")] = "mobilenet",
+    space: SpaceOption = "mobilenet",
     preset: PresetOption = "embedded",
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
-    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Images at a time.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Images at a time.", rich_help_panel=SIZE)] = 1,
     threads: ThreadsOption = 1,
     clock: Annotated[
-        str | None, typer.Option(help="wall, cpu (computing time: other processes disturb it less) or cuda; by device.")
+        str | None,
+        typer.Option(
+            help="wall, cpu (computing time: other processes disturb it less) or cuda; by device.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
     validate: Annotated[
-        int, typer.Option(min=0, max=10_000, help="Random archs to measure whole beside the table's sums.")
+        int,
+        typer.Option(
+            min=0, max=10_000, help="Random archs to measure whole beside the table's sums.", rich_help_panel=SIZE
+        ),
     ] = 0,
     results: ResultsOption = Path("runs"),
     as_json: JsonOption = False,
@@ -156,51 +182,3 @@ def latency(
         found |= {"measured_over_predicted": round(checked.ratio, 4), "median_error": round(checked.error, 4)}
         found |= {"fastest_ms": round(checked.measured.min(), 4), "slowest_ms": round(checked.measured.max(), 4)}
     show(found, as_json)
-
-
-def draw(
-    file: Annotated[Path, typer.Argument(help="JSON or text file of archs.")],
-    out: Annotated[Path, typer.Option(help="Picture to write: .png or .svg.")],
-    space: Annotated[str | None, typer.Option(help="Space of archs for which the file names none.")] = None,
-) -> None:
-    """Draw archs, ours or yours: blocks of MobileNet-like networks, graphs of cells."""
-    check_output(out, (".png", ".svg"))
-    from senas_bench.spaces.archfile import read_archs
-
-    archs = read_archs(file, space)
-    from senas_bench.analysis.output.figures import to_bytes
-    from senas_bench.files import atomic_write
-    from senas_bench.spaces.drawing import draw as drawing
-
-    atomic_write(out, to_bytes(drawing(archs[0].space, archs), out.suffix[1:]))
-    print(f"{len(archs)} archs of {archs[0].space}; written: {out}")
-
-
-def cost(
-    arch: Annotated[
-        str,
-        typer.Argument(
-            help="Arch string, file with one, index in nasbench201 (0 to 15,624), or Genotype(...) of DARTS."
-        ),
-    ],
-    space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
-    dataset: Annotated[
-        str | None, typer.Option(help="Whose network: cifar10 and others, or imagenet; the space's first by default.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """FLOPs (multiply-adds, millions) and parameters of a stand-alone network."""
-    import numpy as np
-
-    from senas_bench.names import lookup
-    from senas_bench.spaces import space_named
-
-    kind = space_named(space)
-    choice = kind.from_str(api.one_arch(arch, space))
-    skeleton = lookup("dataset", dataset or next(iter(kind.skeletons)), kind.skeletons)
-    costs = kind.cost(skeleton)(np.array([choice]))
-    found = {"flops_m": float(costs["flops_m"][0]), "params": int(costs["params"][0])}
-    if as_json:
-        print_json(found)
-    else:
-        print(f"{kind.to_str(choice)}\n{found['flops_m']:.6f} MFLOPs, {found['params'] / 1e6:.6f} M parameters")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,14 @@ import typer
 
 from senas_bench.api.rankings import rank as ranked
 from senas_bench.api.studies import Study, prepare
+from senas_bench.cli.completion import one_of, several_of
+from senas_bench.cli.lists import artefact_rows, print_lines
 from senas_bench.cli.options import (
     FAILED,
+    OUTPUT,
+    USAGE,
+    WHAT,
+    WHERE,
     AccumulateOption,
     AloneEpochsOption,
     CandidatesOption,
@@ -26,6 +33,7 @@ from senas_bench.cli.options import (
     JsonOption,
     KeepTrainedOption,
     LatencyTableOption,
+    NoTimingOption,
     OfficialSplitOption,
     PrecisionOption,
     PresetOption,
@@ -44,32 +52,69 @@ from senas_bench.cli.options import (
     print_json,
     split_names,
 )
-from senas_bench.cli.plan import print_plan
+from senas_bench.cli.plan import show_plan
 from senas_bench.experiments.spec import SEEDS
 from senas_bench.experiments.study import RunsFailed, Setting
 from senas_bench.files import check_output
-from senas_bench.kernels.processor import recommend_precision
+
+MethodsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Comma-separated, as `senas-bench methods` lists them; by default the artefact's.",
+        rich_help_panel=WHAT,
+        autocompletion=several_of("METHODS"),
+    ),
+]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        help="serial, joblib or ray; see CLUSTER.md.", rich_help_panel=WHERE, autocompletion=one_of("EXECUTORS")
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster: auto, host:port or ray://host:port; without, Ray starts here.", rich_help_panel=WHERE
+    ),
+]
+GpusOption = Annotated[
+    float | None, typer.Option(help="Share of a GPU that a run takes with ray.", rich_help_panel=WHERE)
+]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.", rich_help_panel=WHAT)
+]
+FinishedOption = Annotated[
+    bool,
+    typer.Option(
+        "--finished",
+        help="Run nothing: tables and figures of the runs that are finished.",
+        rich_help_panel=WHAT,
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would run, and what it costs.", rich_help_panel=WHAT)
+]
 
 
 def reproduce(
     artefacts: Annotated[
-        list[str], typer.Argument(help="Names as `senas-bench artefacts` lists them; nasbench201, searches, or all.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="Names as `senas-bench artefacts` lists them; nasbench201, searches, or all.",
+            autocompletion=one_of("ARTEFACTS", "GROUPS"),
+            show_default=False,
+        ),
+    ] = None,
     preset: PresetOption = "embedded",
     seeds: SeedsOption = "0-2",
-    methods: Annotated[
-        str | None,
-        typer.Option(help="Comma-separated, as `senas-bench methods` lists them; by default the artefact's."),
-    ] = None,
+    methods: MethodsOption = None,
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
     jobs: JobsOption = 0,
     threads: ThreadsOption = 1,
-    executor: Annotated[str, typer.Option(help="serial, joblib or ray; see CLUSTER.md.")] = "joblib",
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster: auto, host:port or ray://host:port; without, Ray starts here.")
-    ] = None,
-    gpus_per_run: Annotated[float | None, typer.Option(help="Share of a GPU that a run takes with ray.")] = None,
+    executor: ExecutorOption = "joblib",
+    address: AddressOption = None,
+    gpus_per_run: GpusOption = None,
     data_dir: DataDirOption = None,
     ground_truth: TruthOption = None,
     seed_truth: SeedTruthOption = None,
@@ -88,15 +133,16 @@ def reproduce(
     tensorboard: TensorboardOption = None,
     keep_trained: KeepTrainedOption = False,
     train_within_limit: TrainWithinLimitOption = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.")] = False,
-    only_finished: Annotated[
-        bool, typer.Option("--finished", help="Run nothing: tables and figures of the runs that are finished.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
-    no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave machine-dependent columns out.")] = False,
+    fresh: FreshOption = False,
+    only_finished: FinishedOption = False,
+    dry_run: DryRunOption = False,
+    no_timing: NoTimingOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make tables and figures of the paper: run what is missing, then render."""
+    if not artefacts:
+        _say_what_can_be_made()
+        raise typer.Exit(USAGE)
     setting = Setting(preset, dataset, data_dir, ground_truth, device, threads, results, latency_table)
     setting = replace(setting, stage_epochs=parse_epochs(stage_epochs), alone_epochs=alone_epochs)
     setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
@@ -107,10 +153,15 @@ def reproduce(
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
     study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)
     if dry_run:
-        print_plan(study.store, study.specs)
-        print(f"bfloat16 on the CPU: {recommend_precision()}")
+        show_plan(study.store, study.specs, as_json)
     elif not _finish(study, no_timing, as_json):
         raise typer.Exit(FAILED)
+
+
+def _say_what_can_be_made() -> None:
+    print("name what to make, one or several of:", file=sys.stderr)
+    print_lines(artefact_rows(), sys.stderr)
+    print("such as: senas-bench reproduce table3 --dry-run, which says what would run", file=sys.stderr)
 
 
 def _finish(study: Study, no_timing: bool, as_json: bool) -> bool:
@@ -129,11 +180,24 @@ def _finish(study: Study, no_timing: bool, as_json: bool) -> bool:
 
 
 def rank(
-    out: Annotated[Path, typer.Option(help="Scores to write: .csv or .parquet with arch_str, score.")],
-    method: Annotated[str, typer.Option(help="Method whose ranking is wanted.")] = "spos+",
-    estimator: Annotated[str | None, typer.Option(help="Ranks in place of the method's own estimator.")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="Scores to write: .csv or .parquet with arch_str, score.", rich_help_panel=OUTPUT),
+    ],
+    method: Annotated[
+        str,
+        typer.Option(help="Method whose ranking is wanted.", rich_help_panel=WHAT, autocompletion=one_of("METHODS")),
+    ] = "spos+",
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            help="Ranks in place of the method's own estimator.",
+            rich_help_panel=WHAT,
+            autocompletion=one_of("ESTIMATORS", "PROXIES"),
+        ),
+    ] = None,
     preset: PresetOption = "embedded",
-    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed.", rich_help_panel=WHAT)] = 0,
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
     threads: ThreadsOption = 1,

@@ -19,7 +19,7 @@ from senas_bench.data.download import Archive, fetch, unpack
 from senas_bench.data.folders import is_lost_link, lost_link
 from senas_bench.data.parquet import image_column, read_labels, reading
 from senas_bench.data.readers import Images, data_folder, fingerprint
-from senas_bench.errors import DataError
+from senas_bench.errors import DataError, MissingData
 from senas_bench.files import NoHomeError, atomic_file, cache_home, offline, room_named
 from senas_bench.locks import held
 
@@ -160,7 +160,7 @@ class Cifar:
             if is_lost_link(path):
                 return lost_link(path)
         found = f" (found {', '.join([path.name for path in near][:3])})" if near else ""
-        return DataError(
+        return MissingData(
             f"no {self.name} images in {root}: looked for {what} or {hub}, there and in {self.name}/ "
             f"and {self.hub_folder}/{found}; name the folder with --data-dir or run: "
             f"senas-bench data download {self.name}"

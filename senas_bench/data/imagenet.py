@@ -17,7 +17,7 @@ import numpy as np
 from senas_bench.data.folders import is_lost_link, list_images, lost_link
 from senas_bench.data.parquet import find_shards
 from senas_bench.data.readers import data_folder
-from senas_bench.errors import DataError
+from senas_bench.errors import DataError, MissingData
 
 if TYPE_CHECKING:
     from senas_bench.data.loader import Loaders
@@ -156,7 +156,7 @@ def find_part(root: Path, part: str) -> Path | list[Path]:
                 return place / name
             if files := find_shards(place, name):
                 return files
-    raise DataError(
+    raise MissingData(
         f"no {part} images in {root} ({_found(root)}): looked for {'/, '.join(names)}/ with a folder per class and for "
         f"{'-*.parquet, '.join(names)}-*.parquet, there and in data/; name the folder with --data-dir"
     )

@@ -15,7 +15,7 @@ import numpy as np
 from senas_bench.data.decoding import first_line
 from senas_bench.data.folders import is_lost_link, lost_link
 from senas_bench.data.readers import Images, data_folder, fingerprint
-from senas_bench.errors import DataError
+from senas_bench.errors import DataError, MissingData
 
 SIZE = 16
 CLASSES = 120
@@ -94,7 +94,8 @@ class ImageNet16:
                 raise lost_link(place / name)
         lacking = f"{len(missing[place])} of {len(self.md5)} files missing, first {missing[place][0]}"
         advice = "cannot be downloaded without ImageNet's consent; " if download else ""
-        raise DataError(
+        kind = MissingData if len(missing[place]) == len(self.md5) else DataError
+        raise kind(
             f"no {self.name} images in {place}: {lacking}; {advice}unpack ImageNet16.tar.gz of NAS-Bench-201 there, or "
             "name its folder with --data-dir"
         )

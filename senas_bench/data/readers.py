@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.data.splits import OfficialSplit
-from senas_bench.errors import DataError
+from senas_bench.errors import DataError, MissingData
 from senas_bench.files import NoHomeError, cache_home
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def data_folder(data_dir: Path | None) -> Path:
     try:
         return cache_home() / "images"
     except NoHomeError as error:
-        raise DataError(f"no folder of images: {error}, or name the folder of images with --data-dir") from error
+        raise MissingData(f"no folder of images: {error}, or name the folder of images with --data-dir") from error
 
 
 def _block_mean(x: np.ndarray, factor: int) -> np.ndarray:

@@ -28,7 +28,7 @@ def provenance(command: list[str], device: str | None = None) -> dict[str, Any]:
         "senas_bench": __version__,
         "commit": commit,
         "dirty": dirty,
-        "command": [_without_folder(argument) for argument in command],
+        "command": [without_folder(argument) for argument in command],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "torch": version("torch"),
@@ -59,7 +59,12 @@ def _git(source: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _without_folder(argument: str) -> str:
+def without_folder(argument: str) -> str:
+    """A word of a command line, whose absolute path is cut to its last part.
+
+    >>> without_folder("--data-dir=/home/me/images"), without_folder("../images")
+    ('--data-dir=images', '../images')
+    """
     option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
     return option + equals + (Path(value).name if os.path.isabs(os.path.expanduser(value)) else value)
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from senas_bench.experiments.active import status_file
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
-from senas_bench.progress import PlainProgress, Progress, SilentProgress, TensorBoardProgress
+from senas_bench.progress import (
+    Overheard,
+    PlainProgress,
+    Progress,
+    SilentProgress,
+    StatusFile,
+    TensorBoardProgress,
+)
 
 if TYPE_CHECKING:
     from senas_bench.training.distributed import Processes
@@ -30,7 +38,8 @@ class Runner:
         root: Results folder.
         data_dir: Where the images lie.
         command: For the provenance.
-        progress: `silent`, `plain` or `rich`.
+        progress: `silent`, `plain` (lines on standard error), or `live`: somebody shows what the status files of runs
+            runs say, and removes them.
         ground_truth: For methods that train from scratch; see `make_spec`.
         workers: Processes that decode the images of each run which memory does not hold; 0 for none beside its own.
             They change no result.
@@ -69,20 +78,37 @@ class Runner:
             work_dir = store.work_dir(spec)
             self._goes_on(True)
             try:
-                done = self.run_in(work_dir, spec, store if self.share or self.keep_trained else None)
+                with self._said(spec, status_file(store.root, spec.run_id)) as progress:
+                    done = self.run_in(work_dir, spec, store if self.share or self.keep_trained else None, progress)
             except Exception:
                 with contextlib.suppress(OSError):  # refused before it kept anything, it is not unfinished
                     work_dir.rmdir()
                 raise
             return store.save(*done)
 
-    def run_in(self, work_dir: Path, spec: RunSpec, sharing: RunStore | None = None) -> tuple[RunRecord, Any]:
+    @contextlib.contextmanager
+    def _said(self, spec: RunSpec, path: Path) -> Iterator[Progress]:
+        """What a run tells, in its status file too. Where that is shown, so is what goes to standard error meanwhile:
+        it would tear the display."""
+        live = self.progress == "live"
+        beside = SilentProgress() if live else progress_of(self.progress, spec.run_id)
+        told = StatusFile(path, beside, keep=live)
+        with contextlib.redirect_stderr(Overheard(told)) if live else contextlib.nullcontext():  # type: ignore[type-var]
+            try:
+                yield told
+            finally:
+                told.close()
+
+    def run_in(
+        self, work_dir: Path, spec: RunSpec, sharing: RunStore | None = None, progress: Progress | None = None
+    ) -> tuple[RunRecord, Any]:
         """As `run`, kept nowhere.
 
         Args:
             sharing: Where trainings are shared with other runs; None for nowhere.
+            progress: Told; None for plain lines, unless this runner is silent.
         """
-        progress = progress_of(self.progress, spec.run_id)
+        progress = progress or progress_of(self.progress, spec.run_id)
         if self.tensorboard is not None:
             progress = TensorBoardProgress(Path(self.tensorboard) / spec.run_id, progress)
         with contextlib.closing(progress):
@@ -145,8 +171,5 @@ class DistantRunner:
 
 
 def progress_of(kind: str, label: str) -> Progress:
-    if kind == "rich":
-        from senas_bench.progress import RichProgress
-
-        return RichProgress(label)
-    return PlainProgress(sys.stderr, label) if kind == "plain" else SilentProgress()
+    """Of a run that has no status file: what cannot be shown live is said in plain lines."""
+    return SilentProgress() if kind == "silent" else PlainProgress(sys.stderr, label)

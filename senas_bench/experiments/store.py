@@ -10,7 +10,7 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ SEAL = "record_sha256"
 that was read has it; files from before it was introduced load without."""
 MAX_STAGES, MAX_EPOCHS = 2**7 - 1, 2**15 - 1
 """What the integers of `SCORES` hold."""
+WORK = "work"
+"""Name of the folder of what is not finished."""
 TRAININGS = "trained"
 """Name of the folders of trainings that runs share."""
 OUTPUTS = ("tables", "figures")
@@ -183,6 +185,11 @@ class RunStore:
             else []
         )
 
+    def files_of(self, run_id: str) -> list[Path]:
+        """All there is of a run: record, scores, work folder."""
+        files = self._json(run_id), self._parquet(run_id), self._work / run_id
+        return [path for path in files if path.exists()]
+
     def identity(self) -> str:
         """A random name that the folder keeps: who reads the same one, on any machine, sees the same folder."""
         with self._lock("identity"):
@@ -234,6 +241,8 @@ class RunStore:
         for path in self.trainings.glob("*.safetensors"):
             if not path.with_suffix(".lock").exists():
                 path.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody is at one
+            self.trainings.rmdir()
 
     @property
     def _runs(self) -> Path:
@@ -241,7 +250,7 @@ class RunStore:
 
     @property
     def _work(self) -> Path:
-        return Path(self.root) / "work"
+        return Path(self.root) / WORK
 
     @property
     def _identity(self) -> Path:

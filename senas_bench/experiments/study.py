@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -188,9 +187,12 @@ class Setting:
         """Run what is missing; the specs that failed."""
         from contextlib import closing
 
+        from senas_bench.experiments.active import forget_status
+        from senas_bench.experiments.estimates import known_costs
         from senas_bench.experiments.executors import EXECUTORS
         from senas_bench.experiments.runner import Runner
         from senas_bench.experiments.torchrun import TorchrunExecutor, started
+        from senas_bench.experiments.watching import is_live, watching
 
         missing = store.missing(specs)
         done = len(specs) - len(missing)
@@ -200,24 +202,27 @@ class Setting:
         alone = started() > 1 or self.executor == "serial"
         jobs = 1 if alone else min(jobs_of(self.jobs, self.device, self.executor), len(missing))
         pool = TorchrunExecutor() if started() > 1 else EXECUTORS[self.executor](jobs, **self.executor_options())
-        live = jobs == 1 and self.executor != "ray" and sys.stderr.isatty()
         workers = workers_of(jobs) if self.executor != "ray" else max(spec.threads for spec in missing)
         if jobs > 1:
             missing = in_order(missing, jobs)
-        said, told = "rich" if live else "plain", tuple(sys.argv[1:])
+        live = is_live()
         runner = Runner(
             self.results,
             self.data_dir,
-            told,
-            said,
+            tuple(sys.argv[1:]),
+            "live" if live else "plain",
             self.ground_truth,
             workers,
             tensorboard=self.tensorboard,
             share=True,
             keep_trained=self.keep_trained,
         )
-        with closing(pool.map(runner, missing)) as outcomes:
-            failed = _failed(outcomes, len(missing))
+        forget_status(store.root)
+        with (
+            watching(store, missing, jobs, known_costs(store.records()), live) as watch,
+            closing(pool.map(runner, missing)) as outcomes,
+        ):
+            failed = watch.follow(outcomes)
         if not failed:
             store.forget_trainings()
         return failed
@@ -240,24 +245,6 @@ def in_order(specs: Sequence[RunSpec], jobs: int) -> list[RunSpec]:
         trained = [spec for spec in some if spec not in untrained]
         order += [*untrained, *(spec for start in range(jobs) for spec in trained[start::jobs])]
     return order
-
-
-def _failed(outcomes: Any, count: int) -> list[RunSpec]:
-    """Say how each run ended; those that failed."""
-    failed, done = [], 0
-    for done, (spec, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, Exception):
-            failed.append(spec)
-            why = " ".join(str(outcome).split()) or type(outcome).__name__
-            print(f"[{done}/{count}] {spec.run_id} FAILED: {why}", file=sys.stderr)
-            if os.environ.get("SENAS_DEBUG"):
-                print("\n".join(getattr(outcome, "__notes__", [])), file=sys.stderr)
-        else:
-            seconds = outcome.timing["wall_seconds"]
-            print(f"[{done}/{count}] {spec.run_id} done in {seconds:.1f} s", file=sys.stderr)
-    if done < count:
-        print(f"{count - done} runs not begun: the processes of torchrun are out of step", file=sys.stderr)
-    return failed
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:

@@ -28,7 +28,7 @@ WORK = "senas-bench/work"
 """Key of what the first process hands on: the runner's folders and the specs, as JSON; null for nothing to do."""
 COMMANDS = ("reproduce", "rank", "search", "retrain")
 """Of the command line: those that train."""
-APART = frozenset({"--help", "--version", "--dry-run", "--finished"})
+APART = frozenset({"-h", "--help", "--version", "--dry-run", "--finished"})
 """Options with which they do not. Their specs are still those of all processes."""
 PARTING = 60.0
 """Seconds that a first process which has no work waits for the others to hear so."""

@@ -6,7 +6,7 @@ Everything is placed in inches on one axes that fills the figure, so no label mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from senas_bench.spaces import space_named
 from senas_bench.spaces.archfile import NamedArch
@@ -21,22 +21,24 @@ MARGIN = 0.06
 """Inches left free around everything."""
 
 
-def draw(space: str, archs: Sequence[NamedArch]) -> Figure:
-    """One figure of archs of one space; those of a MobileNet-like space over the paper's Table 2.
+def draw(space: str, archs: Sequence[NamedArch], skeleton: Any = None) -> Figure:
+    """One figure of archs of one space; those of a MobileNet-like space over the paper's Table 2 unless told otherwise.
 
     Args:
         space: A key of `SPACES`.
         archs: At least one, all of that space.
+        skeleton: What surrounds the choices, where a picture shows it.
 
     Raises:
         ValueError: Unknown space, an arch of another, or none.
     """
-    drawer = space_named(space).draw
+    kind = space_named(space)
     others = sorted({named.space for named in archs} - {space})
     if others or not archs:
         raise ValueError(f"no archs of {space} to draw{'; these are of ' + ', '.join(others) if others else ''}")
     several = len(archs) > 1
-    return drawer([(named.label or (f"arch {n}" if several else ""), named.arch) for n, named in enumerate(archs, 1)])
+    rows = [(named.label or (f"arch {n}" if several else ""), named.arch) for n, named in enumerate(archs, 1)]
+    return kind.draw(rows) if skeleton is None or kind.draw_over is None else kind.draw_over(rows, skeleton)
 
 
 def shorten(words: str, longest: int) -> str:

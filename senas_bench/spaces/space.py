@@ -286,6 +286,7 @@ class Space:
         network: `(space, skeleton, affine) -> network`, where the space may be shrunk and affine is for batch norm
             inside the choices. It takes `auxiliary=True` where the space knows an auxiliary head. Imports torch.
         draw: Labelled archs to a figure.
+        draw_over: The same with a skeleton, where a picture shows more than the choices; None where it does not.
         over: Skeleton to the whole space with the edges that it has; None where all skeletons have the same.
         reference: The network on ImageNet to which the paper's limits apply; None where the paper has none.
         studies: By preset. A preset without one is taken as it is.
@@ -302,6 +303,7 @@ class Space:
     skeleton: Callable[[ImageShape, NetworkSizes], Any]
     network: Callable[..., nn.Module]
     draw: Callable[[Sequence[tuple[str, Arch]]], Figure]
+    draw_over: Callable[[Sequence[tuple[str, Arch]], Any], Figure] | None = None
     over: Callable[[Any], SearchSpace] | None = None
     reference: Any = None
     studies: Mapping[str, Study] = field(default_factory=dict)

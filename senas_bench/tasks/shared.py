@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,8 +121,15 @@ class SharedTrainings:
         Raises:
             LockHeld: Somebody else computes it, and takes longer than `PATIENCE`.
         """
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with held(place.with_suffix(".lock"), PATIENCE):
+        with ExitStack() as held_meanwhile:
+            for last in (False, True):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    held_meanwhile.enter_context(held(place.with_suffix(".lock"), PATIENCE))
+                    break
+                except FileNotFoundError:  # another command has just removed the empty folder
+                    if last:
+                        raise
             yield
 
 

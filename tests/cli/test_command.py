@@ -7,6 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from senas_bench.cli.app import app
+from senas_bench.cli.command import ORDER, OTHER, Command
 from senas_bench.experiments.settings import make_spec
 
 
@@ -126,6 +127,32 @@ def test_an_empty_data_set_is_none_for_the_library_either():
         make_spec("params", 0, "embedded", dataset="")
 
 
-def test_help_of_every_command_stands():
-    for words in COMMANDS:
-        assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 0
+def test_help_of_every_command_and_group_stands_by_both_names():
+    groups = {words[:-1] for words in COMMANDS}
+    for words in (*COMMANDS, *groups):
+        short, long = (CliRunner().invoke(app, [*words, name]) for name in ("-h", "--help"))
+        assert (short.exit_code, long.exit_code) == (0, 0) and short.output == long.output
+
+
+@pytest.mark.parametrize("command", ["reproduce", "rank", "search", "retrain", "latency", "draw", "cost", "status"])
+def test_options_stand_in_panels(command):
+    lines = CliRunner().invoke(app, [command, "-h"]).output.splitlines()
+    titles = [line.removesuffix(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [title for title in ORDER if title in titles] and titles[-1] == OTHER
+    others = [line.split()[0] for line in lines[lines.index(f"{OTHER}:") + 1 :] if line.startswith("  -")]
+    assert others == ["-h,"]
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["-1 2", "--seed", "-3"], [" -1 2", "--seed", "-3"]),
+        (["--json", "-0.5"], ["--json", " -0.5"]),
+        (["-h"], ["-h"]),
+        (["--", "-1"], ["--", "-1"]),
+        (["-1", "--", "-1"], [" -1", "--", "-1"]),
+    ],
+)
+def test_words_that_begin_like_numbers_are_no_options(given, taken):
+    command = Command("x", params=COMMANDS["rank",].params)
+    assert command._spaced(given) == taken

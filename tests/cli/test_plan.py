@@ -1,11 +1,12 @@
 """`--dry-run`: what would run, and about what it costs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from senas_bench.cli.plan import print_plan
+from senas_bench.cli.plan import plan_of, show_plan
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.settings import limit_settings, make_spec
 from senas_bench.experiments.spec import RunRecord
@@ -25,8 +26,10 @@ def plan(tmp_path, capsys):
         store = RunStore(tmp_path)
         for spec, seconds in finished:
             store.save(RunRecord(spec, ARCH, (), {}, None, {"wall_seconds": seconds}, {}), None)
-        print_plan(store, specs)
-        return capsys.readouterr().out.splitlines()
+        show_plan(store, specs)
+        *lines, bfloat16 = capsys.readouterr().out.splitlines()
+        assert bfloat16.startswith("bfloat16 on the CPU: ")
+        return lines
 
     return lines
 
@@ -97,3 +100,22 @@ def test_every_method_of_table_3_is_known_at_embedded(plan):
     known = {spec.method for spec in specs if seconds_of(spec) is not None}
     runs = Path(__file__).parents[2] / "results/embedded/runs"
     assert known == {name for name in METHODS if list(runs.glob(f"{name}-embedded-digits-s0-*.json"))} - truth
+
+
+def test_the_plan_as_json(senas):
+    arguments = ["reproduce", "table3", "--methods", "spos,params", "--seeds", "0,2", "--dry-run", "--json"]
+    code, out, err = senas(*arguments)
+    plan = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [row["runs"] for row in plan["rows"]] == ["spos-embedded-digits", "params-embedded-digits"]
+    hours = 2 * seconds_of(make_spec("spos", 0, "embedded")) / 3600
+    row = {"seeds": [0, 2], "to_compute": 2, "finished": 0, "known": "by results/embedded"}
+    assert plan["rows"][0] == {**row, "runs": "spos-embedded-digits", "core_hours": pytest.approx(hours)}
+    assert plan["total"] == {"runs": 4, "to_compute": 4, "core_hours": pytest.approx(hours), "of_unknown_cost": 0}
+
+
+def test_in_a_plan_an_unknown_cost_is_null_and_left_out_of_the_sum(tmp_path):
+    specs = [replace(make_spec("spos", 0, "embedded"), device="cuda"), make_spec("params", 0, "embedded")]
+    plan = plan_of(RunStore(tmp_path), specs)
+    assert [row["core_hours"] for row in plan["rows"]] == [None, 0.0]
+    assert (plan["total"]["core_hours"], plan["total"]["of_unknown_cost"]) == (0.0, 1)

@@ -17,6 +17,7 @@ from senas_bench.errors import RunError
 from senas_bench.experiments import run as run_module
 from senas_bench.experiments import runner as runner_module
 from senas_bench.experiments import store as store_module
+from senas_bench.experiments.active import active_runs, status_file
 from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.experiments.run import run
@@ -30,7 +31,7 @@ from senas_bench.kernels import ENGINES, processor
 from senas_bench.kernels.build import library
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
-from senas_bench.progress import SilentProgress
+from senas_bench.progress import SilentProgress, read_status
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
 from senas_bench.training.recipe import PRECISIONS, TrainingRecipe
@@ -355,6 +356,29 @@ def test_runner_keeps_the_record_and_cleans_up(tmp_path, monkeypatch):
     assert not (tmp_path / "work" / spec.run_id).exists()
     monkeypatch.setattr(runner_module, "run", lambda *_: pytest.fail("it is finished"))
     assert Runner(tmp_path)(spec) == record
+
+
+@pytest.mark.parametrize("kind", ["silent", "plain", "live"])
+def test_a_runner_says_what_it_is_at_while_it_runs(tmp_path, monkeypatch, capsys, kind):
+    spec, seen = tiny_spec("params"), []
+
+    def looking(spec, place):
+        place.progress.stage("train", 5)
+        print("a warning", file=sys.stderr)
+        seen.append(active_runs(tmp_path)[spec.run_id])
+        return run(spec, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner_module, "run", looking)
+        record = Runner(tmp_path, progress=kind)(spec)
+    assert (seen[0]["stage"], seen[0]["total"]) == ("train", 5) and not active_runs(tmp_path)
+    left = read_status(status_file(tmp_path, spec.run_id))
+    err = capsys.readouterr().err
+    if kind == "live":  # whoever shows it removes it
+        assert left["words"] == ["a warning"] and err == ""
+    else:
+        assert left is None and err.count("train: 0/5") == (kind == "plain") and "a warning\n" in err
+    assert lasting(record) == lasting(Runner(tmp_path / "other")(spec))
 
 
 @pytest.mark.parametrize("method", ["params", "fixed"])

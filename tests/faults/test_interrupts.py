@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from senas_bench.experiments.active import active_runs
 from senas_bench.experiments.store import RunStore
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def test_a_signal_stops_a_study_in_training(tmp_path, number, jobs, full):
     with log.open("w") as stderr:
         process = subprocess.Popen([sys.executable, "-c", START, *STUDY, *options], stderr=stderr, env=environment)
     deadline = time.monotonic() + 240
-    while "train: 30000 steps" not in log.read_text():
+    while not any(said["stage"] == "train" for said in active_runs(tmp_path / "results").values()):
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
     workers = descendants(process.pid)

@@ -148,7 +148,7 @@ def test_they_are_dropped_or_kept(tmp_path, epochs, others):
     files = list(store.trainings.glob("*.safetensors"))  # the training, and its ranking
     assert len(files) == 2 and store.unfinished() == []
     store.forget_trainings()
-    assert not list(store.trainings.iterdir())
+    assert not store.trainings.exists()
     epochs.clear()
     computed(tmp_path / "kept", ["spos"], keep_trained=True)
     kept = RunStore(tmp_path / "kept")

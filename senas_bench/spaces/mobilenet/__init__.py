@@ -45,10 +45,10 @@ def _network(space: SearchSpace, skeleton: MobileSkeleton, affine: bool) -> nn.M
     return MobileNetwork(space, skeleton, affine)
 
 
-def _draw(archs: Sequence[tuple[str, Arch]]) -> Figure:
-    from senas_bench.spaces.mobilenet.drawing import draw_over_table2
+def _draw(archs: Sequence[tuple[str, Arch]], skeleton: MobileSkeleton = TABLE2) -> Figure:
+    from senas_bench.spaces.mobilenet.drawing import draw_over
 
-    return draw_over_table2(archs)
+    return draw_over(archs, skeleton)
 
 
 MOBILENET_SPACE = Space(
@@ -60,6 +60,7 @@ MOBILENET_SPACE = Space(
     skeleton=_skeleton,
     network=_network,
     draw=_draw,
+    draw_over=_draw,
     over=mobilenet_space,
     reference=TABLE2,
     studies=STUDIES,
