@@ -51,9 +51,9 @@ def _ranks_best(rows: Sequence[Row], meta: Mapping[str, Any]) -> Sentence | None
     if second:
         text += f", then {_names([second])} with {plus_minus(second, 'tau', 3)}{_told(best[0], second, 'tau')}"
     size = _find(rows, SIZE)
-    known = size is not None and size["tau_mean"] is not None and size not in [*best, second]
-    text += f". The number of parameters alone has {fixed(size['tau_mean'], 3)}." if known else "."
-    return Sentence("Ranks best:", text)
+    if size and size["tau_mean"] is not None and size not in [*best, second]:
+        text += f". The number of parameters alone has {fixed(size['tau_mean'], 3)}"
+    return Sentence("Ranks best:", f"{text}.")
 
 
 def _picks_best(rows: Sequence[Row]) -> Sentence | None:
@@ -95,10 +95,10 @@ def _against_baseline(rows: Sequence[Row]) -> Sentence | None:
     return Sentence(f"{head}:", f"{' and '.join(said)}; n = {len(seeds)} seeds, sign-flip tests, not adjusted{few}.")
 
 
-def _proxies(rows: Sequence[Row]) -> Sentence | None:
+def _proxies(rows: Sequence[Row]) -> Sentence:
     found = [row for row in rows if is_proxy(row["method"]) and row["tau_mean"] is not None]
     if not found:
-        return None
+        return Sentence("Proxies, which train nothing:", "none of them has finished runs here.")
     ranked, picked = (_first_two(found, key, highest=key == "tau")[0] for key in ("tau", "regret"))
     text = f"of {len(found)}, the best tau is {fixed(ranked[0]['tau_mean'], 3)} ({_names(ranked)}), "
     text += f"the least regret of the pick {fixed(picked[0]['regret_mean'], 2)} ({_names(picked)})"
@@ -108,8 +108,8 @@ def _proxies(rows: Sequence[Row]) -> Sentence | None:
         text += f"; {above} of {len(found)} rank better than the number of parameters ({fixed(size['tau_mean'], 3)})"
     text += f", for {' to '.join(dict.fromkeys(map(scaled, (min(costs), max(costs)))))} multiply-adds" if costs else ""
     supernet = _find(rows, baselines()[PAPERS])
-    price = supernet and supernet["multiply_adds_mean"]
-    text += f" ({shown_as(supernet['method'])} takes {scaled(price)})" if supernet and price else ""
+    if supernet and supernet["multiply_adds_mean"]:
+        text += f" ({shown_as(supernet['method'])} takes {scaled(supernet['multiply_adds_mean'])})"
     return Sentence("Proxies, which train nothing:", f"{text}.")
 
 
@@ -184,4 +184,5 @@ def _told(first: Row, second: Row, key: str) -> str:
     test = _paired(first, second, key)
     if test is None:
         return ""
-    return f" ({'p' if _decides(test) else 'not told apart, p'} = {test.p:.2g})"
+    seeds = f"{test.n} paired seed{'s' * (test.n != 1)}"
+    return f" ({seeds}{'' if _decides(test) else ' do not tell them apart'}, p = {test.p:.2g})"

@@ -48,7 +48,7 @@ def summary(table: Table) -> list[str]:
     lines = [f"Of {len(own)} readings of {claims} claims of the paper {tally(own)}."]
     if ours:
         names = ", ".join(map(shown_as, in_order({row["subject"] for row in ours})))
-        lines.append(f"Put to {names}, which are ours and of which the paper claims nothing: {tally(ours)}.")
+        lines.append(f"Put to methods of ours, of which the paper claims nothing ({names}): {tally(ours)}.")
     return lines
 
 

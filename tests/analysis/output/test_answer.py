@@ -48,11 +48,11 @@ def test_five_sentences_of_three_seeds(few):
     # the differences of synflow to params are .1, .11, .12: of eight sign patterns two reach their sum
     assert ranks == (
         "synflow: tau 0.610 ± 0.010 with cifar10 test (n = 3 seeds, 500 archs, a sample), then params with "
-        "0.500 ± 0.000 (not told apart, p = 0.25)."
+        "0.500 ± 0.000 (3 paired seeds do not tell them apart, p = 0.25)."
     )
     assert picks == (
         "spos, 0.60 ± 0.10 points below the best arch (n = 3 seeds), then params with 1.00 ± 0.00 "
-        "(not told apart, p = 0.25)."
+        "(3 paired seeds do not tell them apart, p = 0.25)."
     )
     assert beats == (
         "it ranks worse (tau 0.200 against 0.400, paired difference -0.200, p = 0.25) and it picks worse (regret 5.00 "
@@ -81,7 +81,8 @@ def test_with_eight_seeds_there_is_a_verdict():
 def test_what_is_looked_up_is_said_to_be():
     said = told(row("random-search", None, [0.1, 0.1], known="looked up"), row("flops", [0.5] * 2, [0.4] * 2))
     assert said["Picks best:"].endswith("It looks trainings up; of those that do not, flops with 0.40 ± 0.00.")
-    assert not any("spos" in head or "Proxies" in head for head in said)
+    assert said["Proxies, which train nothing:"].startswith("none ")
+    assert not any("spos" in head for head in said)
 
 
 def test_without_a_ladder_the_scale_alone_is_left():
