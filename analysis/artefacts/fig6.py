@@ -288,7 +288,7 @@ def _label(operator: str) -> str:
 
 def _caption(meta: Mapping[str, Any]) -> str:
     several = max(row["n"] for row in meta["rows"]) > 1
-    shade = "Share of seeds in which an operator is alive" if several else "Dark: alive, light: dropped, in one seed"
+    shade = "Share of seeds in which an operator is alive" if several else "1: alive, 0: dropped, in one seed"
     expected = [f"{fixed(value['recall_10'], 2)} with {value['alive']} left" for value in meta["random_reference"]]
     return (
         f"{shade}; from left to right the operators from truly best to worst. At the right the recall of the top 10 "

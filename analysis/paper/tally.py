@@ -42,14 +42,25 @@ def seeds_behind(row: Mapping[str, Any]) -> int:
 
 def summary(table: Table) -> list[str]:
     """A sentence on the claims as the paper makes them, and one on the methods of ours that are put to them."""
-    rows = table.meta["rows"]
-    own, ours = ([row for row in rows if row["ours"] is flag] for flag in (False, True))
+    own, ours = _sides(table)
     claims = len({row["id"] for row in own})
     lines = [f"Of {len(own)} readings of {claims} claims of the paper {tally(own)}."]
     if ours:
         names = ", ".join(map(shown_as, in_order({row["subject"] for row in ours})))
         lines.append(f"Put to methods of ours, of which the paper claims nothing ({names}): {tally(ours)}.")
     return lines
+
+
+def line(table: Table) -> str:
+    """The same in one line: of the claims as the paper makes them, then of ours."""
+    own, ours = _sides(table)
+    return tally(own) + (f"; of ours {tally(ours)}" if ours else "")
+
+
+def _sides(table: Table) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Rows of the claims as the paper makes them, and those of ours."""
+    rows = table.meta["rows"]
+    return [row for row in rows if not row["ours"]], [row for row in rows if row["ours"]]
 
 
 def by_claim(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -112,7 +112,7 @@ def report(
 def _write_part(part: Part, suffix: str, results: Path) -> str:
     """Write what a page shows of one study; how its claims fare, in words."""
     from senas_bench.analysis.artefacts import ARTEFACTS
-    from senas_bench.analysis.paper.tally import tally
+    from senas_bench.analysis.paper.tally import line
 
     for name, table in part.tables.items():
         renamed = replace(table, name=f"{name}{suffix}")
@@ -120,7 +120,7 @@ def _write_part(part: Part, suffix: str, results: Path) -> str:
     if not part.tables:
         return "nothing to show"
     write_beside(replace(part.verdict_table, name=f"verdicts{suffix}"), results, None)
-    return tally(part.verdict_table.meta["rows"])
+    return line(part.verdict_table)
 
 
 def compare(

@@ -1,8 +1,10 @@
 """Counts of verdicts, in words."""
 
+import pandas as pd
 import pytest
 
-from senas_bench.analysis.paper.tally import by_claim, count_words, tally
+from senas_bench.analysis.output.formats import Table
+from senas_bench.analysis.paper.tally import by_claim, count_words, line, summary, tally
 
 
 def row(verdict, seeds=3, claim="a", **rest):
@@ -24,6 +26,15 @@ def row(verdict, seeds=3, claim="a", **rest):
 )  # fmt: skip
 def test_verdicts_are_counted_with_the_seeds_that_both_sides_have(rows, said):
     assert tally(rows) == said
+
+
+def test_methods_of_ours_are_counted_apart():
+    rows = [row("holds", ours=False, subject="se-nas"), row("undecided", ours=True, subject="se-nas+")]
+    table = Table("verdicts", pd.DataFrame(), (), {"rows": rows})
+    assert line(table) == "1 hold, 0 fail; of ours 0 hold, 0 fail, 1 cannot be told from 3 seeds"
+    assert line(Table("verdicts", pd.DataFrame(), (), {"rows": rows[:1]})) == "1 hold, 0 fail"
+    own, ours = summary(table)
+    assert own == "Of 1 readings of 1 claims of the paper 1 hold, 0 fail." and "(se-nas+): 0 hold, 0 fail, 1 " in ours
 
 
 def test_rows_are_grouped_by_claim_in_order():
