@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SETS = {"full": "whole space", "sample": "sample", "current": "archs alive", "same": "the same archs"}
 """What a figure calls the sets of archs, in the order of the rows."""
-NAME_SIZE = 6.5
-"""Of the letters of a name, in points."""
+NAME_SIZE, HEIGHT = 6.5, 2.2
+"""Of the letters of a name, in points; of a panel of Fig. 7, in inches."""
 VIEWS = {"archs alive": ("current", "same"), "whole space": ("sample", "full")}
 _STYLES = {
     "current": {"linestyle": "-"},
@@ -42,7 +42,7 @@ def draw_fig7(table: Table) -> Figure:
     views = {name: sets for name, sets in VIEWS.items() if any(row["set"] in sets for row in rows)} or VIEWS
     end = max([1, *shrinks, *(row["epoch"] for row in table.meta["rows"])])
     width = panel_width(len(columns)) + (0.3 if len(columns) > 1 else 0.0)  # for the names at its right
-    figure, axes = grid(len(views), len(columns), width=width, height=2.2)
+    figure, axes = grid(len(views), len(columns), width=width, height=HEIGHT)
     places = [(view, column) for view in views for column in columns]
     for ax, (view, column) in zip(axes, places, strict=True):
         shown = [row for row in rows if row["column"] == column and row["set"] in views[view]]
@@ -54,7 +54,7 @@ def draw_fig7(table: Table) -> Figure:
             _line(ax, line, aside=(number - (len(kinds) - 1) / 2) * 0.015 * end)
         _write_sizes(ax, shown, shrinks)
         ax.set(title=f"{words(column)}, {view}", ylim=_limits(shown), xlim=(0, 1.05 * end))
-        _name_lines(ax, lines)
+        _name_lines(ax, lines, HEIGHT)
         ax.locator_params("x", integer=True)
         ax.set_xlabel("epoch" if view == list(views)[-1] else "")
         ax.set_ylabel("Kendall's tau" if column == columns[0] else "")
@@ -77,7 +77,7 @@ def _line(ax: Axes, rows: list[dict[str, Any]], aside: float) -> None:
         ax.plot(epochs, means, **look)
 
 
-def _name_lines(ax: Axes, lines: list[list[dict[str, Any]]]) -> None:
+def _name_lines(ax: Axes, lines: list[list[dict[str, Any]]], inches: float) -> None:
     """The names of the lines right of the panel, at the height where each ends, or as near as they do not meet."""
     ends = []
     for line in lines:
@@ -87,7 +87,7 @@ def _name_lines(ax: Axes, lines: list[list[dict[str, Any]]]) -> None:
         ends.append((last["tau_mean"], shown_as(first["method"]), style(first["method"]).colour))
     ends.sort(key=lambda end: end[0])
     low, high = ax.get_ylim()
-    step = NAME_SIZE * 1.25 / 72 / (ax.get_figure().get_size_inches()[1] * 0.33) * (high - low)
+    step = NAME_SIZE * 1.25 / 72 / (0.67 * inches) * (high - low)  # the panel has two thirds of its place
     for (_, name, colour), height in zip(ends, _apart([end[0] for end in ends], step), strict=True):
         ax.annotate(
             name, (1.02, height), xycoords=("axes fraction", "data"), fontsize=NAME_SIZE, color=colour, va="center",

@@ -95,7 +95,7 @@ def boxes(
                 linecolor=tint, boxprops={"alpha": 0.3}, medianprops=median,
             )  # fmt: skip
         if len(values):
-            dots = common | {"linewidth": 0}
+            dots: dict[str, Any] = {**common, "linewidth": 0}
             seaborn.stripplot(**_axes(places, values, orient), **dots, jitter=False, size=size, alpha=0.8)
 
 
