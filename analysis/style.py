@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from senas_bench.methods import METHODS, all_methods
+from senas_bench.ranking import reads_supernet
 from senas_bench.tasks.method import Method
 
 
@@ -119,6 +120,13 @@ def facts_of(method: str) -> Method:
 
 
 _UNKNOWN = Method()
+
+
+def is_proxy(method: str) -> bool:
+    """Whether a method trains nothing and scores untrained networks, each alone."""
+    facts = facts_of(method)
+    estimator = None if facts.trains else getattr(facts, "estimator", None)
+    return estimator is not None and not reads_supernet(estimator)
 
 
 def tuned(methods: Iterable[str]) -> list[str]:

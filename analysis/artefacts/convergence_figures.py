@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senas_bench.analysis.output.figures import grid, panel_width
+from senas_bench.analysis.output.figures import TAU, bars, boxes, grid, panel_width
 from senas_bench.analysis.output.formats import Table, span, words
 from senas_bench.analysis.style import shown_as, style
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SETS = {"full": "whole space", "sample": "sample", "current": "archs alive", "same": "the same archs"}
 """What a figure calls the sets of archs, in the order of the rows."""
+NAME_SIZE, HEIGHT = 6.5, 2.2
+"""Of the letters of a name, in points; of a panel of Fig. 7, in inches."""
 VIEWS = {"archs alive": ("current", "same"), "whole space": ("sample", "full")}
 _STYLES = {
     "current": {"linestyle": "-"},
@@ -30,31 +33,34 @@ _STYLES = {
 def draw_fig7(table: Table) -> Figure:
     """Above, the archs alive, and the baseline on them; below, the fixed sample and all archs; a column per truth.
 
-    Lines are means over seeds, bands and bars ± one standard deviation, dotted lines shrinks, numbers the archs of a
-    point. What has but one epoch is drawn side by side around it. A view that no run has is left out.
+    Lines are means over seeds, bands and bars ± one standard deviation inside what tau can be, dotted lines shrinks,
+    numbers the archs of a point. Each line is named where it ends. What has but one epoch is drawn side by side around
+    it. A view that no run has is left out.
     """
     rows, shrinks = [row for row in table.meta["rows"] if row["n"]], table.meta["shrinks"]
     columns = list(dict.fromkeys(row["column"] for row in table.meta["rows"]))
     views = {name: sets for name, sets in VIEWS.items() if any(row["set"] in sets for row in rows)} or VIEWS
     end = max([1, *shrinks, *(row["epoch"] for row in table.meta["rows"])])
-    figure, axes = grid(len(views), len(columns), width=panel_width(len(columns)), height=2.2)
+    width = panel_width(len(columns)) + (0.3 if len(columns) > 1 else 0.0)  # for the names at its right
+    figure, axes = grid(len(views), len(columns), width=width, height=HEIGHT)
     places = [(view, column) for view in views for column in columns]
     for ax, (view, column) in zip(axes, places, strict=True):
         shown = [row for row in rows if row["column"] == column and row["set"] in views[view]]
         for epoch in shrinks:
             ax.axvline(epoch, color="#999999", linestyle=":", linewidth=0.8)
         kinds = list(dict.fromkeys((row["method"], row["set"]) for row in shown))
-        for number, kind in enumerate(kinds):
-            line = [row for row in shown if (row["method"], row["set"]) == kind]
+        lines = [[row for row in shown if (row["method"], row["set"]) == kind] for kind in kinds]
+        for number, line in enumerate(lines):
             _line(ax, line, aside=(number - (len(kinds) - 1) / 2) * 0.015 * end)
         _write_sizes(ax, shown, shrinks)
         ax.set(title=f"{words(column)}, {view}", ylim=_limits(shown), xlim=(0, 1.05 * end))
+        _name_lines(ax, lines, HEIGHT)
         ax.locator_params("x", integer=True)
         ax.set_xlabel("epoch" if view == list(views)[-1] else "")
         ax.set_ylabel("Kendall's tau" if column == columns[0] else "")
-    handles = _legend(rows)
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2 * len(columns), handlelength=2.4)
+    if rows:
+        letters = int(17 * width * len(columns))
+        figure.supxlabel(textwrap.fill(_caption(rows), letters), fontsize=6.5)
     return figure
 
 
@@ -62,29 +68,60 @@ def _line(ax: Axes, rows: list[dict[str, Any]], aside: float) -> None:
     """Mean and band of one method on one set over epochs; of one epoch a bar, that far from it."""
     method = rows[0]["method"]
     epochs, means = np.array([row["epoch"] for row in rows], float), np.array([row["tau_mean"] for row in rows])
-    stds = np.array([row["tau_std"] or 0.0 for row in rows])
+    down, up = bars(means, [row["tau_std"] or 0.0 for row in rows], TAU)
     look = {"color": style(method).colour, "marker": style(method).marker, **_STYLES[rows[0]["set"]]}
     if len(rows) == 1:
-        ax.errorbar(epochs + aside, means, yerr=stds, elinewidth=0.8, capsize=1.5, **look)
+        ax.errorbar(epochs + aside, means, yerr=[down, up], elinewidth=0.8, capsize=1.5, **look)
     else:
-        ax.fill_between(epochs, means - stds, means + stds, color=style(method).colour, alpha=0.12, linewidth=0)
+        ax.fill_between(epochs, means - down, means + up, color=style(method).colour, alpha=0.12, linewidth=0)
         ax.plot(epochs, means, **look)
 
 
-def _legend(rows: list[dict[str, Any]]) -> list[Any]:
-    """A colour per method, and what the kinds of line say."""
-    from matplotlib.lines import Line2D
+def _name_lines(ax: Axes, lines: list[list[dict[str, Any]]], inches: float) -> None:
+    """The names of the lines right of the panel, at the height where each ends, or as near as they do not meet."""
+    ends = []
+    for line in lines:
+        first, last = line[0], line[-1]
+        if first["set"] == "full" and len(lines) > 1:  # the hollow point at the end of a line that has its name
+            continue
+        ends.append((last["tau_mean"], shown_as(first["method"]), style(first["method"]).colour))
+    ends.sort(key=lambda end: end[0])
+    low, high = ax.get_ylim()
+    step = NAME_SIZE * 1.25 / 72 / (0.67 * inches) * (high - low)  # the panel has two thirds of its place
+    for (_, name, colour), height in zip(ends, _apart([end[0] for end in ends], step), strict=True):
+        ax.annotate(
+            name, (1.02, height), xycoords=("axes fraction", "data"), fontsize=NAME_SIZE, color=colour, va="center",
+            annotation_clip=False,
+        )  # fmt: skip
 
+
+def _apart(heights: list[float], step: float) -> list[float]:
+    """Heights in rising order, moved so that each is `step` above the one before; groups that meet stay centred."""
+    groups: list[list[float]] = []
+    for height in heights:
+        groups.append([height])
+        while len(groups) > 1 and _room(*groups[-2:]) < step:
+            last = groups.pop()
+            groups[-1] += last
+    return [_middle(group) + (i - (len(group) - 1) / 2) * step for group in groups for i in range(len(group))]
+
+
+def _room(below: list[float], above: list[float]) -> float:
+    """Between the middles of two groups, for each height of their mean number."""
+    return (_middle(above) - _middle(below)) / ((len(below) + len(above)) / 2)
+
+
+def _middle(heights: list[float]) -> float:
+    return sum(heights) / len(heights)
+
+
+def _caption(rows: list[dict[str, Any]]) -> str:
+    """Seeds, and what kinds of line mean."""
     sets = {row["set"] for row in rows}
-    handles = []
-    for method in dict.fromkeys(row["method"] for row in rows):
-        seeds = span([row["n"] for row in rows if row["method"] == method])
-        look: dict[str, Any] = {"color": style(method).colour, "marker": style(method).marker}
-        handles.append(Line2D([], [], **look, label=f"{shown_as(method)} (n = {seeds})"))
-    for name, marker, text in (("same", None, "baseline on archs alive"), ("full", "o", "all archs, at the end")):
-        if name in sets:
-            handles.append(Line2D([], [], color="#666666", marker=marker, label=text, **_STYLES[name]))
-    return handles
+    said = [f"n = {span([row['n'] for row in rows])} seeds"]
+    said += ["dashed: the baseline on these archs"] if "same" in sets else []
+    said += ["hollow: all archs, at the end"] if "full" in sets else []
+    return "; ".join(said)
 
 
 def _write_sizes(ax: Axes, rows: list[dict[str, Any]], shrinks: list[int]) -> None:
@@ -111,9 +148,9 @@ _SIZE_TEXT |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5}} 
 
 
 def _limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    lows = [row["tau_mean"] - (row["tau_std"] or 0.0) for row in rows]
-    highs = [row["tau_mean"] + (row["tau_std"] or 0.0) for row in rows]
-    low, high = min([*lows, 0.0]), max([*highs, 0.1])
+    means = np.array([row["tau_mean"] for row in rows])
+    down, up = bars(means, [row["tau_std"] or 0.0 for row in rows], TAU)
+    low, high = min([*(means - down), 0.0]), max([*(means + up), 0.1])
     room = 0.05 * (high - low)
     return low - room, high + 3 * room
 
@@ -131,7 +168,8 @@ def draw_fig8(table: Table) -> Figure:
             _box(ax, place, by_kind[kind])
         labels = [_kind_label(by_kind[kind]) for kind in kinds] if index == 0 else [""] * len(kinds)
         ax.set_yticks(range(len(kinds)), labels)
-        ax.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="Kendall's tau")
+        ax.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="Kendall's tau", ylabel="")
+        ax.locator_params("x", nbins=6)
         ax.set_title(words(column))
     return figure
 
@@ -139,13 +177,7 @@ def draw_fig8(table: Table) -> Figure:
 def _box(ax: Axes, place: int, row: Mapping[str, Any]) -> None:
     """Quartiles, range and the seeds."""
     taus = [run["tau"] for run in row["per_seed"] if run["tau"] is not None]
-    line = {"color": style(row["method"]).colour, "linewidth": 1.0}
-    if len(taus) > 1:
-        ax.boxplot(
-            taus, positions=[place], widths=0.6, orientation="horizontal", whis=(0, 100), manage_ticks=False,
-            boxprops=line, whiskerprops=line, capprops=line, medianprops={**line, "linewidth": 2.0},
-        )  # fmt: skip
-    ax.scatter(taus, [place] * len(taus), s=10, color=line["color"], alpha=0.7, linewidth=0, zorder=3)
+    boxes(ax, [place] * len(taus), taus, style(row["method"]).colour, orient="h", size=3.6, linewidth=2.0)
 
 
 def _kind_label(row: Mapping[str, Any]) -> str:

@@ -164,7 +164,8 @@ def _performances(records: Sequence[RunRecord], scores: Scores) -> dict[int, np.
 def _positive(values: np.ndarray, record: RunRecord) -> np.ndarray:
     """Scores as Eq. 7 takes them: log-likelihoods as likelihoods, others that are not positive as percentiles."""
     named = record.spec.settings.get("method", {}).get("estimator")
-    known = named if named in ESTIMATORS else getattr(facts_of(record.spec.method), "estimator", None)
+    own = getattr(facts_of(record.spec.method), "estimator", None)  # a strategy with its fields has no name
+    known = named if isinstance(named, str) and named in ESTIMATORS else own
     if known is not None and estimator_of(known).nats:
         return np.exp(values)
     return values if (values > 0).all() else pd.Series(values).rank(pct=True).to_numpy()

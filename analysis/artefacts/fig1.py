@@ -21,7 +21,7 @@ from senas_bench.analysis.join import (
     setting_meta,
     setting_notes,
 )
-from senas_bench.analysis.output.figures import grid
+from senas_bench.analysis.output.figures import boxes, grid
 from senas_bench.analysis.output.formats import Table, fixed, words
 from senas_bench.analysis.style import style
 from senas_bench.experiments.spec import RunRecord
@@ -116,23 +116,21 @@ def _fig1_display(rows: list[dict[str, Any]], ranks: Mapping[str, np.ndarray]) -
 
 
 def draw_fig1(table: Table) -> Figure:
-    """A panel each for stand-alone and one-shot accuracy: a box per arch, the best arch left."""
+    """A panel each for stand-alone and one-shot accuracy: per arch a box and its repeats, the best arch left. On the
+    grey line a rank is that of the truth."""
     rows, names = table.meta["rows"], list(table.meta["spread"])
     figure, axes = grid(len(names), 1, width=5.2, height=2.3)
     for ax, name in zip(axes, names, strict=True):
         ranks = [row[f"{name.replace('-', '_')}_ranks"] for row in rows]
         tint = style(ALONE if name == "stand-alone" else SUPERNET).colour
         ax.plot([1, len(rows)], [1, len(rows)], color="#bbbbbb", linewidth=0.8, zorder=1)
-        ax.boxplot(
-            ranks, positions=range(1, len(rows) + 1), widths=0.6, patch_artist=True, whis=(0, 100),
-            boxprops={"facecolor": tint, "alpha": 0.35, "linewidth": 0.6}, whiskerprops={"color": tint},
-            capprops={"color": tint}, medianprops={"color": "black", "linewidth": 1.2},
-        )  # fmt: skip
-        ax.set(ylabel=f"rank by {name}", ylim=(len(rows) + 1, 0))
+        places = np.repeat(np.arange(1, len(rows) + 1), len(ranks[0]))
+        boxes(ax, places, np.concatenate(ranks), tint, orient="v", size=2.2, color="black", linewidth=1.2)
+        ax.set(xlabel="", ylabel=f"rank by {name}", ylim=(len(rows) + 1, 0))
         ticks = range(1, len(rows) + 1, max(1, len(rows) // 10))
         ax.set_xticks(ticks, [str(place) for place in ticks])
         ax.set_title(f"{name} accuracy ({len(ranks[0])} repeats)")
-    axes[-1].set_xlabel(f"archs by {words(table.meta['column'])} accuracy, best left")
+    axes[-1].set_xlabel(f"archs by {words(table.meta['column'])} accuracy, best left; on the grey line both agree")
     return figure
 
 

@@ -34,6 +34,7 @@ from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, listed, plus_minus, span, words
 from senas_bench.analysis.style import facts_of, fitting, shown_as, style, tuned
 from senas_bench.experiments.spec import RunRecord
+from senas_bench.plotting import COLUMN
 from senas_bench.spaces.nasbench201 import NB201
 
 if TYPE_CHECKING:
@@ -230,53 +231,53 @@ def _display(meta: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def draw_fig6(table: Table) -> Figure:
-    """One panel per method: a row per shrink, a column per operator in true order, darker where more seeds keep it."""
+    """A heat map per method: a row per shrink, a column per operator in true order, darker where more seeds keep it."""
     rows = table.meta["rows"]
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    columns, most = min(2, len(methods)), max(row["stage"] for row in rows)
-    depth = -(-len(methods) // columns)
-    figure, axes = grid(depth, columns, height=0.45 + 0.18 * most + 1.35 / depth)
+    groups = [[row for row in rows if row["method"] == method] for method in methods]
+    figure, axes = grid(
+        len(methods), 1, width=2 * COLUMN, height=0.33 + (0.19 * len(rows) + 1.25) / len(methods),
+        height_ratios=[len(group) for group in groups],
+    )  # fmt: skip
+    for axis, group in zip(axes, groups, strict=True):
+        mesh = _panel(axis, group, first=axis is axes[0])
     labels = [_label(entry["operator"]) for entry in table.meta["operators"]]
-    for nth, (axis, method) in enumerate(zip(axes, methods, strict=False)):
-        named = labels if nth >= len(methods) - columns else [""] * len(labels)
-        mesh = _panel(axis, [row for row in rows if row["method"] == method], named)
-    for axis in axes[len(methods) :]:
-        axis.set_axis_off()
-    bar = figure.colorbar(
-        mesh, ax=axes, location="bottom", aspect=30 * columns, shrink=0.6, pad=0.02, ticks=[0, 0.5, 1]
-    )
-    bar.set_label(textwrap.fill(_caption(table.meta), 68 * columns), fontsize=6.5)
+    axes[-1].set_xticks(np.arange(len(labels)) + 0.5, labels, fontsize=6.2, rotation=90)
+    bar = figure.colorbar(mesh, ax=axes, location="bottom", aspect=60, shrink=0.5, pad=0.015, ticks=[0, 0.5, 1])
+    bar.set_label(textwrap.fill(_caption(table.meta), 130), fontsize=6.5)
     bar.ax.tick_params(labelsize=6.5, length=2)
     bar.outline.set_visible(False)
     return figure
 
 
-def _panel(axis: Axes, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> QuadMesh:
-    """The rates of one method; lines close the top 10 and 21, whose recall stands at the right."""
+def _panel(axis: Axes, rows: Sequence[Mapping[str, Any]], first: bool) -> QuadMesh:
+    """The rates of one method; lines close the top 10 and 21, whose recall stands at the right, the first named."""
+    import seaborn
     from matplotlib.colors import LinearSegmentedColormap
 
-    shades, count = LinearSegmentedColormap.from_list("survival", SHADES), len(labels)
-    edges = np.arange(count + 1) + 0.5
+    shades = LinearSegmentedColormap.from_list("survival", SHADES)
     rates = np.array([row["survival"] for row in rows])
-    cells = {"cmap": shades, "vmin": 0, "vmax": 1, "edgecolors": "white", "linewidth": 0.6}
-    mesh = axis.pcolormesh(edges, np.arange(len(rows) + 1), rates, **cells)
-    axis.invert_yaxis()
+    seaborn.heatmap(
+        rates, ax=axis, cmap=shades, vmin=0, vmax=1, linewidths=0.6, linecolor="white", cbar=False, xticklabels=False,
+        yticklabels=False,
+    )  # fmt: skip
     axis.grid(False)
-    axis.spines[:].set_visible(False)
     axis.tick_params(length=0, pad=1.5)
-    axis.set_xticks(range(1, count + 1), labels, fontsize=5.2, rotation=90)
     left = [f"shrink {row['stage']}: {span([row['alive_min'], row['alive_max']])} left" for row in rows]
-    axis.set_yticks(np.arange(len(rows)) + 0.5, left, fontsize=6.5)
+    axis.set_yticks(np.arange(len(rows)) + 0.5, left, fontsize=6.5, rotation=0)
     method, counts = rows[0]["method"], span([row["n"] for row in rows])
     criterion = f": {words_of}" if (words_of := facts_of(method).shrinks_by) else ""
-    axis.set_title(f"{shown_as(method)}{criterion} (n = {counts})", loc="left", fontsize=7.5, pad=11)
+    axis.set_title(f"{shown_as(method)}{criterion} (n = {counts})", loc="left", fontsize=7.5, pad=11 if first else 3)
     above = {"xytext": (0, 2), "textcoords": "offset points", "fontsize": 6, "va": "bottom", "annotation_clip": False}
-    for top, place in zip(TOPS, (count + 2.7, count + 7.3), strict=True):
-        axis.axvline(top + 0.5, ymax=1.12, color=LINE, linewidth=1.2, clip_on=False)
-        axis.annotate(f"top {top}", (top + 0.2, 0), ha="right", **above)
-        axis.annotate(f"top {top}", (place, 0), ha="center", **above)
+    count = rates.shape[1]
+    for top, place in zip(TOPS, (count + 1.2, count + 3.1), strict=True):
+        axis.axvline(top, color=LINE, linewidth=1.2, clip_on=False)
+        if first:
+            axis.annotate(f"top {top}", (top - 0.2, 0), ha="right", **above)
+            axis.annotate(f"top {top}", (place, 0), ha="center", **above)
         for line, row in enumerate(rows):
             axis.text(place, line + 0.5, fixed(row[f"recall_{top}_mean"], 2), fontsize=6.5, ha="center", va="center")
+    mesh: Any = axis.collections[0]
     return mesh
 
 
@@ -287,7 +288,7 @@ def _label(operator: str) -> str:
 
 def _caption(meta: Mapping[str, Any]) -> str:
     several = max(row["n"] for row in meta["rows"]) > 1
-    shade = "Share of seeds in which an operator is alive" if several else "Dark: alive, light: dropped, in one seed"
+    shade = "Share of seeds in which an operator is alive" if several else "1: alive, 0: dropped, in one seed"
     expected = [f"{fixed(value['recall_10'], 2)} with {value['alive']} left" for value in meta["random_reference"]]
     return (
         f"{shade}; from left to right the operators from truly best to worst. At the right the recall of the top 10 "

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from senas_bench.analysis.output.figures import PERCENT, TAU, bars
 from senas_bench.analysis.output.formats import Table, words
 from senas_bench.analysis.style import shown_as, style
 from senas_bench.plotting import COLUMN
@@ -25,6 +26,7 @@ LABEL = 6.3
 """Size of the letters beside points, in points."""
 GREY, DARK = "#8a8a8a", "#444444"
 PREDICTOR = re.compile(r"(.*), (\d+) x (\d+) epochs")
+POSSIBLE = {"tau": TAU, "regret": PERCENT}
 REGRETS = (0, 0.1, 0.3, 1, 3, 10, 30)
 
 
@@ -33,14 +35,16 @@ class Point:
     """A mark of a panel, and what is written beside it.
 
     Args:
-        x, y, std: Of the data.
+        x, y: Of the data.
+        low, high: Ends of its bar, in the unit of y.
         hollow: It is a reference.
         label: Empty for none.
     """
 
     x: float
     y: float
-    std: float
+    low: float
+    high: float
     colour: str
     marker: str
     hollow: bool
@@ -49,8 +53,8 @@ class Point:
 
 def draw_ladder(table: Table) -> Figure:
     """Two panels over a logarithmic axis of cost; what costs nothing stands at its left end. Bars are one standard
-    deviation over seeds, hollow marks and thin lines are trainings looked up in the benchmark. Of the predictors the
-    trees alone are drawn, with proxies where there are any; the table has all."""
+    deviation over seeds, inside what can be; hollow marks and thin lines are trainings looked up in the benchmark. Of
+    the predictors the trees alone are drawn, with proxies where there are any; the table has all."""
     from matplotlib.figure import Figure
 
     rows = table.meta["rows"]
@@ -80,8 +84,7 @@ def _methods(rows: Sequence[Mapping[str, Any]], key: str, free: float) -> list[P
         x = row["multiply_adds_mean"] or free
         hollow = row["cost"] == "looked up"
         label = f"{shown_as(row['method'])}{dagger}"
-        std = row[f"{key}_std"] or 0.0
-        found.append(Point(x, row[f"{key}_mean"], std, look.colour, look.marker, hollow, label))
+        found.append(Point(x, *_bar(row, key), look.colour, look.marker, hollow, label))
     return found
 
 
@@ -95,8 +98,7 @@ def _references(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> list[P
             if match[1] == drawn:
                 lines.setdefault((match[1], match[3]), []).append((int(match[2]), row))
             continue
-        mean, std = row[f"{key}_mean"], row[f"{key}_std"] or 0.0
-        found.append(Point(row["multiply_adds_mean"], mean, std, DARK, "s", True, row["method"]))
+        found.append(Point(row["multiply_adds_mean"], *_bar(row, key), DARK, "s", True, row["method"]))
     for (name, epochs), steps in lines.items():
         steps = sorted(steps, key=lambda step: step[0])
         ax.plot(
@@ -106,9 +108,15 @@ def _references(ax: Axes, rows: Sequence[Mapping[str, Any]], key: str) -> list[P
         for n, row in steps:
             last = n == steps[-1][0]
             label = f"{name}, {'/'.join(str(m) for m, _ in steps)} x {epochs} epochs" if last else ""
-            mean, std = row[f"{key}_mean"], row[f"{key}_std"] or 0.0
-            found.append(Point(row["multiply_adds_mean"], mean, std, GREY, ".", True, label))
+            found.append(Point(row["multiply_adds_mean"], *_bar(row, key), GREY, ".", True, label))
     return found
+
+
+def _bar(row: Mapping[str, Any], key: str) -> tuple[float, float, float]:
+    """The mean, and the ends of a bar of one standard deviation."""
+    mean = row[f"{key}_mean"]
+    ((down,), (up,)) = bars(mean, row[f"{key}_std"] or 0.0, POSSIBLE[key])
+    return mean, mean - down, mean + up
 
 
 def _limits(ax: Axes, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -129,8 +137,9 @@ def _mark(ax: Axes, points: Sequence[Point]) -> None:
     for point in points:
         face = "white" if point.hollow and point.marker != "." else point.colour
         ax.errorbar(
-            point.x, point.y, yerr=point.std or None, color=point.colour, marker=point.marker, markerfacecolor=face,
-            capsize=1.5, elinewidth=0.7, linestyle="none", zorder=3 if not point.hollow else 2, clip_on=True,
+            point.x, point.y, yerr=[[point.y - point.low], [point.high - point.y]], color=point.colour,
+            marker=point.marker, markerfacecolor=face, capsize=1.5, elinewidth=0.7, linestyle="none",
+            zorder=3 if not point.hollow else 2, clip_on=True,
         )  # fmt: skip
 
 
@@ -175,9 +184,7 @@ def _write(ax: Axes, points: Sequence[Point]) -> None:
     page = _Page(box.width * unit, box.height * unit)
     places = [((ax.transData.transform((p.x, p.y)) - (box.x0, box.y0)) * unit).tolist() for p in points]
     for point, (x, y) in zip(points, places, strict=True):
-        up, down = (
-            (ax.transData.transform((point.x, point.y + sign * point.std))[1] - box.y0) * unit for sign in (1, -1)
-        )
+        up, down = ((ax.transData.transform((point.x, end))[1] - box.y0) * unit for end in (point.high, point.low))
         page.taken += [(x - 3, y - 3, x + 3, y + 3), (x - 1.2, down, x + 1.2, up)]
     labelled = [pair for pair in zip(points, places, strict=True) if pair[0].label]
     for point, (x, y) in sorted(labelled, key=lambda pair: -pair[1][0]):

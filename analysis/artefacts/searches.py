@@ -11,7 +11,7 @@ import pandas as pd
 from senas_bench.analysis.artefacts.artefact import Artefact, Search, key_of
 from senas_bench.analysis.artefacts.protocols import protocol_notes
 from senas_bench.analysis.join import one_setting
-from senas_bench.analysis.output.figures import grid
+from senas_bench.analysis.output.figures import PERCENT, bars, grid
 from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, span
 from senas_bench.analysis.paper import networks
 from senas_bench.analysis.paper import numbers as paper
@@ -234,7 +234,8 @@ def draw_table(table: Table) -> Figure:
         if row["top1_mean"] is None:
             continue
         tint, seeds = style(row["method"]).colour, [run["top1"] for run in row["per_seed"] if run["top1"] is not None]
-        ax.errorbar(row["top1_mean"], place, xerr=row["top1_std"] or 0.0, color=tint, marker="o", capsize=2)
+        reach = bars(row["top1_mean"], row["top1_std"] or 0.0, PERCENT)
+        ax.errorbar(row["top1_mean"], place, xerr=reach, color=tint, marker="o", capsize=2)
         ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
     unit = {"flops": "M", "latency": "ms"}
     names = [f"{row['search']},\n{row['level']:g} {unit[row['cost']]} (n = {row['n']})" for row in rows]

@@ -24,7 +24,7 @@ from senas_bench.analysis.join import (
 )
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import defined
-from senas_bench.analysis.output.figures import grid, panel_width
+from senas_bench.analysis.output.figures import TAU, bars, grid, panel_width
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import style
@@ -203,22 +203,22 @@ def draw_table1(table: Table) -> Figure:
     width = panel_width(1) if len(datasets) == 1 else 2.4
     figure, axes = grid(1, len(datasets), width=width, height=0.8 + 0.24 * len(names))
     published = table.paper.set_index("ranking")
-    mark = None
     for index, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
         for row in rows:
             if row["column"].rpartition("_")[0] == dataset and row["tau_mean"] is not None:
                 tint = style(SUPERNET if row["ranking"] in ("supernet", SAME) else row["ranking"].split(",")[0]).colour
                 place = names.index(row["ranking"])
-                ax.errorbar(row["tau_mean"], place, xerr=row["tau_std"] or 0.0, color=tint, marker="o", capsize=2)
+                reach = bars(row["tau_mean"], row["tau_std"] or 0.0, TAU)
+                ax.errorbar(row["tau_mean"], place, xerr=reach, color=tint, marker="o", capsize=2)
         for name, label in (("supernet", "supernet accuracy (paper)"), (BENCHMARK, "standalone accuracy (paper)")):
             if dataset in published and name in names:
                 tau = published[dataset][label]
-                (mark,) = ax.plot(tau, names.index(name), "D", color="#444444", markerfacecolor="none")
+                ax.plot(tau, names.index(name), "D", color="#444444", markerfacecolor="none")
+                above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+                ax.annotate("paper", (tau, names.index(name)), fontsize=6, color="#444444", **above)
         labels = [f"{name} ({_counts(rows, name)})" if index == 0 else "" for name in names]
         ax.set_yticks(range(len(names)), labels)
-        ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="Kendall's tau", title=dataset)
-    if mark:
-        figure.legend([mark], ["the paper's number"], loc="outside lower center")
+        ax.set(ylim=(len(names) - 0.5, -0.7), xlabel="Kendall's tau", title=dataset)
     return figure
 
 

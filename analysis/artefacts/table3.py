@@ -33,7 +33,7 @@ from senas_bench.analysis.join import (
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, defined, mean_tau_interval
 from senas_bench.analysis.metrics.statistics import MIN_PAIRS, over_seeds, sign_flip
-from senas_bench.analysis.output.figures import grid
+from senas_bench.analysis.output.figures import PERCENT, TAU, bars, grid
 from senas_bench.analysis.output.formats import (
     Table,
     count_cell,
@@ -347,26 +347,29 @@ def draw_table3(table: Table) -> Figure:
     panels = {column: f"{words(column)} of the pick, percent", "tau_full": f"Kendall's tau with {words(column)}"}
     panels = {key: label for key, label in panels.items() if any(row[f"{key}_mean"] is not None for row in rows)}
     figure, axes = grid(1, len(panels), height=0.7 + 0.19 * len(rows))
+    best = optimal[f"{column}_mean"]
     for index, (ax, (key, label)) in enumerate(zip(axes, panels.items(), strict=True)):
         for place, row in enumerate(rows):
-            _dots(ax, place, row, key)
+            _dots(ax, place, row, key, (PERCENT[0], best) if key == column else TAU)
         if key == column:
-            ax.axvline(optimal[f"{key}_mean"], color="#000000", linestyle="--", linewidth=0.8, label="optimal")
-            ax.legend(loc="lower left")
+            ax.axvline(best, color="#000000", linestyle="--", linewidth=0.8)
+            head = {"xytext": (0, 2), "textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 7}
+            ax.annotate(f"the best arch, {fixed(best, 2)}", (best, 1), xycoords=("data", "axes fraction"), **head)
         ax.set_yticks(
             range(len(rows)), [f"{shown_as(row['method'])} ({row['n']})" if index == 0 else "" for row in rows]
         )
         ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=label)
-    figure.supxlabel("mean and standard deviation over seeds (how many), and each seed", fontsize=7)
+    said = "mean and standard deviation over seeds (how many), cut at what is possible; small dots: each seed"
+    figure.supxlabel(said, fontsize=7)
     return figure
 
 
-def _dots(ax: Axes, place: int, row: Mapping[str, Any], key: str) -> None:
+def _dots(ax: Axes, place: int, row: Mapping[str, Any], key: str, limits: tuple[float, float]) -> None:
     mean, std = row[f"{key}_mean"], row[f"{key}_std"]
     if mean is None:
         return
     tint, seeds = style(row["method"]).colour, [run[key] for run in row["per_seed"] if run[key] is not None]
-    ax.errorbar(mean, place, xerr=std or 0.0, color=tint, marker="o", capsize=2, linewidth=1.0)
+    ax.errorbar(mean, place, xerr=bars(mean, std or 0.0, limits), color=tint, marker="o", capsize=2, linewidth=1.0)
     ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
 
 

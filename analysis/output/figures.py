@@ -8,9 +8,12 @@ import importlib.metadata
 import io
 import json
 import pickle
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import senas_bench
 from senas_bench.files import atomic_write, cache_home
@@ -19,23 +22,85 @@ from senas_bench.plotting import COLUMN, house_style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 
-def grid(rows: int, columns: int, *, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, list[Axes]]:
+def grid(
+    rows: int,
+    columns: int,
+    *,
+    width: float = COLUMN,
+    height: float = 2.4,
+    height_ratios: Sequence[float] | None = None,
+) -> tuple[Figure, list[Axes]]:
     """An empty figure, which needs no display, and its axes row by row.
 
     Args:
-        width, height: Inches of each panel.
+        width, height: Inches of each panel, of rows of unlike heights the mean.
+        height_ratios: Of the rows; None where they are alike.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+    return figure, list(figure.subplots(rows, columns, squeeze=False, height_ratios=height_ratios).flat)
+
+
+TAU, PERCENT = (-1.0, 1.0), (0.0, 100.0)
+"""What a correlation and an accuracy can be."""
 
 
 def panel_width(columns: int) -> float:
     """Inches of each of some panels side by side: one is as wide as a column of a paper."""
     return COLUMN if columns == 1 else COLUMN * 0.85
+
+
+def bars(mean: ArrayLike, std: ArrayLike, limits: tuple[float, float]) -> np.ndarray:
+    """How far bars of one standard deviation reach to each side of means, cut at what is possible.
+
+    Args:
+        mean, std: Of `n` points, or of one.
+        limits: The least and the largest value there can be.
+
+    Returns:
+        `(2, n)`, as `errorbar` takes it: down, then up.
+    """
+    centre, reach = np.atleast_1d(np.asarray(mean, float)), np.atleast_1d(np.asarray(std, float))
+    room = np.maximum([centre - limits[0], limits[1] - centre], 0.0)
+    return np.minimum(reach, room)
+
+
+def boxes(
+    ax: Axes, places: ArrayLike, values: ArrayLike, tint: str, *, orient: str, size: float, **median: Any
+) -> None:
+    """Quartiles, range and the values themselves, for each place that has more than one; of a lone value the dot.
+
+    Args:
+        places, values: `(n,)` each; on the axis of categories, and on the other.
+        orient: `v` or `h`, the direction of the boxes.
+        size: Of the dots, in points.
+        median: How the line of the median looks.
+    """
+    import seaborn
+    from matplotlib import MatplotlibDeprecationWarning
+
+    places, values = np.asarray(places), np.asarray(values, float)
+    common: dict[str, Any] = {"orient": orient, "color": tint, "ax": ax, "native_scale": True, "linewidth": 1.0}
+    several = np.isin(places, [place for place in np.unique(places) if (places == place).sum() > 1])
+    with warnings.catch_warnings():
+        # seaborn 0.13 says `vert`, which matplotlib drops in 3.13: setup.cfg keeps both where they agree
+        warnings.simplefilter("ignore", MatplotlibDeprecationWarning)
+        if several.any():
+            seaborn.boxplot(
+                **_axes(places[several], values[several], orient), **common, saturation=1, width=0.6, whis=(0, 100),
+                linecolor=tint, boxprops={"alpha": 0.3}, medianprops=median,
+            )  # fmt: skip
+        if len(values):
+            dots: dict[str, Any] = {**common, "linewidth": 0}
+            seaborn.stripplot(**_axes(places, values, orient), **dots, jitter=False, size=size, alpha=0.8)
+
+
+def _axes(places: np.ndarray, values: np.ndarray, orient: str) -> dict[str, np.ndarray]:
+    return {"x": places, "y": values} if orient == "v" else {"x": values, "y": places}
 
 
 def to_bytes(figure: Figure, suffix: str) -> bytes:
@@ -91,7 +156,7 @@ def _code() -> bytes:
     """What decides a picture beside its source: both packages' files and the versions of what draws."""
     roots = Path(__file__).parents[1], Path(senas_bench.__file__).parent
     files = (path for root in roots for path in sorted(root.rglob("*.py")))
-    versions = [importlib.metadata.version(name).encode() for name in ("matplotlib", "numpy")]
+    versions = [importlib.metadata.version(name).encode() for name in ("matplotlib", "numpy", "seaborn")]
     return b"\0".join([*versions, *(path.read_bytes() for path in files)])
 
 

@@ -99,6 +99,7 @@ def report(
 def _write_part(part: Part, suffix: str, results: Path) -> str:
     """Write what a page shows of one study; how its claims fare, in words."""
     from senas_bench.analysis.artefacts import ARTEFACTS
+    from senas_bench.analysis.paper.tally import line
 
     for name, table in part.tables.items():
         renamed = replace(table, name=f"{name}{suffix}")
@@ -106,8 +107,7 @@ def _write_part(part: Part, suffix: str, results: Path) -> str:
     if not part.tables:
         return "nothing to show"
     write_beside(replace(part.verdict_table, name=f"verdicts{suffix}"), results, None)
-    counts = part.verdict_table.meta["counts"].items()
-    return ", ".join(f"{count} {word}" for word, count in counts if count)
+    return line(part.verdict_table)
 
 
 def compare(

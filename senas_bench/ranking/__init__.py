@@ -58,6 +58,12 @@ def needs_snapshots(estimator: EstimatorName) -> bool:
     return strategy.needs_snapshots or any(map(needs_snapshots, strategy.compared))
 
 
+def reads_supernet(estimator: EstimatorName) -> bool:
+    """Whether it, or one that it asks, reads the weights of a supernet."""
+    strategy = estimator_of(estimator)
+    return any(map(reads_supernet, strategy.compared)) if strategy.compared else strategy.needs_supernet
+
+
 def knows_size(estimator: EstimatorName) -> bool:
     """Whether its scores, or those of one that it asks, contain the size of an arch."""
     strategy = estimator_of(estimator)

@@ -10,6 +10,7 @@ from senas_bench.analysis.style import (
     baselines,
     by_baseline,
     in_order,
+    is_proxy,
     saw_truth,
     shown_as,
     style,
@@ -30,6 +31,12 @@ def test_every_method_has_a_line_and_no_line_is_of_nothing():
     assert STYLES.keys() == METHODS.keys()
     assert {name for own in STYLES.values() for name in own.left_out_of} <= ARTEFACTS.keys()
     assert all(name in METHODS for name in baselines().values())
+
+
+def test_proxies_train_nothing_and_read_no_supernet():
+    """AZ-NAS is an aggregate of such; one of a supernet is none, and neither is an untrained supernet."""
+    assert all(map(is_proxy, ("synflow", "az-nas", "te-nas")))
+    assert not any(map(is_proxy, ("params", "untrained", "untrained+synflow-bn", "spos", "spos+synflow-bn", "unknown")))
 
 
 def test_methods_that_are_compared_look_different():

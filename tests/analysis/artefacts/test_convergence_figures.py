@@ -1,6 +1,6 @@
 """What Figs. 7 and 8 show of their tables. Scores are given as orders of archs, as in `test_convergence`."""
 
-from itertools import pairwise
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 
 from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts.convergence import render_fig7, render_fig8
+from senas_bench.analysis.artefacts.convergence_figures import _apart
 from senas_bench.analysis.output.figures import save
 from senas_bench.analysis.style import style
 from senas_bench.groundtruth import Query
@@ -37,8 +38,8 @@ def check_layout(figure):
     assert min(tight.x0, tight.y0) > -0.01 and tight.x1 < width + 0.01 and tight.y1 < height + 0.01
     for ax in figure.axes:
         assert ax.get_window_extent(renderer).width > 100
-        boxes = sorted((text.get_window_extent(renderer) for text in ax.texts), key=lambda box: box.x0)
-        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+        boxes = [text.get_window_extent(renderer) for text in ax.texts]
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def check_saved(table, figure, folder):
@@ -47,6 +48,17 @@ def check_saved(table, figure, folder):
     for path, other in zip(save(figure, folder, table.name), again, strict=True):
         assert path.read_bytes() == other.read_bytes() and path.stat().st_size > 1000
     check_layout(figure)
+
+
+def sizes(ax):
+    """The texts that count archs, and where they stand."""
+    return {text.get_text(): text.get_position()[0] for text in ax.texts if text.get_text()[0].isdigit()}
+
+
+def names(ax):
+    """The names of lines, from below, with their colours."""
+    found = sorted((text for text in ax.texts if not text.get_text()[0].isdigit()), key=lambda text: text.xy[1])
+    return [(text.get_text(), text.get_color()) for text in found]
 
 
 def drawn(ax, method, dashed=False):
@@ -79,26 +91,28 @@ def test_fig7_draws_the_rows(study, two_datasets, tmp_path):
     for ax in figure.axes:
         dotted = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"]
         assert dotted == [20, 40]
-    assert [text.get_text() for text in alive.texts] == ["5 archs", "3 archs"]
-    assert [text.get_position()[0] for text in alive.texts] == [10, 40]  # from the first shrink to the end
-    assert [text.get_text() for text in whole.texts] == ["5 archs, a sample"]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [
-        *("spos (n = 2)", "se-nas (n = 2)", "baseline on archs alive", "all archs, at the end")
-    ]
+    assert sizes(alive) == {"5 archs": 10, "3 archs": 40}  # from the first shrink to the end
+    assert list(sizes(whole)) == ["5 archs, a sample"]
+    ends = {method: points(table, method, "sample")[60] for method in ("spos", "se-nas")}
+    assert names(whole) == [(method, style(method).colour) for method in sorted(ends, key=ends.__getitem__)]
+    assert {name for name, _ in names(alive)} == {"spos", "se-nas"} and not figure.legends
+    said = figure.get_supxlabel()
+    assert said == "n = 2 seeds; dashed: the baseline on these archs; hollow: all archs, at the end"
     check_saved(table, figure, tmp_path)
 
 
-def test_fig7_bands_are_one_standard_deviation(study, truth):
+@pytest.mark.parametrize("other", [TEN, TEN[::-1]])
+def test_fig7_bands_are_one_standard_deviation_inside_what_tau_can_be(study, truth, other):
     study("spos", 0, ("curve", 20, SWAPPED), ("sample", 60, SWAPPED))
-    study("spos", 1, ("curve", 20, TEN[::-1]), ("sample", 60, SWAPPED))
+    study("spos", 1, ("curve", 20, other), ("sample", 60, SWAPPED))
     table = render(study, truth)
     (ax,) = ARTEFACTS["fig7"].figure(table).axes
     mean, std = points(table, "spos", "sample")[20], points(table, "spos", "sample", key="tau_std")[20]
     (band,) = ax.collections
     heights = {y for x, y in band.get_paths()[0].vertices if x == 20}
-    assert (min(heights), max(heights)) == pytest.approx((mean - std, mean + std)) and std > 1
-    assert ax.get_ylim()[0] < mean - std and ax.get_ylim()[1] > mean + std
+    low, high = max(mean - std, -1), min(mean + std, 1)
+    assert (min(heights), max(heights)) == pytest.approx((low, high)) and (std > 1) == (other != TEN)
+    assert ax.get_ylim()[0] < low and ax.get_ylim()[1] > high
     assert ax.get_xlim()[0] == 0
 
 
@@ -108,8 +122,8 @@ def test_fig7_counts_the_archs_alive_and_not_those_that_the_baseline_scored(stud
     table = render(study, truth)
     assert points(table, "spos", "same", key="archs_min") == {20: 10, 40: 12}
     alive, whole = ARTEFACTS["fig7"].figure(table).axes
-    assert [text.get_text() for text in alive.texts] == ["12 archs"]
-    assert [text.get_text() for text in whole.texts] == ["10 archs, a sample"]  # not the 40 of the hollow point
+    assert list(sizes(alive)) == ["12 archs"]
+    assert list(sizes(whole)) == ["10 archs, a sample"]  # not the 40 of the hollow point
 
 
 def test_fig7_lone_points_stand_side_by_side_with_bars(study, truth):
@@ -120,9 +134,22 @@ def test_fig7_lone_points_stand_side_by_side_with_bars(study, truth):
     ((left, one),), ((right, other),) = drawn(ax, "spos")[0], drawn(ax, "se-nas")[0]
     assert left < 60 < right and one == other == pytest.approx(44 / 45)
     bars = [segment for part in ax.collections for segment in part.get_segments()]
-    ends = pytest.approx((44 / 45 - 2**0.5 / 45, 44 / 45 + 2**0.5 / 45))
+    ends = pytest.approx((44 / 45 - 2**0.5 / 45, 1))  # cut: one standard deviation up is more than 1
     assert [(low, high) for (_, low), (_, high) in bars] == [ends, ends]
-    assert [text.get_text() for text in ax.texts] == ["10 archs, a sample"]
+    assert list(sizes(ax)) == ["10 archs, a sample"]
+    assert sorted(name for name, _ in names(ax)) == ["se-nas", "spos"]
+
+
+@pytest.mark.parametrize(
+    ("heights", "moved"),
+    [
+        ([0.0, 5.0], [0.0, 5.0]),
+        ([0.0, 0.5], [-0.25, 0.75]),
+        ([0.0, 0.5, 1.2, 9.0], [-1.3 / 3, 1.7 / 3, 4.7 / 3, 9.0]),  # the mean of three is 1.7 / 3
+    ],
+)
+def test_names_move_apart_and_no_more(heights, moved):
+    assert _apart(heights, 1.0) == pytest.approx(moved)
 
 
 @pytest.mark.slow
@@ -157,7 +184,7 @@ def test_fig8_draws_each_seed(study, two_datasets, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("datasets", [1, 3])
 def test_all_methods_fit(study, toy, query, datasets):
-    """The longest legend and labels, over one dataset and over all."""
+    """The longest names and labels, over one dataset and over all."""
     columns = {Query(name, "test", 200, "mean"): np.arange(50.0, 90.0) for name in ("cifar100", "imagenet16-120")}
     wide = toy.FakeTruth({query: np.arange(50.0, 90.0)} | (columns if datasets == 3 else {}))
     for method in ("spos", "se-nas", "spos+", "se-nas+"):
@@ -170,8 +197,7 @@ def test_all_methods_fit(study, toy, query, datasets):
         figure = ARTEFACTS[name].figure(table)
         assert len(figure.axes) == datasets * (2 if name == "fig7" else 1)
         check_layout(figure)
-    (legend,) = ARTEFACTS["fig7"].figure(render(study, wide)).legends
-    assert legend.get_texts()[0].get_text() == "spos (n = 10-11)" and len(legend.get_texts()) == 6
+    assert ARTEFACTS["fig7"].figure(render(study, wide)).get_supxlabel().startswith("n = 9-11 seeds; dashed")
 
 
 def _scored_alike(study):

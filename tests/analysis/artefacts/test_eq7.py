@@ -85,11 +85,15 @@ def test_a_supernets_own_ranking_gives_si(toy, whole):
     early = toy.score_rows("sample", archs[::7], accuracy[::7], 20)
     runs.add("se-nas", 0, archs[0], pd.concat([early, toy.score_rows("current", archs[:9], np.ones(9))]))
     runs.add("fairnas", 0, archs[0])
+    parts = {"estimator": {"kind": "Aggregate", "parts": ["snapshot-loglik", "synflow-bn"]}}  # logarithms too
+    hybrid = {"settings": {"method": parts}}
+    runs.add("spos+synflow-bn", 0, archs[0], toy.score_rows("full", archs, np.log(accuracy / 100)), **hybrid)
     table = render_eq7(runs.records, runs.scores, whole, no_timing=True)
     for reading in ("x / mean", "SI alone"):  # the others tie, and so go by the rounding of scores
         own, best = row_of(table, reading, "spos"), row_of(table, reading)
         assert own["n"] == 2 and [run["seed"] for run in own["per_seed"]] == [0, 1]
-        assert own["first_top_21_mean"] == best["first_top_21_mean"] and own["archs_mean"] == best["archs_mean"]
+        for row in (own, row_of(table, reading, "spos+synflow-bn")):
+            assert row["first_top_21_mean"] == best["first_top_21_mean"] and row["archs_mean"] == best["archs_mean"]
         sampled = row_of(table, reading, "se-nas")
         assert sampled["first_top_21_mean"] is not None and sampled["second_top_10_mean"] is None
     assert "No such ranking: fairnas." in table.notes

@@ -351,9 +351,9 @@ def test_table1_is_drawn(study, table_of, tmp_path):
     bars = [(y, low, high) for part in first.collections for (low, y), (high, _) in part.get_segments()]
     spread = row_of(table, "supernet, same archs")
     assert [bar[1:] for bar in bars if bar[0] == 1] == [
-        pytest.approx((spread["tau_mean"] - spread["tau_std"], spread["tau_mean"] + spread["tau_std"]))
+        pytest.approx((spread["tau_mean"] - spread["tau_std"], 1))  # cut: one standard deviation up is more than 1
     ]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["the paper's number"]
+    assert [text.get_text() for text in first.texts] == ["paper", "paper"]
     check_saved(table, figure, tmp_path)
 
 
@@ -364,7 +364,7 @@ def test_little_of_table1_to_draw(study, table_of, tmp_path, case):
     study("params", 0, range(40), scores=np.zeros(40) if case == "alike" else None)
     table = render(study, table_of(single))
     figure = ARTEFACTS["table1"].figure(table)
-    assert len(figure.legends) == (case == "benchmark")  # of the paper's numbers, none is of params
+    assert len(figure.axes[0].texts) == (case == "benchmark")  # of the paper's numbers, none is of params
     check_saved(table, figure, tmp_path)
 
 
@@ -476,7 +476,7 @@ def test_fig1_is_drawn(study, truth, tmp_path):
             style("spos" if key == "supernet" else ALONE).colour
         }
         assert ax.get_ylim() == (6, 0)  # rank 1 on top
-    assert figure.axes[-1].get_xlabel() == "archs by cifar10 test accuracy, best left"
+    assert figure.axes[-1].get_xlabel() == "archs by cifar10 test accuracy, best left; on the grey line both agree"
     check_saved(table, figure, tmp_path)
 
 

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from senas_bench.analysis.output import figures
-from senas_bench.analysis.output.figures import grid, save, save_once, to_bytes
+from senas_bench.analysis.output.figures import bars, boxes, grid, save, save_once, to_bytes
 from senas_bench.plotting import house_style
 
 
@@ -22,6 +23,35 @@ def test_a_figure_has_the_same_bytes_however_often_it_is_written(tmp_path):
     assert [path.name for path in paths] == ["toy.png", "toy.svg"] and paths[0].parent == tmp_path / "figures"
     assert {path.suffix[1:]: path.read_bytes() for path in paths} == first
     assert b"<dc:date>" not in first["svg"] and b"Software" not in first["png"]
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "limits", "reach"),
+    [
+        (0.5, 0.2, (-1, 1), [[0.2], [0.2]]),
+        ([0.9, -0.95], [0.3, 0.1], (-1, 1), [[0.3, 0.05], [0.1, 0.1]]),
+        (77.5, 23.6, (0, 94.07), [[23.6], [16.57]]),
+        (1.0 + 1e-12, 0.1, (-1, 1), [[0.1], [0.0]]),  # rounding makes no bar of negative length
+    ],
+)
+def test_bars_end_where_nothing_can_be(mean, std, limits, reach):
+    assert bars(mean, std, limits) == pytest.approx(np.array(reach))
+
+
+@pytest.mark.parametrize("orient", ["v", "h"])
+def test_boxes_have_all_values_and_a_lone_one_is_a_dot(orient):
+    figure, (ax,) = grid(1, 1)
+    boxes(ax, [1, 1, 1, 1, 2], [0.0, 1.0, 2.0, 9.0, 5.0], "#0072b2", orient=orient, size=3, linewidth=2.0)
+    (box,) = ax.patches
+    edges = box.get_path().get_extents()
+    low, high = (edges.y0, edges.y1) if orient == "v" else (edges.x0, edges.x1)
+    assert (low, high) == pytest.approx((0.75, 3.75))  # quartiles by linear interpolation
+    (median,) = [line for line in ax.lines if line.get_linewidth() == 2.0]
+    assert set(median.get_ydata() if orient == "v" else median.get_xdata()) == {1.5}
+    dots = [tuple(point) for part in ax.collections for point in part.get_offsets()]
+    given = [(1, 0), (1, 1), (1, 2), (1, 9), (2, 5)]
+    assert sorted(dots) == sorted(given if orient == "v" else [pair[::-1] for pair in given])
+    assert figure.axes == [ax]
 
 
 @pytest.fixture

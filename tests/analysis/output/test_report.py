@@ -7,7 +7,8 @@ import pytest
 
 from senas_bench.analysis.output import figures
 from senas_bench.analysis.output.formats import Table
-from senas_bench.analysis.output.report import provenance_summary, report_html
+from senas_bench.analysis.output.made import provenance_summary
+from senas_bench.analysis.output.report import report_html
 from senas_bench.analysis.paper.judges import WORDS
 from senas_bench.experiments.spec import RunRecord, RunSpec
 
@@ -57,10 +58,13 @@ def artefact(name, notes=("a note & more",), method="spos", **rest):
 
 @pytest.fixture
 def verdict_table():
-    columns = ["claim", "reading", "where", "verdict", "numbers", "preset"]
-    rows = [[f"claim {i // 2}", f"reading {i}", "Fig. 8", word, f"p < {i}", "cpu"] for i, word in enumerate(WORDS)]
-    frame = pd.DataFrame(rows, columns=columns)
-    return Table("verdicts", frame, ("how they are decided",), {"title": "Does the claim hold?"})
+    """Two claims: of the first a reading holds and one does not; of the second both rows are of ours."""
+    rows = []
+    for i, word in enumerate(WORDS):
+        row = {"id": f"c{i // 2}", "claim": f"claim {i // 2}", "reading": f"reading {i}", "where": "Fig. 8"}
+        row |= {"verdict": word, "numbers": f"p < {i}", "preset": "cpu", "ours": i > 1, "subject": "se-nas+"}
+        rows.append(row | {"per_seed": [{"seed": seed, "first": 1.0, "second": 2.0} for seed in range(3)]})
+    return Table("verdicts", pd.DataFrame(), ("how they are decided",), {"title": "Does the claim hold?", "rows": rows})
 
 
 def record(seed, method="spos", **facts):
@@ -95,16 +99,37 @@ def test_the_page_parses_stands_alone_and_every_reference_resolves(page):
 
 
 def test_everything_is_on_the_page_in_order(page):
-    text = Page(page()).text
-    shown = ["these runs show", "A proxy.", "Does the claim", "The fig8", "The table3", "The zz", "How it was"]
-    places = [text.rindex(title) for title in shown]
+    text = Page(page()).text.partition("How it was made")[2]  # the contents name all of it
+    shown = ["a proxy of the paper's:", "Does the claim", "The fig8", "Its figure", "The zz", "How it"]
+    places = [text.index(title) for title in shown]
     assert places == sorted(places)
     for i, word in enumerate(WORDS):
-        assert f"{word}reading {i}p < {i}cpu" in text
+        assert f"{word}reading {i}p < {i}" in text
     for part in ("claim 0 Fig. 8", "claim 1 Fig. 8", "how they are decided", "0.200 ± 0.010", "truth (abababababab)"):
         assert part in text
     assert text.count("a note & more") == 3
     assert text.index("The paper's own numbers") < text.index("Ours (paper)")
+
+
+def test_verdicts_are_folded_by_claim_and_counted(page):
+    text = page()
+    assert "Of 2 readings of 1 claims of the paper 1 hold, 1 fail." in text
+    assert "0 hold, 0 fail, 1 cannot be told from 3 seeds, 1 lack runs." in text
+    folded = re.findall(r'<details class="claim" id="(claim-[^"]*)"><summary>(.*?)</summary>', text, re.DOTALL)
+    assert [name for name, _ in folded] == ["claim-c0", "claim-c1"]
+    counts = [re.findall(r'class="badge ([a-z]*)">([^<]*)<', summary) for _, summary in folded]
+    assert counts[0] == [("holds", "holds 1"), ("fails", "does not hold 1")]
+    assert counts[1] == [("open", "undecided 1"), ("none", "no runs 1")]
+    assert "ours:" not in folded[0][1] and "ours:" in folded[1][1]
+
+
+def test_the_figure_of_table_3_stands_with_the_answer_and_is_drawn_once(page):
+    text = page()
+    answer, rest = text.split('<section id="verdicts">')
+    assert answer.count("<svg") == 1 and 'id="figure-table3"' in answer and '<a href="#table3">its numb' in answer
+    assert rest.count("<svg") == 1 and 'id="figure-fig8"' in rest and '<a href="#figure-table3">figure</a>' in rest
+    links = re.findall(r'<li><a href="#([^"]*)"', text[: text.index("<section")])
+    assert links == ["answer", "verdicts", "fig8", "table3", "zz", "made"]
 
 
 def test_a_hostile_name_is_text(page):
@@ -115,7 +140,7 @@ def test_a_hostile_name_is_text(page):
 def test_a_preset_of_the_paper_is_no_proxy(verdict_table):
     table = artefact("fig8")
     table = Table("fig8", table.frame, (), {**table.meta, "preset": "paper"})
-    assert "A proxy." not in Page(report_html({"fig8": table}, verdict_table, {}, [])).text
+    assert "a proxy" not in Page(report_html({"fig8": table}, verdict_table, {}, [])).text
 
 
 def test_equal_input_gives_equal_text(page, verdict_table):
