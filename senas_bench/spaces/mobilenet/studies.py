@@ -6,6 +6,7 @@ The sizes of `embedded` and `cpu` were chosen by what a laptop can afford; nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from senas_bench.spaces.space import STOP_AT, Study
@@ -14,10 +15,19 @@ RESET_AFTER = 50
 """Drops after which AngleNAS measures angles from new weights [code, its `modify_initial_model_threshold`]."""
 
 
+STEPS = {"fbnet": 6.8, "proxylessnas": 0.7, "greedynas": 8.3}
+"""What an epoch of a method costs in epochs of single paths, about: all seven operators of a layer run on both halves of
+the images; one path runs on one half and two on a fifth of the other; ten paths are evaluated and five trained."""
+
+
 def _recipes(
     stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool, lighting: float = 0.0
 ) -> Mapping[str, Any]:
-    """docs/method.md 3, scaled in length, batch and rate. One line over the epochs of all stages (paper 4.3)."""
+    """docs/method.md 3, scaled in length, batch and rate. One line over the epochs of all stages (paper 4.3).
+
+    Methods whose steps cost more or less than one path train for fewer or more epochs, so that all rows of a table are
+    given about as many multiply-adds, as far as whole epochs allow.
+    """
     supernet: dict[str, Any] = {
         "stage_epochs": stages,
         "batch_size": batch,
@@ -35,7 +45,13 @@ def _recipes(
         "lighting": lighting,
     }
     alone = {**supernet, "stage_epochs": (retrain,), "lr_restarts": True, "snapshots": 1, "dropout": 0.2, "clip": 5.0}
-    return {"reference": supernet, "tuned": supernet, "retrain": alone}
+    own = {name: _shorter(supernet, price) for name, price in STEPS.items()}
+    return {"reference": supernet, "tuned": supernet, "retrain": alone, **own}
+
+
+def _shorter(recipe: Mapping[str, Any], times: float) -> dict[str, Any]:
+    """A recipe of one stage whose epochs are fewer by a factor, but one at least."""
+    return {**recipe, "stage_epochs": (max(1, round(sum(recipe["stage_epochs"]) / times)),), "lr_restarts": True}
 
 
 STUDIES = {
@@ -49,6 +65,10 @@ STUDIES = {
             "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 12, "generations": 4, "parents": 4},
+            "filter_images": 64,
+            "pool_size": 30,
+            "partials": 2,
+            "completions": 2,
         },
     ),
     "cpu": Study(
@@ -61,6 +81,10 @@ STUDIES = {
             "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 20, "generations": 5, "parents": 5},
+            "filter_images": 125,
+            "pool_size": 100,
+            "partials": 2,
+            "completions": 3,
         },
     ),
     "paper": Study(
@@ -70,3 +94,10 @@ STUDIES = {
     ),
 }
 """By preset."""
+
+FAIR_STUDIES = {
+    preset: replace(study, recipes={**recipes, "reference": _shorter(recipes["reference"], 6)})
+    for preset, study in STUDIES.items()
+    if (recipes := study.recipes) is not None
+}
+"""As `STUDIES`, for the space in which a step trains six paths: a sixth of the epochs."""
