@@ -37,12 +37,20 @@ TABLE4_ROWS = (
     Search("SE-NAS-C", "se-nas", "mobilenet", "flops", 470),
     Search("SE-NAS-D", "se-nas", "mobilenet-g2", "flops", 590),
     Search("SE-NAS-E", "se-nas", "darts-separate", "flops", 590),
+    Search("FBNet", "fbnet", "mobilenet", "flops", 250),
+    Search("ProxylessNAS-R", "proxylessnas-r", "mobilenet", "flops", 320),
+    Search("FairNAS", "fairnas", "mobilenet-fair", "flops", 320),
+    Search("GreedyNAS", "greedynas", "mobilenet", "flops", 320),
+    Search("ProxylessNAS", "proxylessnas", "mobilenet", "flops", 470),
+    Search("PCNAS", "pcnas-pool", "mobilenet-g2", "flops", 590),
 )
 TABLE5_ROWS = (
     Search("SPOS", "spos", "mobilenet", "latency", 17),
     Search("SE-NAS-F", "se-nas", "mobilenet", "latency", 17),
     Search("SPOS", "spos", "mobilenet", "latency", 22),
     Search("SE-NAS-G", "se-nas", "mobilenet", "latency", 22),
+    Search("ProxylessNAS-R", "proxylessnas-r", "mobilenet", "latency", 17),
+    Search("ProxylessNAS", "proxylessnas", "mobilenet", "latency", 22),
 )
 TABLE6_ROWS = (
     Search("SPOS", "spos", "mobilenet", "flops", 470),

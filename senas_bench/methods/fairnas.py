@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class FairNas(Method):
         recipe: Recipe of the preset; it trains the sum of the stages without a break.
         estimator: Of an arch's performance.
         search, evolution: As in `Spos`.
+        even: Divide the epochs by the paths of a step, so that about as many paths are trained as by SPOS. It is on in
+            searches under a limit, where all rows of a table have the same work.
 
     Raises:
         ValueError: Unknown search.
@@ -41,6 +43,7 @@ class FairNas(Method):
     estimator: EstimatorName = "weight-average"
     search: str = field(default="rank", metadata={"added": True})
     evolution: Evolution = field(default=Evolution(), metadata={"added": True})
+    even: bool = field(default=False, metadata={"added": True})
 
     def __post_init__(self) -> None:
         if self.search not in SEARCHES:
@@ -52,6 +55,9 @@ class FairNas(Method):
 
     def __call__(self, task: Task) -> MethodOutput:
         epochs = sum(task.recipe.stage_epochs)
+        if self.even:
+            epochs = max(1, round(epochs / len(task.space.candidates[0])))
+            task = replace(task, recipe=replace(task.recipe, stage_epochs=(epochs,)))
         network = task.build(task.space)
         trained = task.train(
             network,
