@@ -68,7 +68,7 @@ STUDIES = {
             "filter_images": 64,
             "pool_size": 30,
             "partials": 2,
-            "completions": 2,
+            "completions": 1,
         },
     ),
     "cpu": Study(
@@ -84,7 +84,7 @@ STUDIES = {
             "filter_images": 125,
             "pool_size": 100,
             "partials": 2,
-            "completions": 3,
+            "completions": 2,
         },
     ),
     "paper": Study(
