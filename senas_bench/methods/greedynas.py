@@ -31,24 +31,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GreedyNas(Method):
-    """Before each step draw some paths, from a pool of good ones or uniformly; evaluate all on a few validation images,
-    and train those of the lowest loss. The others get no step and no place in the pool.
+    """Draw some paths, from a pool of good ones or uniformly; evaluate all on a few validation images, and train those of
+    the lowest loss, one after the other, each on a batch of its own. Then draw anew. The others get no step and no place
+    in the pool.
 
     A path comes from the pool with a probability that grows in a straight line from 0 to `most_exploited`. The pool keeps
     the best paths that were trained, each with the loss that it was last seen with. The training ends at the first end
     of an epoch at which the pool is full and hardly anything in it is new since the epoch before. Evolution starts from
     the pool; the paper's is NSGA-II, with costs as objectives.
 
-    Paths are drawn within the limit [code: MMRazor]. Those of a step share a batch and their gradients are added up, as
-    everywhere in this loop; in MMRazor's step, too. Losses are those of the same images in each step, the first of the
-    held-out ones, with the statistics of a batch in batch norm; the paper draws 1,000 anew. It looks at its pool every
-    so many steps, we at the end of an epoch. `start` and the line are MMRazor's.
+    Numbers and the line are those of MMRazor's reproduction [code]; there is no code of the authors, and `stop_share` is
+    .08 as we understand the paper. Paths are drawn within the limit [code: MMRazor]. The images that evaluate are the first
+    of the held-out ones, the same each time, with the statistics of a batch in batch norm; the pool is looked at when an
+    epoch ends. What was chosen and not trained when an epoch ends is forgotten.
 
     Args:
         recipe: Recipe of the preset; it trains the sum of the stages without a break.
         estimator: Of an arch's performance, once the supernet is trained.
         search, evolution: As in `Spos`.
-        drawn, kept: Paths of a step before and after the filter.
+        drawn, kept: Paths before and after the filter.
         filter_images: Validation images that evaluate a path, or as many as there are.
         pool_size: Paths in the pool.
         start: Share of the training before the pool is drawn from.
@@ -149,33 +150,36 @@ class GreedyPaths:
         self.pool: dict[Arch, float] = {}
         self.finished = False
         self._step = 0
-        self._chosen: list[Path] = []
+        self._chosen: list[Arch] = []
         self._pool_before: set[Arch] = set()
 
     def paths(self, rng: np.random.Generator) -> list[Path]:
-        """The path sampler: those that passed the filter, the best one first."""
-        return self._chosen
+        """The path sampler: the next of those that passed the filter, the best one first."""
+        return [self._chosen.pop(0)]
 
     def exploited(self) -> float:
-        """Probability that a path of the next step comes from the pool."""
-        settings, progress = self.settings, self._step / self.steps
+        """Probability that a path which is drawn for the present step comes from the pool."""
+        settings, progress = self.settings, max(self._step - 1, 0) / self.steps
         line = (progress - settings.start) / (settings.end - settings.start)
         return settings.most_exploited * float(np.clip(line, 0.0, 1.0))
 
     def begin_epoch(self, share: float, generator: torch.Generator) -> None:
         """See `Architecture`."""
         self._step = round(share * self.steps)
+        self._chosen = []
 
     def step(
         self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
     ) -> Counts:
-        """Draw, evaluate and filter."""
+        """Draw, evaluate and filter, where all that was chosen is trained."""
+        self._step += 1
+        if self._chosen:
+            return {}
         archs = self.draw(rng)
         losses = self._losses(network, archs)
         order = np.argsort(losses, kind="stable")[: self.settings.kept].tolist()
         self._chosen = [archs[index] for index in order]
         self.remember({archs[index]: float(losses[index]) for index in reversed(order)})
-        self._step += 1
         images = sum(len(y) for _, y in self.batches)
         price = {} if self.cost is None else {"multiply_adds": int(multiply_adds(self.cost, np.array(archs)).sum()) * images}
         return {
