@@ -26,17 +26,17 @@ LAYERED = ("nasbench201", "mobilenet", "mobilenet-g2")
 
 @dataclass(frozen=True)
 class FbNet(Method):
-    """Weights and logits learn in turn on mixtures whose weights are soft samples, a fresh one for each step; the loss of
-    the logits is the cross-entropy times `alpha * log(cost) ** beta` (Eq. 2), where the cost of a mixture is the weighted
-    sum of a look-up table (Eq. 5).
+    """Weights and logits learn in turn on mixtures whose weights are soft samples, a fresh one for each step; the loss
+    of the logits is the cross-entropy times `alpha * log(cost) ** beta` (Eq. 2), where the cost of a mixture is the
+    weighted sum of a look-up table (Eq. 5).
 
     All operators of a layer run in each step, so the memory is that of a mixture: as many operators as a layer has.
 
     The cost is the one that the task limits, by its table; without a limit multiply-adds. It is in microseconds or in
-    thousands of multiply-adds. The paper has no target: it tunes alpha and beta. Here the pick is the most probable arch
-    within the limit; the paper draws archs from the distribution and trains them. Weights go down the cross-entropy
-    alone: the factor of the cost changes nothing but the length of their steps. They train by the recipe of the space,
-    on one half of the images, and a step of the logits on the other half comes before each of theirs; the paper gives
+    thousands of multiply-adds. The paper has no target: it tunes alpha and beta. Here the pick is the most probable
+    arch within the limit; the paper draws archs from the distribution and trains them. Weights go down the
+    cross-entropy alone: the factor of the cost changes nothing but the length of their steps. They train by the recipe
+    of the space, on one half of the images, and a step of the logits on the other half comes before each of theirs; the paper gives
     them 80% of the images, and the logits 20% at the end of each epoch.
 
     Args:
@@ -106,7 +106,8 @@ class SoftSamples:
         self.tau = self.settings.tau_max * (self.settings.tau_min / self.settings.tau_max) ** share
 
     def draw(self, rng: np.random.Generator) -> Mixture:
-        """All alive operators, with positive weights that add up to 1 on each edge and have the gradient of the logits."""
+        """All alive operators, with positive weights that add up to 1 on each edge and have the gradient of the
+        logits."""
         import torch
 
         logits = self.alphas.log_probabilities()

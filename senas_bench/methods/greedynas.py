@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GreedyNas(Method):
-    """Draw some paths, from a pool of good ones or uniformly; evaluate all on a few validation images, and train those of
-    the lowest loss, one after the other, each on a batch of its own. Then draw anew. The others get no step and no place
-    in the pool.
+    """Draw some paths, from a pool of good ones or uniformly; evaluate all on a few validation images, and train those
+    of the lowest loss, one after the other, each on a batch of its own. Then draw anew. The others get no step and no
+    place in the pool.
 
-    A path comes from the pool with a probability that grows in a straight line from 0 to `most_exploited`. The pool keeps
-    the best paths that were trained, each with the loss that it was last seen with. The training ends at the first end
-    of an epoch at which the pool is full and hardly anything in it is new since the epoch before. Evolution starts from
-    the pool; the paper's is NSGA-II, with costs as objectives.
+    A path comes from the pool with a probability that grows in a straight line from 0 to `most_exploited`. The pool
+    keeps the best paths that were trained, each with the loss that it was last seen with. The training ends at the
+    first end of an epoch at which the pool is full and hardly anything in it is new since the epoch before. Evolution
+    starts from the pool; the paper's is NSGA-II, with costs as objectives.
 
-    Numbers and the line are those of MMRazor's reproduction [code]; there is no code of the authors, and `stop_share` is
-    .08 as we understand the paper. Paths are drawn within the limit [code: MMRazor]. The images that evaluate are the first
-    of the held-out ones, the same each time, with the statistics of a batch in batch norm; the pool is looked at when an
-    epoch ends. What was chosen and not trained when an epoch ends is forgotten.
+    Numbers and the line are those of MMRazor's reproduction [code]; there is no code of the authors, and `stop_share`
+    is .08 as we understand the paper. Paths are drawn within the limit [code: MMRazor]. The images that evaluate are
+    the first of the held-out ones, the same each time, with the statistics of a batch in batch norm; the pool is looked
+    at when an epoch ends. What was chosen and not trained when an epoch ends is forgotten.
 
     Args:
         recipe: Recipe of the preset; it trains the sum of the stages without a break.
@@ -181,13 +181,10 @@ class GreedyPaths:
         self._chosen = [archs[index] for index in order]
         self.remember({archs[index]: float(losses[index]) for index in reversed(order)})
         images = sum(len(y) for _, y in self.batches)
-        price = {} if self.cost is None else {"multiply_adds": int(multiply_adds(self.cost, np.array(archs)).sum()) * images}
-        return {
-            "forward_paths": len(archs),
-            "archs_scored": len(archs),
-            "images_scored": len(archs) * images,
-            **price,
-        }
+        counts = {"forward_paths": len(archs), "archs_scored": len(archs), "images_scored": len(archs) * images}
+        if self.cost is not None:
+            counts["multiply_adds"] = int(multiply_adds(self.cost, np.array(archs)).sum()) * images
+        return counts
 
     def draw(self, rng: np.random.Generator) -> list[Arch]:
         """The paths of a step before the filter."""

@@ -19,9 +19,9 @@ from senas_bench.training.samplers import Path
 
 @dataclass(frozen=True)
 class PcNas(Method):
-    """Choose from the shallow layers to the deep ones: extend each partial model of a pool by every operator of the next
-    layer, score what comes out by the mean accuracy of random archs that begin with it, keep the best, and train on
-    archs that begin with one of these. At the end the pool holds archs, and the best of them is the pick.
+    """Choose from the shallow layers to the deep ones: extend each partial model of a pool by every operator of the
+    next layer, score what comes out by the mean accuracy of random archs that begin with it, keep the best, and train
+    on archs that begin with one of these. At the end the pool holds archs, and the best of them is the pick.
 
     Within a limit only archs that meet it complete a partial model, and one without such archs leaves the pool: the
     paper's hard constraint. Between two trainings the pool grows by as many layers as the stages of the recipe ask for;
@@ -50,7 +50,8 @@ class PcNas(Method):
         network, optimizer, pool, epoch = task.build(space), None, [()], 0
         history = []
         for stage, epochs in enumerate(stages, start=1):
-            paths = task.uniform_paths(space, network) if stage == 1 else PoolPaths(space, tuple(pool), task.cells(network))
+            cells = task.cells(network)
+            paths = PoolPaths(space, tuple(pool), cells) if pool[0] else task.uniform_paths(space, network)
             trained = task.train(
                 network,
                 space,
@@ -80,7 +81,7 @@ class PcNas(Method):
         """The best partial models that are one layer longer, the best first."""
         rng = task.rng(f"{trained.phase}-layer-{layer}")
         drawn: dict[Arch, list[Arch]] = {}
-        for model in (one + (op,) for one in pool for op in task.space.candidates[layer]):
+        for model in ((*one, op) for one in pool for op in task.space.candidates[layer]):
             archs = completions(task, model, self.completions, rng)
             if archs:
                 drawn[model] = archs
@@ -90,7 +91,8 @@ class PcNas(Method):
 
 
 def completions(task: Task, model: Arch, count: int, rng: np.random.Generator) -> list[Arch]:
-    """Random archs within the task's limit that begin with a partial model, at most `count`; none where there are none."""
+    """Random archs within the task's limit that begin with a partial model, at most `count`; none where there are
+    none."""
     space = task.space
     left = replace(space, candidates=tuple((op,) for op in model) + space.candidates[len(model) :])
     try:

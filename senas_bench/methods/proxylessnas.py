@@ -14,7 +14,6 @@ from senas_bench.networks.mixture import Mixture
 from senas_bench.tasks.method import Method
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
-from senas_bench.training.samplers import Path
 
 if TYPE_CHECKING:
     import torch
@@ -27,18 +26,18 @@ if TYPE_CHECKING:
 class ProxylessNas(Method):
     """One path, drawn by the probabilities, runs in a step of the weights; two on each layer in a step of the logits.
 
-    A step of the logits draws two operators of each layer without repetition, and one of these to be active: its gate is
-    1, the other's 0. The gradient in a gate is that of the loss in the weight of its operator, and reaches the logits by
-    the derivative of a softmax over the two (Eq. 4). Both are then shifted alike, so that the probabilities of all other
-    operators stay as they were (section 3.2.1). The loss is that of the released code,
+    A step of the logits draws two operators of each layer without repetition, and one of these to be active: its gate
+    is 1, the other's 0. The gradient in a gate is that of the loss in the weight of its operator, and reaches the
+    logits by the derivative of a softmax over the two (Eq. 4). Both are then shifted alike, so that the probabilities
+    of all other operators stay as they were (section 3.2.1). The loss is that of the released code,
     `alpha * cross-entropy * (log(cost) / log(target)) ** beta`, where the cost is the expected one over the two
     operators of each layer; without a limit there is no target, and it is the cross-entropy [code: ProxylessNAS].
 
     The pick is the most probable arch within the limit. The paper's is the most probable one, whatever it costs. The
     released code weighs all operators of a layer by default, one after the other (`full_v2`); this is the paper's two.
-    Its identity is a block of zeros beside a shortcut and learns nothing while it is active; here identity is an operator
-    like the others. Weights train by the recipe of the space on one half of the images, logits on the other half; the
-    released code holds out 50,000 images, warms up by a rate of its own, and steps the weights first.
+    Its identity is a block of zeros beside a shortcut and learns nothing while it is active; here identity is an
+    operator like the others. Weights train by the recipe of the space on one half of the images, logits on the other
+    half; the released code holds out 50,000 images, warms up by a rate of its own, and steps the weights first.
 
     Args:
         recipe: Recipe of the preset, for the weights; it trains the sum of the stages without a break.
@@ -93,8 +92,8 @@ def sample_arch(alphas: Alphas, rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def _noisy(alphas: Alphas, rng: np.random.Generator) -> np.ndarray:
-    """`(edges, operators)` log-probabilities and Gumbel noise, -inf where an operator is not alive: the largest of an edge
-    are a draw without repetition."""
+    """`(edges, operators)` log-probabilities and Gumbel noise, -inf where an operator is not alive: the largest of an
+    edge are a draw without repetition."""
     table = alphas.log_probabilities().detach().double().cpu().numpy()
     return table + rng.gumbel(size=table.shape)
 

@@ -31,10 +31,10 @@ class ProxylessNasR(Method):
     their probability, each is rewarded by its accuracy on one batch, and the logits go up the mean of reward minus
     baseline times the gradient of the log-probability (Eq. 7).
 
-    The reward is `accuracy * (target / cost) ** trade_off`; without a limit the accuracy [code: ProxylessNAS]. All archs of
-    a step are rewarded on the same batch, with its statistics in batch norm, and the baseline moves before it is used
-    [code]. The released code rewards on 1,000 images and takes 300 steps of the logits in an epoch of ImageNet, one for
-    about 16 of the weights; here a batch is one of the weights'. The rest is as in `ProxylessNas`.
+    The reward is `accuracy * (target / cost) ** trade_off`; without a limit the accuracy [code: ProxylessNAS]. All
+    archs of a step are rewarded on the same batch, with its statistics in batch norm, and the baseline moves before it
+    is used [code]. The released code rewards on 1,000 images and takes 300 steps of the logits in an epoch of ImageNet,
+    one for about 16 of the weights; here a batch is one of the weights'. The rest is as in `ProxylessNas`.
 
     Args:
         recipe, rest, arch_lr, arch_betas, arch_weight_decay: As in `ProxylessNas`.

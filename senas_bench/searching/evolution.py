@@ -51,7 +51,8 @@ class Evolution:
                 after `MAX_TRIES` a random arch within the limit takes its place. Mutations draw from the whole space;
                 a child that breaks the rule of a space is repaired.
             score: `(n, edges)` archs to `(n,)` scores.
-            start: Distinct archs of the first generation, as many as it takes and as lie in `space`; the rest is random.
+            start: Distinct archs of the first generation, as many as it takes and as lie in `space`; the rest is
+                random.
 
         Returns:
             The best arch (the first found among equals), all `(n, edges)` archs seen, their `(n,)` scores.

@@ -19,10 +19,10 @@ DRAWS = 512
 def most_probable_within(log_probabilities: np.ndarray, region: Region) -> Arch:
     """The arch of a region with the largest sum of log-probabilities.
 
-    Without a limit it is the best operator of each edge, the first among equals. Under a limit this is a knapsack, which
-    is filled edge by edge over costs that are rounded to `CELLS` steps: of the archs that share a step the best is
-    kept, and the best of these that truly meets the limit is given. So an arch that costs as much as a better one which
-    misses the limit by rounding alone can be overlooked.
+    Without a limit it is the best operator of each edge, the first among equals. Under a limit this is a knapsack,
+    which is filled edge by edge over costs that are rounded to `CELLS` steps: of the archs that share a step the best
+    is kept, and the best of these that truly meets the limit is given. So an arch that costs as much as a better one
+    which misses the limit by rounding alone can be overlooked.
 
     Args:
         log_probabilities: `(edges, operators)`; alive operators have finite ones.
@@ -36,8 +36,8 @@ def most_probable_within(log_probabilities: np.ndarray, region: Region) -> Arch:
         raise ValueError(f"not every choice of {space.name} is an arch; its most probable arch is not known")
     limit: Limit | None = getattr(region, "limit", None)
     if limit is None:
-        best = [alive[int(np.argmax(row[list(alive)]))] for row, alive in zip(log_probabilities, space.candidates, strict=True)]
-        return tuple(best)
+        rows = zip(log_probabilities, space.candidates, strict=True)
+        return tuple(alive[int(np.argmax(row[list(alive)]))] for row, alive in rows)
     archs = _best_by_cost(log_probabilities, space.candidates, limit)
     archs = archs[limit.holds(archs)]
     if not len(archs):
@@ -47,7 +47,8 @@ def most_probable_within(log_probabilities: np.ndarray, region: Region) -> Arch:
 
 
 def _best_by_cost(log_probabilities: np.ndarray, candidates: tuple[tuple[int, ...], ...], limit: Limit) -> np.ndarray:
-    """`(n, edges)` int8 archs: for each step of cost up to the limit's end the most probable one, where there is one."""
+    """`(n, edges)` int8 archs: for each step of cost up to the limit's end the most probable one, where there is
+    one."""
     costs = [limit.per_edge[edge, list(alive)] for edge, alive in enumerate(candidates)]
     least = limit.base + sum(float(cost.min()) for cost in costs)
     most = limit.base + sum(float(cost.max()) for cost in costs)

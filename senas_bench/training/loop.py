@@ -117,8 +117,8 @@ def train(
             the checkpoint.
         rng: For the paths. generator: For the images. Both belong to this phase alone.
         before: Epochs that the network was trained in earlier calls; see `recipe.learning_rate`.
-        architecture: Learns beside the weights; takes a step of its own before each of theirs. Where it has an attribute
-            `finished` that is true at the end of an epoch, the training is over.
+        architecture: Learns beside the weights; takes a step of its own before each of theirs. Where it has an
+            attribute `finished` that is true at the end of an epoch, the training is over.
         checkpoint: File to resume from and save to. A finished phase is only loaded.
         on_begin: Told first how many epochs the checkpoint has done.
         on_epoch: Told after each epoch: (epochs done, mean loss).

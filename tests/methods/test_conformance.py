@@ -227,7 +227,8 @@ def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, n
 
 
 def price_of(path) -> int:
-    """Multiply-adds of a pass of an image, edge by edge: what runs of a mixture, what is not 0 of weights, or the archs."""
+    """Multiply-adds of a pass of an image, edge by edge: what runs of a mixture, what is not 0 of weights, or the
+    archs."""
     frame, (*_, small, large, _) = COST.base[0], COST.per_edge[0, :, 0]
     if not isinstance(path, tuple | list):
         weights = torch.tensor(path.runs) if isinstance(path, Mixture) else path.detach() != 0

@@ -1,3 +1,4 @@
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -51,7 +52,7 @@ def test_temperature_falls_as_in_the_paper():
         for epoch in range(epochs):
             soft.begin_epoch(epoch / epochs)
             taus.append(soft.tau)
-        steps = [math.log(after / before) for before, after in zip(taus, taus[1:], strict=False)]
+        steps = [math.log(after / before) for before, after in itertools.pairwise(taus)]
         assert taus[0] == 5 and steps == pytest.approx([-0.045 * 90 / epochs] * (epochs - 1), rel=1e-3)
 
 
@@ -120,7 +121,8 @@ def test_gradient_of_the_whole_loss_by_differences():
 
 
 def test_the_table_of_a_limit_is_the_cost():
-    """Milliseconds become microseconds, an operator that cannot be costs nothing, columns behind the space's are cut."""
+    """Milliseconds become microseconds, an operator that cannot be costs nothing, columns behind the space's are
+    cut."""
     table = mobilenet_cost(TABLE2).per_edge[..., 0] / 1e8
     table[0, 6] = np.nan
     limit = Limit(table, 2.0, 0.0, 20.0, "latency")
@@ -143,5 +145,5 @@ def test_a_mixture_of_the_mobilenet_like_space_is_priced():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="temperatures must be above 0, not 5.0 and 0"):
+    with pytest.raises(ValueError, match=r"temperatures must be above 0, not 5\.0 and 0"):
         FbNet(tau_min=0)

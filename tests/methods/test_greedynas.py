@@ -82,7 +82,7 @@ def test_rejected_paths_get_no_step():
         "archs_scored": 10,
         "images_scored": 320,
         "multiply_adds": sum(
-            int(round(COST(np.array([arch]))["flops_m"][0] * 1e6)) * images
+            round(COST(np.array([arch]))["flops_m"][0] * 1e6) * images
             for arch, images in [*((arch, 32) for arch in drawn), *((arch, 3 * 16) for arch in good)]
         ),
     }

@@ -55,7 +55,7 @@ def test_the_pool_holds_the_best_partial_models(tmp_path, monkeypatch):
     assert [len(pool[0]) for pool in pools] == [3, 6, 6]
     pool = [()]
     for layer in range(6):
-        longer = [one + (op,) for one in pool for op in space.candidates[layer]]
+        longer = [(*one, op) for one in pool for op in space.candidates[layer]]
         pool = sorted(longer, key=lambda model: -sum(table[edge, op] for edge, op in enumerate(model)))[:3]
         if layer == 2:
             assert [tuple(model) for model in pools[0]] == pool

@@ -80,8 +80,8 @@ def test_two_operators_of_each_edge_run_and_one_gate_is_open(network_and_gates):
 
 
 def test_gradient_in_the_gates_is_the_difference_of_losses(network_and_gates):
-    """Of open gates and of closed ones, whose operators have no part in the loss. The steps are short, for the loss of a
-    deep network bends at every ReLU."""
+    """Of open gates and of closed ones, whose operators have no part in the loss. The steps are short, for the loss of
+    a deep network bends at every ReLU."""
     network, gates = network_and_gates
     x, y = batch(2)
     path = in_double(gates.draw(np.random.default_rng(1)))
@@ -182,4 +182,4 @@ def test_an_edge_with_one_operator_has_one_path():
     space = space.only((0,) * 21)
     path = some_gates(space, None).draw(np.random.default_rng(0))
     assert path.passes == 1 and all(path.weights[edge, 0] == 1 for edge in range(21))
-    assert IDENTITY == path.weights.shape[1] - 1
+    assert path.weights.shape[1] - 1 == IDENTITY

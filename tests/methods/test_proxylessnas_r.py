@@ -84,7 +84,7 @@ def test_a_step_rewards_on_one_batch_and_moves_no_weight():
     rng, logits = np.random.default_rng(0), learning.alphas.logits.detach().clone()
     assert learning.step(network, batch(5), None, rng) == {} and not seen
     counts = learning.step(network, batch(5), None, rng)
-    price = sum(int(round(COST(np.array([path]))["flops_m"][0] * 1e6)) for _, path, _ in seen)
+    price = sum(round(COST(np.array([path]))["flops_m"][0] * 1e6) for _, path, _ in seen)
     assert counts == {
         "forward_paths": 4,
         "archs_scored": 4,

@@ -45,8 +45,8 @@ def test_in_a_large_space_nothing_drawn_is_more_probable(level):
     assert found in region
     assert table[range(21), found].sum() > table[np.arange(21), drawn].sum(1).max()
     # nor is any arch that differs from it in one layer, or in two
-    neighbours = [found[:k] + (op,) + found[k + 1 :] for k in range(21) for op in MOBILENET.candidates[k]]
-    two = [one[:k] + (op,) + one[k + 1 :] for one in neighbours for k in range(21) for op in MOBILENET.candidates[k]]
+    neighbours = [(*found[:k], op, *found[k + 1 :]) for k in range(21) for op in MOBILENET.candidates[k]]
+    two = [(*one[:k], op, *one[k + 1 :]) for one in neighbours for k in range(21) for op in MOBILENET.candidates[k]]
     two = np.array(two)[limit.holds(np.array(two))]
     assert table[range(21), found].sum() >= table[np.arange(21), two].sum(1).max() - 1e-3
 

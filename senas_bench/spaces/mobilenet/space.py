@@ -25,8 +25,8 @@ def mobilenet_space(skeleton: MobileSkeleton = TABLE2, group2: bool = False, ide
     Args:
         group2: Adds the three operators of SE-NAS-D. The space is then named `mobilenet-g2`; an arch of the smaller
             space is the same arch in it.
-        identity: Off, the six blocks are the candidates of every layer, as in FairNAS (Chu et al., ICCV 2021). The space
-            is then named `mobilenet-fair`; its archs are archs of `mobilenet`.
+        identity: Off, the six blocks are the candidates of every layer, as in FairNAS (Chu et al., ICCV 2021). The
+            space is then named `mobilenet-fair`; its archs are archs of `mobilenet`.
 
     Raises:
         ValueError: Group 2 without identity, which nobody has.

@@ -16,8 +16,8 @@ RESET_AFTER = 50
 
 
 STEPS = {"fbnet": 6.8, "proxylessnas": 0.7, "greedynas": 1.65}
-"""What an epoch of a method costs in epochs of single paths, about: all seven operators of a layer run on both halves of
-the images; one path runs on one half and two on a fifth of the other; ten paths are evaluated for five that are
+"""What an epoch of a method costs in epochs of single paths, about: all seven operators of a layer run on both halves
+of the images; one path runs on one half and two on a fifth of the other; ten paths are evaluated for five that are
 trained."""
 
 

@@ -75,7 +75,8 @@ def test_work_of_a_search_is_shown_in_multiply_adds():
 
 
 def test_the_systems_of_the_papers_tables_have_rows():
-    """A searched row for each system that the paper's Tables 4 and 5 print in the MobileNet-like space, at its limit."""
+    """A searched row for each system that the paper's Tables 4 and 5 print in the MobileNet-like space, at its
+    limit."""
     fourth = {(search.label, search.level) for search in ARTEFACTS["table4"].searches}
     fifth = {(search.label, search.level) for search in ARTEFACTS["table5"].searches}
     assert {("FBNet", 250), ("ProxylessNAS-R", 320), ("FairNAS", 320), ("ProxylessNAS", 470), ("PCNAS", 590)} < fourth

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from senas_bench.spaces.mobilenet import (
     BLOCKS,
-    IDENTITY,
     FAIR,
     FAIR_SPACE,
+    IDENTITY,
     KNOWN_NETWORKS,
     MOBILENET,
     MOBILENET_FAIR,
@@ -261,7 +261,7 @@ def test_the_space_of_fairnas_has_six_blocks_everywhere():
     assert set(MOBILENET_FAIR.candidates) == {tuple(range(6))} and MOBILENET_FAIR.operators == OPERATORS[:6]
     arch = MOBILENET_FAIR.sample(np.random.default_rng(0))
     assert arch in MOBILENET and FAIR_SPACE.from_str(arch_to_str(arch)) == arch
-    with pytest.raises(ValueError, match="'-1' on layer 1.2; one of: 0 k3e3, 1 k3e6"):
+    with pytest.raises(ValueError, match=r"'-1' on layer 1\.2; one of: 0 k3e3, 1 k3e6"):
         FAIR_SPACE.from_str(PROXYLESS_GPU)
     with pytest.raises(ValueError, match="the operators of group 2 come with identity"):
         mobilenet_space(group2=True, identity=False)
