@@ -36,8 +36,8 @@ class FbNet(Method):
     thousands of multiply-adds. The paper has no target: it tunes alpha and beta. Here the pick is the most probable
     arch within the limit; the paper draws archs from the distribution and trains them. Weights go down the
     cross-entropy alone: the factor of the cost changes nothing but the length of their steps. They train by the recipe
-    of the space, on one half of the images, and a step of the logits on the other half comes before each of theirs; the paper gives
-    them 80% of the images, and the logits 20% at the end of each epoch.
+    of the space, on one half of the images, and a step of the logits on the other half comes before each of theirs; the
+    paper gives them 80% of the images, and the logits 20% at the end of each epoch.
 
     Args:
         recipe: Recipe of the preset, for the weights; it trains the sum of the stages without a break.
