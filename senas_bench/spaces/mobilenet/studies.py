@@ -15,10 +15,14 @@ RESET_AFTER = 50
 """Drops after which AngleNAS measures angles from new weights [code, its `modify_initial_model_threshold`]."""
 
 
-STEPS = {"fbnet": 6.8, "proxylessnas": 0.7, "greedynas": 1.65}
+STEPS = {"fbnet": 6.8, "proxylessnas": 1.0, "greedynas": 1.65}
 """What an epoch of a method costs in epochs of single paths, about: all seven operators of a layer run on both halves
-of the images; one path runs on one half and two on a fifth of the other; ten paths are evaluated for five that are
+of the images; one path runs on one half and two on half of the other; ten paths are evaluated for five that are
 trained."""
+FEW_STEPS = {"embedded": (2, 0.1), "cpu": (2, 0.01)}
+"""Steps of the weights for each of the logits of ProxylessNAS, and the rate of the logits of it and of FBNet. Logits
+that take a hundred thousand steps of 0.001 in the paper have tens or hundreds here: at that rate the pick would be that
+of their random start."""
 
 
 def _recipes(
@@ -66,6 +70,8 @@ STUDIES = {
             "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 12, "generations": 4, "parents": 4},
+            "every": FEW_STEPS["embedded"][0],
+            "arch_lr": FEW_STEPS["embedded"][1],
             "filter_images": 64,
             "pool_size": 30,
             "partials": 2,
@@ -82,6 +88,8 @@ STUDIES = {
             "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 20, "generations": 5, "parents": 5},
+            "every": FEW_STEPS["cpu"][0],
+            "arch_lr": FEW_STEPS["cpu"][1],
             "filter_images": 125,
             "pool_size": 100,
             "partials": 2,
