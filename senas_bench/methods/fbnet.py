@@ -26,7 +26,9 @@ LAYERED = ("nasbench201", "mobilenet", "mobilenet-g2")
 
 @dataclass(frozen=True)
 class FbNet(Method):
-    """Weights and logits learn in turn on mixtures whose weights are soft samples, a fresh one for each step; the loss
+    """Learn weights and logits on soft samples of all operators, under a loss that knows what they cost.
+
+    Weights and logits learn in turn on mixtures whose weights are soft samples, a fresh one for each step; the loss
     of the logits is the cross-entropy times `alpha * log(cost) ** beta` (Eq. 2), where the cost of a mixture is the
     weighted sum of a look-up table (Eq. 5).
 

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GreedyNas(Method):
-    """Draw some paths, from a pool of good ones or uniformly; evaluate all on a few validation images, and train those
+    """Train the few of some paths that validate best, more and more of them from a pool of good ones.
+
+    Draw some paths, from a pool of good ones or uniformly; evaluate all on a few validation images, and train those
     of the lowest loss, one after the other, each on a batch of its own. Then draw anew. The others get no step and no
     place in the pool.
 

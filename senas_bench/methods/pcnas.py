@@ -19,7 +19,9 @@ from senas_bench.training.samplers import Path
 
 @dataclass(frozen=True)
 class PcNas(Method):
-    """Choose from the shallow layers to the deep ones: extend each partial model of a pool by every operator of the
+    """Grow a pool of partial models layer by layer, and train on archs that begin with one of them.
+
+    Choose from the shallow layers to the deep ones: extend each partial model of a pool by every operator of the
     next layer, score what comes out by the mean accuracy of random archs that begin with it, keep the best, and train
     on archs that begin with one of these. At the end the pool holds archs, and the best of them is the pick.
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProxylessNasR(Method):
-    """As `ProxylessNas`, but no gradient passes through the network in a step of the logits: a few archs are drawn by
+    """As `ProxylessNas`, with logits that learn by REINFORCE.
+
+    No gradient passes through the network in a step of the logits: a few archs are drawn by
     their probability, each is rewarded by its accuracy on one batch, and the logits go up the mean of reward minus
     baseline times the gradient of the log-probability (Eq. 7).
 
