@@ -82,6 +82,11 @@ STYLES = {
     "se-nas-shrink": Style(left_out_of=("table3", "fig6")),
     "spos-evolution": Style(left_out_of=("table3",)),
     "stand-alone": Style(colour="#009e73"),
+    "fbnet": Style(left_out_of=EVERYWHERE),
+    "proxylessnas": Style(left_out_of=EVERYWHERE),
+    "proxylessnas-r": Style(left_out_of=EVERYWHERE),
+    "greedynas": Style(left_out_of=EVERYWHERE),
+    "pcnas-pool": Style(left_out_of=EVERYWHERE),
 }
 """In row order. The colours are Okabe and Ito's, which colour-blind eyes tell apart."""
 

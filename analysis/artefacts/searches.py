@@ -12,7 +12,7 @@ from senas_bench.analysis.artefacts.artefact import Artefact, Search, key_of
 from senas_bench.analysis.artefacts.protocols import protocol_notes
 from senas_bench.analysis.join import one_setting
 from senas_bench.analysis.output.figures import PERCENT, bars, grid
-from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, span
+from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, scaled, span
 from senas_bench.analysis.paper import networks
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import style
@@ -37,12 +37,20 @@ TABLE4_ROWS = (
     Search("SE-NAS-C", "se-nas", "mobilenet", "flops", 470),
     Search("SE-NAS-D", "se-nas", "mobilenet-g2", "flops", 590),
     Search("SE-NAS-E", "se-nas", "darts-separate", "flops", 590),
+    Search("FBNet", "fbnet", "mobilenet", "flops", 250),
+    Search("ProxylessNAS-R", "proxylessnas-r", "mobilenet", "flops", 320),
+    Search("FairNAS", "fairnas", "mobilenet-fair", "flops", 320),
+    Search("GreedyNAS", "greedynas", "mobilenet", "flops", 320),
+    Search("ProxylessNAS", "proxylessnas", "mobilenet", "flops", 470),
+    Search("PCNAS", "pcnas-pool", "mobilenet-g2", "flops", 590),
 )
 TABLE5_ROWS = (
     Search("SPOS", "spos", "mobilenet", "latency", 17),
     Search("SE-NAS-F", "se-nas", "mobilenet", "latency", 17),
     Search("SPOS", "spos", "mobilenet", "latency", 22),
     Search("SE-NAS-G", "se-nas", "mobilenet", "latency", 22),
+    Search("ProxylessNAS-R", "proxylessnas-r", "mobilenet", "latency", 17),
+    Search("ProxylessNAS", "proxylessnas", "mobilenet", "latency", 22),
 )
 TABLE6_ROWS = (
     Search("SPOS", "spos", "mobilenet", "flops", 470),
@@ -135,6 +143,7 @@ def _facts(record: RunRecord, no_timing: bool) -> dict[str, Any]:
     facts |= {"limit": pick.get("limit_high"), "cost": pick.get("limited_cost")}
     facts |= {name: retrained.get(name) for name in ("top1", "top5")}
     facts |= {"images_trained": work["images_trained"], "images_scored": work["images_scored"]}
+    facts["multiply_adds"] = work.get("multiply_adds")
     facts["images_retrained"] = later.get("images_trained", 0)
     if not no_timing:
         facts["search_seconds"] = record.timing.get("search_seconds")
@@ -178,6 +187,7 @@ def _display(rows: Sequence[Mapping[str, Any]], no_timing: bool) -> pd.DataFrame
         "top-5": [plus_minus(row, "top5", 2) for row in rows],
         "images": [count_cell(row["images_trained_mean"]) for row in rows],
         "scored": [count_cell(row["images_scored_mean"]) for row in rows],
+        "multiply-adds": [scaled(row["multiply_adds_mean"]) if row["multiply_adds_mean"] else "–" for row in rows],
         "retrained": [count_cell(row["images_retrained_mean"]) for row in rows],
     }
     if not no_timing:

@@ -110,6 +110,8 @@ def _baseline_recipes(epochs: int, darts_epochs: int, controller_steps: int) -> 
         "gdas": base,
         "setn": replace(base, clip=0.0),
         "darts": replace(base, stage_epochs=(darts_epochs,)),
+        "fbnet": replace(base, stage_epochs=(darts_epochs,)),
+        "proxylessnas": base,
         "enas": replace(
             base,
             batch_size=128,
@@ -154,6 +156,7 @@ PRESETS = {
                 snapshot_epochs=10,
             ),
             **_baseline_recipes(48, 15, 1),
+            "greedynas": TrainingRecipe(stage_epochs=(16,), batch_size=64, lr=0.05, lr_min=0.002, snapshots=5),
             STAND_ALONE: _stand_alone_recipe(12, 64),
         },
         curve_points=1,
@@ -179,6 +182,7 @@ PRESETS = {
                 batch_size=64, lr=0.1, lr_min=0.1, sampling="per_cell", snapshots=8, snapshot_epochs=8
             ),
             **_baseline_recipes(60, 60, 8),
+            "greedynas": TrainingRecipe(stage_epochs=(20,), batch_size=128, snapshots=8),
             STAND_ALONE: _stand_alone_recipe(5, 128),
         },
         curve_points=4,
@@ -202,6 +206,7 @@ PRESETS = {
             "reference": TrainingRecipe(amp=True),
             "tuned": TrainingRecipe(amp=True, lr=0.2, lr_min=0.2, sampling="per_cell", snapshot_epochs=10),
             **{name: replace(recipe, amp=True) for name, recipe in _baseline_recipes(250, 50, 50).items()},
+            "greedynas": TrainingRecipe(stage_epochs=(20,), amp=True),
             STAND_ALONE: _stand_alone_recipe(200, 256, amp=True),
         },
         curve_points=4,

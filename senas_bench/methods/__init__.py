@@ -7,8 +7,13 @@ from senas_bench.methods.baselines import LargestCost, RandomSearch
 from senas_bench.methods.darts import Darts
 from senas_bench.methods.enas import Enas
 from senas_bench.methods.fairnas import FairNas
+from senas_bench.methods.fbnet import FbNet
 from senas_bench.methods.finalists import Finalists
 from senas_bench.methods.gdas import Gdas
+from senas_bench.methods.greedynas import GreedyNas
+from senas_bench.methods.pcnas import PcNas
+from senas_bench.methods.proxylessnas import ProxylessNas
+from senas_bench.methods.proxylessnas_r import ProxylessNasR
 from senas_bench.methods.retrain import Fixed
 from senas_bench.methods.rsps import Rsps
 from senas_bench.methods.se_nas import SeNas
@@ -67,6 +72,10 @@ METHODS: dict[str, Method] = {
     "setn": Setn(),
     "enas": Enas(),
     "fairnas": FairNas(),
+    "fbnet": FbNet(),
+    "proxylessnas": ProxylessNas(),
+    "proxylessnas-r": ProxylessNasR(),
+    "greedynas": GreedyNas(),
     "spos": Spos(watched=True),
     "spos-evolution": Spos(search="evolution", spaces=NB201_ONLY),
     "spos+": Spos(recipe="tuned", estimator="snapshot-loglik-size", spaces=NB201_ONLY, watched=True),
@@ -91,6 +100,7 @@ METHODS: dict[str, Method] = {
         dropped_by="SI, edge by edge",
         spaces=NB201_ONLY,
     ),
+    "pcnas-pool": PcNas(),
     "se-nas-shrink": SeNas(threshold=0, dropped_by="SI / SC"),
     # it shrinks and expands
     "se-nas": SeNas(dropped_by="SI / SC", watched=True),

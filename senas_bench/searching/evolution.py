@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,7 @@ class Evolution:
         space: Region,
         score: Callable[[np.ndarray], np.ndarray],
         rng: np.random.Generator,
+        start: Sequence[Arch] = (),
     ) -> tuple[Arch, np.ndarray, np.ndarray]:
         """Search `space` for the arch with the highest score. No arch is scored twice.
 
@@ -50,13 +51,15 @@ class Evolution:
                 after `MAX_TRIES` a random arch within the limit takes its place. Mutations draw from the whole space;
                 a child that breaks the rule of a space is repaired.
             score: `(n, edges)` archs to `(n,)` scores.
+            start: Distinct archs of the first generation, as many as it takes and as lie in `space`; the rest is
+                random.
 
         Returns:
             The best arch (the first found among equals), all `(n, edges)` archs seen, their `(n,)` scores.
         """
         seen: dict[Arch, float] = {}
         for generation in range(self.generations):
-            children = self._children(space, seen, rng) if generation else []
+            children = self._children(space, seen, rng) if generation else self._first(space, start)
             batch = self._fill(space, children, seen, rng)
             if not batch:
                 break
@@ -64,6 +67,9 @@ class Evolution:
             seen.update(zip(batch, map(float, values), strict=True))
         best = max(seen, key=seen.__getitem__)
         return best, np.array(list(seen), np.int8), np.array(list(seen.values()))
+
+    def _first(self, space: Region, start: Sequence[Arch]) -> list[Arch]:
+        return [arch for arch in dict.fromkeys(start) if arch in space][: self.population]
 
     def _children(self, space: Region, seen: dict[Arch, float], rng: np.random.Generator) -> list[Arch]:
         whole = space.space

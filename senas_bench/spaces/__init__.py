@@ -3,7 +3,7 @@
 from senas_bench.names import lookup
 from senas_bench.spaces.checks import check_space
 from senas_bench.spaces.darts import SEPARATE_SPACE, SHARED_SPACE
-from senas_bench.spaces.mobilenet import GROUP2_SPACE, MOBILENET_SPACE
+from senas_bench.spaces.mobilenet import FAIR_SPACE, GROUP2_SPACE, MOBILENET_SPACE
 from senas_bench.spaces.nasbench201 import NB201_SPACE
 from senas_bench.spaces.space import Arch, ImageShape, SearchSpace, Space, Study, balanced_sample
 
@@ -11,6 +11,7 @@ SPACES: dict[str, Space] = {
     "nasbench201": NB201_SPACE,
     "mobilenet": MOBILENET_SPACE,
     "mobilenet-g2": GROUP2_SPACE,
+    "mobilenet-fair": FAIR_SPACE,
     "darts": SHARED_SPACE,
     "darts-separate": SEPARATE_SPACE,
 }

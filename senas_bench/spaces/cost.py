@@ -34,9 +34,10 @@ class CostTable:
         each operator that runs.
 
         Args:
-            running: `(n, edges, operators)` bool.
+            running: `(n, edges, operators)` bool; columns of the table behind these operators are not read.
         """
-        return (self.base[0] + (running * self.per_edge[..., 0]).sum(axis=(1, 2))).astype(np.int64)
+        each = self.per_edge[:, : running.shape[-1], 0]
+        return (self.base[0] + (running * each).sum(axis=(1, 2))).astype(np.int64)
 
 
 def multiply_adds(cost: Callable[[np.ndarray], Mapping[str, np.ndarray]], archs: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -259,15 +259,26 @@ class Task:
         return scores, together([*works, more])
 
     def evolve(
-        self, trained: Trained, evolution: Evolution, estimator: EstimatorName, stage: int, epoch: int
+        self,
+        trained: Trained,
+        evolution: Evolution,
+        estimator: EstimatorName,
+        stage: int,
+        epoch: int,
+        start: Sequence[Arch] = (),
     ) -> tuple[Arch, ScoreTable]:
         """The best arch that evolution finds in the trained space within the limit, and all that it scored, the set
-        `candidates`."""
+        `candidates`.
+
+        Args:
+            start: Archs that it begins with, as far as they meet the limit.
+        """
         rounds = itertools.count()
         pick, archs, scores = evolution(
             self.within(trained.space),
             lambda batch: self.estimate(trained, batch, estimator, f"evolution-{next(rounds)}", purpose="search"),
             self.rng(f"{trained.phase}-evolution"),
+            start,
         )
         return pick, ScoreTable(archs, scores, "candidates", stage, epoch)
 

@@ -26,7 +26,8 @@ class Architecture(Protocol):
     """An architecture that learns in `training.loop.train`, on images that the weights do not see.
 
     All its randomness comes from the arguments, and `tensors` holds all its state, so that a resumed
-    training goes on as if it had not stopped.
+    training goes on as if it had not stopped. One that may end the training early has an attribute `finished`, which is
+    read at the end of each epoch and is part of its state.
     """
 
     def begin_epoch(self, share: float, generator: torch.Generator) -> None:

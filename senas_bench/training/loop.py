@@ -117,7 +117,8 @@ def train(
             the checkpoint.
         rng: For the paths. generator: For the images. Both belong to this phase alone.
         before: Epochs that the network was trained in earlier calls; see `recipe.learning_rate`.
-        architecture: Learns beside the weights; takes a step of its own before each of theirs.
+        architecture: Learns beside the weights; takes a step of its own before each of theirs. Where it has an
+            attribute `finished` that is true at the end of an epoch, the training is over.
         checkpoint: File to resume from and save to. A finished phase is only loaded.
         on_begin: Told first how many epochs the checkpoint has done.
         on_epoch: Told after each epoch: (epochs done, mean loss).
@@ -204,6 +205,8 @@ class _Phase:
         saved = time.monotonic()
         self.network.train()
         for epoch in range(done, self.epochs):
+            if self._finished:
+                break
             started = time.monotonic()
             mean_loss = self._epoch(epoch)
             result.seconds += time.monotonic() - started
@@ -212,7 +215,8 @@ class _Phase:
             seen = observe(epoch + 1)
             if seen is not None:
                 result.observed[epoch + 1] = Observation(*seen, time.monotonic() - started)
-            if checkpoint and (epoch + 1 == self.epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
+            last = epoch + 1 == self.epochs or self._finished
+            if checkpoint and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
                 if processes.first:
                     save(checkpoint, *held, epoch + 1, observer)
                 saved = time.monotonic()
@@ -220,6 +224,10 @@ class _Phase:
             processes.agree("the random numbers they draw", _position(epoch + 1, self.rng, self.generator))
         if not result.snapshots.count:
             result.snapshots.add(self.network)
+
+    @property
+    def _finished(self) -> bool:
+        return getattr(self.architecture, "finished", False)
 
     def _epoch(self, epoch: int) -> float:
         """Train for one epoch and write it down; its mean loss."""

@@ -122,7 +122,7 @@ def test_finished_shows_older_runs_and_says_so(images, tmp_path, capsys, monkeyp
 
 
 def test_with_the_official_split_an_architecture_learns_from_its_validation_images(images):
-    """DARTS, GDAS, SETN, ENAS and the magnitude criterion, which have new ids; nobody else has."""
+    """DARTS, GDAS, SETN, ENAS, FBNet, ProxylessNAS and the magnitude criterion have new ids; nobody else has."""
     for name, method in METHODS.items():
         if method.needs_truth or method.recipe is None:
             continue
@@ -131,7 +131,7 @@ def test_with_the_official_split_an_architecture_learns_from_its_validation_imag
             for split in (False, True)
         )
         learned = official.settings["recipe"].get("architecture_images", "half")
-        bilevel = name.startswith(("darts", "gdas", "setn", "enas", "magnitude"))
+        bilevel = name.startswith(("darts", "gdas", "setn", "enas", "magnitude", "fbnet", "proxylessnas"))
         assert learned == ("valid" if bilevel else "half") and "architecture_images" not in plain.settings["recipe"]
         assert outdated(official) == []
         older = {key: value for key, value in official.settings["recipe"].items() if key != "architecture_images"}

@@ -24,6 +24,7 @@ from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.baselines import RandomSearch
 from senas_bench.methods.training_free import ByProxy
 from senas_bench.names import lookup
+from senas_bench.networks.mixture import Mixture
 from senas_bench.progress import SilentProgress
 from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces.nasbench201 import CONV1, CONV3, NB201, Skeleton, arch_from_str, arch_to_str, nasbench201_cost
@@ -104,6 +105,12 @@ def small_samples():
         "candidates": 30,
         "archs": ALONE,
         "budget_seconds": 2000.0,
+        "filter_images": 100,
+        "samples": 3,
+        "partials": 2,
+        "completions": 1,
+        "drawn": 4,
+        "kept": 2,
     }
     smaller["evolution"] = Evolution(population=10, parents=4, generations=2)
 
@@ -220,10 +227,11 @@ def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, n
 
 
 def price_of(path) -> int:
-    """Multiply-adds of a pass of an image, edge by edge: what runs is what is not 0 of a mixture, or the archs."""
+    """Multiply-adds of a pass of an image, edge by edge: what runs of a mixture, what is not 0 of weights, or the
+    archs."""
     frame, (*_, small, large, _) = COST.base[0], COST.per_edge[0, :, 0]
     if not isinstance(path, tuple | list):
-        weights = getattr(path, "weights", path).detach() != 0
+        weights = torch.tensor(path.runs) if isinstance(path, Mixture) else path.detach() != 0
         return int(frame + small * weights[:, CONV1].sum() + large * weights[:, CONV3].sum())
     archs = [path] if isinstance(path[0], int) else path
     ops = Counter(op for arch in archs for op in arch)
@@ -346,12 +354,15 @@ def test_work_is_counted_exactly(repeated, name):
 BILEVEL = 2 * HALF_STEPS, HALF_STEPS
 """Batches and steps of the weights, where an architecture learns on the other half of the images."""
 BATCHES = {
-    **dict.fromkeys(("darts-v1", "darts-v2", "gdas", "setn"), BILEVEL),
+    **dict.fromkeys(("darts-v1", "darts-v2", "gdas", "setn", "fbnet"), BILEVEL),
+    "proxylessnas": (HALF_STEPS + EPOCHS, HALF_STEPS),  # a fifth of the steps, of which an epoch has five
+    "proxylessnas-r": (HALF_STEPS, HALF_STEPS),  # rewards are no training
     "enas": (HALF_STEPS + EPOCHS * 20, HALF_STEPS),  # its controller takes 20 batches an epoch
     # two of the three stages train a second supernet on both halves
     "magnitude-shrink": (STEPS + 2 * 2 * HALF_STEPS // EPOCHS, STEPS + 2 * HALF_STEPS // EPOCHS),
     "stand-alone": (ALONE * STEPS, ALONE * STEPS),
     **dict.fromkeys(("spos", "se-nas", "fairnas", "rsps", "pcnas"), (STEPS, STEPS)),
+    **dict.fromkeys(("greedynas", "pcnas-pool"), (STEPS, STEPS)),
     **dict.fromkeys(("random", "untrained", "params", "random-search", "synflow"), (0, 0)),
 }
 """What three epochs of some methods of papers train on."""
@@ -376,6 +387,11 @@ def test_papers_train_as_long_as_they_say(finished, name):
         ("spos-evolution", True, True),
         ("enas", True, False),
         ("se-nas-shrink", True, True),
+        ("fbnet", False, False),
+        ("proxylessnas", False, False),
+        ("proxylessnas-r", True, False),
+        ("greedynas", True, False),
+        ("pcnas-pool", True, True),
     ],
 )
 def test_what_papers_score_for_their_pick_and_for_the_report(finished, name, scored, for_report):

@@ -268,3 +268,18 @@ def test_a_search_that_was_cut_goes_on_by_replay():
     straight = search(sampler, Additive(MOBILENET), np.random.default_rng(3))
     assert best == straight[0] and np.array_equal(archs, straight[1])
     assert len(score.batches) == 7
+
+
+def test_the_first_generation_begins_with_what_is_given():
+    """Once each, in order, as many as it takes, and only those that meet the limit; the rest is random."""
+    limit = Limit.of(nasbench201_cost(SKELETONS["cifar10"]), "flops", 60e6)
+    region = LimitedSampler(NB201, limit)
+    inside = [tuple(row) for row in region.sample_distinct(np.random.default_rng(5), 12).tolist()]
+    start = [inside[0], (3,) * 6, inside[0], *inside[1:]]
+    for population, expected in ((8, inside[:8]), (20, inside)):
+        score = Additive(NB201)
+        search = Evolution(population=population, generations=2, parents=4)
+        _, archs, _ = search(region, score, np.random.default_rng(0), start)
+        first = [tuple(row) for row in score.batches[0].tolist()]
+        assert first[: len(expected)] == expected and len(first) == population == len(set(first))
+        assert limit.holds(archs).all()

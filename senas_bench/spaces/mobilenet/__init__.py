@@ -2,6 +2,7 @@
 
 Source: Cai, Zhu and Han, "ProxylessNAS", ICLR 2019; the blocks are those of MobileNetV2 (Sandler et al., CVPR 2018).
 The three operators with group size 2 are what we take SE-NAS-D to add: the paper does not name them (docs/method.md 6).
+FairNAS has a variant of its own, without identity.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from senas_bench.spaces.mobilenet.cost import block_cost, mobilenet_cost
-from senas_bench.spaces.mobilenet.reference import KNOWN_NETWORKS, KnownNetwork
+from senas_bench.spaces.mobilenet.reference import FAIR, KNOWN_NETWORKS, KnownNetwork
 from senas_bench.spaces.mobilenet.skeleton import FIRST, TABLE2, Block, Layer, MobileSkeleton, small_image
 from senas_bench.spaces.mobilenet.space import (
     BLOCKS,
     IDENTITY,
     MOBILENET,
+    MOBILENET_FAIR,
     MOBILENET_G2,
     OPERATORS,
     arch_from_str,
     arch_to_str,
     mobilenet_space,
 )
-from senas_bench.spaces.mobilenet.studies import STUDIES
+from senas_bench.spaces.mobilenet.studies import FAIR_STUDIES, STUDIES
 from senas_bench.spaces.space import Arch, ImageShape, NetworkSizes, SearchSpace, Space
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def _skeleton(images: ImageShape, sizes: NetworkSizes) -> MobileSkeleton:
+def _skeleton(images: ImageShape, sizes: NetworkSizes, like: MobileSkeleton = TABLE2) -> MobileSkeleton:
     """A large network keeps the paper's strides; small images take fewer, see `small_image`."""
-    if images.resolution >= TABLE2.resolution:
-        return replace(TABLE2, **images._asdict())
-    return small_image(**images._asdict(), factor=sizes.width)
+    if images.resolution >= like.resolution:
+        return replace(like, **images._asdict())
+    return small_image(**images._asdict(), factor=sizes.width, skeleton=like)
 
 
 def _network(space: SearchSpace, skeleton: MobileSkeleton, affine: bool) -> nn.Module:
@@ -71,14 +73,28 @@ GROUP2_SPACE = replace(
     from_str=partial(arch_from_str, space=MOBILENET_G2),
     over=partial(mobilenet_space, group2=True),
 )
+FAIR_SPACE = replace(
+    MOBILENET_SPACE,
+    whole=MOBILENET_FAIR,
+    from_str=partial(arch_from_str, space=MOBILENET_FAIR),
+    skeletons={"imagenet": FAIR},
+    skeleton=partial(_skeleton, like=FAIR),
+    draw=partial(_draw, skeleton=FAIR),
+    over=partial(mobilenet_space, identity=False),
+    reference=FAIR,
+    studies=FAIR_STUDIES,
+)
 
 __all__ = [
     "BLOCKS",
+    "FAIR",
+    "FAIR_SPACE",
     "FIRST",
     "GROUP2_SPACE",
     "IDENTITY",
     "KNOWN_NETWORKS",
     "MOBILENET",
+    "MOBILENET_FAIR",
     "MOBILENET_G2",
     "MOBILENET_SPACE",
     "OPERATORS",

@@ -207,5 +207,6 @@ def _draw_keys(axis: Axes, height: float, grouped: bool) -> None:
         axis.text(x - 0.02, middle, words, va="center_baseline", fontsize=6)
 
 
-def draw_over(archs: Sequence[tuple[str, Arch]], skeleton: MobileSkeleton) -> Figure:
+def draw_over(archs: Sequence[tuple[str, Arch]], skeleton: MobileSkeleton = TABLE2) -> Figure:
+    """Labelled archs over one skeleton."""
     return _draw_rows([(label, arch, skeleton) for label, arch in archs])

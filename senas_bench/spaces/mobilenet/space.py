@@ -19,13 +19,23 @@ BLOCKS = {
 """The block of each operator; identity has none. Operators behind identity are in the group-2 space only."""
 
 
-def mobilenet_space(skeleton: MobileSkeleton = TABLE2, group2: bool = False) -> SearchSpace:
+def mobilenet_space(skeleton: MobileSkeleton = TABLE2, group2: bool = False, identity: bool = True) -> SearchSpace:
     """The space over a skeleton's layers; with its default 21 layers and 6^6 x 7^15 archs (the paper writes 7^21).
 
     Args:
         group2: Adds the three operators of SE-NAS-D. The space is then named `mobilenet-g2`; an arch of the smaller
             space is the same arch in it.
+        identity: Off, the six blocks are the candidates of every layer, as in FairNAS (Chu et al., ICCV 2021). The
+            space is then named `mobilenet-fair`; its archs are archs of `mobilenet`.
+
+    Raises:
+        ValueError: Group 2 without identity, which nobody has.
     """
+    if group2 and not identity:
+        raise ValueError("the operators of group 2 come with identity; leave one of the two as it is")
+    if not identity:
+        edges, blocks = tuple(layer.name for layer in skeleton.layers), tuple(range(IDENTITY))
+        return SearchSpace("mobilenet-fair", OPERATORS[:IDENTITY], edges, (blocks,) * len(edges))
     blocks = tuple(op for op in BLOCKS if group2 or op < IDENTITY)
     return SearchSpace(
         name="mobilenet-g2" if group2 else "mobilenet",
@@ -39,6 +49,7 @@ def mobilenet_space(skeleton: MobileSkeleton = TABLE2, group2: bool = False) -> 
 
 MOBILENET = mobilenet_space()
 MOBILENET_G2 = mobilenet_space(group2=True)
+MOBILENET_FAIR = mobilenet_space(identity=False)
 
 
 def _code(op: int) -> str:

@@ -6,6 +6,7 @@ The sizes of `embedded` and `cpu` were chosen by what a laptop can afford; nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from senas_bench.spaces.space import STOP_AT, Study
@@ -14,10 +15,24 @@ RESET_AFTER = 50
 """Drops after which AngleNAS measures angles from new weights [code, its `modify_initial_model_threshold`]."""
 
 
+STEPS = {"fbnet": 6.8, "proxylessnas": 1.0, "greedynas": 1.65}
+"""What an epoch of a method costs in epochs of single paths, about: all seven operators of a layer run on both halves
+of the images; one path runs on one half and two on half of the other; ten paths are evaluated for five that are
+trained."""
+FEW_STEPS = {"embedded": (2, 0.1), "cpu": (2, 0.01)}
+"""Steps of the weights for each of the logits of ProxylessNAS, and the rate of the logits of it and of FBNet. Logits
+that take a hundred thousand steps of 0.001 in the paper have tens or hundreds here: at that rate the pick would be that
+of their random start."""
+
+
 def _recipes(
     stages: tuple[int, ...], batch: int, lr: float, retrain: int, amp: bool, lighting: float = 0.0
 ) -> Mapping[str, Any]:
-    """docs/method.md 3, scaled in length, batch and rate. One line over the epochs of all stages (paper 4.3)."""
+    """docs/method.md 3, scaled in length, batch and rate. One line over the epochs of all stages (paper 4.3).
+
+    Methods whose steps cost more or less than one path train for fewer or more epochs, so that all rows of a table are
+    given about as many multiply-adds, as far as whole epochs allow.
+    """
     supernet: dict[str, Any] = {
         "stage_epochs": stages,
         "batch_size": batch,
@@ -35,7 +50,13 @@ def _recipes(
         "lighting": lighting,
     }
     alone = {**supernet, "stage_epochs": (retrain,), "lr_restarts": True, "snapshots": 1, "dropout": 0.2, "clip": 5.0}
-    return {"reference": supernet, "tuned": supernet, "retrain": alone}
+    own = {name: _shorter(supernet, price) for name, price in STEPS.items()}
+    return {"reference": supernet, "tuned": supernet, "retrain": alone, **own}
+
+
+def _shorter(recipe: Mapping[str, Any], times: float) -> dict[str, Any]:
+    """A recipe of one stage whose epochs are fewer by a factor, but one at least."""
+    return {**recipe, "stage_epochs": (max(1, round(sum(recipe["stage_epochs"]) / times)),), "lr_restarts": True}
 
 
 STUDIES = {
@@ -49,6 +70,12 @@ STUDIES = {
             "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 12, "generations": 4, "parents": 4},
+            "every": FEW_STEPS["embedded"][0],
+            "arch_lr": FEW_STEPS["embedded"][1],
+            "filter_images": 64,
+            "pool_size": 30,
+            "partials": 2,
+            "completions": 1,
         },
     ),
     "cpu": Study(
@@ -61,6 +88,12 @@ STUDIES = {
             "stop_at": STOP_AT,
             "search": "evolution",
             "evolution": {"population": 20, "generations": 5, "parents": 5},
+            "every": FEW_STEPS["cpu"][0],
+            "arch_lr": FEW_STEPS["cpu"][1],
+            "filter_images": 125,
+            "pool_size": 100,
+            "partials": 2,
+            "completions": 2,
         },
     ),
     "paper": Study(
@@ -70,3 +103,6 @@ STUDIES = {
     ),
 }
 """By preset."""
+
+FAIR_STUDIES = {preset: replace(study, method={**study.method, "even": True}) for preset, study in STUDIES.items()}
+"""Of the space of FairNAS, whose steps train six paths: its epochs are divided by them."""

@@ -61,6 +61,28 @@ def test_numbers_of_a_row_by_hand():
     assert render("table6", every("table6"), no_timing=False).meta["rows"][0]["search_seconds_mean"] == 7
 
 
+def test_work_of_a_search_is_shown_in_multiply_adds():
+    """Its mean over seeds; runs made before they were counted have none."""
+    records = every("table6", 2)
+    assert "multiply-adds" not in render("table6", records).frame
+    counted = [
+        replace(record, counters={**record.counters, "search": {**record.counters["search"], "multiply_adds": work}})
+        for record, work in zip(records, (2e9, 4e9) * 4, strict=True)
+    ]
+    table = render("table6", counted)
+    assert table.frame["multiply-adds"].tolist() == ["3G"] * 4
+    assert [row["multiply_adds_mean"] for row in table.meta["rows"]] == [3e9] * 4
+
+
+def test_the_systems_of_the_papers_tables_have_rows():
+    """A searched row for each system that the paper's Tables 4 and 5 print in the MobileNet-like space, at its
+    limit."""
+    fourth = {(search.label, search.level) for search in ARTEFACTS["table4"].searches}
+    fifth = {(search.label, search.level) for search in ARTEFACTS["table5"].searches}
+    assert {("FBNet", 250), ("ProxylessNAS-R", 320), ("FairNAS", 320), ("ProxylessNAS", 470), ("PCNAS", 590)} < fourth
+    assert {("ProxylessNAS-R", 17), ("ProxylessNAS", 22), ("SPOS", 17), ("SPOS", 22)} < fifth
+
+
 def test_the_papers_numbers_stand_in_their_own_block():
     table = render("table6", every("table6"))
     assert table.paper["published_top1"].tolist() == [74.8, 75.3, 75.7, 76.1]

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from senas_bench.spaces.mobilenet import (
     BLOCKS,
+    FAIR,
+    FAIR_SPACE,
     IDENTITY,
     KNOWN_NETWORKS,
     MOBILENET,
+    MOBILENET_FAIR,
     MOBILENET_G2,
     OPERATORS,
     TABLE2,
@@ -251,3 +254,23 @@ def test_resolutions_round_up():
 def test_bad_skeletons(fields, message):
     with pytest.raises(ValueError, match=message):
         MobileSkeleton(**fields)
+
+
+def test_the_space_of_fairnas_has_six_blocks_everywhere():
+    assert MOBILENET_FAIR.size == 6**21 and MOBILENET_FAIR.name == "mobilenet-fair"
+    assert set(MOBILENET_FAIR.candidates) == {tuple(range(6))} and MOBILENET_FAIR.operators == OPERATORS[:6]
+    arch = MOBILENET_FAIR.sample(np.random.default_rng(0))
+    assert arch in MOBILENET and FAIR_SPACE.from_str(arch_to_str(arch)) == arch
+    with pytest.raises(ValueError, match=r"'-1' on layer 1\.2; one of: 0 k3e3, 1 k3e6"):
+        FAIR_SPACE.from_str(PROXYLESS_GPU)
+    with pytest.raises(ValueError, match="the operators of group 2 come with identity"):
+        mobilenet_space(group2=True, identity=False)
+
+
+def test_the_limit_that_fairnas_is_quoted_with_needs_narrower_widths():
+    """Its 321M lie between the cheapest and the dearest network over the widths of Proxyless-mobile alone."""
+    ends = np.array([[0] * 21, [5] * 21])
+    assert mobilenet_cost(TABLE2)(ends)["flops_m"][0] > 460
+    low, high = mobilenet_cost(FAIR)(ends)["flops_m"]
+    assert low < 0.95 * 321 and high > 600
+    assert FAIR.widths == (32, 40, 80, 96, 192, 320) and FAIR_SPACE.reference == FAIR
