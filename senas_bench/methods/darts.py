@@ -31,9 +31,10 @@ class Darts(Method):
     order; its code of the first order steps the weights before [code].
 
     On every edge runs the softmax mixture of all operators. The pick is the most probable arch. In NAS-Bench-201 `none`
-    is among the operators [code: AutoDL-Projects]. In the DARTS space each node takes the two edges whose best operators
-    are the most probable, `none` left out, and normal and reduction cells have logits of their own [paper, code]. Under a
-    limit it is the most probable arch within it, where the paper knows no limit and fits the width of the network.
+    is among the operators [code: AutoDL-Projects]. In the DARTS space each node takes the two edges whose best
+    operators are the most probable, `none` left out, and normal and reduction cells have logits of their own [paper,
+    code]. Under a limit it is the most probable arch within it, where the paper knows no limit and fits the width of
+    the network.
 
     Args:
         recipe: Recipe of the preset, for the weights; it trains the sum of the stages without a break.

@@ -21,9 +21,9 @@ class FairDarts(Method):
     and 1.
 
     `none` is no operator: where all others of an edge are off, it is `none` [paper, code]. So the pick has `none` where
-    NAS-Bench-201 allows it and the strongest sigmoid of an edge is below 1/2. In the DARTS space each node takes the two
-    edges whose strongest sigmoids are the largest. The paper takes at most two operators of a node that are above .85,
-    perhaps both of one edge or fewer than two; archs of this space have exactly two inputs, from two nodes.
+    NAS-Bench-201 allows it and the strongest sigmoid of an edge is below 1/2. In the DARTS space each node takes the
+    two edges whose strongest sigmoids are the largest. The paper takes at most two operators of a node that are above
+    .85, perhaps both of one edge or fewer than two; archs of this space have exactly two inputs, from two nodes.
 
     The loss of the sigmoids acts on the logits alone; the code adds it to the loss of the weights too, where it has no
     gradient.

@@ -37,8 +37,9 @@ class Gdas(Method):
             adds, see `GumbelPaths`; the network of NAS-Bench-201 alone knows that term.
         spaces: A fact, see `Method`.
 
-    In the DARTS space normal and reduction cells both learn, where the paper also has a reduction cell made by hand; the
-    pick is as DARTS's. Each step of the logits comes before one of the weights; [code: AutoDL-Projects] steps the weights first.
+    In the DARTS space normal and reduction cells both learn, where the paper also has a reduction cell made by hand;
+    the pick is as DARTS's. Each step of the logits comes before one of the weights; [code: AutoDL-Projects] steps the
+    weights first.
 
     Raises:
         ValueError: Unknown gradient.

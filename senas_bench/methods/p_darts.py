@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,15 +36,15 @@ EPOCHS = 25
 class PDarts(Method):
     """DARTS of first order in stages, each on a deeper network with fewer operators, all weights and logits anew.
 
-    Between the stages each edge keeps its most probable operators, 5 and then 3 of the 8; of another number, such as the
-    5 of NAS-Bench-201, as large a share (5, 3, 2). Stages take equal parts of the epochs of the recipe. Only the first
-    is as deep as DARTS's small networks: (1, 3, 5) cells before, between and behind the reductions make networks of 5,
-    11 and 17. Where the networks of the run have fewer than 3, they grow through (1, 2, 3), or of 5, 8 and 11.
+    Between the stages each edge keeps its most probable operators, 5 and then 3 of the 8; of another number, such as
+    the 5 of NAS-Bench-201, as large a share (5, 3, 2). Stages take equal parts of the epochs of the recipe. Only the
+    first is as deep as DARTS's small networks: (1, 3, 5) cells before, between and behind the reductions make networks
+    of 5, 11 and 17. Where the networks of the run have fewer than 3, they grow through (1, 2, 3), or of 5, 8 and 11.
 
     Dropout behind skips, those that are identities, keeps them from being the easy choice; it falls during a stage. At
-    last the normal cell keeps at most 2 skips: of more the least probable one may not be chosen, and the cell is derived
-    anew, until that is so. Otherwise the pick is as DARTS's, among the operators of the last stage. Where none of their
-    archs is within the limit of a task, it is of the stage before.
+    last the normal cell keeps at most 2 skips: of more the least probable one may not be chosen, and the cell is
+    derived anew, until that is so. Otherwise the pick is as DARTS's, among the operators of the last stage. Where none
+    of their archs is within the limit of a task, it is of the stage before.
 
     The ranking has tiers: archs of the last stage first, behind them those with a skip that was taken away, then those
     of earlier stages. The gradient of the logits is not clipped; the code clips it at 5.
@@ -98,7 +99,7 @@ class PDarts(Method):
     def stage_epochs(self, epochs: int) -> list[int]:
         """Epochs of each stage: equal parts, to within one."""
         ends = [epochs * stage // len(self.cells) for stage in range(len(self.cells) + 1)]
-        return [end - start for start, end in zip(ends, ends[1:], strict=False)]
+        return [end - start for start, end in itertools.pairwise(ends)]
 
     def depth(self, task: Task, stage: int) -> int:
         """Cells before, between and behind the reductions in a stage; the networks of a task say how large it is."""
@@ -115,9 +116,7 @@ class PDarts(Method):
             return self.dropout[stage] * (1 - share)
         return self.dropout[stage] * math.exp(-DECAY * EPOCHS * (share - self.warm_up))
 
-    def train(
-        self, task: Task, space: SearchSpace, stage: int, epochs: int
-    ) -> tuple[Alphas, Sequence[dict[str, Any]]]:
+    def train(self, task: Task, space: SearchSpace, stage: int, epochs: int) -> tuple[Alphas, Sequence[dict[str, Any]]]:
         """The logits of a stage, learned; and the history of its training."""
         from senas_bench.training.bilevel import LearningAlphas
 

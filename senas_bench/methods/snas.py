@@ -63,9 +63,7 @@ class Snas(Method):
             raise ValueError("SNAS learns its logits beside the weights in one process; start without torchrun")
         settings = {"lr": self.arch_lr, "betas": self.arch_betas, "weight_decay": self.arch_weight_decay}
         alphas = Alphas(task.space, None, task.generator("alphas"), **settings, device=task.work.device)
-        paths = ConcretePaths(
-            alphas, self.temperature, self.temperature_end, task.problem.cost.per_edge, self.resource
-        )
+        paths = ConcretePaths(alphas, self.temperature, self.temperature_end, task.problem.cost.per_edge, self.resource)
         trained = task.train(
             task.build(task.space),
             task.space,
@@ -136,17 +134,18 @@ class ConcretePaths(Sampler):
 
 
 def resource_loss(probabilities: torch.Tensor, costs: np.ndarray) -> torch.Tensor:
-    """Logarithm of the expected multiply-adds of the operators, plus that of their expected parameters.
+    """Sum over edges of the logarithms of the operators' expected multiply-adds and parameters, the mean of both.
 
-    The paper's costs are sums over edges, so the expectation is exact: the probabilities times the costs. The code takes
-    the sample in place of the probabilities, and a third cost, of memory accesses, which we do not count. The logarithm,
-    which makes the term independent of the size of the network, is the code's.
+    The paper's costs are sums over edges, so the expectation is exact: the probabilities times the costs. The code
+    takes the sample in place of the probabilities, and a third cost, of memory accesses, which we do not count. The
+    logarithm by edge, which makes the term independent of the size of the network, is the code's; a cost below 1 counts
+    as 1.
 
     Args:
         probabilities: `(edges, operators)`.
-        costs: `(edges, operators, 2)`.
+        costs: `(edges, operators, 2)`, of all cells that have the edge.
     """
     import torch
 
-    table = torch.from_numpy(np.ascontiguousarray(costs)).to(probabilities)
-    return (probabilities[..., None] * table).sum((0, 1)).clamp_min(1e-12).log().sum()
+    table = torch.from_numpy(np.array(costs)).to(probabilities)
+    return (probabilities[..., None] * table).sum(1).clamp_min(1.0).log().mean(1).sum()

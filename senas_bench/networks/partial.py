@@ -1,7 +1,7 @@
 """Partial channels: operators work on some channels of a node, and the others pass by (PC-DARTS).
 
-Source: Xu et al., "PC-DARTS: Partial channel connections for memory-efficient architecture search", ICLR 2020; [code] is
-its public code.
+Source: Xu et al., "PC-DARTS: Partial channel connections for memory-efficient architecture search", ICLR 2020; [code]
+is its public code.
 """
 
 from __future__ import annotations

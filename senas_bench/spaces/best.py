@@ -16,10 +16,11 @@ MOST = 4_000_000
 def best_arch(space: SearchSpace, scores: np.ndarray, limit: Limit | None = None) -> Arch:
     """The arch of a space with the highest sum of `scores[edge, operator]`; of equal ones the first.
 
-    In the DARTS space, with 0 for `none` and log-probabilities for all else, that is how DARTS derives a cell: each node
-    takes the two edges whose best operators are the most probable. Without a limit each part of the space is on its own.
-    Within one the parts are joined one after the other, and of equal costs only the best sum goes on, which is exact as
-    long as there are few costs: so with multiply-adds of the DARTS spaces. Otherwise nearly equal costs count as equal.
+    In the DARTS space, with 0 for `none` and log-probabilities for all else, that is how DARTS derives a cell: each
+    node takes the two edges whose best operators are the most probable. Without a limit each part of the space is on
+    its own. Within one the parts are joined one after the other, and of equal costs only the best sum goes on, which is
+    exact as long as there are few costs: so with multiply-adds of the DARTS spaces. Otherwise nearly equal costs count
+    as equal.
 
     Args:
         scores: `(edges, operators)`, higher is better; -inf for what must not be chosen.

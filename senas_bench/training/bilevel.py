@@ -63,8 +63,8 @@ class Alphas:
     """Architecture parameters: one logit per alive operator, with their optimizer and their images.
 
     Args:
-        space: Operators that are not alive have probability 0 and never get a gradient. Where its rule leaves edges out,
-            `none` has a weight as all operators, and no score.
+        space: Operators that are not alive have probability 0 and never get a gradient. Where its rule leaves edges
+            out, `none` has a weight as all operators, and no score.
         loader: Images of the architecture, as `TrainLoader`.
         generator: Draws the start, 1e-3 times standard normal [code: AutoDL-Projects].
         lr, betas, weight_decay: Of Adam.

@@ -226,7 +226,8 @@ def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, n
 
 
 def price_of(path, cost: CostTable) -> int:
-    """Multiply-adds of a pass of an image, edge by edge: what a mixture says that it runs, or is not 0, or the archs."""
+    """Multiply-adds of a pass of an image, edge by edge: what a mixture says that it runs, or is not 0, or the
+    archs."""
     frame, (*_, small, large, _) = cost.base[0], cost.per_edge[0, :, 0]
     if not isinstance(path, tuple | list):
         ran = np.array(path.runs) if isinstance(path, Mixture) else path.detach().numpy() != 0

@@ -56,7 +56,7 @@ def test_the_zero_one_loss_is_worst_at_a_half_and_drives_away_from_it():
     switches = some_switches()
     loss = switches.zero_one_loss()
     sigma = torch.sigmoid(switches.logits.detach())[:, 1:]
-    assert float(loss) == pytest.approx(-float(((sigma - 0.5) ** 2).mean()))
+    assert loss.item() == pytest.approx(-((sigma - 0.5) ** 2).mean().item())
     (gradient,) = torch.autograd.grad(loss, [switches.logits])
     expected = -2 * (sigma - 0.5) * sigma * (1 - sigma) / 24
     torch.testing.assert_close(gradient[:, 1:], expected)
@@ -64,7 +64,7 @@ def test_the_zero_one_loss_is_worst_at_a_half_and_drives_away_from_it():
     assert (torch.sign(-gradient[:, 1:]) == torch.sign(switches.logits.detach()[:, 1:])).all()
     assert not gradient[:, NONE].any()
     switches.logits.data.zero_()
-    assert float(switches.zero_one_loss()) == 0 > float(loss) > -0.25
+    assert switches.zero_one_loss().item() == 0 > loss.item() > -0.25
 
 
 def test_a_step_goes_down_both_losses():

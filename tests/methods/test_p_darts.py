@@ -9,7 +9,7 @@ from senas_bench.methods.p_darts import PDarts, few_skips, kept, ranked, with_no
 from senas_bench.networks.mixture import Mixture
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.best import best_arch
-from senas_bench.spaces.darts import DARTS, DARTS_SEPARATE, EDGES, NONE, SKIP, DartsSkeleton
+from senas_bench.spaces.darts import DARTS, DARTS_SEPARATE, EDGES, NONE, DartsSkeleton
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.nasbench201 import NB201, Skeleton
 from senas_bench.spaces.nasbench201 import SKIP as NB_SKIP
@@ -99,7 +99,8 @@ def test_dropout_behind_skips_falls_in_each_stage():
     ],
 )
 def test_dropout_acts_on_skips_alone(space, skeleton):
-    """A mixture of skips changes with the random numbers, one of anything else does not, and nothing does without it."""
+    """A mixture of skips changes with the random numbers, one of anything else does not, and nothing does without
+    it."""
     torch.manual_seed(0)
     whole = SPACES[space].whole
     network, x = SPACES[space].network(whole, skeleton, False).train(), torch.randn(4, 1, 8, 8)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,13 +116,14 @@ def test_parts_of_a_batch_add_up():
     """The sample is one for all parts, and so is the step of the logits."""
     steps = []
     for accumulate in (1, 2):
-        network, paths, given = a_network().double(), some_paths(dtype=torch.float64), []
+        network: Any = a_network().double()
+        paths, given = some_paths(dtype=torch.float64), []
         network.eval()  # so that parts are normalised alike
+        network.train = lambda: None
         paths.alphas.apply = given.append
         loader = Batches([1])
         loader.batches = [(x.double(), y) for x, y in loader.batches]
         recipe = replace(RECIPE, stage_epochs=(1,), accumulate=accumulate)
-        network.train = lambda mode=True: network
         arguments = {"epochs": 1, "rng": np.random.default_rng(7), "generator": torch.Generator()}
         train(network, loader, recipe, paths, **arguments)
         steps += given
@@ -129,7 +131,7 @@ def test_parts_of_a_batch_add_up():
 
 
 def test_gradient_of_the_resource_term():
-    """By hand: of log of sum p c it is p (c - mean) over the sum, for both costs; and it makes costs fall."""
+    """By hand: of the logarithm of an edge's mean cost it is p (c - mean) / mean, half for each cost; costs fall."""
     paths = some_paths(resource=1.0, dtype=torch.float64)
     logits = paths.alphas.logits
     (gradient,) = torch.autograd.grad(resource_loss(paths.alphas.probabilities(), COST.per_edge), [logits])
@@ -137,7 +139,8 @@ def test_gradient_of_the_resource_term():
     expected = np.zeros((6, 5))
     for column in range(2):
         costs = COST.per_edge[..., column]
-        expected += p * (costs - (p * costs).sum(1, keepdims=True)) / (p * costs).sum()
+        means = (p * costs).sum(1, keepdims=True)
+        expected += p * (costs - means) / means / 2
     np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-9)
     assert (gradient[:, 3] > 0).all()  # the dearest operator goes down
     assert (gradient[:, 0] < 0).all()  # `none` goes up
@@ -150,9 +153,7 @@ def test_the_resource_term_is_added_to_the_loss(resource):
     paths.alphas.apply = given.append
     paths(np.random.default_rng(0))
     paths.after_step([], [])
-    (of_term,) = torch.autograd.grad(
-        resource_loss(paths.alphas.probabilities(), COST.per_edge), [paths.alphas.logits]
-    )
+    (of_term,) = torch.autograd.grad(resource_loss(paths.alphas.probabilities(), COST.per_edge), [paths.alphas.logits])
     torch.testing.assert_close(given[0], resource * of_term)
 
 

@@ -67,7 +67,8 @@ def test_a_darts_cell_is_derived_as_darts_derives_it():
 def test_the_whole_space_of_two_cells_within_a_limit():
     """It meets it, and no change of one node that does is better."""
     table = darts_cost(DartsSkeleton(8, 10, channels=4, layers=5), shared_cell=False)
-    limit = Limit.of(table, "flops", table(np.array([DARTS_SEPARATE.sample(np.random.default_rng(0))]))["flops_m"][0] * 1e6)
+    one = np.array([DARTS_SEPARATE.sample(np.random.default_rng(0))])
+    limit = Limit.of(table, "flops", table(one)["flops_m"][0] * 1e6)
     scores = scores_of(DARTS_SEPARATE, 1)
     arch = best_arch(DARTS_SEPARATE, scores, limit)
     assert arch in DARTS_SEPARATE and limit.holds(np.array([arch]))[0]

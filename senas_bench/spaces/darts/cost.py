@@ -25,8 +25,8 @@ def operator_cost(op: int, shape: CellShape, source: int) -> tuple[int, int]:
 
 
 def darts_cost(skeleton: DartsSkeleton, shared_cell: bool = True) -> CostTable:
-    """Exact cost table of the stand-alone network over a skeleton, its auxiliary head left out (docs/method.md 7); where
-    operators see a part of the channels, of the supernet whose mixtures do.
+    """Exact cost table of the stand-alone network over a skeleton, its auxiliary head left out (docs/method.md 7);
+    where operators see a part of the channels, of the supernet whose mixtures do.
 
     Multiply-adds are those of convolutions and the classifier without its bias; parameters include affine batch norm
     and that bias. An edge that is `none` is absent, so a cost is a sum over edges for any choices, archs or not.

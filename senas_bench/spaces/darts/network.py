@@ -246,8 +246,8 @@ class DartsNetwork(nn.Module):
         auxiliary: Add an `AuxiliaryHead` behind the last reduction cell; its loss weighs 0.4 in the paper.
 
     The attribute `drop_path_prob`, 0 to below 1, is for whoever trains from scratch to raise; it acts in training only,
-    on every operator but the identity. `skip_dropout`, likewise, acts on identities in mixtures. Weights start as torch's
-    layers do. Where the skeleton says `partial`, the network runs mixtures alone.
+    on every operator but the identity. `skip_dropout`, likewise, acts on identities in mixtures. Weights start as
+    torch's layers do. Where the skeleton says `partial`, the network runs mixtures alone.
 
     Raises:
         ValueError: The space has not the edges of one or two cells, or the skeleton has no place for an auxiliary head.

@@ -29,7 +29,7 @@ def full_recipes(amp: bool) -> dict[str, dict[str, Any]]:
 
 
 def small_recipes(epochs: Mapping[str, int], batch_size: int, lr: float) -> dict[str, dict[str, Any]]:
-    """Scaled to so many epochs each, with one batch and one rate at the start for all: short trainings of small networks
-    need larger steps than Fair DARTS's and smaller batches than PC-DARTS's."""
+    """Scaled to so many epochs each, with one batch and one rate at the start for all: short trainings of small
+    networks need larger steps than Fair DARTS's and smaller batches than PC-DARTS's."""
     changed = {"batch_size": batch_size, "lr": lr}
     return {name: {**SHARED, **PAPERS[name], **changed, "stage_epochs": (count,)} for name, count in epochs.items()}

@@ -56,7 +56,13 @@ def _paper_recipes() -> Mapping[str, Mapping[str, Any]]:
         "auxiliary_weight": 0.4,
     }
     cifar = {**recipes["retrain"], "drop_path": 0.2, "auxiliary_weight": 0.4, "cutout": 16}
-    return {**recipes, **full_recipes(amp=True), "retrain-cifar10": cifar, "retrain-cifar100": cifar, "retrain-imagenet": imagenet}
+    return {
+        **recipes,
+        **full_recipes(amp=True),
+        "retrain-cifar10": cifar,
+        "retrain-cifar100": cifar,
+        "retrain-imagenet": imagenet,
+    }
 
 
 EPOCHS = {

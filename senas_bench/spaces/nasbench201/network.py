@@ -177,10 +177,7 @@ class Cell(nn.Module):
             nodes.append(Node.total(x.engine, normalised, plain, made) if some else Node(x.engine, x.zeros()))
         return nodes[-1]
 
-
-    def _partial(
-        self, x: Node, shares: Sequence[Sequence[torch.Tensor | None]], wanted: tuple[bool, bool]
-    ) -> Node:
+    def _partial(self, x: Node, shares: Sequence[Sequence[torch.Tensor | None]], wanted: tuple[bool, bool]) -> Node:
         """As `mixture`, where operators see a part of the channels; by torch."""
         values = [x.value]
         for node in range(1, NODES):
