@@ -185,7 +185,8 @@ class Cell(nn.Module):
             for edge, source in INTO[node]:
                 on = [(op, share) for op, share in enumerate(shares[edge]) if share is not None]
                 operators = [(self._operator(edge, op), share) for op, share in on if op != NONE]
-                total = total + pass_by(values[source], self.partial, operators, sum(share for _, share in on))
+                whole = sum((share for _, share in on), values[source].new_zeros(()))
+                total = total + pass_by(values[source], self.partial, operators, whole)
             values.append(total)
         return Node(x.engine, *x.engine.combine([], [values[-1]], *wanted))
 
