@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from senas_bench.analysis.output.formats import listed
 from senas_bench.experiments.spec import RunRecord
@@ -26,11 +27,19 @@ def skips_of(arch: str) -> tuple[int, int]:
     return operators.count(SKIP), len(operators)
 
 
+def learns_logits(record: RunRecord) -> bool:
+    """Whether the arch of a run was chosen by logits that learned beside the weights."""
+    return bool(_learned(record))
+
+
+def _learned(record: RunRecord) -> list[Mapping[str, Any]]:
+    return [line for line in record.history if "probabilities" in line]
+
+
 def collapsed(record: RunRecord) -> tuple[int, int] | None:
     """`skips_of` what a run's logits choose, whatever a limit or a rule on skips makes of it; None where it is not
     collapsed, or the run learned no logits."""
-    lines = [line for line in record.history if "probabilities" in line]
-    if not lines:
+    if not (lines := _learned(record)):
         return None
     arch = lines[-1].get("chosen", record.pick)
     if "~" not in arch:  # no cell
@@ -47,7 +56,7 @@ def collapse_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
     """
     said, looked = [], False
     for label, group in groups.items():
-        looked = looked or any("probabilities" in line for record in group for line in record.history)
+        looked = looked or any(map(learns_logits, group))
         found = {record.spec.seed: counts for record in group if (counts := collapsed(record)) is not None}
         if found:
             shares = ", ".join(dict.fromkeys(f"{skips} of {inputs}" for skips, inputs in found.values()))

@@ -83,7 +83,7 @@ def test_under_a_limit_a_resumed_run_picks_the_same_within_it(tmp_path, monkeypa
         folder.mkdir()
     record, _ = a_run("p-darts", folders[0], limited=True)
     (again, _), _ = through_interruptions(
-        lambda progress: a_run("p-darts", folders[1], progress, limited=True), most=100, every=3
+        lambda progress: a_run("p-darts", folders[1], progress, limited=True), most=100, every=6
     )
     assert (again.pick, again.history, again.counters) == (record.pick, record.history, record.counters)
     line = next(line for line in record.history if line.get("phase") == "pick")

@@ -66,8 +66,8 @@ def _paper_recipes() -> Mapping[str, Mapping[str, Any]]:
 
 
 EPOCHS = {"darts": 2, "gdas": 12, "snas": 2, "p-darts": 3, "fair-darts": 2, "pc-darts": 10}
-"""Of the systems that learn logits, by recipe, at `embedded` and `cpu`: about as many multiply-adds each. P-DARTS, whose
-stages have an epoch at least, takes half as many again, and DARTS of second order 2.5 times as many."""
+"""Of the systems that learn logits, by recipe, at `embedded` and `cpu`: about as many multiply-adds each. P-DARTS,
+whose stages have an epoch at least, takes half as many again, and DARTS of second order 2.5 times as many."""
 STUDIES = {
     "embedded": Study(
         {"channels": 4, "rank_archs": 30, "score_images": 100, "score_batch": 100},
