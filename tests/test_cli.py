@@ -858,7 +858,7 @@ def test_cost_in_other_spaces(space, arch, dataset, flops, params):
     ("arguments", "line"),
     [
         (["--space", "mobile"], "unknown space 'mobile'; did you mean 'mobilenet'?"),
-        (["--space", "darts", "--method", "gdas"], "method 'gdas' runs in nasbench201 only; in darts: random"),
+        (["--space", "darts", "--method", "setn"], "method 'setn' runs in nasbench201 only; in darts: random"),
         (["--space", "darts", "--max-flops", "1", "--max-params", "1"], "one limit at a time; give one of --max-flops"),
         (["--space", "darts", "--max-flops", "-1"], "--max-flops -1.0 must be positive"),
         (["--space", "darts", "--max-flops", "1", "--at-least", "1"], "--at-least 1.0 must be at least 0 and below 1"),

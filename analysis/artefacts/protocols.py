@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from senas_bench.analysis.artefacts.collapse import learns_logits
 from senas_bench.analysis.output.formats import listed
+from senas_bench.analysis.style import in_order
 from senas_bench.experiments.protocols import outdated, said
 from senas_bench.experiments.spec import RunRecord
 
@@ -34,6 +36,17 @@ def _rate_notes(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _path_notes(records: Sequence[RunRecord]) -> list[str]:
+    """Of supernets that train on paths, and of those whose logits learn beside the weights, which know no limit."""
+    learning = [record for record in records if learns_logits(record)]
+    notes = _uniform_notes([record for record in records if record not in learning])
+    if not any(map(_limit, learning)):
+        return notes
+    own = ", ".join(in_order({record.spec.method for record in learning}))
+    best = "of all archs within it, the pick is the one their logits rate best"
+    return [*notes, f"No limit in the search of {own}: {best}."]
+
+
+def _uniform_notes(records: Sequence[RunRecord]) -> list[str]:
     kinds = {record.spec.settings["limit"].get("in_training", True) for record in records if _limit(record)}
     if not kinds:
         return []

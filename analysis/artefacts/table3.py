@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact
+from senas_bench.analysis.artefacts.collapse import collapse_notes
 from senas_bench.analysis.artefacts.table3_notes import (
     cost_notes,
     image_notes,
@@ -123,6 +124,7 @@ def render_table3(
         *stage_notes(groups),
         *reading_notes(groups),
         *image_notes(groups),
+        *collapse_notes({shown_as(method): group for method, group in groups.items()}),
         *ranking_notes(rows, join.whole),
         *_gap_notes(runs, meta["seeds"], methods, join),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from senas_bench.experiments.spec import settings_of
 from senas_bench.names import lookup
+from senas_bench.spaces.darts.relaxed import AFTER_DARTS, full_recipes, small_recipes
 from senas_bench.training.recipe import TrainingRecipe
 
 PADS = {"imagenet16-120": 2}
@@ -125,6 +126,13 @@ def _baseline_recipes(epochs: int, darts_epochs: int, controller_steps: int) -> 
     }
 
 
+def _after_darts(epochs: int = 0) -> dict[str, TrainingRecipe]:
+    """The recipes of SNAS, P-DARTS, Fair DARTS and PC-DARTS, of so many epochs; 0 for those of their papers."""
+    small = small_recipes(dict.fromkeys(AFTER_DARTS, epochs), batch_size=64, lr=0.025)
+    own = small if epochs else full_recipes(amp=True)
+    return {name: TrainingRecipe(**own[name]) for name in AFTER_DARTS}
+
+
 def _stand_alone_recipe(epochs: int, batch_size: int, amp: bool = False) -> TrainingRecipe:
     """How the benchmark trained its networks (Dong and Yang, ICLR 2020, table 4), scaled only in length and batch."""
     return TrainingRecipe((epochs,), batch_size, lr=0.1, lr_min=0.0, lr_horizon=0, clip=0.0, snapshots=1, amp=amp)
@@ -157,6 +165,7 @@ PRESETS = {
             ),
             **_baseline_recipes(48, 15, 1),
             "greedynas": TrainingRecipe(stage_epochs=(16,), batch_size=64, lr=0.05, lr_min=0.002, snapshots=5),
+            **_after_darts(15),
             STAND_ALONE: _stand_alone_recipe(12, 64),
         },
         curve_points=1,
@@ -183,6 +192,7 @@ PRESETS = {
             ),
             **_baseline_recipes(60, 60, 8),
             "greedynas": TrainingRecipe(stage_epochs=(20,), batch_size=128, snapshots=8),
+            **_after_darts(60),
             STAND_ALONE: _stand_alone_recipe(5, 128),
         },
         curve_points=4,
@@ -207,6 +217,7 @@ PRESETS = {
             "tuned": TrainingRecipe(amp=True, lr=0.2, lr_min=0.2, sampling="per_cell", snapshot_epochs=10),
             **{name: replace(recipe, amp=True) for name, recipe in _baseline_recipes(250, 50, 50).items()},
             "greedynas": TrainingRecipe(stage_epochs=(20,), amp=True),
+            **_after_darts(),
             STAND_ALONE: _stand_alone_recipe(200, 256, amp=True),
         },
         curve_points=4,

@@ -18,13 +18,14 @@ from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import Preset
 from senas_bench.experiments.spec import RunSpec
 from senas_bench.experiments.studies import method_of
-from senas_bench.spaces import Arch, ImageShape, SearchSpace, space_named
+from senas_bench.spaces import Arch, ImageShape, SearchSpace, Space, space_named
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.regions import within
 
 if TYPE_CHECKING:
     import torch
 
+    from senas_bench.spaces.cost import CostTable
     from senas_bench.tasks.shared import SharedTrainings
     from senas_bench.tasks.task import Task
     from senas_bench.training.recipe import TrainingRecipe
@@ -83,13 +84,8 @@ def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float
     loaders = images.loaders(loading)
     shape = ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels)
     skeleton = space.skeleton(shape, sizes)
-    cost = space.cost(skeleton)
     limit = limit_of(spec.space, spec.settings.get("limit"), skeleton)
-
-    def network(over: SearchSpace, affine: bool, **head: bool) -> torch.nn.Module:
-        made: Any = space.network(over, skeleton, affine, **head)  # torch's `to` is typed without memory_format
-        return made.to(device, memory_format=torch.channels_last)
-
+    rebuild = partial(_networks, space, device)
     evaluation = Evaluation(
         loaders.valid[: sizes.score_images // sizes.score_batch],
         sizes.bn_mode,
@@ -103,7 +99,7 @@ def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float
     return Task(
         seed=spec.seed,
         recipe=recipe,
-        problem=Problem(space.whole, network, cost, skeleton, limit, arch, trainer, full),
+        problem=Problem(space.whole, *rebuild(skeleton), skeleton, limit, arch, trainer, full, rebuild),
         loaders=loaders,
         evaluation=evaluation,
         report=Report(archs, "sample" if sizes.rank_archs or limit else "full", _curve(spec, curve_archs, evaluation)),
@@ -116,6 +112,17 @@ def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float
         ),
         candidates=sizes.candidates,
     )
+
+
+def _networks(space: Space, device: torch.device, skeleton: Any) -> tuple[Callable[..., torch.nn.Module], CostTable]:
+    """What builds networks over a skeleton, on the device, and what archs cost there."""
+    import torch
+
+    def network(over: SearchSpace, affine: bool, **head: bool) -> torch.nn.Module:
+        made: Any = space.network(over, skeleton, affine, **head)  # torch's `to` is typed without memory_format
+        return made.to(device, memory_format=torch.channels_last)
+
+    return network, space.cost(skeleton)
 
 
 def _shared(spec: RunSpec, sizes: Preset, skeleton: Any, place: Place) -> SharedTrainings | None:

@@ -6,11 +6,14 @@ from typing import Any
 from senas_bench.methods.baselines import LargestCost, RandomSearch
 from senas_bench.methods.darts import Darts
 from senas_bench.methods.enas import Enas
+from senas_bench.methods.fair_darts import FairDarts
 from senas_bench.methods.fairnas import FairNas
 from senas_bench.methods.fbnet import FbNet
 from senas_bench.methods.finalists import Finalists
 from senas_bench.methods.gdas import Gdas
 from senas_bench.methods.greedynas import GreedyNas
+from senas_bench.methods.p_darts import PDarts
+from senas_bench.methods.pc_darts import PcDarts
 from senas_bench.methods.pcnas import PcNas
 from senas_bench.methods.proxylessnas import ProxylessNas
 from senas_bench.methods.proxylessnas_r import ProxylessNasR
@@ -18,6 +21,7 @@ from senas_bench.methods.retrain import Fixed
 from senas_bench.methods.rsps import Rsps
 from senas_bench.methods.se_nas import SeNas
 from senas_bench.methods.setn import Setn
+from senas_bench.methods.snas import Snas
 from senas_bench.methods.spos import Spos
 from senas_bench.methods.stand_alone import StandAlone
 from senas_bench.methods.training_free import ByProxy
@@ -68,7 +72,11 @@ METHODS: dict[str, Method] = {
     "darts-v1": Darts(),
     "darts-v2": Darts(second_order=True),
     "gdas": Gdas(),
-    "gdas-code": Gdas(gradient="code"),
+    "gdas-code": Gdas(gradient="code", spaces=NB201_ONLY),
+    "snas": Snas(),
+    "p-darts": PDarts(),
+    "fair-darts": FairDarts(),
+    "pc-darts": PcDarts(),
     "setn": Setn(),
     "enas": Enas(),
     "fairnas": FairNas(),

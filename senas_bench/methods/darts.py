@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senas_bench.tasks.method import NB201_ONLY, Method
+from senas_bench.spaces import SPACES, Arch, SearchSpace
+from senas_bench.tasks.method import CELLS, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
 from senas_bench.tasks.task import Task
 
@@ -29,8 +30,11 @@ class Darts(Method):
     A step of the logits comes before each of the weights, as in DARTS's own code and in AutoDL-Projects's of the second
     order; its code of the first order steps the weights before [code].
 
-    On every edge runs the softmax mixture of all operators. The pick is the most probable arch, `none` among the
-    operators [code: AutoDL-Projects]; the paper, on its own space, leaves `none` out.
+    On every edge runs the softmax mixture of all operators. The pick is the most probable arch. In NAS-Bench-201 `none`
+    is among the operators [code: AutoDL-Projects]. In the DARTS space each node takes the two edges whose best
+    operators are the most probable, `none` left out, and normal and reduction cells have logits of their own [paper,
+    code]. Under a limit it is the most probable arch within it, where the paper knows no limit and fits the width of
+    the network.
 
     Args:
         recipe: Recipe of the preset, for the weights; it trains the sum of the stages without a break.
@@ -39,7 +43,7 @@ class Darts(Method):
         arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
     """
 
-    spaces = NB201_ONLY
+    spaces = CELLS
     bilevel = True
     recipe: str = "darts"
     second_order: bool = False
@@ -152,17 +156,24 @@ def _place(weights: list[nn.Parameter], values: list[torch.Tensor]) -> None:
 
 
 def most_probable(task: Task, trained: Trained, alphas: Alphas) -> MethodOutput:
-    """The operator with the largest logit on each edge, and the report archs ranked by log-probability.
+    """The arch that the logits choose, within the task's limit if it has one, and the report archs ranked by the same
+    sums of scores, see `Alphas.choice_scores` and `spaces.best.best_arch`.
 
-    The last line of history holds the probabilities, by edge and operator.
+    The last line of history holds the probabilities, by edge and operator, and the arch chosen without any limit.
     """
+    from senas_bench.spaces.best import best_arch
+
     epoch = len(trained.training.history)
-    pick = tuple(alphas.log_probabilities().argmax(1).tolist())
+    pick = best_arch(task.space, alphas.choice_scores(), task.problem.limit)
     table = ScoreTable(task.report.archs, alphas.arch_scores(task.report.archs), task.report.set, stage=1, epoch=epoch)
-    rows = zip(task.space.edges, task.space.candidates, alphas.probabilities().tolist(), strict=True)
-    probabilities = {
-        edge: {task.space.operators[op]: round(row[op], 6) for op in candidates} for edge, candidates, row in rows
-    }
     history = [{"stage": 1, **line} for line in trained.training.history]
-    history.append({"stage": 1, "epoch": epoch, "probabilities": probabilities})
+    free = best_arch(task.space, alphas.choice_scores())
+    history.append({"stage": 1, "epoch": epoch, **learned(task.space, alphas, free)})
     return MethodOutput(pick, (table,), tuple(history))
+
+
+def learned(space: SearchSpace, alphas: Alphas, free: Arch) -> dict[str, Any]:
+    """For the history: the weights of operators, by edge, and the arch that they choose without any limit."""
+    rows = zip(space.edges, space.candidates, alphas.probabilities().tolist(), strict=True)
+    probabilities = {edge: {space.operators[op]: round(row[op], 6) for op in alive} for edge, alive, row in rows}
+    return {"probabilities": probabilities, "chosen": SPACES[space.name].to_str(free)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from senas_bench.methods.darts import most_probable
 from senas_bench.networks.mixture import Mixture
-from senas_bench.tasks.method import NB201_ONLY, Method
+from senas_bench.tasks.method import CELLS, Method, fact
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import Path
@@ -34,15 +34,17 @@ class Gdas(Method):
             above it.
         arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
         gradient: Of a sample: `paper`, its formula, which table 3 shows; or `code`, with a term that the released code
-            adds, see `GumbelPaths`.
+            adds, see `GumbelPaths`; the network of NAS-Bench-201 alone knows that term.
+        spaces: A fact, see `Method`.
 
-    Each step of the logits comes before one of the weights; [code: AutoDL-Projects] steps the weights first.
+    In the DARTS space normal and reduction cells both learn, where the paper also has a reduction cell made by hand;
+    the pick is as DARTS's. Each step of the logits comes before one of the weights; [code: AutoDL-Projects] steps the
+    weights first.
 
     Raises:
         ValueError: Unknown gradient.
     """
 
-    spaces = NB201_ONLY
     bilevel = True
     recipe: str = "gdas"
     tau_max: float = 10.0
@@ -51,6 +53,7 @@ class Gdas(Method):
     arch_betas: tuple[float, float] = (0.5, 0.999)
     arch_weight_decay: float = 1e-3
     gradient: str = field(default="paper", metadata={"added": True})
+    spaces: tuple[str, ...] | None = fact(CELLS)
 
     def __post_init__(self) -> None:
         if self.gradient not in GRADIENTS:

@@ -22,9 +22,18 @@ Arch = tuple[int, ...]
 """One operator index per edge."""
 
 
+Part = tuple[tuple[int, ...], np.ndarray]
+"""Edges, and all ways `(ways, edges)` to choose their operators, whatever the other edges have."""
+
+
 class ArchRule(Protocol):
     """What choices must obey to be an arch, where not all of them are one. A frozen value; takes the space, whole or
     shrunk, with each call. `spaces.darts.TwoInputs` is one."""
+
+    @property
+    def none(self) -> int:
+        """The operator by which an edge is left out."""
+        ...
 
     def valid(self, archs: np.ndarray) -> np.ndarray: ...
 
@@ -41,6 +50,8 @@ class ArchRule(Protocol):
     def repair(self, space: SearchSpace, arch: Arch, rng: np.random.Generator) -> Arch: ...
 
     def droppable(self, space: SearchSpace) -> list[tuple[int, int]]: ...
+
+    def parts(self, space: SearchSpace) -> list[Part]: ...
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,12 @@ class SearchSpace:
     def droppable(self) -> list[tuple[int, int]]:
         """The alive operators that criteria score and a shrink may drop, as `(edge, operator)`."""
         return self.rule.droppable(self) if self.rule else self.alive()
+
+    def parts(self) -> list[Part]:
+        """Edges that are chosen together, and all ways to choose them: an arch is one way of each part."""
+        if self.rule:
+            return self.rule.parts(self)
+        return [((edge,), np.array(alive, np.int8)[:, None]) for edge, alive in enumerate(self.candidates)]
 
     def repair(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """An arch of the space that is as near to some choices of alive operators as the rule allows."""
@@ -293,6 +310,8 @@ class Space:
         pruned: An arch without the edges that carry nothing, which changes no network but by what idles in it; None
             where the input does not reach the output.
         function: The one arch that stands for all whose stand-alone networks compute the same; None likewise.
+        cells: Of each kind of cell, the normal one first, the edges into each of its nodes; empty where nothing is
+            a cell.
     """
 
     whole: SearchSpace
@@ -309,6 +328,7 @@ class Space:
     studies: Mapping[str, Study] = field(default_factory=dict)
     pruned: Callable[[Arch], Arch | None] = _itself
     function: Callable[[Arch], Arch | None] = _itself
+    cells: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
     @property
     def skeleton_type(self) -> type:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from senas_bench.tasks.task import Task
 
 NB201_ONLY = ("nasbench201",)
+CELLS = ("nasbench201", "darts", "darts-separate")
+"""Spaces made of cells, whose networks run mixtures."""
 RESERVED = ("all", "optimal")
 """Names that mean something else: every method, and the last row of table 3."""
 

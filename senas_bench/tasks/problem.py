@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.spaces import Arch, SearchSpace
@@ -33,6 +33,7 @@ class Problem:
             None for every weight-sharing method; see `experiments.settings.trainer_of` for those that declare
             `needs_truth`.
         full: Stand-alone networks of full size, see `ranking.fresh`; None where nobody said how to build them.
+        rebuild: A skeleton to `network` and `cost` over it; None where nobody said how.
     """
 
     space: SearchSpace
@@ -43,6 +44,18 @@ class Problem:
     arch: Arch | None = None
     trainer: Callable[[Arch], tuple[float, float]] | None = None
     full: Fresh | None = None
+    rebuild: Callable[[Any], tuple[Callable[..., nn.Module], CostTable]] | None = None
+
+    def on(self, skeleton: Any) -> Problem:
+        """The same problem on networks with another skeleton, such as deeper ones; the limit stays what it is.
+
+        Raises:
+            ValueError: Nobody said how to build them.
+        """
+        if self.rebuild is None:
+            raise ValueError("nobody said how to build networks with another skeleton: give the Problem its `rebuild`")
+        network, cost = self.rebuild(skeleton)
+        return replace(self, network=network, cost=cost, skeleton=skeleton)
 
     def within(self, space: SearchSpace) -> Region:
         """The archs of `space` that meet the limit; the space itself if there is none."""

@@ -128,20 +128,32 @@ class Task:
         return network.choice_cells if self.recipe.sampling == "per_cell" else 0
 
     def alphas(
-        self, space: SearchSpace, phase: str, *, lr: float, betas: tuple[float, float], weight_decay: float
+        self,
+        space: SearchSpace,
+        phase: str,
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+        kind: type[Alphas] | None = None,
     ) -> tuple[Alphas, AnyLoader]:
         """Fresh logits over `space` with images of their own, and those for the weights, see `Loaders.bilevel`.
 
         Args:
             phase: Names the random numbers of their start.
             lr, betas, weight_decay: Of their Adam.
+            kind: Of `training.relaxations`; None for the softmax.
         """
         from senas_bench.training.bilevel import Alphas
 
         first, second = self.loaders.bilevel()
         generator = self.generator(phase)
         settings = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "device": self.work.device}
-        return Alphas(space, second, generator, **settings, cost=self.problem.cost), first
+        return (kind or Alphas)(space, second, generator, **settings, cost=self.problem.cost), first
+
+    def on(self, skeleton: Any) -> Task:
+        """The same task on networks with another skeleton, see `Problem.on`."""
+        return replace(self, problem=self.problem.on(skeleton))
 
     def train(
         self,

@@ -64,13 +64,17 @@ class Alphas:
     """Architecture parameters: one logit per alive operator, with their optimizer and their images.
 
     Args:
-        space: Operators that are not alive have probability 0 and never get a gradient.
+        space: Operators that are not alive have probability 0 and never get a gradient. Where its rule leaves edges
+            out, `none` has a weight as all operators, and no score.
         loader: Images of the architecture, as `TrainLoader`.
         generator: Draws the start, 1e-3 times standard normal [code: AutoDL-Projects].
         lr, betas, weight_decay: Of Adam.
         device: Where the logits live.
         cost: Of archs at this size; None leaves the multiply-adds of their steps uncounted.
     """
+
+    more = 0
+    """Parameters of an edge beside its logits, in columns behind these."""
 
     def __init__(
         self,
@@ -84,10 +88,12 @@ class Alphas:
         device: torch.device | str = "cpu",
         cost: CostTable | None = None,
     ) -> None:
-        shape = (len(space.edges), len(space.operators))
+        edges, self.operators = len(space.edges), len(space.operators)
+        shape = (edges, self.operators + self.more)
         self.logits = nn.Parameter((1e-3 * torch.randn(shape, generator=generator)).to(device))
-        self.runs = tuple(tuple(op in alive for op in range(shape[1])) for alive in space.candidates)
+        self.runs = tuple(tuple(op in alive for op in range(self.operators)) for alive in space.candidates)
         self.alive = torch.tensor(self.runs).to(device)
+        self._left_out = None if space.rule is None else space.rule.none
         self.loader = loader
         self.optimizer = torch.optim.Adam([self.logits], lr=lr, betas=betas, weight_decay=weight_decay)
         self._batches: Iterator[Batch] = iter(())
@@ -96,19 +102,23 @@ class Alphas:
 
     def log_probabilities(self) -> torch.Tensor:
         """`(edges, operators)` log softmax over each edge's alive operators, -inf elsewhere."""
-        return torch.log_softmax(self.logits.masked_fill(~self.alive, float("-inf")), dim=1)
+        return torch.log_softmax(self.logits[:, : self.operators].masked_fill(~self.alive, float("-inf")), dim=1)
 
     def probabilities(self) -> torch.Tensor:
         """`(edges, operators)` softmax over each edge's alive operators."""
         return self.log_probabilities().exp()
 
+    def weights(self) -> torch.Tensor:
+        """`(edges, operators)` what the outputs of operators are multiplied by in the mixture."""
+        return self.probabilities()
+
     def relaxed(self) -> Mixture:
-        """The softmax mixture as it is now: all alive operators, with the gradient of the logits."""
-        return Mixture(self.probabilities(), self.runs)
+        """The mixture as it is now: all alive operators, with the gradient of the logits."""
+        return Mixture(self.weights(), self.runs)
 
     def mixture(self, rng: np.random.Generator) -> list[Path]:
         """The path sampler of a step of the weights: `relaxed`, without gradients."""
-        return [Mixture(self.probabilities().detach(), self.runs)]
+        return [Mixture(self.weights().detach(), self.runs)]
 
     def begin_epoch(self, generator: torch.Generator) -> None:
         """Put the images in a new order."""
@@ -119,8 +129,9 @@ class Alphas:
         return next(self._batches)
 
     def apply(self, gradient: torch.Tensor) -> None:
-        """One step of Adam with `gradient` `(edges, operators)`."""
-        self.logits.grad = gradient.masked_fill(~self.alive, 0)
+        """One step of Adam with `gradient`, of the shape of the logits."""
+        dead = nn.functional.pad(~self.alive, (0, self.more), value=False)
+        self.logits.grad = gradient.masked_fill(dead, 0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -154,10 +165,20 @@ class Alphas:
             state["step"] = state["step"].cpu()
             self.optimizer.state[self.logits].update(state)
 
-    def arch_scores(self, archs: np.ndarray) -> np.ndarray:
-        """`(n,)` log-probability of archs `(n, edges)`: the ranking that a relaxation implies."""
+    def choice_scores(self) -> np.ndarray:
+        """`(edges, operators)` float64: how strongly the relaxation chooses each operator, whose sum ranks archs.
+
+        Log-probabilities; but 0 for `none` where the rule of the space leaves edges out by it: a cell then takes the
+        edges whose other operators are the most probable [code: DARTS], whatever the probability of `none`.
+        """
         table = self.log_probabilities().detach().double().cpu().numpy()
-        return table[np.arange(archs.shape[1]), archs].sum(1)
+        if self._left_out is not None:
+            table[:, self._left_out] = 0.0
+        return table
+
+    def arch_scores(self, archs: np.ndarray) -> np.ndarray:
+        """`(n,)` sums of `choice_scores` of archs `(n, edges)`: the ranking that a relaxation implies."""
+        return self.choice_scores()[np.arange(archs.shape[1]), archs].sum(1)
 
 
 def first_order(
@@ -214,18 +235,25 @@ class LearningAlphas:
         alphas: The logits, changed in place by one step of Adam before each step of the weights.
         gradient: What they go down.
         begin_epoch: Told the share of the epochs done, to lower a temperature for instance.
+        warm_up: Share of the epochs, the first ones, in which the weights alone learn.
     """
 
     def __init__(
-        self, alphas: Alphas, gradient: Gradient = first_order, begin_epoch: Callable[[float], None] | None = None
+        self,
+        alphas: Alphas,
+        gradient: Gradient = first_order,
+        begin_epoch: Callable[[float], None] | None = None,
+        warm_up: float = 0.0,
     ) -> None:
         self.alphas = alphas
         self._gradient = gradient
         self._begin_epoch = begin_epoch
+        self._warm_up, self._rests = warm_up, False
 
     def begin_epoch(self, share: float, generator: torch.Generator) -> None:
         """See `Architecture`."""
         self.alphas.begin_epoch(generator)
+        self._rests = share < self._warm_up
         if self._begin_epoch:
             self._begin_epoch(share)
 
@@ -233,6 +261,8 @@ class LearningAlphas:
         self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rng: np.random.Generator
     ) -> Counts:
         """One step of the logits. Images of `batch` are those of the weights' step and not counted again."""
+        if self._rests:
+            return {}
         valid = self.alphas.next_batch()
         gradient, passes = self._gradient(self.alphas, network, batch, valid, optimizer, rng)
         self.alphas.apply(gradient)

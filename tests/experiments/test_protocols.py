@@ -131,7 +131,19 @@ def test_with_the_official_split_an_architecture_learns_from_its_validation_imag
             for split in (False, True)
         )
         learned = official.settings["recipe"].get("architecture_images", "half")
-        bilevel = name.startswith(("darts", "gdas", "setn", "enas", "magnitude", "fbnet", "proxylessnas"))
+        learning = (
+            "darts",
+            "gdas",
+            "setn",
+            "enas",
+            "magnitude",
+            "p-darts",
+            "fair-darts",
+            "pc-darts",
+            "fbnet",
+            "proxylessnas",
+        )
+        bilevel = name.startswith(learning)
         assert learned == ("valid" if bilevel else "half") and "architecture_images" not in plain.settings["recipe"]
         assert outdated(official) == []
         older = {key: value for key, value in official.settings["recipe"].items() if key != "architecture_images"}

@@ -107,9 +107,9 @@ def test_large_spaces_shrink_to_a_million_archs(preset):
 
 def test_names_are_refused_with_what_is_allowed():
     with pytest.raises(
-        ValueError, match="method 'gdas' runs in nasbench201 only; in darts: random, untrained, synflow"
+        ValueError, match="method 'setn' runs in nasbench201 only; in darts: random, untrained, synflow"
     ):
-        method_of("gdas", "darts", "cpu")
+        method_of("setn", "darts", "cpu")
     with pytest.raises(ValueError, match=r"unknown space 'dart'; did you mean 'darts'\?"):
         preset_of("dart", "cpu")
     with pytest.raises(ValueError, match=r"unknown preset 'cpus'; did you mean 'cpu'\?"):

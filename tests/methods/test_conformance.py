@@ -27,6 +27,7 @@ from senas_bench.names import lookup
 from senas_bench.networks.mixture import Mixture
 from senas_bench.progress import SilentProgress
 from senas_bench.searching.evolution import Evolution
+from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.nasbench201 import CONV1, CONV3, NB201, Skeleton, arch_from_str, arch_to_str, nasbench201_cost
 from senas_bench.spaces.nasbench201.network import NB201Network
 from senas_bench.tasks.method import Method, check_method
@@ -62,8 +63,12 @@ TINY = replace(
     curve_points=3,
     curve_images=100,
 )
-COST = nasbench201_cost(Skeleton(8, 10, in_channels=1, channels=4, cells=1))
-"""Of the networks at that size."""
+
+
+@cache
+def cost_of(cells: int = 1, partial: int = 1) -> CostTable:
+    """Of networks of that width, with so many cells, whose operators see one of so many channels."""
+    return nasbench201_cost(Skeleton(8, 10, in_channels=1, channels=4, cells=cells, partial=partial))
 
 
 def names_of(fits: Callable[[Method], bool] = lambda method: True) -> list[str]:
@@ -226,13 +231,13 @@ def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, n
     assert final[0].equals(final[1]) == (not repeated(name)[2].asked)
 
 
-def price_of(path) -> int:
-    """Multiply-adds of a pass of an image, edge by edge: what runs of a mixture, what is not 0 of weights, or the
+def price_of(path, cost: CostTable) -> int:
+    """Multiply-adds of a pass of an image, edge by edge: what a mixture says that it runs, or is not 0, or the
     archs."""
-    frame, (*_, small, large, _) = COST.base[0], COST.per_edge[0, :, 0]
+    frame, (*_, small, large, _) = cost.base[0], cost.per_edge[0, :, 0]
     if not isinstance(path, tuple | list):
-        weights = torch.tensor(path.runs) if isinstance(path, Mixture) else path.detach() != 0
-        return int(frame + small * weights[:, CONV1].sum() + large * weights[:, CONV3].sum())
+        ran = np.array(path.runs) if isinstance(path, Mixture) else path.detach().numpy() != 0
+        return int(frame + small * ran[:, CONV1].sum() + large * ran[:, CONV3].sum())
     archs = [path] if isinstance(path[0], int) else path
     ops = Counter(op for arch in archs for op in arch)
     return int(frame + (small * ops[CONV1] + large * ops[CONV3]) / len(archs))
@@ -256,11 +261,12 @@ class Spy(SilentProgress):
     def stage(self, name, total, done=0):
         self.now = name
 
-    def count(self, x, path) -> None:
+    def count(self, network, x, path) -> None:
         key = self.now, torch.is_grad_enabled()
         self.passes[key] += path_evaluations(path)
         self.images[key] += len(x)
-        self.price[key] += len(x) * (3 if key[1] else 1) * price_of(path)
+        cost = cost_of(network.cells, network.partial)
+        self.price[key] += len(x) * (3 if key[1] else 1) * price_of(path, cost)
 
     def total(self, counts: Counter, stages: Iterable[str] | None = None, gradient: bool | None = None) -> int:
         return sum(
@@ -279,7 +285,7 @@ def repeated(perform, tmp_path_factory):
         spy, forward = Spy(), NB201Network.forward
 
         def counting(self, x, path, cache=None):
-            spy.count(x, path)
+            spy.count(self, x, path)
             return forward(self, x, path, cache)
 
         def drawing(self, phase):
@@ -354,9 +360,11 @@ def test_work_is_counted_exactly(repeated, name):
 BILEVEL = 2 * HALF_STEPS, HALF_STEPS
 """Batches and steps of the weights, where an architecture learns on the other half of the images."""
 BATCHES = {
-    **dict.fromkeys(("darts-v1", "darts-v2", "gdas", "setn", "fbnet"), BILEVEL),
+    **dict.fromkeys(("darts-v1", "darts-v2", "gdas", "setn", "fbnet", "fair-darts", "p-darts"), BILEVEL),
     "proxylessnas": (HALF_STEPS + EPOCHS, HALF_STEPS),  # a fifth of the steps, of which an epoch has five
     "proxylessnas-r": (HALF_STEPS, HALF_STEPS),  # rewards are no training
+    "pc-darts": (HALF_STEPS + 2 * HALF_STEPS // EPOCHS, HALF_STEPS),  # in the first epoch the weights alone learn
+    "snas": (STEPS, STEPS),
     "enas": (HALF_STEPS + EPOCHS * 20, HALF_STEPS),  # its controller takes 20 batches an epoch
     # two of the three stages train a second supernet on both halves
     "magnitude-shrink": (STEPS + 2 * 2 * HALF_STEPS // EPOCHS, STEPS + 2 * HALF_STEPS // EPOCHS),

@@ -28,7 +28,7 @@ from senas_bench.spaces.darts.cell import (
 )
 from senas_bench.spaces.darts.cost import darts_cost, operator_cost
 from senas_bench.spaces.darts.genotype import genotype_from_str
-from senas_bench.spaces.darts.rule import TwoInputs
+from senas_bench.spaces.darts.rule import TwoInputs, into_nodes
 from senas_bench.spaces.darts.skeleton import SKELETONS, STEMS, SUPERNET, CellShape, DartsSkeleton
 from senas_bench.spaces.darts.space import DARTS, DARTS_SEPARATE, darts_space
 from senas_bench.spaces.darts.strings import (
@@ -90,12 +90,14 @@ SHARED_SPACE = Space(
     draw=_draw,
     reference=SKELETONS["imagenet"],
     studies=STUDIES,
+    cells=(into_nodes(1),),
 )
 SEPARATE_SPACE = replace(
     SHARED_SPACE,
     whole=DARTS_SEPARATE,
     from_str=partial(_from_str, shared_cell=False),
     cost=partial(darts_cost, shared_cell=False),
+    cells=(into_nodes(2)[: len(NODES)], into_nodes(2)[len(NODES) :]),
 )
 
 __all__ = [

@@ -25,7 +25,8 @@ def operator_cost(op: int, shape: CellShape, source: int) -> tuple[int, int]:
 
 
 def darts_cost(skeleton: DartsSkeleton, shared_cell: bool = True) -> CostTable:
-    """Exact cost table of the stand-alone network over a skeleton, its auxiliary head left out (docs/method.md 7).
+    """Exact cost table of the stand-alone network over a skeleton, its auxiliary head left out (docs/method.md 7);
+    where operators see a part of the channels, of the supernet whose mixtures do.
 
     Multiply-adds are those of convolutions and the classifier without its bias; parameters include affine batch norm
     and that bias. An edge that is `none` is absent, so a cost is a sum over edges for any choices, archs or not.
@@ -49,8 +50,9 @@ def darts_cost(skeleton: DartsSkeleton, shared_cell: bool = True) -> CostTable:
     for shape in cells:
         add((shape.c_before + shape.c_last) * shape.channels, shape.side, 4 * shape.channels)
         first = len(EDGES) if shape.reduction and not shared_cell else 0
+        seen = shape._replace(channels=shape.channels // skeleton.partial)
         for edge, (source, _) in enumerate(EDGES):
             for op in range(len(OPERATORS)):
-                per_edge[first + edge, op] += operator_cost(op, shape, source)
+                per_edge[first + edge, op] += operator_cost(op, seen, source)
     add(4 * cells[-1].channels * skeleton.num_classes, 1, skeleton.num_classes)
     return CostTable(base, per_edge)

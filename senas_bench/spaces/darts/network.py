@@ -5,7 +5,8 @@ Source: Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", ICL
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial as bound
 from numbers import Integral
 from typing import Any
 
@@ -18,6 +19,7 @@ from senas_bench.kernels.pointwise import PointConv2d
 from senas_bench.networks.choice import Candidates, ChoiceEdge, partial_key
 from senas_bench.networks.mixture import Mixture, as_mixture
 from senas_bench.networks.operations import ConvBN
+from senas_bench.networks.partial import pass_by
 from senas_bench.spaces.darts import (
     AVG_POOL,
     DILATED,
@@ -31,13 +33,14 @@ from senas_bench.spaces.darts import (
     CellShape,
     DartsSkeleton,
 )
+from senas_bench.spaces.darts.auxiliary import AuxiliaryHead, auxiliary_layer
 from senas_bench.spaces.darts.stem import stem_of
 from senas_bench.spaces.space import Arch, SearchSpace
 
 _INTO = [[(e, source) for e, (source, target) in enumerate(EDGES) if target == node] for node in NODES]
 
-Operator = tuple[nn.Module, torch.Tensor | None]
-"""A module that runs on an edge, and what its output is multiplied by."""
+Operator = tuple[Callable[[torch.Tensor], torch.Tensor], torch.Tensor | None]
+"""What runs on an edge, a module or a function, and what its output is multiplied by."""
 
 
 class ReLUConvBN(nn.Sequential):
@@ -123,13 +126,15 @@ class Cell(nn.Module):
         space: Of 14 edges, or of 28, of which a reduction cell takes the second half.
         shape: Its place in the stack.
         affine: Batch norm weights; without them a batch norm follows each pool.
+        partial: Operators see one of so many channels, see `networks.partial`.
     """
 
     choices: Any  # ChoiceEdges, and what runs beside each: ModuleDicts
     weightless: Any
 
-    def __init__(self, space: SearchSpace, shape: CellShape, affine: bool) -> None:
+    def __init__(self, space: SearchSpace, shape: CellShape, affine: bool, partial: int = 1) -> None:
         super().__init__()
+        self.partial, seen = partial, shape.channels // partial
         first_edge = len(EDGES) if shape.reduction and len(space.edges) > len(EDGES) else 0
         self.stride = 2 if shape.reduction else 1
         self.names = space.edges
@@ -143,9 +148,9 @@ class Cell(nn.Module):
             stride = self.stride if source < 2 else 1
 
             def make(op: int, stride: int = stride) -> nn.Module | None:
-                return _with_weights(op, shape.channels, stride, affine)
+                return _with_weights(op, seen, stride, affine)
 
-            plain = {op: _without_weights(op, shape.channels, stride, not affine) for op in space.candidates[edge]}
+            plain = {op: _without_weights(op, seen, stride, not affine) for op in space.candidates[edge]}
             self.choices.append(ChoiceEdge(edge, space, make))
             self.weightless.append(
                 Candidates((edge,), {str(op): module for op, module in plain.items() if module is not None})
@@ -158,22 +163,39 @@ class Cell(nn.Module):
 
     def path(self, arch: Arch) -> list[list[Operator]]:
         """Per edge what runs there: the copies that `arch` uses; nothing where it is `none`."""
-        operators = []
+        if self.partial > 1:
+            raise ValueError("operators that see a part of the channels run in mixtures alone; give operator weights")
+        operators: list[list[Operator]] = []
         for choice, plain in zip(self.choices, self.weightless, strict=True):
             op = arch[choice.edge]
             key = partial_key(arch, choice.group)
             operators.append([] if op == NONE else [(self._module(choice, plain, op, key), None)])
         return operators
 
-    def mixture(self, path: Mixture) -> list[list[Operator]]:
-        """Per edge all operators that run; `none` adds nothing."""
-        return [
+    def mixture(self, path: Mixture, skip_dropout: float = 0.0) -> list[list[Operator]]:
+        """Per edge all operators that run; `none` adds nothing.
+
+        Args:
+            skip_dropout: Of what identities give, value by value, in training.
+        """
+        edges: list[list[Any]] = [
             [
                 (self._module(choice, plain, op, str(op)), path.weights[choice.edge, op])
                 for op, on in enumerate(path.runs[choice.edge])
                 if on and op != NONE
             ]
             for choice, plain in zip(self.choices, self.weightless, strict=True)
+        ]
+        if skip_dropout and self.training:
+            drop = bound(nn.functional.dropout, p=skip_dropout)
+            edges = [[(drop if isinstance(own, nn.Identity) else own, by) for own, by in edge] for edge in edges]
+        if self.partial == 1:
+            return edges
+        shares = [path.weights[choice.edge].sum() for choice in self.choices]
+        strides = [self.stride if source < 2 else 1 for source, _ in EDGES]
+        return [
+            [(bound(pass_by, partial=self.partial, operators=edge, share=share, stride=stride), None)]
+            for edge, share, stride in zip(edges, shares, strides, strict=True)
         ]
 
     def _module(self, choice: ChoiceEdge, plain: nn.ModuleDict, op: int, key: str) -> nn.Module:
@@ -209,31 +231,6 @@ class Cell(nn.Module):
         return torch.cat(states[2:], 1)
 
 
-class AuxiliaryHead(nn.Module):
-    """A second classifier, for training from scratch [code].
-
-    `(B, c_in, H, W)` to `(B, num_classes)`. The 5x5 mean has stride 3 behind the CIFAR stem, where 32x32 images arrive
-    as 8x8, and stride 2 behind the ImageNet stem, where 224x224 images arrive as 7x7; there the last batch norm is
-    missing, as in the experiments of the DARTS paper.
-    """
-
-    def __init__(self, c_in: int, num_classes: int, stem: str) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.ReLU(),
-            nn.AvgPool2d(5, 3 if stem == "cifar" else 2),
-            ConvBN(c_in, 128, 1),
-            nn.ReLU(),
-            nn.Conv2d(128, 768, 2, bias=False),
-            nn.BatchNorm2d(768) if stem == "cifar" else nn.Identity(),
-            nn.ReLU(),
-        )
-        self.head = nn.Linear(768, num_classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(x).mean((2, 3)))
-
-
 class DartsNetwork(nn.Module):
     """Stem, a stack of normal and reduction cells, and a linear head (docs/method.md 7).
 
@@ -249,7 +246,8 @@ class DartsNetwork(nn.Module):
         auxiliary: Add an `AuxiliaryHead` behind the last reduction cell; its loss weighs 0.4 in the paper.
 
     The attribute `drop_path_prob`, 0 to below 1, is for whoever trains from scratch to raise; it acts in training only,
-    on every operator but the identity. Weights start as torch's layers do.
+    on every operator but the identity. `skip_dropout`, likewise, acts on identities in mixtures. Weights start as
+    torch's layers do. Where the skeleton says `partial`, the network runs mixtures alone.
 
     Raises:
         ValueError: The space has not the edges of one or two cells, or the skeleton has no place for an auxiliary head.
@@ -268,14 +266,15 @@ class DartsNetwork(nn.Module):
         if len(space.edges) not in (len(EDGES), 2 * len(EDGES)):
             raise ValueError(f"a space of {len(space.edges)} edges; {len(EDGES)} make one cell, twice as many make two")
         self.edges, self.operators = len(space.edges), len(space.operators)
-        self.drop_path_prob = 0.0
+        self.drop_path_prob, self.skip_dropout = 0.0, 0.0
         self.stem = stem_of(skeleton)
         shapes = skeleton.cells
-        self.body = nn.ModuleList(Cell(space, shape, affine) for shape in shapes)
+        self.partial = skeleton.partial
+        self.body = nn.ModuleList(Cell(space, shape, affine, skeleton.partial) for shape in shapes)
         self.head = nn.Linear(4 * shapes[-1].channels, skeleton.num_classes)
         self.auxiliary, self.auxiliary_layer = None, None
         if auxiliary:
-            self.auxiliary_layer = _auxiliary_layer(skeleton)
+            self.auxiliary_layer = auxiliary_layer(skeleton)
             width = 4 * shapes[self.auxiliary_layer].channels
             self.auxiliary = AuxiliaryHead(width, skeleton.num_classes, skeleton.stem)
 
@@ -340,7 +339,7 @@ class DartsNetwork(nn.Module):
         """What runs on each edge of each cell."""
         if isinstance(path, Mixture | torch.Tensor):
             mixture = as_mixture(path, (self.edges, self.operators), self.expanded)
-            return [cell.mixture(mixture) for cell in self.body]
+            return [cell.mixture(mixture, self.skip_dropout) for cell in self.body]
         archs: Any = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(archs) != self.choice_cells:
             raise ValueError(f"{len(archs)} archs for {self.choice_cells} cells; give one for all or one per cell")
@@ -368,14 +367,3 @@ class DartsNetwork(nn.Module):
         network takes are named by the arch.
         """
         return tuple(arch)
-
-
-def _auxiliary_layer(skeleton: DartsSkeleton) -> int:
-    """Position of the cell that the auxiliary head reads."""
-    if not skeleton.reductions:
-        raise ValueError("an auxiliary head goes behind the last reduction cell, and the skeleton has none")
-    layer, least = skeleton.reductions[-1], 8 if skeleton.stem == "cifar" else 7
-    side = skeleton.cells[layer].out_side
-    if side < least:
-        raise ValueError(f"an auxiliary head needs {least}x{least} pixels, but {side}x{side} arrive; use larger images")
-    return layer

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senas_bench.spaces.darts.cell import EDGES, NODES, NONE
-from senas_bench.spaces.space import Arch, SearchSpace
+from senas_bench.spaces.space import Arch, Part, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,10 @@ class TwoInputs:
         Whoever drops them leaves the last of each edge.
         """
         return [(edge, op) for edge, op in space.alive() if op != self.none]
+
+    def parts(self, space: SearchSpace) -> list[Part]:
+        """The edges into each node, and all ways to choose two of them and their operators."""
+        return list(zip(self.nodes, _node_tables(self, space), strict=True))
 
     def _others(self, space: SearchSpace, edge: int) -> list[int]:
         return [op for op in space.candidates[edge] if op != self.none]

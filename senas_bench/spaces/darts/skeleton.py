@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from senas_bench.spaces.partial import check_partial
 
 STEMS = ("cifar", "imagenet")
 
@@ -44,9 +46,11 @@ class DartsSkeleton:
         reductions: Positions of the reduction cells. None puts them at `layers // 3` and `2 * layers // 3` [code],
             which with `3 n + 2` layers leaves three stages of n normal cells: 4-R-4-R-4 of 14, 6-R-6-R-6 of 20.
         stem: `cifar`, one convolution at full resolution; or `imagenet`, three of stride 2.
+        partial: Operators see one of so many channels of a node, the others pass by (PC-DARTS); 1 for all of them.
 
     Raises:
-        ValueError: Unknown stem, a number that is too small, or reductions that are not ascending positions.
+        ValueError: Unknown stem, a number that is too small, reductions that are not ascending positions, or channels
+            that `partial` does not divide.
     """
 
     resolution: int = 32
@@ -56,17 +60,28 @@ class DartsSkeleton:
     layers: int = 14
     reductions: tuple[int, ...] | None = None
     stem: str = "cifar"
+    partial: int = 1
 
     def __post_init__(self) -> None:
         if self.stem not in STEMS:
             raise ValueError(f"unknown stem {self.stem!r}; one of: {', '.join(STEMS)}")
         if min(self.resolution, self.num_classes, self.in_channels, self.channels - 1, self.layers) < 1:
             raise ValueError(f"every number of a skeleton must be at least 1, and channels 2: {self}")
+        check_partial(self.partial, self.channels)
         if self.reductions is None:
             object.__setattr__(self, "reductions", (self.layers // 3, 2 * self.layers // 3))
         assert self.reductions is not None
         if list(self.reductions) != sorted(set(self.reductions) & set(range(self.layers))):
             raise ValueError(f"reductions {self.reductions} must be ascending positions below {self.layers}")
+
+    @property
+    def cells_per_stage(self) -> int:
+        """Normal cells before, between and behind the two reductions, where all are as many."""
+        return (self.layers - 2) // 3
+
+    def with_cells(self, cells: int) -> DartsSkeleton:
+        """With so many normal cells before, between and behind the two reductions."""
+        return replace(self, layers=3 * cells + 2, reductions=None)
 
     @property
     def cells(self) -> tuple[CellShape, ...]:

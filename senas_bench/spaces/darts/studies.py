@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from senas_bench.spaces.darts.relaxed import full_recipes, small_recipes
 from senas_bench.spaces.space import STOP_AT, Study
 
 
@@ -55,13 +56,25 @@ def _paper_recipes() -> Mapping[str, Mapping[str, Any]]:
         "auxiliary_weight": 0.4,
     }
     cifar = {**recipes["retrain"], "drop_path": 0.2, "auxiliary_weight": 0.4, "cutout": 16}
-    return {**recipes, "retrain-cifar10": cifar, "retrain-cifar100": cifar, "retrain-imagenet": imagenet}
+    return {
+        **recipes,
+        **full_recipes(amp=True),
+        "retrain-cifar10": cifar,
+        "retrain-cifar100": cifar,
+        "retrain-imagenet": imagenet,
+    }
 
 
+EPOCHS = {"darts": 2, "gdas": 12, "snas": 2, "p-darts": 3, "fair-darts": 2, "pc-darts": 10}
+"""Of the systems that learn logits, by recipe, at `embedded` and `cpu`: about as many multiply-adds each. P-DARTS,
+whose stages have an epoch at least, takes half as many again, and DARTS of second order 2.5 times as many."""
 STUDIES = {
     "embedded": Study(
         {"channels": 4, "rank_archs": 30, "score_images": 100, "score_batch": 100},
-        _recipes((2, 1, 1), 64, 4, 64, 0.025, False),
+        {
+            **_recipes((2, 1, 1), 64, 4, 64, 0.025, False),
+            **small_recipes(EPOCHS, 64, 0.025),
+        },
         {
             "drop": 30,
             "max_per_edge": 3,
@@ -73,7 +86,10 @@ STUDIES = {
     ),
     "cpu": Study(
         {"channels": 4, "rank_archs": 50, "score_images": 500},
-        _recipes((4, 1, 1), 128, 6, 96, 0.025, False),
+        {
+            **_recipes((4, 1, 1), 128, 6, 96, 0.025, False),
+            **small_recipes(EPOCHS, 128, 0.05),
+        },
         {
             "drop": 30,
             "max_per_edge": 3,

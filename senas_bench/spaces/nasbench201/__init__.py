@@ -31,7 +31,8 @@ def _skeleton(images: ImageShape, sizes: NetworkSizes) -> Skeleton:
 def _network(space: SearchSpace, skeleton: Skeleton, affine: bool) -> nn.Module:
     from senas_bench.spaces.nasbench201.network import NB201Network
 
-    return NB201Network(space, skeleton.channels, skeleton.cells, skeleton.in_channels, skeleton.num_classes, affine)
+    sizes = (skeleton.channels, skeleton.cells, skeleton.in_channels, skeleton.num_classes)
+    return NB201Network(space, *sizes, affine, skeleton.partial)
 
 
 def _draw(archs: Sequence[tuple[str, Arch]]) -> Figure:
@@ -52,6 +53,7 @@ NB201_SPACE = Space(
     draw=_draw,
     pruned=pruned_or_none,
     function=function_arch,
+    cells=(tuple(tuple(edge for edge, _ in into) for into in INTO[1:]),),
 )
 
 __all__ = [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.nasbench201.space import CONV1, CONV3, NB201
+from senas_bench.spaces.partial import check_partial
 
 KERNEL_AREA = {CONV1: 1, CONV3: 9}
 
@@ -20,6 +21,10 @@ class Skeleton:
         resolution: Height and width of an image in pixels.
         num_classes, in_channels: Of the data.
         channels, cells: Width of the first stage; cells per stage.
+        partial: Operators see one of so many channels of a node, the others pass by (PC-DARTS); 1 for all of them.
+
+    Raises:
+        ValueError: `partial` does not divide the channels.
     """
 
     resolution: int
@@ -27,6 +32,18 @@ class Skeleton:
     in_channels: int = 3
     channels: int = 16
     cells: int = 5
+    partial: int = 1
+
+    def __post_init__(self) -> None:
+        check_partial(self.partial, self.channels)
+
+    @property
+    def cells_per_stage(self) -> int:
+        return self.cells
+
+    def with_cells(self, cells: int) -> Skeleton:
+        """With so many cells per stage."""
+        return replace(self, cells=cells)
 
 
 SKELETONS = {
@@ -38,7 +55,8 @@ SKELETONS = {
 
 
 def nasbench201_cost(skeleton: Skeleton) -> CostTable:
-    """Cost table of the NAS-Bench-201 network (docs/method.md 5)."""
+    """Cost table of the NAS-Bench-201 network (docs/method.md 5); where operators see a part of the channels, of the
+    supernet whose mixtures do."""
     area = skeleton.resolution**2
     width = skeleton.channels
     stem = 9 * skeleton.in_channels * width
@@ -52,8 +70,9 @@ def nasbench201_cost(skeleton: Skeleton) -> CostTable:
             width *= 2
             base += np.array([weights * area, weights + 2 * 2 * width])
         for op, kernel_area in KERNEL_AREA.items():
-            weights = kernel_area * width * width
-            per_operator[op] += skeleton.cells * np.array([weights * area, weights + 2 * width])
+            seen = width // skeleton.partial
+            weights = kernel_area * seen * seen
+            per_operator[op] += skeleton.cells * np.array([weights * area, weights + 2 * seen])
     head = width * skeleton.num_classes + skeleton.num_classes
     base += np.array([head, 2 * width + head])
     return CostTable(base, np.broadcast_to(per_operator, (len(NB201.edges), *per_operator.shape)))

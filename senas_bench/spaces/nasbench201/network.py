@@ -14,6 +14,7 @@ from senas_bench.kernels.door import Node, Torch
 from senas_bench.networks.choice import ChoiceEdge, partial_key
 from senas_bench.networks.mixture import Mixture, as_mixture
 from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
+from senas_bench.networks.partial import pass_by
 from senas_bench.spaces.nasbench201 import (
     CONV1,
     CONV3,
@@ -47,8 +48,9 @@ def reads(live: Arch, node: int) -> tuple[bool, bool]:
 class Cell(nn.Module):
     """Four nodes, each the sum of its incoming edges; `(B, C, H, W)` in and out."""
 
-    def __init__(self, space: SearchSpace, channels: int, affine: bool) -> None:
+    def __init__(self, space: SearchSpace, channels: int, affine: bool, partial: int = 1) -> None:
         super().__init__()
+        channels, self.partial = channels // partial, partial
 
         def make(op: int) -> nn.Module | None:
             return ConvBN(channels, channels, KERNELS[op], affine=affine) if op in KERNELS else None
@@ -144,6 +146,7 @@ class Cell(nn.Module):
         shares: Sequence[Sequence[torch.Tensor | None]],
         wanted: tuple[bool, bool],
         idle: Sequence[torch.Tensor] | None = None,
+        skip_dropout: float = 0.0,
     ) -> Node:
         """Weighted sum of operators on every edge.
 
@@ -152,14 +155,20 @@ class Cell(nn.Module):
             wanted: Whether the output and the output rectified will be read.
             idle: Per edge the sum of the weights of operators that do not run, zeros with a gradient, to be added to
                 what the edge gives, as the released code of GDAS does; torch alone has its gradient.
+            skip_dropout: Of what skips give, value by value.
         """
+        if self.partial > 1:
+            return self._partial(x, shares, wanted)
         nodes = [x]
         for node in range(1, NODES):
             normalised, plain = [], []
             for edge, source in INTO[node]:
                 for op, share in enumerate(shares[edge]):
                     if op != NONE and share is not None:
-                        output = x.engine.weigh(self._output(edge, str(op), op, nodes[source]), share)
+                        output = self._output(edge, str(op), op, nodes[source])
+                        if op == SKIP and skip_dropout:
+                            output = nn.functional.dropout(output, skip_dropout)
+                        output = x.engine.weigh(output, share)
                         (normalised if op in KERNELS else plain).append(output)
                 if idle is not None:
                     plain.append(x.zeros() + idle[edge])
@@ -167,6 +176,26 @@ class Cell(nn.Module):
             some = normalised or plain
             nodes.append(Node.total(x.engine, normalised, plain, made) if some else Node(x.engine, x.zeros()))
         return nodes[-1]
+
+    def _partial(self, x: Node, shares: Sequence[Sequence[torch.Tensor | None]], wanted: tuple[bool, bool]) -> Node:
+        """As `mixture`, where operators see a part of the channels; by torch."""
+        values = [x.value]
+        for node in range(1, NODES):
+            total: Any = 0
+            for edge, source in INTO[node]:
+                on = [(op, share) for op, share in enumerate(shares[edge]) if share is not None]
+                operators = [(self._operator(edge, op), share) for op, share in on if op != NONE]
+                whole = sum((share for _, share in on), values[source].new_zeros(()))
+                total = total + pass_by(values[source], self.partial, operators, whole)
+            values.append(total)
+        return Node(x.engine, *x.engine.combine([], [values[-1]], *wanted))
+
+    def _operator(self, edge: int, op: int) -> Any:
+        """What runs there, as a function of a node."""
+        if op in KERNELS:
+            module = self.choices[edge].copies[str(op)]
+            return lambda x: module(torch.relu(x))
+        return self.pool if op == POOL else nn.Identity()
 
 
 class NB201Network(nn.Module):
@@ -178,8 +207,9 @@ class NB201Network(nn.Module):
         cells: Cells per stage.
         in_channels, num_classes: Of the data.
         affine: Batch norm weights inside the cells: off in a supernet, on in a stand-alone network.
+        partial: Operators see one of so many channels, see `networks.partial`; such a network runs mixtures alone.
 
-    `idle_weights` may be set for mixtures, see `Cell.mixture`.
+    `idle_weights` and `skip_dropout` may be set for mixtures, see `Cell.mixture`.
 
     Dead edges are not computed unless `affine`: with affine batch norm an operator that reads zeros
     still adds its bias, so leaving it out would be another function.
@@ -193,10 +223,11 @@ class NB201Network(nn.Module):
         in_channels: int = 3,
         num_classes: int = 10,
         affine: bool = False,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         self.skip_dead_edges = not affine
-        self.idle_weights = False
+        self.idle_weights, self.skip_dropout, self.partial = False, 0.0, partial
         self.cells = cells
         self.operators = len(space.operators)
         self.stem: Any = ConvBN(in_channels, channels, 3)
@@ -205,7 +236,7 @@ class NB201Network(nn.Module):
             if stage:
                 stages.append(ReductionBlock(width, 2 * width))
                 width *= 2
-            stages += [Cell(space, width, affine) for _ in range(cells)]
+            stages += [Cell(space, width, affine, partial) for _ in range(cells)]
         self.body: Any = nn.ModuleList(stages)
         self.last: Any = nn.BatchNorm2d(width)
         self.head = nn.Linear(width, num_classes)
@@ -225,6 +256,8 @@ class NB201Network(nn.Module):
         """
         if isinstance(path, Mixture | torch.Tensor):
             return self._mixture(x, as_mixture(path, (len(EDGES), self.operators), self.expanded))
+        if self.partial > 1:
+            raise ValueError("operators that see a part of the channels run in mixtures alone; give operator weights")
         choices: Any = [path] * self.choice_cells if isinstance(path[0], Integral) else path
         if len(choices) != self.choice_cells:
             raise ValueError(f"{len(choices)} archs for {self.choice_cells} cells; give one for all or one per cell")
@@ -313,15 +346,21 @@ class NB201Network(nn.Module):
         shares = [[share if on else None for share, on in zip(row.unbind(), ons, strict=True)] for row, ons in rows]
         idle = (weights * (weights.detach() == 0)).sum(1).unbind() if self.idle_weights else None
 
+        dropout = self.skip_dropout if self.training else 0.0
+
         def body(engine: Torch) -> torch.Tensor:
             node = Node(engine, *engine.combine([engine.operate(self.stem, x)], [], *BOTH))
             for i, block in enumerate(self.body):
                 wanted = (True, i + 1 < len(self.body))  # batch norm comes last
-                node = block.mixture(node, shares, wanted, idle) if isinstance(block, Cell) else block(node, wanted)
+                if isinstance(block, Cell):
+                    node = block.mixture(node, shares, wanted, idle, dropout)
+                else:
+                    node = block(node, wanted)
             return engine.average(engine.combine([engine.normalise(node.value, self.last)], [], False, True)[1])
 
         layers = (module for module in self.modules() if isinstance(module, ConvBN | nn.Conv2d))
-        return self.head(tape.run(body, x, idle is None and self.by_loops(x, layers)))
+        plain = idle is None and not dropout and self.partial == 1
+        return self.head(tape.run(body, x, plain and self.by_loops(x, layers)))
 
     @property
     def expanded(self) -> bool:

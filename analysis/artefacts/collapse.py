@@ -1,0 +1,67 @@
+"""Where systems that learn logits collapse: cells made of skips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from senas_bench.analysis.output.formats import listed
+from senas_bench.experiments.spec import RunRecord
+
+SKIP = "skip_connect"
+SHARE = 0.5
+"""A cell is collapsed if more of its inputs are skips."""
+
+
+def skips_of(arch: str) -> tuple[int, int]:
+    """How many inputs of the normal cell are skips, and how many are not `none`.
+
+    Args:
+        arch: As text, of NAS-Bench-201 or of the DARTS space.
+
+    >>> skips_of("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|nor_conv_3x3~1|none~2|")
+    (2, 3)
+    """
+    operators = [name for name in re.findall(r"(\w+)~", arch.partition("/")[0]) if name != "none"]
+    return operators.count(SKIP), len(operators)
+
+
+def learns_logits(record: RunRecord) -> bool:
+    """Whether the arch of a run was chosen by logits that learned beside the weights."""
+    return bool(_learned(record))
+
+
+def _learned(record: RunRecord) -> list[Mapping[str, Any]]:
+    return [line for line in record.history if "probabilities" in line]
+
+
+def collapsed(record: RunRecord) -> tuple[int, int] | None:
+    """`skips_of` what a run's logits choose, whatever a limit or a rule on skips makes of it; None where it is not
+    collapsed, or the run learned no logits."""
+    if not (lines := _learned(record)):
+        return None
+    arch = lines[-1].get("chosen", record.pick)
+    if "~" not in arch:  # no cell
+        return None
+    skips, inputs = skips_of(arch)
+    return (skips, inputs) if skips > SHARE * inputs or not inputs else None
+
+
+def collapse_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """A line on the rows whose logits chose more than half skips in the normal cell, or no input at all.
+
+    Args:
+        groups: Runs by the label of their row.
+    """
+    said, looked = [], False
+    for label, group in groups.items():
+        looked = looked or any(map(learns_logits, group))
+        found = {record.spec.seed: counts for record in group if (counts := collapsed(record)) is not None}
+        if found:
+            shares = ", ".join(dict.fromkeys(f"{skips} of {inputs}" for skips, inputs in found.values()))
+            said.append(f"{label} with seeds {listed(sorted(found))} ({shares})")
+    if not looked:
+        return []
+    what = "Collapse to skips (more than half the inputs of the normal cell, as the logits choose it without any limit)"
+    return [f"{what}: {'; '.join(said) or 'none'}."]

@@ -1,0 +1,62 @@
+from dataclasses import replace
+
+from senas_bench.analysis.artefacts.collapse import collapse_notes, collapsed, skips_of
+from senas_bench.analysis.artefacts.protocols import _path_notes
+from senas_bench.experiments.spec import RunRecord, RunSpec
+from senas_bench.spaces.darts import GENOTYPES, arch_from_genotype, arch_to_str
+
+DEAD = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+ALL_SKIPS = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
+HALF = "|skip_connect~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|none~2|"
+
+
+def a_record(pick: str, seed: int = 0, **line) -> RunRecord:
+    spec = RunSpec("darts-v1", seed, "embedded", "nasbench201", "digits", "d1", settings={})
+    return RunRecord(spec, pick, ({"epoch": 1, "loss": 1.0}, line), {"search": {}, "report": {}}, None, {}, {})
+
+
+def test_inputs_are_counted_in_the_normal_cell():
+    assert skips_of(ALL_SKIPS) == (6, 6) and skips_of(HALF) == (1, 2) and skips_of(DEAD) == (0, 0)
+    # of DARTS_V1's normal cell three inputs are skips, of its reduction cell three more
+    assert skips_of(arch_to_str(arch_from_genotype(GENOTYPES["DARTS_V1"]))) == (3, 8)
+
+
+def test_more_than_half_is_a_collapse():
+    learned = {"probabilities": {}}
+    assert collapsed(a_record(ALL_SKIPS, **learned)) == (6, 6)
+    assert collapsed(a_record(DEAD, **learned)) == (0, 0)
+    assert collapsed(a_record(HALF, **learned)) is None
+    assert collapsed(a_record(ALL_SKIPS)) is None  # it learned no logits
+    assert collapsed(a_record("identity-mb3", **learned)) is None  # no cell
+
+
+def test_what_a_limit_hides_is_said():
+    """The pick meets a limit; what the logits choose without it is in the history."""
+    assert collapsed(a_record(HALF, probabilities={}, chosen=ALL_SKIPS)) == (6, 6)
+    assert collapsed(a_record(ALL_SKIPS, probabilities={}, chosen=HALF)) is None
+
+
+def test_notes_name_rows_and_seeds():
+    groups = {
+        "DARTS": [a_record(ALL_SKIPS, 2, probabilities={}), a_record(HALF, 0, probabilities={})],
+        "SPOS": [a_record(ALL_SKIPS)],
+    }
+    what = "Collapse to skips (more than half the inputs of the normal cell, as the logits choose it without any limit)"
+    assert collapse_notes(groups) == [f"{what}: DARTS with seeds 2 (6 of 6)."]
+    assert collapse_notes({"DARTS": [a_record(HALF, probabilities={})]}) == [f"{what}: none."]
+    assert collapse_notes({"SPOS": [a_record(ALL_SKIPS)]}) == []
+
+
+def test_a_table_says_that_logits_know_no_limit():
+    """And says of the others alone that they train on uniform paths."""
+
+    def limited(record: RunRecord) -> RunRecord:
+        settings = {"recipe": {"stage_epochs": [1]}, "limit": {"cost": "flops", "level": 590, "in_training": False}}
+        return replace(record, spec=replace(record.spec, settings=settings))
+
+    ours, other = limited(a_record(HALF, probabilities={})), limited(a_record(HALF))
+    said = "of all archs within it, the pick is the one their logits rate best."
+    of_logits = f"No limit in the search of darts-v1: {said}"
+    uniform = "Supernets train on uniform paths over all archs; the limit filters what is scored and searched."
+    assert _path_notes([ours]) == [of_logits] and _path_notes([other]) == [uniform]
+    assert _path_notes([ours, other]) == [uniform, of_logits]
