@@ -30,7 +30,8 @@ def single(network: Module, arch: Arch) -> Module:
         own["_buffers"][name] = None if tensor is None else tensor.clone()
     for name, tensor in network._parameters.items():
         own["_parameters"][name] = None if tensor is None else _copied(tensor)
-    children: Any = network.chosen(arch) if hasattr(network, "chosen") else network._modules
+    chosen: Any = getattr(network, "chosen", None)
+    children: Any = chosen(arch) if chosen else network._modules
     own["_modules"] = {name: child if child is None else single(child, arch) for name, child in children.items()}
     return twin
 
