@@ -12,6 +12,13 @@ from senas_bench.ranking.estimator import EstimatorName
 
 if TYPE_CHECKING:
     from senas_bench.ranking.score_archs import Evaluation
+    from senas_bench.spaces import SearchSpace
+    from senas_bench.spaces.regions import Region
+
+FEWEST_REFERENCES = 100
+"""Archs of the report that must be alive to serve as the sample that others are compared with."""
+MOST_OWN_REFERENCES = 200
+"""Archs of that sample where it is not of the report's, and so is scored for this alone."""
 
 
 @dataclass(frozen=True)
@@ -67,3 +74,19 @@ class Watch:
     epochs: Collection[int]
     archs: np.ndarray
     estimator: EstimatorName
+
+
+def reference_archs(
+    report: Report, space: SearchSpace, within: Region, many: int, rng: np.random.Generator
+) -> np.ndarray:
+    """`(n, edges)` archs of a space that others are compared with: of those that the report ranks, which are then
+    scored but once, or a smaller sample of its own where too few of them are alive.
+
+    Args:
+        within: The space, or its archs within a limit.
+        many: At most.
+    """
+    ranked = report.archs[space.contains_rows(report.archs)]
+    if len(ranked) < FEWEST_REFERENCES:
+        return within.sample_distinct(rng, min(many, MOST_OWN_REFERENCES))
+    return ranked[np.sort(rng.permutation(len(ranked))[:many])]

@@ -25,7 +25,7 @@ from senas_bench.spaces import Arch, ImageShape, SearchSpace, space_named
 from senas_bench.spaces.regions import Region
 from senas_bench.tasks.outputs import ScoreTable, Seen, Trained
 from senas_bench.tasks.problem import Problem
-from senas_bench.tasks.report import Report, Watch
+from senas_bench.tasks.report import Report, Watch, reference_archs
 from senas_bench.tasks.shared import array_identity, paths_identity, snapshots_fit
 from senas_bench.tasks.work import COUNTERS, Work
 from senas_bench.training.recipe import TrainingRecipe
@@ -39,11 +39,6 @@ if TYPE_CHECKING:
     from senas_bench.data.loader import AnyLoader, Loaders
     from senas_bench.ranking.score_archs import Evaluation
     from senas_bench.training.bilevel import Alphas, Architecture
-
-FEWEST_REFERENCES = 100
-"""Archs of the report that must be alive to serve as the sample that others are compared with."""
-MOST_OWN_REFERENCES = 200
-"""Archs of that sample where it is not of the report's, and so is scored for this alone."""
 
 
 @dataclass(frozen=True)
@@ -400,9 +395,4 @@ class Task:
         return replace(reference, others={bytes(row): score for row, score in zip(archs, scores, strict=True)})
 
     def _reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
-        """`(n, edges)` archs of a space that others are compared with: of those that the report ranks, which are then
-        scored but once, or a smaller sample of its own where too few of them are alive."""
-        ranked = self.report.archs[space.contains_rows(self.report.archs)]
-        if len(ranked) < FEWEST_REFERENCES:
-            return self.within(space).sample_distinct(self.rng("reference"), min(many, MOST_OWN_REFERENCES))
-        return ranked[np.sort(self.rng("reference").permutation(len(ranked))[:many])]
+        return reference_archs(self.report, space, self.within(space), many, self.rng("reference"))
