@@ -160,7 +160,7 @@ def _render(
     }
     notes = [*setting_notes(meta, [row["n"] for row in rows], columns), *_set_notes(rows, setting["images"])]
     notes += [*remarks, *_gap_notes(shown, rows, methods)]
-    return Table(name, _display(rows, name == "fig7"), tuple(notes), meta)
+    return Table(name, _display(rows, name == "fig7"), tuple(notes), meta, aside=("functions", "seeds"))
 
 
 class _Whole:

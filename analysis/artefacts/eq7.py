@@ -106,7 +106,7 @@ def render_eq7(
     seeds = [run["seed"] for row in rows for run in row["per_seed"]]
     meta = {"title": TITLE, **setting_meta(setting, truth, seeds), "column": column, "rows": rows}
     notes = _notes(meta, short, [method for method, own in found.items() if not own])
-    return Table("eq7", _display(rows), tuple(notes), meta)
+    return Table("eq7", _display(rows), tuple(notes), meta, aside=("archs left", "functions"))
 
 
 def kept(

@@ -69,7 +69,7 @@ def render_fig1(
     meta |= setting_meta(setting, truth, [record.spec.seed for group in groups.values() for record in group])
     meta |= {"column": column, "spread": {name: _spread(values) for name, values in ranks.items()}, "rows": rows}
     notes = [*setting_notes(meta, [len(group) for group in groups.values()], [column]), *_fig1_notes(meta, groups)]
-    return Table("fig1", _fig1_display(rows, ranks), tuple(notes), meta)
+    return Table("fig1", _fig1_display(rows, ranks), tuple(notes), meta, aside=("arch",))
 
 
 def _ranks(runs: list[pd.Series], order: pd.Index) -> np.ndarray:

@@ -48,6 +48,8 @@ MEASURES = {
     "regret": (0, 100),
 }
 """What is measured, and the range that an interval cannot leave."""
+ASIDE = ("nominal", "cost", "within FLOPs", "halves")
+"""Columns that the LaTeX file leaves out."""
 QUINTILES = 5
 RESAMPLES = 500
 
@@ -96,7 +98,7 @@ def render_ladder(
     meta |= {"archs": len(archs), "rows": [{k: v for k, v in row.items() if k != "rankings"} for row in rows]}
     counts = [row["n"] for row in rows if row["kind"] == "method"]
     notes = [*setting_notes(meta, counts, [column]), *_notes(meta, list(proxies)), *_cost_notes(rows)]
-    return Table("ladder", _display(meta), tuple(notes), meta)
+    return Table("ladder", _display(meta), tuple(notes), meta, aside=ASIDE)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from senas_bench.analysis.output.columns import sides
+from senas_bench.analysis.output.latex import tex_file
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.files import atomic_write
 
@@ -33,6 +35,7 @@ class Table:
             regret in percent, counts per run), each with `per_seed` or another list behind them.
         paper: The paper's own rows as numbers, each labelled as the paper's; none where it prints no numbers.
         paper_frame: The same as a reader sees them.
+        aside: Columns of `frame` that a page of a paper has no room for; the LaTeX file leaves them out.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Table:
     meta: Mapping[str, Any]
     paper: pd.DataFrame = field(default_factory=pd.DataFrame)
     paper_frame: pd.DataFrame = field(default_factory=pd.DataFrame)
+    aside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("frame", "paper_frame"):
@@ -55,16 +59,28 @@ class Table:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        parts = [f"<h4>{html.escape(self.meta['title'])}</h4>", self.frame.to_html(index=False, border=0)]
+        parts = [f"<h4>{html.escape(self.meta['title'])}</h4>", _html_rows(self.frame)]
         if not self.paper_frame.empty:
-            parts += [f"<p>{html.escape(PAPER)}</p>", self.paper_frame.to_html(index=False, border=0)]
+            parts += [f"<p>{html.escape(PAPER)}</p>", _html_rows(self.paper_frame)]
         return "\n".join([*parts, f"<ul>{notes}</ul>"])
+
+
+def _html_rows(frame: pd.DataFrame) -> str:
+    """A frame of strings for a notebook, whose style aligns all cells right unless they say otherwise."""
+    styles = [f' style="text-align: {side}"' for side in sides(frame)]
+    lines = [
+        "".join(f"<{tag}{style}>{html.escape(cell)}</{tag}>" for cell, style in zip(cells, styles, strict=True))
+        for tag, cells in [("th", list(frame.columns)), *(("td", row) for row in frame.to_numpy().tolist())]
+    ]
+    head, *body = (f"<tr>{line}</tr>" for line in lines)
+    return "\n".join(["<table>", f"<thead>{head}</thead>", "<tbody>", *body, "</tbody>", "</table>"])
 
 
 def write(table: Table, folder: Path) -> list[Path]:
     """Write `tables/<name>.{csv,md,tex,json,parquet}` under a results folder; equal tables give equal bytes.
 
-    csv, parquet and json hold numbers rounded to 6 decimals (json also per seed), md and tex what a reader sees.
+    csv, parquet and json hold numbers rounded to 6 decimals (json also per seed), md what a reader sees, tex
+    what of that a paper has room for.
     """
     target = Path(folder) / "tables"
     target.mkdir(parents=True, exist_ok=True)
@@ -158,32 +174,15 @@ def _to_md(table: Table) -> str:
 
 
 def md_rows(frame: pd.DataFrame) -> str:
-    """A frame of strings as a Markdown table, the first column left-aligned."""
-    rows = [list(frame.columns), ["---"] + ["---:"] * (len(frame.columns) - 1), *frame.to_numpy().tolist()]
+    """A frame of strings as a Markdown table, words left-aligned and numbers right-aligned."""
+    marks = {"left": "---", "right": "---:"}
+    rows = [list(frame.columns), [marks[side] for side in sides(frame)], *frame.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
 
 
 def _to_tex(table: Table) -> str:
-    blocks = [f"% {table.meta['title']}", _tex_rows(table.frame)]
-    if not table.paper_frame.empty:
-        blocks += [f"\\paragraph{{{tex_escape(PAPER)}}}", _tex_rows(table.paper_frame)]
-    notes = "\n".join(f"\\item {tex_escape(note)}" for note in table.notes)
-    return "\n".join([*blocks, f"\\begin{{itemize}}\n{notes}\n\\end{{itemize}}"]) + "\n"
-
-
-def _tex_rows(frame: pd.DataFrame) -> str:
-    head, *body = (
-        " & ".join(map(tex_escape, row)) + r" \\" for row in [list(frame.columns), *frame.to_numpy().tolist()]
-    )
-    lines = [f"\\begin{{tabular}}{{l{'r' * (len(frame.columns) - 1)}}}", r"\hline", head, r"\hline", *body, r"\hline"]
-    return "\n".join([*lines, r"\end{tabular}"])
-
-
-_TEX = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "–": "--"}
-)
+    other = None if table.paper_frame.empty else (PAPER, table.paper_frame)
+    return tex_file(table.meta["title"], table.frame, table.notes, table.aside, other)
 
 
 _FORMATS: Mapping[str, Callable[[Table], bytes]] = {
@@ -193,11 +192,6 @@ _FORMATS: Mapping[str, Callable[[Table], bytes]] = {
     "json": lambda table: to_json(table).encode(),
     "parquet": _to_parquet,
 }
-
-
-def tex_escape(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
-    return text.translate(_TEX)
 
 
 def heading(column: str) -> str:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from senas_bench.analysis.artefacts import ARTEFACTS, NO_RUNS, why
 from senas_bench.analysis.output.answer import answer
+from senas_bench.analysis.output.columns import sides
 from senas_bench.analysis.output.figures import to_bytes
 from senas_bench.analysis.output.formats import PAPER, Table, listed
 from senas_bench.analysis.output.made import provenance_summary
@@ -167,8 +168,10 @@ def _artefact(table: Table, figure: Mapping[str, Any] | None, prefix: str) -> di
         "figure": None if above else figure,
         "above": figure["scope"] if figure and above else "",
         "columns": list(table.frame.columns),
+        "sides": sides(table.frame),
         "rows": table.frame.to_numpy().tolist(),
         "paper_columns": list(table.paper_frame.columns),
+        "paper_sides": sides(table.paper_frame),
         "paper_rows": table.paper_frame.to_numpy().tolist(),
         "notes": table.notes,
     }

@@ -19,7 +19,7 @@ from senas_bench.analysis.artefacts import ARTEFACTS, render_sound
 from senas_bench.analysis.artefacts.table3 import draw_table3, render_table3, verdict
 from senas_bench.analysis.evaluation import evaluate_ranking, read_scores
 from senas_bench.analysis.join import final_scores
-from senas_bench.analysis.output.formats import tex_escape, to_text, write
+from senas_bench.analysis.output.formats import to_text, write
 from senas_bench.errors import DataError
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
@@ -418,13 +418,12 @@ def test_markdown_and_text(table, tmp_path):
 
 def test_latex(table, tmp_path):
     tex = write(table, tmp_path)[2].read_text()
-    assert r"51.00 $\pm$ 1.00" in tex
-    assert r"95\% interval" in tex
-    assert not re.search(r"(?<!\\)[%&_#](?![ ])", tex.replace("% Table 3", ""))
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 2
-    assert tex_escape(r"a_b & 5% ~{x}\y|z ± <#$^") == (
-        r"a\_b \& 5\% \textasciitilde{}\{x\}\textbackslash{}y\textbar{}z $\pm$ \textless{}\#\$\textasciicircum{}"
-    )
+    rows = "\n".join(line for line in tex.splitlines() if not line.startswith("%"))
+    assert r"51.00 $\pm$ 1.00" in rows
+    assert r"95\% interval" in rows
+    assert not re.search(r"(?<!\\)[%&_#](?![ ])", rows)
+    assert rows.count(r"\begin{tabular}") == rows.count(r"\end{tabular}") == 2
+    assert "scored" in table.frame and " scored " not in rows and "% - Columns left out: images, scored, " in tex
 
 
 def write_scores(path, archs, scores, **columns):
