@@ -12,6 +12,8 @@ from senas_bench.analysis.output.columns import holds_nothing, sides
 
 WIDE = 40
 """Characters in a cell above which a column of words becomes a paragraph column."""
+GAP = "3pt"
+"""On each side of a column, half of what LaTeX leaves: nine columns fit a page."""
 PARAGRAPH = r"p{0.22\linewidth}"
 _RANGE = re.compile(r"(?<![\w.-])(\d[\d.]*)-(\d[\d.]*)(?![\w-])")
 _MINUS = re.compile(r"(?<![\w.)\]-])-(?=\.?\d)|(?<=\de)-(?=\d)")
@@ -44,9 +46,8 @@ def tex_rows(frame: pd.DataFrame, aside: Sequence[str] = ()) -> str:
     shown = frame[_shown(frame, aside)]
     head, *body = (_row(cells) for cells in [list(shown.columns), *shown.to_numpy().tolist()])
     layout = "".join(_layout(shown[name], side) for name, side in zip(shown, sides(shown), strict=True))
-    return "\n".join(
-        [f"\\begin{{tabular}}{{{layout}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
-    )
+    start = rf"{{\setlength{{\tabcolsep}}{{{GAP}}}\begin{{tabular}}{{{layout}}}"
+    return "\n".join([start, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}}"])
 
 
 def tex_file(
@@ -82,7 +83,8 @@ def _shown(frame: pd.DataFrame, aside: Sequence[str]) -> list[str]:
 
 
 def _comment(text: str, indent: str) -> str:
-    return textwrap.fill(text, 110, initial_indent=indent, subsequent_indent="%" + " " * (len(indent) - 1))
+    after = "%" + " " * (len(indent) - 1)
+    return textwrap.fill(text, 110, initial_indent=indent, subsequent_indent=after, break_on_hyphens=False)
 
 
 def _row(cells: Sequence[str]) -> str:
