@@ -108,7 +108,7 @@ def render_fig6(
     }
     notes = setting_notes(meta, [row["n"] for row in rows], [column]) + _meaning_notes(meta, column)
     notes += [*_gap_notes(groups, runs, wanted, meta["seeds"]), *_verdicts(rows)]
-    return Table("fig6", _display(meta), tuple(notes), meta, aside=("alive", "mean rank"))
+    return Table("fig6", _display(meta), tuple(notes), meta, aside=("alive", "mean rank", "holds the best"))
 
 
 def _shrinks(records: Sequence[RunRecord], operators: OperatorTruth) -> dict[int, list[dict[str, Any]]]:

@@ -74,6 +74,8 @@ FIG9_ROWS = tuple(search for search in TABLE4_ROWS if search.label in ("SE-NAS-A
 FIG10_ROWS = tuple(search for search in TABLE5_ROWS if search.method == "se-nas")
 CELL_ROWS = tuple(search for search in TABLE4_ROWS if search.label == "SE-NAS-E")
 
+ASIDE = ("space", "method", "paper's limit", "images", "scored", "retrained")
+"""Columns that the LaTeX file leaves out."""
 NUMBERS = ("flops_m", "params_m", "top1", "top5")
 TITLES = {
     "table4": "Table 4: searches under a limit of FLOPs",
@@ -122,7 +124,7 @@ def render(
     notes += [f"No runs of: {s.label} ({s.level:g})." for s, group in groups.items() if not group]
     numbers = _paper_rows(name)
     notes += networks.NOTES if name == "table4" else ()
-    return Table(name, _display(rows, no_timing), tuple(notes), meta, numbers, _paper_display(numbers))
+    return Table(name, _display(rows, no_timing), tuple(notes), meta, numbers, _paper_display(numbers), ASIDE)
 
 
 def _runs(search: Search, records: Sequence[RunRecord]) -> list[RunRecord]:

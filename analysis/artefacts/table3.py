@@ -68,7 +68,10 @@ RANKINGS = (
 )
 COUNTS = ("n_full", "n_current", "n_functions")
 """Of a run: archs of the space that it ranked, archs alive at its end, and functions among these."""
-ASIDE = ("images", "scored", "paths", "after stage 1", "tau current", "spos, same set")
+ASIDE = (
+    *("images", "scored", "paths", "cifar10 val", "cifar100 val", "IN16-120 val"),
+    *("tau top 10%", "after stage 1", "tau current", "spos, same set"),
+)
 """Columns that the LaTeX file leaves out."""
 ALPHA = 0.05
 SAMPLE_RESAMPLES = 500

@@ -43,7 +43,7 @@ def tex_rows(frame: pd.DataFrame, aside: Sequence[str] = ()) -> str:
         frame: Its head and cells are escaped.
         aside: Columns to leave out; those in which no row has anything are left out too.
     """
-    shown = frame[_shown(frame, aside)]
+    shown = frame.filter(items=_shown(frame, aside))
     head, *body = (_row(cells) for cells in [list(shown.columns), *shown.to_numpy().tolist()])
     layout = "".join(_layout(shown[name], side) for name, side in zip(shown, sides(shown), strict=True))
     start = rf"{{\setlength{{\tabcolsep}}{{{GAP}}}\begin{{tabular}}{{{layout}}}"
