@@ -45,7 +45,7 @@ def tex_rows(frame: pd.DataFrame, aside: Sequence[str] = ()) -> str:
     """
     shown = frame.filter(items=_shown(frame, aside))
     head, *body = (_row(cells) for cells in [list(shown.columns), *shown.to_numpy().tolist()])
-    layout = "".join(_layout(shown[name], side) for name, side in zip(shown, sides(shown), strict=True))
+    layout = "".join(_layout(list(shown[name]), side) for name, side in zip(shown, sides(shown), strict=True))
     start = rf"{{\setlength{{\tabcolsep}}{{{GAP}}}\begin{{tabular}}{{{layout}}}"
     return "\n".join([start, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}}"])
 
@@ -93,7 +93,7 @@ def _row(cells: Sequence[str]) -> str:
     return ("{}" if line.startswith(("[", "*")) else "") + line + r" \\"
 
 
-def _layout(column: pd.Series, side: str) -> str:
+def _layout(column: Sequence[str], side: str) -> str:
     if side == "left" and max(map(len, column), default=0) > WIDE:
         return PARAGRAPH
     return side[0]
