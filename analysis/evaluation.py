@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, bootstrap_interval, bounds, defined
+from senas_bench.analysis.standing import standing
 from senas_bench.errors import DataError
 from senas_bench.groundtruth.columns import read_columns
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
@@ -232,17 +233,17 @@ def evaluate_rankings(
         rng: Seed of every bootstrap.
 
     Returns:
-        `files`, what `evaluate_ranking` gives by name, and `pairs`, what `paired_difference` gives for each two.
+        `files`, what `evaluate_ranking` gives by name and its `standing` on the ladder, and `pairs`, what
+        `paired_difference` gives for each two.
 
     Raises:
         ValueError: As `evaluate_ranking`.
     """
-    files = {
-        name: evaluate_ranking(
-            table["arch_str"].tolist(), table["score"].to_numpy(), truth, query, ks, rng, n_resamples
-        )
-        for name, table in tables.items()
-    }
+    files = {}
+    for name, table in tables.items():
+        archs, scores = table["arch_str"].tolist(), table["score"].to_numpy()
+        files[name] = evaluate_ranking(archs, scores, truth, query, ks, rng, n_resamples)
+        files[name]["standing"] = standing(archs, truth, query)
     pairs = [
         {"a": a, "b": b, **paired_difference(tables[a], tables[b], truth, query, rng, n_resamples)}
         for a, b in combinations(tables, 2)

@@ -60,6 +60,29 @@ def _file_lines(name: str, result: Mapping[str, Any]) -> Iterator[str]:
     width = max(len(value) for _, value, _ in rows)
     yield from (f"  {label:<15} {value:<{width}}  {meaning}" for label, value, meaning in rows)
     yield from (f"note: {note}" for note in result["notes"])
+    yield from _standing_lines(result)
+
+
+def _standing_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """These scores among the methods of the ladder, by tau."""
+    rows, tau, interval = result["standing"]["rows"], result["tau_b"], result["tau_b_ci95"]
+    if not rows or tau is None:
+        yield f"not shown beside the methods of results/: {result['standing']['reason'] or 'tau is undefined'}"
+        return
+    yield "beside the methods of results/, same archs and truth; mean tau ± standard deviation over seeds:"
+    mine = f"{tau:6.3f}          > these scores"
+    for row in rows:
+        if mine and tau >= row["tau_mean"]:
+            yield f"  {mine}"
+            mine = ""
+        spread = "" if row["tau_std"] is None else f"± {row['tau_std']:.3f}"
+        inside = interval and interval[0] <= row["tau_mean"] <= interval[1]
+        seeds = f"{row['seeds']} seed{'s' * (row['seeds'] > 1)}"
+        of = f"{row['folder']}, {row['images']}, {seeds}"
+        yield f"  {row['tau_mean']:6.3f} {spread:<7} {'~' if inside else ' '} {row['method']} ({of})"
+    if mine:
+        yield f"  {mine}"
+    yield "~ is in the interval of these scores; for an interval of the difference: `senas-bench rank`, then both files"
 
 
 def _truth(result: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ def test_each_file_has_what_it_has_alone_and_each_two_a_pair():
     found = evaluate_rankings(tables, TRUTH, QUERY, ks=(5,), n_resamples=20)
     assert json.loads(json.dumps(found, allow_nan=False)) and list(found["files"]) == ["x", "y", "z"]
     alone = tables["y"]
+    assert found["files"]["y"].pop("standing")["rows"] == []
     assert found["files"]["y"] == evaluate_ranking(
         alone["arch_str"].tolist(), alone["score"].to_numpy(), TRUTH, QUERY, (5,), n_resamples=20
     )

@@ -15,7 +15,7 @@ QUERY = Query("cifar10", "test", 200, "mean")
 class Truth:
     """Arch i has accuracy 50 + i."""
 
-    name = "toy"
+    name, sha256 = "toy", "ab" * 32
 
     def accuracy(self, query, archs):
         return np.array([50.0 + ARCHS.index(arch) for arch in archs])
@@ -44,11 +44,26 @@ def test_numbers_are_rounded_and_say_what_they_mean():
     assert (rows["precision@5"][0], rows["best rank@5"][0]) == ("1.00", "1")
     assert rows["pick"][:2] == ["79.00%", ARCHS[29]]
     assert (rows["regret"][0], rows[""][0]) == ("0.00", "10.00")
-    assert lines[-1].startswith("note: intervals: bootstrap over archs")
+    assert lines[-2].startswith("note: intervals: bootstrap over archs")
+    assert lines[-1].startswith("not shown beside the methods of results/: the ladder's truth is cifar10 test")
 
 
 def test_ties_at_the_top_are_said():
     assert any("the first of 12 with the highest score" in line for line in shown(mine=table([1.0] * 12)))
+
+
+def test_scores_stand_between_the_methods_of_the_ladder():
+    found = evaluate_rankings({"mine": table(np.arange(30.0))}, Truth(), QUERY, n_resamples=20)
+    row = {"folder": "f", "images": "digits", "seeds": 3, "tau_std": 0.1}
+    rows = [row | {"tau_mean": 0.9, "method": "over"}, row | {"tau_mean": 0.4, "method": "under", "tau_std": None}]
+    found["files"]["mine"] |= {"tau_b": 0.8, "tau_b_ci95": (0.7, 0.95), "standing": {"rows": rows, "reason": None}}
+    assert text(found).splitlines()[-4:-1] == [
+        "   0.900 ± 0.100 ~ over (f, digits, 3 seeds)",
+        "   0.800          > these scores",
+        "   0.400           under (f, digits, 3 seeds)",
+    ]
+    found["files"]["mine"]["tau_b"] = 0.1
+    assert text(found).splitlines()[-2] == "   0.100          > these scores"
 
 
 @pytest.mark.parametrize(
