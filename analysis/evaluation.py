@@ -281,10 +281,12 @@ def paired_difference(
     def taus(index: np.ndarray) -> list[float]:
         return [correlation.kendall_tau(side[index], accuracy[index]) for side in sides]
 
+    def difference(index: np.ndarray) -> float:
+        of_a, of_b = taus(index)
+        return of_b - of_a
+
     of_a, of_b = taus(np.arange(n))
-    interval = bootstrap_interval(
-        lambda index: float(np.subtract(*taus(index)[::-1])), n, np.random.default_rng(rng), n_resamples=n_resamples
-    )
+    interval = bootstrap_interval(difference, n, np.random.default_rng(rng), n_resamples=n_resamples)
     return {
         "n": n,
         "tau_of_a": defined(of_a),

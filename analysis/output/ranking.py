@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from senas_bench.analysis.metrics.bootstrap import defined
+from senas_bench.analysis.metrics.correlation import kendall_tau
 from senas_bench.analysis.output.figures import grid
 from senas_bench.plotting import house_style
 
@@ -70,7 +72,7 @@ def _standing_lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"not shown beside the methods of results/: {result['standing']['reason'] or 'tau is undefined'}"
         return
     yield "beside the methods of results/, same archs and truth; mean tau ± standard deviation over seeds:"
-    mine = f"{tau:6.3f}          > these scores"
+    mine = f"{tau:6.3f}         > these scores"
     for row in rows:
         if mine and tau >= row["tau_mean"]:
             yield f"  {mine}"
@@ -138,11 +140,11 @@ def figure(tables: Mapping[str, pd.DataFrame], truth: GroundTruth, query: Query)
 
 def _panel(ax: Axes, by_score: np.ndarray, by_truth: np.ndarray) -> None:
     n = len(by_score)
-    tau = stats.kendalltau(by_score, by_truth).statistic
+    tau = defined(kendall_tau(by_score, by_truth))
     size = float(np.clip(3000 / n, 0.6, 14))
     ax.plot([1, n], [1, n], color="#999999", linewidth=0.8)
     ax.scatter(by_score, by_truth, s=size, alpha=0.35 if n > 2000 else 0.6, linewidths=0, rasterized=n > 2000)
-    ax.set_xlabel(f"rank by score (1 = best); n = {n:,}, tau {_number(None if np.isnan(tau) else tau, 3)}")
+    ax.set_xlabel(f"rank by score (1 = best); n = {n:,}, tau {_number(tau, 3)}")
     ticks = np.unique(np.linspace(1, n, 5).round().astype(int))
     limits = (n + 0.02 * n, 1 - 0.02 * n)
     ax.set(xlim=limits, ylim=limits, xticks=ticks, yticks=ticks, box_aspect=1)

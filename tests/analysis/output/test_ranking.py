@@ -59,11 +59,11 @@ def test_scores_stand_between_the_methods_of_the_ladder():
     found["files"]["mine"] |= {"tau_b": 0.8, "tau_b_ci95": (0.7, 0.95), "standing": {"rows": rows, "reason": None}}
     assert text(found).splitlines()[-4:-1] == [
         "   0.900 ± 0.100 ~ over (f, digits, 3 seeds)",
-        "   0.800          > these scores",
+        "   0.800         > these scores",
         "   0.400           under (f, digits, 3 seeds)",
     ]
     found["files"]["mine"]["tau_b"] = 0.1
-    assert text(found).splitlines()[-2] == "   0.100          > these scores"
+    assert text(found).splitlines()[-2] == "   0.100         > these scores"
 
 
 @pytest.mark.parametrize(
