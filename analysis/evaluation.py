@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import combinations
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, bootstrap_interval, bounds, defined
+from senas_bench.analysis.standing import standing
 from senas_bench.errors import DataError
 from senas_bench.groundtruth.columns import read_columns
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
@@ -213,3 +215,82 @@ def _notes(n: int, *, constant: bool) -> list[str]:
         "the scores or the truth are constant: correlations are undefined": constant,
     }
     return [note for note, applies in notes.items() if applies]
+
+
+def evaluate_rankings(
+    tables: Mapping[str, pd.DataFrame],
+    truth: GroundTruth,
+    query: Query,
+    ks: Sequence[int] = (10, 100),
+    rng: int = 0,
+    n_resamples: int = 1000,
+) -> dict[str, Any]:
+    """How well several scores rank archs, each by itself and two by two on the archs that both have.
+
+    Args:
+        tables: Columns `arch_str` and `score`, by a name.
+        truth, query, ks, n_resamples: As in `evaluate_ranking`.
+        rng: Seed of every bootstrap.
+
+    Returns:
+        `files`, what `evaluate_ranking` gives by name and its `standing` on the ladder, and `pairs`, what
+        `paired_difference` gives for each two.
+
+    Raises:
+        ValueError: As `evaluate_ranking`.
+    """
+    files = {}
+    for name, table in tables.items():
+        archs, scores = table["arch_str"].tolist(), table["score"].to_numpy()
+        files[name] = evaluate_ranking(archs, scores, truth, query, ks, rng, n_resamples)
+        files[name]["standing"] = standing(archs, truth, query)
+    pairs = [
+        {"a": a, "b": b, **paired_difference(tables[a], tables[b], truth, query, rng, n_resamples)}
+        for a, b in combinations(tables, 2)
+    ]
+    return {"files": files, "pairs": pairs}
+
+
+def paired_difference(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    truth: GroundTruth,
+    query: Query,
+    rng: np.random.Generator | int = 0,
+    n_resamples: int = 1000,
+) -> dict[str, Any]:
+    """Tau-b of two scores on the archs that both have, and B minus A with a 95% bootstrap interval over those archs.
+
+    Each resample takes the same archs for both, so what makes archs easy or hard to rank cancels.
+
+    Args:
+        a, b: Columns `arch_str` and `score`; distinct archs.
+        truth, query, rng, n_resamples: As in `evaluate_ranking`.
+
+    Returns:
+        `n` common archs, `tau_of_a`, `tau_of_b`, `difference`, `difference_ci95`; None where undefined: fewer than 2
+        archs, constant scores; the interval below 10 archs.
+    """
+    common: Any = a.merge(b, on="arch_str", suffixes=("_a", "_b"), validate="one_to_one")
+    n = len(common)
+    if n < 2:
+        return {"n": n} | dict.fromkeys(("tau_of_a", "tau_of_b", "difference", "difference_ci95"))
+    sides = [_in_order(common[name].to_numpy()) for name in ("score_a", "score_b")]
+    accuracy = np.asarray(truth.accuracy(query, common["arch_str"].tolist()), np.float64)
+
+    def taus(index: np.ndarray) -> list[float]:
+        return [correlation.kendall_tau(side[index], accuracy[index]) for side in sides]
+
+    def difference(index: np.ndarray) -> float:
+        of_a, of_b = taus(index)
+        return of_b - of_a
+
+    of_a, of_b = taus(np.arange(n))
+    interval = bootstrap_interval(difference, n, np.random.default_rng(rng), n_resamples=n_resamples)
+    return {
+        "n": n,
+        "tau_of_a": defined(of_a),
+        "tau_of_b": defined(of_b),
+        "difference": defined(float(of_b - of_a)),
+        "difference_ci95": bounds(interval),
+    }

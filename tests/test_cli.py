@@ -243,7 +243,7 @@ def test_a_slip_of_a_key_does_not_fill_the_memory():
         (["rank", "--out", "scores.csv", "--method", "rand"], 2, "unknown method 'rand'; did you mean 'random'?"),
         (["rank", "--out", "scores.csv", "--seed", "-1"], 2, "'--seed'"),
         (["rank", "--out", "scores.csv", "--preset", "cpu"], 3, "no cifar10 images in"),
-        (["evaluate-ranking", "scores.csv"], 2, "Missing option '--dataset'"),
+        (["evaluate-ranking"], 2, "Missing argument 'scores'"),
         (["cost", "|foo|"], 2, "bad arch string '|foo|'"),
         (["cost", INDEX_11.replace("none", "nothing")], 2, "unknown operator 'nothing'; one of: none, skip_connect"),
         (["cost", "15625"], 2, "arch index 15625 is out of range; 0 to 15624"),
@@ -396,7 +396,7 @@ def test_evaluate_ranking(tmp_path, suffix):
     assert low < result["tau_b"] < high
     assert result["pick_accuracy"] == pytest.approx(accuracy[params == params.max()].mean())
     assert "precision@50" in result and "precision@10" not in result
-    assert f"tau_b: {result['tau_b']}" in done("evaluate-ranking", path, *options).out
+    assert f"{result['tau_b']:.3f} [{low:.3f}, {high:.3f}]  Kendall" in done("evaluate-ranking", path, *options).out
 
 
 def test_evaluate_ranking_refuses(tmp_path):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from senas_bench.cli import archs, files, lists, readers, runs, searches, studies
+from senas_bench.cli import archs, files, lists, rankings, readers, runs, searches, studies
 from senas_bench.cli.command import Command
 from senas_bench.cli.encoding import spell_out
 from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption
@@ -33,7 +33,7 @@ for command in (
     searches.retrain,
     searches.latency,
     archs.draw,
-    readers.evaluate_ranking,
+    rankings.evaluate_ranking,
     archs.cost,
     runs.status,
     readers.report,

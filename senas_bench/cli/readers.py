@@ -1,4 +1,4 @@
-"""Commands that compute no runs: `evaluate-ranking`, `report`, `compare`, `doctor`."""
+"""Commands that compute no runs: `report`, `compare`, `doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from senas_bench.api.rankings import evaluate_ranking as evaluated
 from senas_bench.api.studies import load_truth, write_beside
 from senas_bench.cli.options import (
     FAILED,
@@ -23,29 +22,11 @@ from senas_bench.cli.options import (
     SeedTruthOption,
     TruthOption,
     print_json,
-    show,
-    whole_number,
 )
 from senas_bench.files import check_output
 
 if TYPE_CHECKING:
     from senas_bench.analysis.output.report import Part
-
-
-def evaluate_ranking(
-    scores: Annotated[Path, typer.Argument(help="CSV or Parquet with columns arch_str and score.")],
-    dataset: Annotated[str, typer.Option(help="cifar10, cifar100 or imagenet16-120.")],
-    split: Annotated[str, typer.Option(help="val or test.")],
-    epochs: Annotated[int, typer.Option(help="12 or 200.")],
-    ground_truth: TruthOption = None,
-    k: Annotated[str, typer.Option(help="Sizes of the top for P@k and best-rank@k.")] = "10,100",
-    resamples: Annotated[int, typer.Option(min=100, max=1_000_000, help="Bootstrap resamples.")] = 1000,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare scores of archs with their ground-truth accuracy."""
-    ks = [whole_number(text, "--k") for text in k.split(",")]
-    how = {"dataset": dataset, "split": split, "epochs": epochs, "ground_truth": ground_truth}
-    show(evaluated(scores, **how, k=ks, resamples=resamples), as_json)
 
 
 def report(

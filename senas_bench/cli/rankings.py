@@ -1,0 +1,53 @@
+"""`evaluate-ranking`: scores that somebody has, against the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from senas_bench.cli.options import OUTPUT, SIZE, WHAT, JsonOption, TruthOption, print_json, whole_number
+from senas_bench.files import check_output
+
+
+def evaluate_ranking(
+    scores: Annotated[list[Path], typer.Argument(help="CSV or Parquet files with columns arch_str and score.")],
+    dataset: Annotated[
+        str, typer.Option(help="cifar10, cifar100 or imagenet16-120.", rich_help_panel=WHAT)
+    ] = "cifar10",
+    split: Annotated[str, typer.Option(help="val or test.", rich_help_panel=WHAT)] = "test",
+    epochs: Annotated[int, typer.Option(help="12 or 200.", rich_help_panel=WHAT)] = 200,
+    ground_truth: TruthOption = None,
+    k: Annotated[str, typer.Option(help="Sizes of the top for P@k and best-rank@k.", rich_help_panel=SIZE)] = "10,100",
+    resamples: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="Bootstrap resamples.", rich_help_panel=SIZE)
+    ] = 1000,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture of ranks to write: .png or .svg.", rich_help_panel=OUTPUT)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare scores of archs with their ground-truth accuracy; several files with each other too."""
+    ks = [whole_number(text, "--k") for text in k.split(",")]
+    if plot is not None:
+        check_output(plot, (".png", ".svg"))
+    from senas_bench.analysis.evaluation import evaluate_rankings, read_scores
+    from senas_bench.analysis.output.ranking import figure, text
+    from senas_bench.groundtruth import Query, load_ground_truth
+
+    query = Query(dataset, split, epochs, "mean")
+    tables = {str(path): read_scores(path) for path in dict.fromkeys(scores)}
+    truth = load_ground_truth(ground_truth)
+    found = evaluate_rankings(tables, truth, query, ks=ks, n_resamples=resamples)
+    if plot is not None:
+        from senas_bench.analysis.output.figures import to_bytes
+        from senas_bench.files import atomic_write
+
+        atomic_write(plot, to_bytes(figure(tables, truth, query), plot.suffix[1:]))
+    if as_json:
+        print_json(found if len(tables) > 1 else next(iter(found["files"].values())))
+        return
+    print(text(found))
+    if plot is not None:
+        print(f"written: {plot}")
