@@ -1,10 +1,11 @@
 """Files of tables: what is read of them, and how they are checked on the way in."""
 
+import cProfile
 import json
 import os
+import pstats
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -159,30 +160,24 @@ def test_official_table(shared):
     assert truth.accuracy(TEST, [ARCHS[0]])[0] == pytest.approx((85.62 + 86.18 + 85.79) / 3)
 
 
-def test_official_table_loads_and_joins_within_a_tenth_of_a_second(shared):
-    seconds = []
-    for _ in range(5):
-        official_index.cache_clear()
-        official_archs.cache_clear()
-        start = time.process_time()
-        truth = load_ground_truth(shared / "nb201" / "nb201_accuracies.parquet")
+def test_official_table_loads_and_joins_in_hardly_more_calls_than_there_are_archs(shared):
+    """How long it takes is a matter of `make bench`; here Python's calls are counted, once what they cache is there."""
+    path = shared / "nb201" / "nb201_accuracies.parquet"
+    load_ground_truth(path)
+    with cProfile.Profile() as profile:
+        truth = load_ground_truth(path)
         truth.accuracy(TEST, truth.arch_strs[::-1])
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.1
+    assert pstats.Stats(profile).total_calls < 1.5 * len(truth.arch_strs)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 WHOLE = """
-import sys, time
+import sys
 from pathlib import Path
 from senas_bench.groundtruth import load_parquet
 
-seconds = []
-for _ in range(5):
-    start = time.process_time()
-    truth = load_parquet(Path(sys.argv[1]))
-    seconds.append(time.process_time() - start)
+truth = load_parquet(Path(sys.argv[1]))
 (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
-print(min(seconds), int(line.split()[1]) / 1024, len(truth.arch_strs), len(truth.columns), len(truth.costs))
+print(int(line.split()[1]) / 1024, len(truth.arch_strs), len(truth.columns), len(truth.costs))
 """
 
 
@@ -209,6 +204,6 @@ def test_the_whole_benchmark_with_every_seed_and_cost_is_light(tmp_path):
     found = subprocess.run(
         command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    seconds, megabytes, *shape = map(float, found.stdout.split())
+    megabytes, *shape = map(float, found.stdout.split())
     assert shape == [15_625, 56, 41]
-    assert seconds < 0.1 and megabytes < 200
+    assert megabytes < 200
