@@ -159,7 +159,7 @@ def reproduce(
 
 
 def _say_what_can_be_made() -> None:
-    print("error: name what to make, one or several of:", file=sys.stderr)
+    print("Usage: senas-bench reproduce NAME...; name what to make, one or several of:", file=sys.stderr)
     print_lines(artefact_rows(), sys.stderr)
     print("such as: senas-bench reproduce table3 --dry-run, which says what would run", file=sys.stderr)
 
