@@ -904,8 +904,8 @@ def small_paper(monkeypatch):
     own = SPACES["mobilenet"].studies["paper"]
     lengths = {"reference": (1, 1), "tuned": (1, 1), RETRAIN: (1,)}
     recipes = {
-        name: {**fields, "stage_epochs": lengths[name], "batch_size": 8, "amp": False}
-        for name, fields in own.recipes.items()
+        name: {**own.recipes[name], "stage_epochs": epochs, "batch_size": 8, "amp": False}
+        for name, epochs in lengths.items()
     }
     sizes = {"resolution": 8, "width": 0.125, "held_out": 6, "score_images": 4, "score_batch": 2, "rank_archs": 2}
     sizes |= {"calibration_images": 4}
