@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ def provenance(command: list[str], device: str | None = None) -> dict[str, Any]:
         command: The command line; absolute paths in it are cut to their last part.
         device: `cpu` or `cuda`, as in the spec; None means a GPU when there is one.
     """
+    from importlib.metadata import version  # here, for it brings the e-mail parser along
+
     commit, dirty = _git_state(SOURCE)
     return {
         "senas_bench": __version__,
