@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -131,11 +132,7 @@ def measured(archs: Sequence[str], scores: np.ndarray, accuracy: np.ndarray) -> 
     Args:
         archs: Arch strings. scores, accuracy: `(archs,)`; the latter in percent.
     """
-    n, fifths, halves = (
-        len(archs),
-        quintiles(archs),
-        np.array([half_of(arch) for arch in map(tuple, archs_of(archs).tolist())]),
-    )
+    n, (fifths, halves) = len(archs), _parts(tuple(archs))
     taus = [_tau(scores[fifths == part], accuracy[fifths == part]) for part in range(QUINTILES)]
     known = [tau for tau in taus if tau is not None]
     return {
@@ -148,6 +145,12 @@ def measured(archs: Sequence[str], scores: np.ndarray, accuracy: np.ndarray) -> 
         "precision_at_10": correlation.precision_at_k(scores, accuracy, 10) if n >= 10 else None,
         "best_of_20": correlation.best_at_k(scores, accuracy, min(20, n)),
     }
+
+
+@functools.lru_cache(maxsize=4)
+def _parts(archs: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """`(archs,)` the fifth by FLOPs and the half of the functions that each is in; most rankings are of one set."""
+    return quintiles(archs), np.array([half_of(arch) for arch in map(tuple, archs_of(archs).tolist())])
 
 
 def quintiles(archs: Sequence[str]) -> np.ndarray:
