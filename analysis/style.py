@@ -51,6 +51,7 @@ STYLES = {
     "gradsign": PROXY,
     "swap": PROXY,
     "te-nas": PROXY,
+    "four-proxies": Style(colour="#b3467a", left_out_of=EVERYWHERE),
     "rsps": Style(),
     "rsps-plain": Style(left_out_of=("table3",)),
     "darts-v1": Style(),
@@ -76,9 +77,14 @@ STYLES = {
     "spos+synflow-bn": Style(colour="#3a6b35", marker="P", against="spos-loglik"),
     "spos+synflow-bn-full": Style(colour="#3a6b35", marker="X", against="spos-loglik", left_out_of=EVERYWHERE),
     "spos+synflow-bn+top25": Style(colour="#3a6b35", marker="*", against="spos+synflow-bn", left_out_of=EVERYWHERE),
+    "spos+four-proxies": Style(colour="#1f7a7a", marker="P", against="four-proxies", left_out_of=EVERYWHERE),
+    "spos+four-proxies+top25": Style(
+        colour="#1f7a7a", marker="*", against="spos+four-proxies", left_out_of=EVERYWHERE
+    ),
     "se-nas": Style(colour="#d55e00", marker="o", against="spos"),
     "se-nas+": Style(colour="#cc79a7", marker="D", against="spos+"),
     "se-nas+synflow-bn": Style(colour="#8a3a7a", marker="P", against="spos+synflow-bn"),
+    "se-nas+four-proxies": Style(colour="#6a5acd", marker="P", against="spos+four-proxies", left_out_of=EVERYWHERE),
     "fairnas+se-nas": Style(left_out_of=("table3", "fig6")),
     "pcnas": Style(left_out_of=("table3", "fig6")),
     "random-search": Style(),

@@ -27,7 +27,7 @@ from senas_bench.methods.stand_alone import StandAlone
 from senas_bench.methods.training_free import ByProxy
 from senas_bench.methods.truth import RegularizedEvolution, TruthRandomSearch
 from senas_bench.names import lookup
-from senas_bench.ranking import ESTIMATORS
+from senas_bench.ranking import ESTIMATORS, FOUR_PROXIES
 from senas_bench.ranking.aggregate import Aggregate
 from senas_bench.shrinking import CRITERIA
 from senas_bench.shrinking.angle import Angle
@@ -43,6 +43,7 @@ WITH_BLOCKS = tuple(SPACES)
 HYBRID = Aggregate(("snapshot-loglik", "synflow-bn"))
 """What a supernet says of an arch, and what its untrained network says."""
 HYBRID_FULL = Aggregate(("snapshot-loglik", "synflow-bn-full"))
+HYBRID_FOUR = Aggregate(("snapshot-loglik", *FOUR_PROXIES))
 METHODS: dict[str, Method] = {
     # nothing is trained
     "random": RandomSearch(),
@@ -63,6 +64,7 @@ METHODS: dict[str, Method] = {
     "swap": ByProxy("swap"),
     "az-nas": ByProxy("az-nas", spaces=WITH_BLOCKS),
     "te-nas": ByProxy("te-nas"),
+    "four-proxies": ByProxy("four-proxies", spaces=WITH_BLOCKS),
     # every arch is trained from scratch, in a benchmark table
     "random-search": TruthRandomSearch(),
     "regularized-evolution": RegularizedEvolution(),
@@ -90,6 +92,8 @@ METHODS: dict[str, Method] = {
     "spos+synflow-bn": Spos(recipe="tuned", estimator=HYBRID, spaces=NB201_ONLY),
     "spos+synflow-bn-full": Spos(recipe="tuned", estimator=HYBRID_FULL, spaces=NB201_ONLY),
     "spos+synflow-bn+top25": Spos(recipe="tuned", estimator=HYBRID, finalists=Finalists(), spaces=NB201_ONLY),
+    "spos+four-proxies": Spos(recipe="tuned", estimator=HYBRID_FOUR, spaces=NB201_ONLY),
+    "spos+four-proxies+top25": Spos(recipe="tuned", estimator=HYBRID_FOUR, finalists=Finalists(), spaces=NB201_ONLY),
     # what a hybrid is made of, and what stands in its place: its ablations
     "spos-loglik": Spos(recipe="tuned", estimator="snapshot-loglik", spaces=NB201_ONLY),
     "spos+params": Spos(recipe="tuned", estimator=Aggregate(("snapshot-loglik", "params")), spaces=NB201_ONLY),
@@ -126,6 +130,13 @@ METHODS: dict[str, Method] = {
         estimator=HYBRID,
         criterion=SeNasCriterion(HYBRID, normalizer="within-edge"),
         dropped_by="SI / SC within each edge, of log-likelihood and synflow-bn",
+        spaces=NB201_ONLY,
+    ),
+    "se-nas+four-proxies": SeNas(
+        recipe="tuned",
+        estimator=HYBRID_FOUR,
+        criterion=SeNasCriterion(HYBRID_FOUR, normalizer="within-edge"),
+        dropped_by="SI / SC within each edge, of log-likelihood and four proxies",
         spaces=NB201_ONLY,
     ),
 }

@@ -12,6 +12,8 @@ from senas_bench.ranking.estimators import SnapshotAccuracy, SnapshotLoglik, Sna
 from senas_bench.ranking.training_free import TrainingFree
 from senas_bench.strategies import no_instance, uncalled
 
+FOUR_PROXIES = ("swap", "synflow-bn", "az-progressivity", "jacob-cov")
+"""The four of our proxies that together ranked one half of the functions of NAS-Bench-201 best (docs/method.md 2.4)."""
 ESTIMATORS: dict[str, Estimator] = {
     "weight-average": WeightAverage(),
     "snapshot-accuracy": SnapshotAccuracy(),
@@ -24,6 +26,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "synflow-bn-full": TrainingFree("synflow-bn", size="full"),
     "az-nas": Aggregate(("az-expressivity", "az-progressivity", "az-trainability", "flops")),
     "te-nas": Aggregate(("ntk", "linear-regions"), rule="rank"),
+    "four-proxies": Aggregate(FOUR_PROXIES),
 }
 
 

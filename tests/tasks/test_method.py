@@ -43,6 +43,7 @@ def test_facts_that_are_not_stated_are_those_of_a_supernet_that_ranks():
 
 def test_facts_follow_from_the_fields_of_an_entry():
     hybrids = {"spos+synflow-bn", "spos+synflow-bn-full", "spos+synflow-bn+top25", "se-nas+synflow-bn"}
+    hybrids |= {"spos+four-proxies", "spos+four-proxies+top25", "se-nas+four-proxies"}
     tuned, sized = {"spos+", "se-nas+", "spos-loglik", "spos+params", *hybrids}, {"spos+", "se-nas+", "spos+params"}
     assert {name for name, method in METHODS.items() if method.tuned} == tuned
     assert {name for name, method in METHODS.items() if method.knows_size} >= {"params", "flops", *sized}
