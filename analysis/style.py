@@ -78,9 +78,7 @@ STYLES = {
     "spos+synflow-bn-full": Style(colour="#3a6b35", marker="X", against="spos-loglik", left_out_of=EVERYWHERE),
     "spos+synflow-bn+top25": Style(colour="#3a6b35", marker="*", against="spos+synflow-bn", left_out_of=EVERYWHERE),
     "spos+four-proxies": Style(colour="#1f7a7a", marker="P", against="four-proxies", left_out_of=EVERYWHERE),
-    "spos+four-proxies+top25": Style(
-        colour="#1f7a7a", marker="*", against="spos+four-proxies", left_out_of=EVERYWHERE
-    ),
+    "spos+four-proxies+top25": Style(colour="#1f7a7a", marker="*", against="spos+four-proxies", left_out_of=EVERYWHERE),
     "se-nas": Style(colour="#d55e00", marker="o", against="spos"),
     "se-nas+": Style(colour="#cc79a7", marker="D", against="spos+"),
     "se-nas+synflow-bn": Style(colour="#8a3a7a", marker="P", against="spos+synflow-bn"),
