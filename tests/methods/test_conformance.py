@@ -26,6 +26,7 @@ from senas_bench.methods.training_free import ByProxy
 from senas_bench.names import lookup
 from senas_bench.networks.mixture import Mixture
 from senas_bench.progress import SilentProgress
+from senas_bench.ranking import ESTIMATORS
 from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces.cost import CostTable
 from senas_bench.spaces.nasbench201 import CONV1, CONV3, NB201, Skeleton, arch_from_str, arch_to_str, nasbench201_cost
@@ -90,10 +91,11 @@ def tiered(names: Iterable[str]) -> list[Any]:
     return [*first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
 
 
-def _but_estimator(method: Method) -> tuple[Any, ...]:
-    """The class of a method and what it is made of beside its estimator, recipe and facts."""
-    left = {"estimator", "recipe", "spaces", "watched", "dropped_by"}
-    return type(method), *(getattr(method, item.name) for item in fields(method) if item.name not in left)
+def _but_estimator(strategy: Any) -> tuple[Any, ...]:
+    """The class of a strategy and what it is made of, beside estimators, what their scores become, recipe and facts."""
+    left = {"estimator", "normalizer", "recipe", "spaces", "watched", "dropped_by"}
+    own = {item.name: getattr(strategy, item.name) for item in fields(strategy) if item.name not in left}
+    return type(strategy), *(_but_estimator(value) if is_dataclass(value) else value for value in own.values())
 
 
 def of_the_house(method: Method) -> bool:
@@ -129,6 +131,8 @@ def small_samples():
     with pytest.MonkeyPatch.context() as patch:
         for name, method in METHODS.items():
             patch.setitem(METHODS, name, small(method))
+        for name, estimator in ESTIMATORS.items():
+            patch.setitem(ESTIMATORS, name, small(estimator))
         patch.setattr(se_nas, "RANK_LIMIT", 100)
         patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
         yield
@@ -164,16 +168,22 @@ def lasting(record: RunRecord) -> RunRecord:
 
 def proxies_slow(names: Iterable[str]) -> list[Any]:
     slow = {name for name, own in METHODS.items() if isinstance(own, ByProxy) or name.endswith(("-full", "+top25"))}
-    slow.add("se-nas+synflow-bn")
+    slow |= {"se-nas+synflow-bn", "se-nas+four-proxies", "spos+four-proxies"}
     return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
+
+TINIEST = replace(
+    TINY,
+    rank_archs=10,
+    recipes={name: replace(recipe, batch_size=TRAIN_IMAGES // 2) for name, recipe in TINY.recipes.items()},
+)
+"""Two steps an epoch."""
 
 
 @pytest.mark.parametrize("name", proxies_slow(name for name in names_of() if name not in those()))
 def test_every_entry_runs(perform, name, tmp_path):
-    """Those whose class has another entry that is asked for everything: two steps an epoch, and a pick."""
-    recipes = {name: replace(recipe, batch_size=TRAIN_IMAGES // 2) for name, recipe in TINY.recipes.items()}
-    sizes = replace(TINY, rank_archs=10, recipes=recipes)
-    record, _ = perform(name, 0, tmp_path, sizes=sizes)
+    """Those whose class has another entry that is asked for everything."""
+    record, _ = perform(name, 0, tmp_path, sizes=TINIEST)
     assert arch_from_str(record.pick) in NB201
 
 
@@ -220,15 +230,17 @@ def test_rankings_are_in_order(finished, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", those(lambda method: not method.needs_truth))
-def test_another_seed_gives_other_scores_of_the_same_archs(finished, repeated, name):
-    """Unless the method never asks for a random number; one that ranks no report may score other archs too."""
-    one, other = finished(name)[1], finished(name, 1)[1]
+def test_another_seed_gives_other_scores_of_the_same_archs(perform, tmp_path, name):
+    """Unless the method goes by size alone; one that ranks no report may score other archs too."""
+    for seed in range(2):
+        (tmp_path / str(seed)).mkdir()
+    one, other = (perform(name, seed, tmp_path / str(seed), sizes=TINIEST)[1] for seed in range(2))
     kind = "sample" if METHODS[name].ranks else "candidates"
     final = [scores[scores["set"] == kind].set_index("arch_str") for scores in (one, other)]
     final = [scores[scores.stage == scores.stage.max()].score.sort_index() for scores in final]
     if METHODS[name].ranks or of_the_house(METHODS[name]):
         assert final[0].index.equals(final[1].index)
-    assert final[0].equals(final[1]) == (not repeated(name)[2].asked)
+    assert final[0].equals(final[1]) == (name in ("params", "flops"))
 
 
 def price_of(path, cost: CostTable) -> int:
