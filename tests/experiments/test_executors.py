@@ -144,7 +144,7 @@ def test_interrupt_is_prompt_and_leaves_no_workers(tmp_path, name, moment, worke
     pids.mkdir()
     command = [sys.executable, "-c", INTERRUPTED, name, str(pids), moment]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(list(pids.iterdir())) < workers and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.2)
