@@ -40,7 +40,7 @@ from senas_bench.training.recipe import TrainingRecipe
 from senas_bench.training.samplers import path_evaluations
 
 TRAIN_IMAGES = 1797 - 400
-BATCH = 128
+BATCH = 256
 ARCHS = 80
 EPOCHS = 3
 ALONE = 3
