@@ -47,7 +47,8 @@ class _Study:
 def sections(records: Iterable[RunRecord]) -> list[Section]:
     """Split finished runs so that each section can be put in tables; the preset's own sizes come first.
 
-    A run goes wherever it belongs: networks trained alone, say, are the same whatever the epochs of the supernets.
+    A run goes wherever it belongs: networks trained alone, or not at all, are the same whatever the epochs of the
+    supernets.
     Runs that differ in threads alone are split only where both have the same method, settings and seed.
     """
     made = []
@@ -101,7 +102,8 @@ def _options(record: RunRecord, by_threads: bool) -> Options:
     stages = changed.pop("stage_epochs", None)
     alone = str(settings.get("method", {}).get("recipe", "")).startswith((STAND_ALONE, RETRAIN))
     options: Options = {"sizes": frozenset([canonical_json(changed) if changed else None])}
-    options["epochs alone" if alone else "epochs"] = _compatible(stages, own, _total)
+    if "recipe" in settings:  # what trains nothing goes with any epochs
+        options["epochs alone" if alone else "epochs"] = _compatible(stages, own, _total)
     if "," in own and not alone:
         options["stages"] = _compatible(stages, own, str)
     options |= {name: frozenset([canonical_json(settings[name])]) for name in ("curve", "truth") if name in settings}

@@ -65,6 +65,11 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
     ("nasbench201", "cpu"): {
         **_UNTRAINED,
         "untrained": Timing(0.0, 0.062),
+        "synflow": Timing(0.0, 0.013),
+        "synflow-bn": Timing(0.0, 0.017),
+        "swap": Timing(0.0, 0.032),
+        "az-nas": Timing(0.0, 0.06),
+        "four-proxies": Timing(0.0, 0.09),
         "rsps": Timing(19.0, 0.062, 26.0),
         "darts-v1": Timing(86.0),
         "darts-v2": Timing(160.0),

@@ -85,7 +85,7 @@ def _save(folder: Path, spec) -> RunRecord:
     rng = np.random.default_rng([spec.seed, len(spec.method)])
     scores = None
     if spec.method != "random":
-        epoch = sum(spec.settings["recipe"]["stage_epochs"])
+        epoch = sum(spec.settings.get("recipe", {}).get("stage_epochs", ()))
         columns = {"set": "candidates" if spec.method == "stand-alone" else "sample", "stage": 1, "epoch": epoch}
         columns |= {"arch_str": ARCHS, "tier": 0, "score": rng.random(len(ARCHS))}
         scores = pd.DataFrame(columns)

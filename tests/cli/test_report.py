@@ -38,10 +38,10 @@ def test_one_study_has_one_section_and_the_plain_names(cli, finish, tmp_path):
 
 @pytest.mark.slow
 def test_a_section_per_preset_images_and_size(cli, finish, tmp_path, monkeypatch):
-    """Four studies; networks trained alone, which `--stage-epochs` leaves alone, belong to both of their preset."""
+    """Four studies; what `--stage-epochs` leaves alone, for it trains networks alone or none, belongs to both."""
     images = {"digits": "d1", "cifar10": "d2", "cifar100": "d3"}
     monkeypatch.setattr("senas_bench.experiments.settings.data_id", lambda name, *_, **__: images[name])
-    finish("random,spos,rsps,darts-v1,stand-alone")
+    finish("random,spos,rsps,darts-v1,stand-alone,synflow")
     finish("spos,rsps,darts-v1", stage_epochs=(5, 5, 5))
     finish("spos,random", preset="cpu")
     finish("spos", preset="cpu", dataset="cifar100")
@@ -58,8 +58,8 @@ def test_a_section_per_preset_images_and_size(cli, finish, tmp_path, monkeypatch
     assert runs == [
         "4 runs: methods random, spos; seeds 0, 1",
         "2 runs: methods spos; seeds 0, 1",
-        "10 runs: methods darts-v1, random, rsps, spos, stand-alone; seeds 0, 1",
-        "8 runs: methods darts-v1, rsps, spos, stand-alone; seeds 0, 1",
+        "12 runs: methods darts-v1, random, rsps, spos, stand-alone, synflow; seeds 0, 1",
+        "10 runs: methods darts-v1, rsps, spos, stand-alone, synflow; seeds 0, 1",
     ]
     names = ["cpu-cifar10", "cpu-cifar100", "embedded-digits", "embedded-digits-stage_epochs-15-5-5-5"]
     assert {f"{name}-{label}" for name in ("table3", "verdicts") for label in names} <= tables(tmp_path)
