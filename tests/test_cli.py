@@ -484,6 +484,7 @@ def test_data_list_and_verify(tmp_path):
     assert "1797 training and 0 test images, 10 classes" in done("data", "verify", "digits").out
 
 
+@pytest.mark.slow
 def test_data_list_says_why_images_are_refused_that_are_there(tmp_path):
     for folder in ("images/train", "images/val", "images/ImageNet16"):
         (tmp_path / folder).mkdir(parents=True)

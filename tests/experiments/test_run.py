@@ -266,7 +266,10 @@ def test_scores_come_best_first_under_the_names_of_the_archs(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("asked", "compile_", "kernels"), [(1, "1", "compiled"), (1, "0", "torch"), (2, "1", "torch")])
+@pytest.mark.parametrize(
+    ("asked", "compile_", "kernels"),
+    [(1, "1", "compiled"), (1, "0", "torch"), pytest.param(2, "1", "torch", marks=pytest.mark.slow)],
+)
 def test_a_run_sets_its_threads_and_says_what_it_used(tmp_path, monkeypatch, asked, compile_, kernels):
     """Whoever calls it: a library, or an executor whose process has other threads."""
     monkeypatch.setenv("SENAS_COMPILE", compile_)

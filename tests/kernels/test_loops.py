@@ -83,7 +83,7 @@ def test_sums_of_other_shapes_are_refused(compiled):
             norms.combine([], [channels_last(*shape) for shape in shapes], True, False)
 
 
-@pytest.mark.parametrize("side", [9, 10])
+@pytest.mark.parametrize("side", [pytest.param(9, marks=pytest.mark.slow), 10])
 def test_sides_that_cannot_be_halved_twice_are_refused_as_by_torch(compiled, monkeypatch, side):
     monkeypatch.setattr(norms, "SMALLEST", 0)
     network = NB201Network(NB201, channels=4, cells=1).to(memory_format=torch.channels_last)

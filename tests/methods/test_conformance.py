@@ -82,13 +82,18 @@ def those(fits: Callable[[Method], bool] = lambda method: True) -> list[Any]:
     return tiered(names_of(fits))
 
 
+HEAVY = {"p-darts", "pc-darts", "snas", "fair-darts", "fbnet"}
+"""Mixtures, which have tests of their own: `make test` runs them once here, as it does the others of a class."""
+
+
 def tiered(names: Iterable[str]) -> list[Any]:
     """Of entries that differ in their estimator alone the first: what estimators do, `tests/ranking` asks."""
     names = list(names)
     first = {type(METHODS[name]): name for name in reversed(names)}.values()
     kinds = {_but_estimator(METHODS[name]): name for name in reversed(names)}.values()
-    others = [name for name in names if name not in first and name in kinds]
-    return [*first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
+    fast = [name for name in first if name not in HEAVY]
+    slow = [name for name in names if name not in fast and (name in first or name in kinds)]
+    return [*fast, *(pytest.param(name, marks=pytest.mark.slow) for name in slow)]
 
 
 def _but_estimator(strategy: Any) -> tuple[Any, ...]:

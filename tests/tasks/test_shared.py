@@ -128,6 +128,7 @@ def test_a_hybrid_shares_the_ranking_of_its_supernet(tmp_path, monkeypatch, othe
         assert lasting(together[name]) == lasting(computed(tmp_path / name, [name])[name])
 
 
+@pytest.mark.slow
 def test_a_curve_is_seen_by_those_that_ask_for_it_alone(tmp_path, epochs, others):
     """One that does not look takes the training of one that did; the other way round it is trained again."""
     alone = computed(tmp_path / "alone", ["spos", "loglik"])
