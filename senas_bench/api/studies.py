@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from senas_bench.experiments.store import RunStore
     from senas_bench.groundtruth import GroundTruth
 
+EVERY = "all"
+"""In the place of names of methods: every one that can run."""
+
 
 def reproduce(
     *artefacts: str,
@@ -43,7 +46,7 @@ def reproduce(
     Args:
         artefacts: Names of `ARTEFACTS`; or `nasbench201`, `searches`, `all`.
         seeds: One or several.
-        methods: Names of `METHODS`; default the artefact's.
+        methods: Names of `METHODS`, or `all`: every one that can run here; default the artefact's.
         fresh: Set finished runs aside and compute them again.
         finished: Run nothing: what the finished runs of the folder show.
         no_timing: Leave machine-dependent columns out.
@@ -212,7 +215,7 @@ def prepare(
     if not artefacts:
         raise ValueError(f"no artefact is named; give one of: {', '.join(ARTEFACTS)}")
     chosen = {name: ARTEFACTS[name] for asked in artefacts for name in named(asked)}
-    own = _methods(chosen, None if methods is None else list(dict.fromkeys(_listed(methods))))
+    own = _methods(chosen, None if methods is None else _listed(methods), setting, sizes)
     if not finished:
         own = makeable(chosen, own, sizes, truth, setting.images(sizes))
     setting = setting.placed()
@@ -230,10 +233,6 @@ def _also(artefacts: Mapping[str, Artefact], ran: set[str], setting: Setting, si
         with suppress(ValueError, DataError):
             specs += [setting.spec(method, sizes)] if method not in ran else []
     return specs
-
-
-def _listed(names: Sequence[str]) -> Sequence[str]:
-    return [names] if isinstance(names, str) else names
 
 
 def _search_specs(
@@ -261,7 +260,9 @@ def load_truth(ground_truth: Path | None, seed_truth: Path | None) -> GroundTrut
     return truth.joined(load_ground_truth(seed_truth)) if seed_truth else truth
 
 
-def _methods(artefacts: dict[str, Artefact], names: list[str] | None) -> dict[str, Sequence[str]]:
+def _methods(
+    artefacts: Mapping[str, Artefact], names: list[str] | None, setting: Setting, sizes: Preset
+) -> dict[str, Sequence[str]]:
     """The methods of each artefact: its own, or those asked for. Of several artefacts, each takes those it knows.
 
     Raises:
@@ -269,14 +270,36 @@ def _methods(artefacts: dict[str, Artefact], names: list[str] | None) -> dict[st
     """
     if names is None:
         return {name: artefact.methods for name, artefact in artefacts.items()}
+    every = EVERY in names
+    if every:
+        names = _possible(setting, sizes)
     if len(artefacts) == 1 and not next(iter(artefacts.values())).searches:
         return dict.fromkeys(artefacts, names)
     shown = {name: {*artefact.methods, *artefact.also()} for name, artefact in artefacts.items()}
     known = {name: [method for method in names if method in group] for name, group in shown.items()}
     unused = [method for method in names if not any(method in group for group in known.values())]
-    if unused:
+    if unused and not every:
         raise ValueError(f"--methods {', '.join(unused)}: none of {', '.join(artefacts)} shows it; leave it out")
     return {name: group for name, group in known.items() if group}
+
+
+def _listed(names: Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+
+
+def _possible(setting: Setting, sizes: Preset) -> list[str]:
+    """Every method that can run with this setting on NAS-Bench-201; of each other it prints why not."""
+    from senas_bench.methods import METHODS
+
+    found = []
+    for name in METHODS:
+        try:
+            setting.spec(name, sizes)
+        except (ValueError, DataError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+        else:
+            found.append(name)
+    return found
 
 
 def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tuple[Table, list[Path]]:

@@ -1,16 +1,12 @@
 """Commands on archs that somebody has: `draw` and `cost`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from senas_bench.api.archs import archs_of, network_of
 from senas_bench.cli.completion import one_of
 from senas_bench.cli.options import OUTPUT, SIZE, WHAT, JsonOption, SpaceOption, print_json
-from senas_bench.files import check_output
 
 NetworkPresetOption = Annotated[
     str | None,
@@ -47,13 +43,15 @@ def draw(
     dataset: NetworkDatasetOption = None,
 ) -> None:
     """Draw archs, ours or yours: blocks of MobileNet-like networks with what they cost, graphs of cells."""
+    from senas_bench.files import atomic_write, check_output
+
     check_output(out, (".png", ".svg"))
+    from senas_bench.api.archs import network_of
     from senas_bench.spaces.archfile import read_archs
 
     archs = read_archs(file, space)
     network = network_of(archs[0].space, preset, dataset)
     from senas_bench.analysis.output.figures import to_bytes
-    from senas_bench.files import atomic_write
     from senas_bench.spaces import space_named
     from senas_bench.spaces.drawing import draw as drawing
 
@@ -76,6 +74,8 @@ def cost(
     as_json: JsonOption = False,
 ) -> None:
     """FLOPs (multiply-adds, millions) and parameters of stand-alone networks, and which network that is."""
+    from senas_bench.api.archs import archs_of, network_of
+
     found = archs_of(archs, space)
     network = network_of(found[0].space, preset, dataset)
     rows = network.costs(found)

@@ -1,7 +1,5 @@
 """`benchmark` and `data`: tables and images."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from senas_bench.cli.options import NO_DATA, DataDirOption, JsonOption, TruthOption, show
-from senas_bench.experiments.machine import workers_of
-from senas_bench.files import check_output
 
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth
@@ -26,6 +22,8 @@ def benchmark_import(
     ] = None,
 ) -> None:
     """Check a benchmark and write it as one Parquet table."""
+    from senas_bench.files import check_output
+
     check_output(out, (".parquet",), option="OUT", makes_folder=True)
     from senas_bench.groundtruth import import_table, left_out
 
@@ -37,7 +35,7 @@ def benchmark_import(
         print(f"not of the schema, left out: {', '.join(unread)}", file=sys.stderr)
 
 
-def _measured(truth: GroundTruth) -> str:
+def _measured(truth: "GroundTruth") -> str:
     """Of how many archs there are costs, such as ` of 10,926 to 15,625 archs`."""
     from senas_bench.groundtruth import benchmark_info as info
 
@@ -113,6 +111,7 @@ def data_verify(name: Annotated[str, typer.Argument(help="Data set.")], data_dir
     images = lookup("dataset", name, DATASETS)(data_dir, False)
     if isinstance(images, StreamedImages):
         from senas_bench.data.streaming import decode_all
+        from senas_bench.experiments.machine import workers_of
 
         for part in (images.train, images.test):
             decode_all(part, workers_of(1))

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from senas_bench.cli.completion import one_of
-from senas_bench.experiments.spec import SEEDS
 
 MAX_SEEDS = 10_000
 """Of a range: as many runs would never end, and a slip of a key should not fill the memory."""
@@ -186,6 +185,8 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         ValueError: Anything else, a range of more than `MAX_SEEDS`, or a seed that torch cannot take.
     """
+    from senas_bench.experiments.spec import SEEDS
+
     seeds: list[int] = []
     for part in text.split(","):
         match = _SEEDS.fullmatch(part.strip())

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.cli.options import print_json
-from senas_bench.kernels.processor import recommend_precision
 
 if TYPE_CHECKING:
     from senas_bench.experiments.spec import RunSpec
@@ -38,6 +37,8 @@ def plan_of(store: RunStore, specs: Sequence[RunSpec]) -> dict[str, Any]:
 
 def show_plan(store: RunStore, specs: Sequence[RunSpec], as_json: bool = False) -> None:
     """Print what `plan_of` finds, and whether this machine is good at bfloat16."""
+    from senas_bench.kernels.processor import recommend_precision
+
     plan = {**plan_of(store, specs), "bfloat16_on_the_cpu": recommend_precision()}
     if as_json:
         print_json(plan)

@@ -1,14 +1,11 @@
 """`evaluate-ranking`: scores that somebody has, against the truth."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from senas_bench.cli.options import OUTPUT, SIZE, WHAT, JsonOption, TruthOption, print_json, whole_number
-from senas_bench.files import check_output
 
 
 def evaluate_ranking(
@@ -30,6 +27,8 @@ def evaluate_ranking(
 ) -> None:
     """Compare scores of archs with their ground-truth accuracy; several files with each other too."""
     ks = [whole_number(text, "--k") for text in k.split(",")]
+    from senas_bench.files import atomic_write, check_output
+
     if plot is not None:
         check_output(plot, (".png", ".svg"))
     from senas_bench.analysis.evaluation import evaluate_rankings, read_scores
@@ -42,7 +41,6 @@ def evaluate_ranking(
     found = evaluate_rankings(tables, truth, query, ks=ks, n_resamples=resamples)
     if plot is not None:
         from senas_bench.analysis.output.figures import to_bytes
-        from senas_bench.files import atomic_write
 
         atomic_write(plot, to_bytes(figure(tables, truth, query), plot.suffix[1:]))
     if as_json:

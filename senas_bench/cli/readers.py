@@ -1,7 +1,5 @@
 """Commands that compute no runs: `report`, `compare`, `doctor`."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from senas_bench.api.studies import load_truth, write_beside
 from senas_bench.cli.options import (
     FAILED,
     OUTPUT,
@@ -23,7 +20,6 @@ from senas_bench.cli.options import (
     TruthOption,
     print_json,
 )
-from senas_bench.files import check_output
 
 if TYPE_CHECKING:
     from senas_bench.analysis.output.report import Part
@@ -40,8 +36,11 @@ def report(
     no_timing: NoTimingOption = False,
 ) -> None:
     """All that finished runs allow: tables, figures, and one HTML page that judges the paper's claims."""
+    from senas_bench.files import atomic_write, check_output
+
     if out is not None:
         check_output(out, (".html", ".htm"))
+    from senas_bench.api.studies import load_truth
     from senas_bench.experiments.store import RunStore
 
     truth = load_truth(ground_truth, seed_truth)
@@ -52,7 +51,6 @@ def report(
     from senas_bench.analysis.artefacts import NO_RUNS, render_each
     from senas_bench.analysis.output.report import make_part, page_html
     from senas_bench.analysis.output.sections import sections
-    from senas_bench.files import atomic_write
 
     parts = []
     for section in sections(records):
@@ -77,10 +75,11 @@ def report(
         print(f"{len(parts)} studies; written: {path}")
 
 
-def _write_part(part: Part, suffix: str, results: Path) -> str:
+def _write_part(part: "Part", suffix: str, results: Path) -> str:
     """Write what a page shows of one study; how its claims fare, in words."""
     from senas_bench.analysis.artefacts import ARTEFACTS
     from senas_bench.analysis.paper.tally import line
+    from senas_bench.api.studies import write_beside
 
     for name, table in part.tables.items():
         renamed = replace(table, name=f"{name}{suffix}")

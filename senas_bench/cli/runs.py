@@ -1,7 +1,5 @@
 """Commands on the runs of a results folder: `status`, `runs rm`, `runs pack`."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from senas_bench.api.runs import pack, removal_of, tables_so_far
 from senas_bench.cli.completion import one_of
 from senas_bench.cli.options import FAILED, WHAT, JsonOption, ResultsOption, TruthOption, print_json
-from senas_bench.files import check_output
-from senas_bench.progress import duration, worded
 
 
 def status(
@@ -52,6 +47,8 @@ def status(
 
 def _at(said: Mapping[str, Any]) -> str:
     """What a run is at, in words."""
+    from senas_bench.progress import duration, worded
+
     stage = f"{said['stage']} {said['done']}/{said['total']}" if said["stage"] else "starts"
     since = f"for {duration(time.time() - said['began'])}"
     return " ".join(filter(None, (stage, worded(said["numbers"]), since)))
@@ -61,6 +58,7 @@ def _print_tables(results: Path, ground_truth: Path | None, as_json: bool) -> No
     import json
 
     from senas_bench.analysis.output.formats import to_json, to_text
+    from senas_bench.api.runs import tables_so_far
 
     found = list(tables_so_far(results, ground_truth))
     if as_json:
@@ -76,6 +74,8 @@ def runs_rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=WHAT)] = False,
 ) -> None:
     """Remove the runs of a method from a results folder, finished or not; it names them and asks."""
+    from senas_bench.api.runs import removal_of
+
     removal = removal_of(results, list(dict.fromkeys(methods)))
     for run_id in removal.finished:
         print(f"finished    {run_id}")
@@ -102,6 +102,9 @@ def runs_pack(
     results: ResultsOption = Path("runs"),
 ) -> None:
     """One archive of records, scores, tables, figures and report, to share: a results folder once it is unpacked."""
+    from senas_bench.api.runs import pack
+    from senas_bench.files import check_output
+
     check_output(out, (".zip",), option="OUT")
     names = pack(results, out)
     records = sum(name.endswith(".json") and name.startswith("runs/") for name in names)

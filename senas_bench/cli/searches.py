@@ -1,14 +1,11 @@
 """Commands on single archs: `search`, `retrain`, `latency`."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from senas_bench.api import searches as api
 from senas_bench.cli.completion import one_of
 from senas_bench.cli.options import (
     FAILED,
@@ -40,7 +37,9 @@ from senas_bench.cli.options import (
     print_json,
     show,
 )
-from senas_bench.experiments.study import Setting
+
+if TYPE_CHECKING:
+    from senas_bench.api.searches import Found
 
 
 def search(
@@ -85,6 +84,9 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search any space, under a limit or none; write what was found, and draw it."""
+    from senas_bench.api import searches as api
+    from senas_bench.experiments.study import Setting
+
     setting = Setting(preset, dataset, data_dir, stage_epochs=parse_epochs(stage_epochs), accumulate=accumulate)
     setting = replace(setting, device=device, threads=threads, jobs=jobs, results=results, tensorboard=tensorboard)
     setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision)
@@ -118,6 +120,9 @@ def retrain(
     as_json: JsonOption = False,
 ) -> None:
     """Train one arch from scratch, and test it."""
+    from senas_bench.api import searches as api
+    from senas_bench.experiments.study import Setting
+
     setting = Setting(preset, dataset, data_dir, accumulate=accumulate, device=device, threads=threads)
     setting = replace(setting, jobs=jobs, results=results, tensorboard=tensorboard)
     setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision)
@@ -127,7 +132,7 @@ def retrain(
         raise typer.Exit(FAILED)
 
 
-def _print_found(found: api.Found, as_json: bool) -> None:
+def _print_found(found: "Found", as_json: bool) -> None:
     if as_json:
         print_json(found.lines)
         return
@@ -160,9 +165,11 @@ def latency(
     as_json: JsonOption = False,
 ) -> None:
     """Measure every operator of a space here, once; check that sums of them predict the latency of whole networks."""
+    from senas_bench.experiments.studies import skeleton_for
+    from senas_bench.experiments.study import Setting
+
     setting = Setting(preset, dataset, device=device, threads=threads, results=results)
     sizes = setting.sizes(space)
-    from senas_bench.experiments.studies import skeleton_for
 
     skeleton = skeleton_for(space, sizes, setting.images(sizes))
     where = setting.placed().device

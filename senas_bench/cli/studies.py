@@ -1,17 +1,13 @@
 """`reproduce` and `rank`."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from senas_bench.api.rankings import rank as ranked
-from senas_bench.api.studies import Study, prepare
 from senas_bench.cli.completion import one_of, several_of
 from senas_bench.cli.lists import artefact_rows, print_lines
 from senas_bench.cli.options import (
@@ -53,14 +49,14 @@ from senas_bench.cli.options import (
     split_names,
 )
 from senas_bench.cli.plan import show_plan
-from senas_bench.experiments.spec import SEEDS
-from senas_bench.experiments.study import RunsFailed, Setting
-from senas_bench.files import check_output
+
+if TYPE_CHECKING:
+    from senas_bench.api.studies import Study
 
 MethodsOption = Annotated[
     str | None,
     typer.Option(
-        help="Comma-separated, as `senas-bench methods` lists them; by default the artefact's.",
+        help="Comma-separated, as `senas-bench methods` lists them, or all; by default the artefact's.",
         rich_help_panel=WHAT,
         autocompletion=several_of("METHODS"),
     ),
@@ -143,6 +139,9 @@ def reproduce(
     if not artefacts:
         _say_what_can_be_made()
         raise typer.Exit(USAGE)
+    from senas_bench.api.studies import prepare
+    from senas_bench.experiments.study import Setting
+
     setting = Setting(preset, dataset, data_dir, ground_truth, device, threads, results, latency_table)
     setting = replace(setting, stage_epochs=parse_epochs(stage_epochs), alone_epochs=alone_epochs)
     setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
@@ -164,7 +163,7 @@ def _say_what_can_be_made() -> None:
     print("such as: senas-bench reproduce table3 --dry-run, which says what would run", file=sys.stderr)
 
 
-def _finish(study: Study, no_timing: bool, as_json: bool) -> bool:
+def _finish(study: "Study", no_timing: bool, as_json: bool) -> bool:
     """Run, render and print; whether nothing was at fault."""
     from senas_bench.analysis.output.formats import to_json, to_text
 
@@ -177,6 +176,14 @@ def _finish(study: Study, no_timing: bool, as_json: bool) -> bool:
         found = [json.loads(to_json(table)) for table in tables]
         print_json(found if len(study.artefacts) > 1 else next(iter(found), None))
     return study.sound and not failed
+
+
+def _seed(value: int) -> int:
+    from senas_bench.experiments.spec import SEEDS
+
+    if not 0 <= value < SEEDS:
+        raise typer.BadParameter(f"{value} must be at least 0 and below 2**64")
+    return value
 
 
 def rank(
@@ -197,7 +204,7 @@ def rank(
         ),
     ] = None,
     preset: PresetOption = "embedded",
-    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed.", rich_help_panel=WHAT)] = 0,
+    seed: Annotated[int, typer.Option(callback=_seed, help="Seed.", rich_help_panel=WHAT)] = 0,
     dataset: DatasetOption = None,
     device: DeviceOption = Device.auto,
     threads: ThreadsOption = 1,
@@ -214,7 +221,12 @@ def rank(
     results: ResultsOption = Path("runs"),
 ) -> None:
     """Run a method and write one score per arch of its widest final ranking."""
+    from senas_bench.files import atomic_file, check_output
+
     check_output(out, (".csv", ".parquet"))
+    from senas_bench.api.rankings import rank as ranked
+    from senas_bench.experiments.study import RunsFailed
+
     options = {"dataset": dataset, "device": device, "threads": threads, "data_dir": data_dir, "results": results}
     options |= {"stage_epochs": parse_epochs(stage_epochs), "rank_archs": rank_archs, "candidates": candidates}
     options |= {"curve_points": curve_points, "official_split": official_split, "accumulate": accumulate}
@@ -223,8 +235,6 @@ def rank(
         scores = ranked(method, seed, estimator=estimator, preset=preset, **options)
     except RunsFailed as error:  # which was said when it did
         raise typer.Exit(FAILED) from error
-    from senas_bench.files import atomic_file
-
     with atomic_file(out) as file:
         scores.to_csv(file, index=False) if out.suffix == ".csv" else scores.to_parquet(file, index=False)
     by = f"{method} with {estimator}" if estimator else method

@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.training.place import place
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
     from senas_bench.experiments.runner import Runner
+    from senas_bench.experiments.spec import RunRecord, RunSpec
 
 WORK = "senas-bench/work"
 """Key of what the first process hands on: the runner's folders and the specs, as JSON; null for nothing to do."""
@@ -103,6 +103,7 @@ def follow() -> int:
         RunError: The first process did not come.
     """
     from senas_bench.experiments.executors import SerialExecutor
+    from senas_bench.experiments.spec import RunSpec
     from senas_bench.training.distributed import LostProcess, join, meet
 
     store = meet()

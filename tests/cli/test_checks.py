@@ -187,3 +187,21 @@ def test_what_cannot_be_made_is_said_first_and_leaves_the_rest(tmp_path, monkeyp
         "reproduce", "table3", "fig1", "--seeds", "0", "--jobs", "1", "--methods", "params,spos", "--dry-run"
     )
     assert outcome.code == 0 and outcome.err == "fig1 is not made: it has no runs of stand-alone\n"
+
+
+def test_all_methods_are_those_that_can_run_and_of_the_others_it_is_said_why(tmp_path, monkeypatch):
+    """Two of them look trainings up, which the table that is shipped does not have."""
+    monkeypatch.chdir(tmp_path)
+    asked = ("reproduce", "table3", "--seeds", "0", "--methods", "all", "--dry-run")
+    outcome = call(*asked)
+    rows = [line.split("-embedded-digits")[0] for line in outcome.out.splitlines() if "-embedded-digits" in line]
+    looked_up = ["random-search", "regularized-evolution"]
+    assert rows == [name for name in METHODS if name not in looked_up]
+    assert [line.split(":")[0] for line in outcome.err.splitlines()] == [f"{name} is left out" for name in looked_up]
+    assert "cannot be looked up" in outcome.err
+
+
+def test_all_methods_of_several_artefacts_are_those_that_each_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    only = call("reproduce", "fig6", "fig1", "--seeds", "0", "--methods", "all", "--dry-run").out
+    assert "se-nas-embedded" in only and "stand-alone-embedded" in only and "params-embedded" not in only
