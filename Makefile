@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
+# Hundreds of processes read our modules: each would have to compile them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: reproduce test test-all faults lint docs lab dist bench curves gpu-check
 

@@ -46,8 +46,12 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """Readable and unique: `<method>-<preset>-<dataset>-s<seed>-<10 hex digits of the whole spec>`."""
-        digest = hashlib.sha256(canonical_json(asdict(self)).encode()).hexdigest()[:10]
+        digest = hashlib.sha256(self.canonical().encode()).hexdigest()[:10]
         return f"{self.method}-{self.preset}-{self.dataset}-s{self.seed}-{digest}"
+
+    def canonical(self) -> str:
+        """One text per spec."""
+        return canonical_json(vars(self))  # `asdict` would copy all settings first
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from senas_bench.errors import DataError
-from senas_bench.experiments.spec import SCHEMA, RunRecord, RunSpec, canonical_json
+from senas_bench.experiments.spec import SCHEMA, RunRecord, RunSpec
 from senas_bench.files import atomic_write, prove_room, room_named
 from senas_bench.locks import LockHeld, held
 
@@ -305,7 +305,7 @@ class RunStore:
         except FileNotFoundError:
             return None
         record = RunRecord.from_json(_unsealed(text, path))
-        if record.spec.run_id != run_id or (spec is not None and _canonical(record.spec) != _canonical(spec)):
+        if record.spec.run_id != run_id or (spec is not None and record.spec.canonical() != spec.canonical()):
             raise ValueError("its spec is not the one that was asked")
         if record.scores_sha256 is not None:
             self._score_bytes(record)
@@ -368,10 +368,6 @@ def _check(path: Path, found: str, expected: str | None) -> None:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _canonical(spec: RunSpec) -> str:
-    return canonical_json(asdict(spec))
 
 
 def _move_aside(path: Path, suffix: str = "corrupt") -> str:

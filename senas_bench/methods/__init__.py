@@ -1,7 +1,7 @@
 """Search methods: `(task) -> MethodOutput`, one page per paper."""
 
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 from senas_bench.methods.baselines import LargestCost, RandomSearch
 from senas_bench.methods.darts import Darts
@@ -36,7 +36,7 @@ from senas_bench.shrinking.random import RandomScores
 from senas_bench.shrinking.se_nas import SeNasCriterion
 from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.spaces import SPACES
-from senas_bench.tasks.method import NB201_ONLY, Method, check_kinds, check_method
+from senas_bench.tasks.method import NB201_ONLY, Method, check_kinds, check_method, kinds
 
 WITH_BLOCKS = tuple(SPACES)
 """Spaces whose networks show the outputs of their blocks."""
@@ -159,21 +159,36 @@ def method_named(name: str) -> Method:
     if name in GIVEN and name in METHODS:
         raise ValueError(f"method {name!r}: the name means something else; choose another")
     method = GIVEN[name] if name in GIVEN else lookup("method", name, METHODS)
-    held = (method, *METHODS.values(), *CRITERIA.values(), *ESTIMATORS.values())
-    known = _checked.get(name, ())
-    if len(known) == len(held) and all(map(operator.is_, known, held)):
+    known = _known()
+    if known.sound.get(name) is method:
         return method
     check_method(name, method)
     try:
-        check_kinds(method, held)
+        check_kinds(method, known.kinds | kinds([method]))
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}") from None
-    _checked[name] = held
+    known.sound[name] = method
     return method
 
 
-_checked: dict[str, tuple[Any, ...]] = {}
-"""By name the method that was found sound, and all beside which it was."""
+class _Known(NamedTuple):
+    """All that there is, the classes in it, and the methods that were found sound beside it."""
+
+    held: tuple[Any, ...]
+    kinds: set[tuple[str, str]]
+    sound: dict[str, Method]
+
+
+def _known() -> _Known:
+    """Made anew when a registry has changed."""
+    global _last
+    held = (*METHODS.values(), *CRITERIA.values(), *ESTIMATORS.values())
+    if len(held) != len(_last.held) or not all(map(operator.is_, held, _last.held)):
+        _last = _Known(held, kinds(held), {})
+    return _last
+
+
+_last = _Known((), set(), {})
 
 
 def all_methods() -> dict[str, Method]:

@@ -117,20 +117,25 @@ def check_criterion(criterion: Any) -> None:
         raise ValueError(f"{criterion!r:.80} is no criterion: {why}")
 
 
-def check_kinds(method: Any, others: Iterable[Any]) -> None:
+def kinds(holders: Iterable[Any]) -> set[tuple[str, str]]:
+    """The classes of strategies, and of those inside of them: name, and where each is defined."""
+    parts = (part for holder in holders for part in (holder, *nested(holder)))
+    return {(type(part).__name__, _home(part)) for part in parts}
+
+
+def check_kinds(method: Any, known: Iterable[tuple[str, str]]) -> None:
     """Refuse strategies inside a method whose class has the name of another class: a spec holds the name alone.
 
     Args:
-        others: Whatever holds strategies, or is one.
+        known: `kinds` of all that there is.
 
     Raises:
         ValueError: Two have one name.
     """
     homes = {type(one).__name__: _home(one) for one in nested(method)}
-    for strategy in (part for other in others for part in (other, *nested(other))):
-        name = type(strategy).__name__
-        if name in homes and _home(strategy) != homes[name]:
-            one, other = sorted((homes[name], _home(strategy)))
+    for name, home in known:
+        if name in homes and home != homes[name]:
+            one, other = sorted((homes[name], home))
             raise ValueError(f"{one} and {other} are two classes of one name, so that runs may share an id; rename one")
 
 
