@@ -147,6 +147,11 @@ def unmeasured(truth: GroundTruth, query: Query, archs: Sequence[str]) -> list[s
     return [arch for arch in archs if math.isnan(known.get(arch, math.nan))]
 
 
+def sizes_in_words(changed: Mapping[str, Sequence[str]]) -> str:
+    """What `changed_sizes` says."""
+    return ", ".join(f"{words(name)} {' or '.join(values)}" for name, values in changed.items())
+
+
 def setting_meta(setting: Mapping[str, Any], truth: GroundTruth, seeds: Sequence[int]) -> dict[str, Any]:
     """The `meta` values that every artefact has beside its `title` and `rows`."""
     return {
@@ -173,8 +178,7 @@ def setting_notes(meta: Mapping[str, Any], counts: Sequence[int], columns: Seque
         f"n = {span(counts)} seeds ({listed(meta['seeds'])}); ± is the standard deviation over seeds (ddof = 1).",
     ]
     if meta["changed_sizes"]:
-        changes = ", ".join(f"{words(name)} {' or '.join(values)}" for name, values in meta["changed_sizes"].items())
-        notes.insert(0, f"Not the sizes of preset {meta['preset']}: {changes}.")
+        notes.insert(0, f"Not the sizes of preset {meta['preset']}: {sizes_in_words(meta['changed_sizes'])}.")
     if meta["preset"] != "paper":
         truths = ", ".join(dict.fromkeys(column.rpartition("_")[0] for column in columns))
         notes.append(
@@ -186,7 +190,12 @@ def setting_notes(meta: Mapping[str, Any], counts: Sequence[int], columns: Seque
 
 def final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
     """The last ranking of each set: rank scores, higher is better, indexed by arch string."""
-    rankings = {}
+    return {name: _ranks(rows) for name, rows in _last_rows(table).items()}
+
+
+def _last_rows(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of the last ranking of each set, of two archs or more."""
+    found = {}
     for name, group in table[table["epoch"] == table["epoch"].max()].groupby("set", observed=True):
         last: Any = group[group["stage"] == group["stage"].max()]
         # runs of one stage used to store their only ranking twice, row by row the same
@@ -194,8 +203,8 @@ def final_rankings(table: pd.DataFrame) -> dict[str, pd.Series]:
         if last["arch_str"].duplicated().any():
             raise ValueError(f"the last `{name}` ranking of a run holds an arch twice; remove that run and repeat it")
         if len(last) > 1:
-            rankings[str(name)] = _ranks(last)
-    return rankings
+            found[str(name)] = last
+    return found
 
 
 def distinct_functions(arch_strs: Iterable[str]) -> int:
@@ -222,13 +231,15 @@ def final_scores(table: pd.DataFrame) -> pd.DataFrame:
     """The widest final ranking of a run's score table: `full`, else `sample`, else `current`.
 
     Returns:
-        `arch_str` and `score`, best first. The score is a rank, higher is better: it joins tiers and scores.
+        `arch_str`, `score` and `estimate`, best first. The score is a rank, higher is better: archs that a shrink
+        dropped stand below all others. The estimate is what the estimator gave, in its unit, when it last saw the arch.
 
     Raises:
         ValueError: The run ends without a ranking of at least 2 archs.
     """
-    rankings = final_rankings(table)
+    rankings = _last_rows(table)
     widest = next((rankings[name] for name in ("full", "sample", "current") if name in rankings), None)
     if widest is None:
         raise ValueError("the run ends without a ranking of at least 2 archs; choose a method that ranks")
-    return widest.sort_values(ascending=False, kind="stable").rename_axis("arch_str").reset_index(name="score")
+    ranked = {"arch_str": widest["arch_str"], "score": _ranks(widest).to_numpy(), "estimate": widest["score"]}
+    return pd.DataFrame(ranked).sort_values("score", ascending=False, kind="stable", ignore_index=True)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 LADDER = Path(__file__).with_name("standing.csv")
 """Written by `benchmarks/standing.py` from the runs of `FOLDERS`, never by hand."""
-FOLDERS = ("embedded", "cpu-cifar10", "cpu-hybrids")
-"""Of `results/`: the embedded study, of a sample, and two of the whole space."""
+FOLDERS = ("embedded", "cpu-cifar10-short", "cpu-cifar10", "cpu-hybrids")
+"""Of `results/`: two studies of one sample, and two of the whole space."""
 QUERY = Query("cifar10", "test", 200, "mean")
 """The truth of the ladder, in the table that comes with the package."""
 
@@ -77,7 +77,9 @@ def standing(arch_strs: Sequence[str], truth: GroundTruth, query: Query) -> dict
         sizes = sorted(set(ladder["n"]))
         reason = (
             f"its rankings are of the whole space ({sizes[-1]:,} archs) or of the sample of {sizes[0]} that "
-            f"`senas-bench rank` scores, these are {len(arch_strs):,} others; tau of other archs is not comparable"
+            f"`senas-bench rank --rank-archs {sizes[0]}` scores, these are {len(arch_strs):,} others; tau of other "
+            "archs is not comparable. To compare with a method on the archs that you share, give a file of it too: "
+            "one that `senas-bench rank` wrote, or a Parquet file of `results/*/runs`"
         )
         return {"rows": [], "reason": reason}
     rows = same.sort_values("tau_mean", ascending=False).astype(object).where(same.notna(), None).to_dict("records")

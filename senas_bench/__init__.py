@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from senas_bench.analysis.artefacts import ARTEFACTS, make
     from senas_bench.api.figures import figure
     from senas_bench.api.rankings import evaluate_ranking, rank
+    from senas_bench.api.reports import report
     from senas_bench.api.searches import retrain, search
     from senas_bench.api.studies import reproduce
     from senas_bench.groundtruth import Query, load_ground_truth
@@ -39,6 +40,7 @@ __all__ = [
     "load_ground_truth",
     "make",
     "rank",
+    "report",
     "reproduce",
     "retrain",
     "search",
@@ -56,6 +58,7 @@ _HOMES = {
     "load_ground_truth": "groundtruth",
     "make": "analysis.artefacts",
     "rank": "api.rankings",
+    "report": "api.reports",
     "reproduce": "api.studies",
     "retrain": "api.searches",
     "search": "api.searches",

@@ -17,6 +17,7 @@ def lookup(kind: str, name: str, mapping: Mapping[str, T]) -> T:
     """
     if name in mapping:
         return mapping[name]
-    near = difflib.get_close_matches(name, mapping, n=1)
+    alike = [known for known in mapping if known.lower() == name.lower()]
+    near = alike or difflib.get_close_matches(name, mapping, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     raise ValueError(f"unknown {kind} {name!r}{hint} one of: {', '.join(mapping)}")

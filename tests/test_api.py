@@ -17,9 +17,10 @@ from senas_bench.analysis.output.formats import Table, to_json
 from senas_bench.api.options import Options
 from senas_bench.errors import DataError
 from senas_bench.experiments.executors import SerialExecutor
+from senas_bench.experiments.failures import RunsFailed
 from senas_bench.experiments.runner import Runner
 from senas_bench.experiments.store import RunStore
-from senas_bench.experiments.study import RunsFailed, Setting, seeds_of
+from senas_bench.experiments.study import Setting, seeds_of
 
 SMALL = {"rank_archs": 60, "jobs": 1, "device": "cpu"}
 
@@ -95,12 +96,32 @@ def test_several_artefacts_are_a_dict():
 
 def test_rank_and_evaluate(tmp_path):
     scores = sb.rank("params", **SMALL)
-    assert isinstance(scores, pd.DataFrame) and list(scores.columns) == ["arch_str", "score"] and len(scores) == 60
+    assert isinstance(scores, pd.DataFrame) and list(scores.columns) == ["arch_str", "score", "estimate"]
+    assert len(scores) == 60 and scores["estimate"].is_monotonic_decreasing
     assert scores["score"].is_monotonic_decreasing
     found = sb.evaluate_ranking(scores, resamples=100)
     scores.to_csv(tmp_path / "scores.csv", index=False)
     assert sb.evaluate_ranking(tmp_path / "scores.csv", resamples=100) == found
-    assert found["n"] == 60 and json.dumps(found)
+    assert found["n"] == 60 and json.dumps(found) and "whole space" in found["standing"]["reason"]
+    two = sb.evaluate_ranking({"a": scores, "b": tmp_path / "scores.csv"}, resamples=100, plot=tmp_path / "ranks.png")
+    assert two["files"]["a"] == two["files"]["b"] == found and (tmp_path / "ranks.png").stat().st_size > 1000
+    assert [(pair["a"], pair["b"], pair["difference"]) for pair in two["pairs"]] == [("a", "b", 0.0)]
+    files = sb.evaluate_ranking([tmp_path / "scores.csv"], resamples=100)
+    assert files == {"files": {str(tmp_path / "scores.csv"): found}, "pairs": []}
+    with pytest.raises(ValueError, match=r"--plot .*x\.pdf: the name must end in \.png or \.svg"):
+        sb.evaluate_ranking(scores, plot="x.pdf")
+    with pytest.raises(ValueError, match="no scores; give a file"):
+        sb.evaluate_ranking([])
+
+
+def test_report(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "senas_bench.cli.app", raising=False)  # which other tests may have imported
+    with pytest.raises(ValueError, match="no finished runs in runs"):
+        sb.report()
+    sb.reproduce("table3", methods=["params", "flops"], seeds=range(2), **SMALL)
+    page = sb.report(out=tmp_path / "page.html")
+    assert page == tmp_path / "page.html" and "a script or notebook" in page.read_text()
+    assert Path("runs/tables/verdicts.json").exists()
 
 
 def test_search(tmp_path):
@@ -146,7 +167,7 @@ def test_failed_runs_are_an_error_once_the_rest_is_written(monkeypatch, tmp_path
         (lambda: sb.reproduce("table3", device="gpu"), ValueError, "unknown device 'gpu'"),
         (lambda: sb.reproduce("table3", executor="dask"), ValueError, "unknown executor 'dask'"),
         (lambda: sb.reproduce("table3", preset="cpu"), DataError, "no cifar10 images"),
-        (lambda: sb.reproduce("table3", rank_arch=3), TypeError, "rank_arch"),
+        (lambda: sb.reproduce("table3", rank_arch=3), ValueError, "unknown option 'rank_arch'; did you mean"),
         (lambda: sb.rank("random-search"), ValueError, "ranks none of the archs"),
         (lambda: sb.rank("params", rank_archs=1), ValueError, "at least 2 archs"),
         (lambda: sb.search("mobile"), ValueError, "unknown space 'mobile'"),

@@ -700,6 +700,8 @@ def test_what_is_finished_is_rendered_without_running_the_rest(tiny, tmp_path, m
     assert "none of the 4 runs is finished in runs; run them without" in refused(3, *RUN, "--finished")
     done("reproduce", "table3", "--methods", "params", "--seeds", "1", "--no-timing")
     monkeypatch.setattr(Runner, "__call__", lambda *_: pytest.fail("computed"))
+    line = refused(3, *RUN, "--finished", "--rank-archs", "7")
+    assert "it has 1 of other settings" in line and "give the options that they were made with" in line
     table = as_json(*RUN, "--finished")
     assert [(row["method"], row["n"]) for row in table["rows"]] == [("params", 1), ("optimal", 0)]
     assert table["seeds"] == [1]
@@ -825,7 +827,7 @@ def test_rank_and_evaluate(tiny, tmp_path):
     done("rank", *options, "scores.parquet")
     scores = pd.read_csv(tmp_path / "scores.csv")
     pd.testing.assert_frame_equal(scores, pq.read_table(tmp_path / "scores.parquet").to_pandas(), check_dtype=False)
-    assert list(scores.columns) == ["arch_str", "score"] and len(scores) == 30
+    assert list(scores.columns) == ["arch_str", "score", "estimate"] and len(scores) == 30
     (record,) = RunStore(tmp_path / "runs").records()
     assert record.spec.run_id == make_spec("params", 0, "embedded", sizes=replace(TINY, rank_archs=30)).run_id
     assert scores.arch_str[0] == record.pick

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from senas_bench.proxies import Proxy
+from senas_bench.proxies.alone import Alone
 from senas_bench.spaces import SearchSpace
 from senas_bench.tasks.method import Method
-from senas_bench.tasks.outputs import Trained
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
 from senas_bench.tasks.problem import Problem
 from senas_bench.tasks.report import Report
 from senas_bench.tasks.task import Task
 from senas_bench.tasks.work import Work
 
 PAGE = Path(__file__).parents[1] / "docs/extending.md"
-CLASSES = (Task, Problem, Report, Work, Trained, SearchSpace, Method)
+CLASSES = (Task, Problem, Report, Work, Trained, SearchSpace, Method, MethodOutput, ScoreTable, Proxy, Alone)
 SPECIAL = ("__contains__", "__iter__", "__call__")
 
 

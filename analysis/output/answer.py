@@ -15,6 +15,7 @@ from senas_bench.analysis.paper.judges import signed
 from senas_bench.analysis.paper.verdicts import PAPERS
 from senas_bench.analysis.style import baselines, is_proxy, shown_as
 from senas_bench.experiments.presets import PRESETS
+from senas_bench.methods import METHODS
 
 SIZE = "params"
 """The method that ranks by the number of parameters alone: what others must beat."""
@@ -98,7 +99,9 @@ def _against_baseline(rows: Sequence[Row]) -> Sentence | None:
 def _proxies(rows: Sequence[Row]) -> Sentence:
     found = [row for row in rows if is_proxy(row["method"]) and row["tau_mean"] is not None]
     if not found:
-        return Sentence("Proxies, which train nothing:", "none of them has finished runs here.")
+        strange = ", ".join(row["method"] for row in rows if row["cost"] != LOOKED_UP and row["method"] not in METHODS)
+        but = f" What {strange} is, only the process knows that added it: make the report there." if strange else ""
+        return Sentence("Proxies, which train nothing:", f"none of them has finished runs here.{but}")
     ranked, picked = (_first_two(found, key, highest=key == "tau")[0] for key in ("tau", "regret"))
     text = f"of {len(found)}, the best tau is {fixed(ranked[0]['tau_mean'], 3)} ({_names(ranked)}), "
     text += f"the least regret of the pick {fixed(picked[0]['regret_mean'], 2)} ({_names(picked)})"

@@ -24,7 +24,8 @@ def provenance_summary(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
 
 def _made(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Command, commit, versions and hardware of one run, in words."""
-    command = shlex.join(["senas-bench", *facts["command"]]) if facts.get("command") else "unknown"
+    words = facts.get("command")
+    command = shlex.join(["senas-bench", *words]) if words else "unknown" if words is None else "a script or notebook"
     commit = f"{facts.get('commit') or 'unknown'}{' with local changes' if facts.get('dirty') else ''}"
     packages = [f"{name} {facts[name]}" for name in ("senas_bench", "python", "torch", "numpy") if facts.get(name)]
     cores = f"{facts['cores']} cores" if facts.get("cores") else None

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any, TypedDict
 
 from senas_bench.experiments.study import Setting
+from senas_bench.names import lookup
 
 
 class Options(TypedDict, total=False):
@@ -40,5 +41,11 @@ class Options(TypedDict, total=False):
 
 
 def setting_of(options: Mapping[str, Any]) -> Setting:
-    """`Options` as a `Setting`, which makes a `Path` of whatever names one."""
+    """`Options` as a `Setting`, which makes a `Path` of whatever names one.
+
+    Raises:
+        ValueError: An option that there is none of.
+    """
+    for name in options:
+        lookup("option", name, Options.__annotations__)
     return Setting(**options)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.api.options import setting_of
-from senas_bench.experiments.study import RunsFailed, check_ranks, seeds_of
+from senas_bench.experiments.failures import RunsFailed
+from senas_bench.experiments.study import check_ranks, seeds_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -29,7 +30,9 @@ def rank(
         options: See `Setting`: preset, results, rank_archs, ...
 
     Returns:
-        `arch_str` and `score`, best first; higher is better.
+        `arch_str`, `score` and `estimate`, best first. The score is a rank, higher is better: archs that a shrink
+        dropped stand below all others. The estimate is what the estimator gave when it last saw the arch, in its unit:
+        accuracies in percent, log-likelihoods in nats.
 
     Raises:
         ValueError: A method that ranks nothing, or anything else that cannot be.
@@ -55,7 +58,7 @@ def rank(
 
 
 def evaluate_ranking(
-    scores: str | Path | pd.DataFrame,
+    scores: str | Path | pd.DataFrame | Sequence[str | Path] | Mapping[str, str | Path | pd.DataFrame],
     *,
     dataset: str = "cifar10",
     split: str = "test",
@@ -63,18 +66,22 @@ def evaluate_ranking(
     ground_truth: Path | None = None,
     k: Sequence[int] = (10, 100),
     resamples: int = 1000,
+    plot: str | Path | None = None,
 ) -> dict[str, Any]:
     """How well scores rank archs, against their accuracy in a benchmark.
 
     Args:
-        scores: Columns `arch_str` and `score` (higher is better), or a CSV or Parquet file of them.
+        scores: Columns `arch_str` and `score` (higher is better), or a CSV or Parquet file of them; or several: a list
+            of files, or either by a name.
         dataset, split, epochs: Which accuracy; the mean of its training seeds.
         ground_truth: Benchmark table; None for the embedded one.
         k: Sizes of the top for `precision@k` and `best_rank@k`.
         resamples: Of the bootstrap behind the intervals.
+        plot: Picture of the ranks to write, `.png` or `.svg`.
 
     Returns:
-        See `analysis.evaluation.evaluate_ranking`.
+        See `analysis.evaluation.evaluate_ranking`, and `standing`, the methods of `results/` on the same archs. Of
+        several, `files` with that by name, and `pairs`: each two on the archs that both have.
 
     Raises:
         ValueError: A column is missing, or an arch or score is bad or repeated.
@@ -87,13 +94,46 @@ def evaluate_ranking(
     >>> found["tau_b"], found["precision@1"]
     (1.0, 1.0)
     """
-    from senas_bench.analysis.evaluation import evaluate_ranking as evaluate
-    from senas_bench.analysis.evaluation import read_scores
+    import pandas as pd
+
+    one = isinstance(scores, str | Path | pd.DataFrame)
+    if one:
+        named: Mapping[str, Any] = {"scores" if isinstance(scores, pd.DataFrame) else str(scores): scores}
+    else:
+        named = scores if isinstance(scores, Mapping) else {str(path): path for path in scores}
+    where = None if plot is None else Path(plot)
+    found = judge(named, (dataset, split, epochs), ground_truth, k, resamples, where)
+    return next(iter(found["files"].values())) if one else found
+
+
+def judge(
+    scores: Mapping[str, str | Path | pd.DataFrame],
+    query: tuple[str, str, int],
+    ground_truth: Path | None,
+    k: Sequence[int],
+    resamples: int,
+    plot: Path | None,
+) -> dict[str, Any]:
+    """`evaluate_ranking` of some by name, always with `files` and `pairs`; `query`: data set, split, epochs."""
+    from senas_bench.files import atomic_write, check_output
+
+    if plot is not None:
+        check_output(plot, (".png", ".svg"), option="--plot")
+    if not scores:
+        raise ValueError("no scores; give a file or a frame with columns arch_str, score")
+    from senas_bench.analysis.evaluation import evaluate_rankings, read_scores
     from senas_bench.groundtruth import Query, load_ground_truth
 
-    query = Query(dataset, split, epochs, "mean")
-    table = read_scores(Path(scores)) if isinstance(scores, str | Path) else scores
-    if missing := [name for name in ("arch_str", "score") if name not in table]:
-        raise ValueError(f"the scores have no column {', '.join(missing)}; they have: {', '.join(map(str, table))}")
+    asked = Query(*query, "mean")
+    tables = {name: read_scores(Path(one)) if isinstance(one, str | Path) else one for name, one in scores.items()}
+    for table in tables.values():
+        if missing := [name for name in ("arch_str", "score") if name not in table]:
+            raise ValueError(f"the scores have no column {', '.join(missing)}; they have: {', '.join(map(str, table))}")
     truth = load_ground_truth(ground_truth)
-    return evaluate(table["arch_str"].tolist(), table["score"].to_numpy(), truth, query, ks=k, n_resamples=resamples)
+    found = evaluate_rankings(tables, truth, asked, ks=k, n_resamples=resamples)
+    if plot is not None:
+        from senas_bench.analysis.output.figures import to_bytes
+        from senas_bench.analysis.output.ranking import figure
+
+        atomic_write(plot, to_bytes(figure(tables, truth, asked), plot.suffix[1:]))
+    return found

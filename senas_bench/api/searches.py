@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.api.options import setting_of
-from senas_bench.experiments.study import RunsFailed, Setting, at_seeds, check_tensorboard, limit_asked, seeds_of
+from senas_bench.experiments.failures import RunsFailed
+from senas_bench.experiments.study import Setting, at_seeds, check_tensorboard, limit_asked, seeds_of
 from senas_bench.files import check_folder
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from senas_bench.api.options import Options
+    from senas_bench.experiments.failures import Failure
     from senas_bench.experiments.spec import RunRecord, RunSpec
 
 
@@ -82,7 +84,7 @@ class Found:
     """What searches found, and the runs that failed."""
 
     records: Sequence[RunRecord]
-    failed: Sequence[RunSpec]
+    failed: Sequence[Failure]
 
     @property
     def lines(self) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from senas_bench.api.checks import makeable
 from senas_bench.api.options import setting_of
 from senas_bench.errors import DataError
-from senas_bench.experiments.study import RunsFailed, Setting, at_seeds, latency_table_for, seeds_of
+from senas_bench.experiments.failures import RunsFailed
+from senas_bench.experiments.study import Setting, at_seeds, latency_table_for, seeds_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from senas_bench.analysis.artefacts import Artefact
     from senas_bench.analysis.output.formats import Table
     from senas_bench.api.options import Options
+    from senas_bench.experiments.failures import Failure
     from senas_bench.experiments.presets import Preset
     from senas_bench.experiments.spec import RunRecord, RunSpec
     from senas_bench.experiments.store import RunStore
@@ -113,8 +115,8 @@ class Study:
 
         return RunStore(self.setting.results)
 
-    def run(self) -> list[RunSpec]:
-        """Run what is missing; the specs that failed."""
+    def run(self) -> list[Failure]:
+        """Run what is missing; what failed."""
         self.store.prepare()
         if self.fresh:
             for spec in self.specs:
@@ -134,7 +136,7 @@ class Study:
         alone = any(artefact.alone for artefact in self.artefacts.values())
         if self.only_finished and not (finished or older or alone):
             none = f"none of the {len(self.specs)} runs is finished in {self.setting.results}"
-            raise DataError(f"{none}; run them without --finished")
+            raise DataError(f"{none}; {self._others() or 'run them without --finished'}")
         for name in self.methods:
             records = self._records(name, finished)
             if not records and (records := self._records(name, older)):
@@ -153,6 +155,19 @@ class Study:
                 continue
             if made is not None:
                 yield made
+
+    def _others(self) -> str:
+        """What to do where the same methods have finished runs of other sizes; empty where they have none."""
+        from senas_bench.analysis.join import changed_sizes, sizes_in_words
+
+        asked = set(map(_kind, self.specs))
+        found = [record for record in self.store.records() if _kind(record.spec) in asked]
+        if not found:
+            return ""
+        sizes = sizes_in_words(changed_sizes(found)) or "those of the preset"
+        return (
+            f"it has {len(found)} of other settings, whose sizes are {sizes}: give the options that they were made with"
+        )
 
     def _older(self, finished: Sequence[RunRecord]) -> list[RunRecord]:
         """Finished runs that are what was asked for, but of an older protocol."""
@@ -187,6 +202,10 @@ class Study:
         table, paths = write_beside(table, self.setting.results, artefact)
         self.sound = self.sound and not faults
         return Made(name, table, paths)
+
+
+def _kind(spec: RunSpec) -> tuple[str, ...]:
+    return spec.method, spec.preset, spec.dataset, spec.space
 
 
 def prepare(

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 from senas_bench.cli.options import JsonOption, print_json
 
+PAPERS = "the paper's sizes"
+
 
 def methods(as_json: JsonOption = False) -> None:
     """Search methods: what each does, and how it differs from the others of its kind."""
@@ -42,8 +44,9 @@ def presets(as_json: JsonOption = False) -> None:
     rows = []
     for name in PRESETS:
         own = preset_of("nasbench201", name)
-        about = {"name": name, "what": own.note or f"images {own.dataset}", "recipes": list(own.recipes)}
-        rows.append(about)
+        epochs = "+".join(map(str, own.recipes["reference"].stage_epochs))
+        what = f"images {own.dataset}, C={own.channels} N={own.cells}, {epochs} epochs"
+        rows.append({"name": name, "what": f"{what}; {own.note or PAPERS}", "recipes": list(own.recipes)})
     print_json(rows) if as_json else print_lines(rows)
 
 
@@ -69,10 +72,28 @@ def print_lines(rows: list[dict[str, Any]], stream: TextIO | None = None) -> Non
 
 def _what(method: Any) -> str:
     """The first sentence about a method, and its settings where they are not those of its class."""
-    words = " ".join((type(method).__doc__ or type(method).__name__).split())
-    about = re.split(r"\.(?: |$)", words)[0]
+    proxy = _proxy(method)
+    if proxy is not None:
+        return f"Training-free: {_sentence(proxy)}"
+    about = _sentence(method)
     own = [f"{item.name} {_named(getattr(method, item.name))}" for item in fields(method) if _differs(method, item)]
     return f"{about} ({', '.join(own)})" if own else about
+
+
+def _proxy(method: Any) -> Any:
+    """What a method that trains nothing scores untrained networks by, where that is one proxy."""
+    from senas_bench.methods.training_free import ByProxy
+    from senas_bench.proxies import PROXIES
+    from senas_bench.ranking import estimator_of
+
+    found = getattr(estimator_of(method.estimator), "proxy", None) if type(method) is ByProxy else None
+    return PROXIES[found] if isinstance(found, str) else found
+
+
+def _sentence(strategy: Any) -> str:
+    """The first about its class."""
+    words = " ".join((type(strategy).__doc__ or type(strategy).__name__).split())
+    return re.split(r"\.(?: |$)", words)[0]
 
 
 def _differs(method: Any, item: Field[Any]) -> bool:

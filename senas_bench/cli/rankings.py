@@ -27,25 +27,15 @@ def evaluate_ranking(
 ) -> None:
     """Compare scores of archs with their ground-truth accuracy; several files with each other too."""
     ks = [whole_number(text, "--k") for text in k.split(",")]
-    from senas_bench.files import atomic_write, check_output
+    from senas_bench.api.rankings import judge
 
-    if plot is not None:
-        check_output(plot, (".png", ".svg"))
-    from senas_bench.analysis.evaluation import evaluate_rankings, read_scores
-    from senas_bench.analysis.output.ranking import figure, text
-    from senas_bench.groundtruth import Query, load_ground_truth
-
-    query = Query(dataset, split, epochs, "mean")
-    tables = {str(path): read_scores(path) for path in dict.fromkeys(scores)}
-    truth = load_ground_truth(ground_truth)
-    found = evaluate_rankings(tables, truth, query, ks=ks, n_resamples=resamples)
-    if plot is not None:
-        from senas_bench.analysis.output.figures import to_bytes
-
-        atomic_write(plot, to_bytes(figure(tables, truth, query), plot.suffix[1:]))
+    named = {str(path): path for path in scores}
+    found = judge(named, (dataset, split, epochs), ground_truth, ks, resamples, plot)
     if as_json:
-        print_json(found if len(tables) > 1 else next(iter(found["files"].values())))
+        print_json(found if len(named) > 1 else next(iter(found["files"].values())))
         return
+    from senas_bench.analysis.output.ranking import text
+
     print(text(found))
     if plot is not None:
         print(f"written: {plot}")

@@ -2,10 +2,8 @@
 
 import json
 import os
-import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +19,6 @@ from senas_bench.cli.options import (
     print_json,
 )
 
-if TYPE_CHECKING:
-    from senas_bench.analysis.output.report import Part
-
 
 def report(
     results: ResultsOption = Path("runs"),
@@ -36,58 +31,13 @@ def report(
     no_timing: NoTimingOption = False,
 ) -> None:
     """All that finished runs allow: tables, figures, and one HTML page that judges the paper's claims."""
-    from senas_bench.files import atomic_write, check_output
+    from senas_bench.api.reports import write_report
 
-    if out is not None:
-        check_output(out, (".html", ".htm"))
-    from senas_bench.api.studies import load_truth
-    from senas_bench.experiments.store import RunStore
-
-    truth = load_truth(ground_truth, seed_truth)
-    store = RunStore(results)
-    records = store.records()
-    if not records:
-        raise ValueError(f"no finished runs in {results}; run `senas-bench reproduce all` first")
-    from senas_bench.analysis.artefacts import NO_RUNS, render_each
-    from senas_bench.analysis.output.report import make_part, page_html
-    from senas_bench.analysis.output.sections import sections
-
-    parts = []
-    for section in sections(records):
-        tables, missing = render_each(section.records, store.scores, truth, no_timing=no_timing)
-        parts.append((section.label, make_part(section.title, tables, section.records, missing)))
-    reasons = [
-        f"{label}: {name} is not shown: {reason}"
-        for label, part in parts
-        for name, reason in part.missing.items()
-        if reason != NO_RUNS
-    ]
-    if reasons and not any(part.tables for _, part in parts):
-        raise ValueError(f"nothing of {results} can be shown; {'; '.join(reasons)}")
-    print(*reasons, sep="\n", end="\n" * bool(reasons), file=sys.stderr)
-    page = page_html([part for _, part in parts], no_timing=no_timing)
-    path = out or results / "report.html"
-    atomic_write(path, page.encode())
-    for label, part in parts:
-        counts = _write_part(part, f"-{label}" if len(parts) > 1 else "", results)
-        print(f"{label}: {counts}" if len(parts) > 1 else f"claims of the paper: {counts}; written: {path}")
-    if len(parts) > 1:
-        print(f"{len(parts)} studies; written: {path}")
-
-
-def _write_part(part: "Part", suffix: str, results: Path) -> str:
-    """Write what a page shows of one study; how its claims fare, in words."""
-    from senas_bench.analysis.artefacts import ARTEFACTS
-    from senas_bench.analysis.paper.tally import line
-    from senas_bench.api.studies import write_beside
-
-    for name, table in part.tables.items():
-        renamed = replace(table, name=f"{name}{suffix}")
-        write_beside(renamed, results, ARTEFACTS[name] if name in part.figures else None)
-    if not part.tables:
-        return "nothing to show"
-    write_beside(replace(part.verdict_table, name=f"verdicts{suffix}"), results, None)
-    return line(part.verdict_table)
+    path, studies = write_report(results, ground_truth, seed_truth, out, no_timing)
+    for label, counts in studies.items():
+        print(f"{label}: {counts}" if len(studies) > 1 else f"claims of the paper: {counts}; written: {path}")
+    if len(studies) > 1:
+        print(f"{len(studies)} studies; written: {path}")
 
 
 def compare(

@@ -189,7 +189,7 @@ def _seed(value: int) -> int:
 def rank(
     out: Annotated[
         Path,
-        typer.Option(help="Scores to write: .csv or .parquet with arch_str, score.", rich_help_panel=OUTPUT),
+        typer.Option(help="File: .csv or .parquet with arch_str, score (a rank), estimate.", rich_help_panel=OUTPUT),
     ],
     method: Annotated[
         str,
@@ -220,12 +220,12 @@ def rank(
     accumulate: AccumulateOption = None,
     results: ResultsOption = Path("runs"),
 ) -> None:
-    """Run a method and write one score per arch of its widest final ranking."""
+    """Run a method and write, of its widest final ranking, the rank of each arch and what it was estimated at."""
     from senas_bench.files import atomic_file, check_output
 
     check_output(out, (".csv", ".parquet"))
     from senas_bench.api.rankings import rank as ranked
-    from senas_bench.experiments.study import RunsFailed
+    from senas_bench.experiments.failures import RunsFailed
 
     options = {"dataset": dataset, "device": device, "threads": threads, "data_dir": data_dir, "results": results}
     options |= {"stage_epochs": parse_epochs(stage_epochs), "rank_archs": rank_archs, "candidates": candidates}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from senas_bench.errors import RunError
 from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import RETRAIN, Preset
 from senas_bench.experiments.provenance import provenance
@@ -19,6 +20,7 @@ from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 from senas_bench.experiments.studies import method_of
 from senas_bench.experiments.tasks import images_of, loading_of, make_task
 from senas_bench.spaces import SPACES, Arch
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 
 
 def run(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
@@ -59,7 +61,7 @@ def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     if task.recipe.half(spec.device) and spec.device == "cpu":
         _warn_of_bfloat16()
     begin = time.monotonic()
-    output = method(task)
+    output = _output_of(method, task)
     history = list(output.history)
     if spec.space != "nasbench201" or "retrain" in spec.settings:
         history.append(_describe_pick(task, output.pick))
@@ -80,6 +82,21 @@ def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
         provenance={**started, **_engine(spec.device, task.work.budget.counts)},
     )
     return record, _frame(output.tables, to_str)
+
+
+def _output_of(method: Any, task: Any) -> MethodOutput:
+    """What a method finds.
+
+    Raises:
+        RunError: It returns something else.
+    """
+    output = method(task)
+    if not isinstance(output, MethodOutput):
+        kind = type(method).__name__
+        raise RunError(f"{kind} returned {type(output).__name__}; a method returns MethodOutput(pick, tables, history)")
+    if not all(isinstance(table, ScoreTable) for table in output.tables):
+        raise RunError(f"{type(method).__name__} returned tables that are no ScoreTable; see docs/adding.md")
+    return output
 
 
 @functools.cache

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senas_bench.errors import RunError
 from senas_bench.experiments.machine import device_of, jobs_of, workers_of
 from senas_bench.kernels import ENGINES
 from senas_bench.names import lookup
 from senas_bench.training.recipe import PRECISIONS
 
 if TYPE_CHECKING:
+    from senas_bench.experiments.failures import Failure
     from senas_bench.experiments.presets import Preset
     from senas_bench.experiments.spec import RunSpec
     from senas_bench.experiments.store import RunStore
@@ -25,15 +25,6 @@ LEAST |= {"accumulate": 1, "score_images": 1}
 """Of the whole numbers in a `Setting`."""
 MOST_THREADS = 1024
 PATHS = ("data_dir", "ground_truth", "latency_table", "results", "tensorboard")
-
-
-class RunsFailed(RunError):
-    """Runs of a study failed; the others are kept."""
-
-    def __init__(self, specs: Sequence[RunSpec]) -> None:
-        names = ", ".join(spec.run_id for spec in specs)
-        super().__init__(f"{len(specs)} runs failed: {names}; the others are kept, finished=True shows them")
-        self.specs = list(specs)
 
 
 @dataclass(frozen=True)
@@ -183,8 +174,8 @@ class Setting:
         shared = ("dataset", "data_dir", "ground_truth", "device", "threads")
         return make_spec(method, 0, self.preset, sizes=sizes, **{name: getattr(self, name) for name in shared}, **asked)
 
-    def compute(self, store: RunStore, specs: Sequence[RunSpec]) -> list[RunSpec]:
-        """Run what is missing; the specs that failed."""
+    def compute(self, store: RunStore, specs: Sequence[RunSpec]) -> list[Failure]:
+        """Run what is missing; what failed."""
         from contextlib import closing
 
         from senas_bench.experiments.active import forget_status
@@ -203,13 +194,15 @@ class Setting:
         jobs = 1 if alone else min(jobs_of(self.jobs, self.device, self.executor), len(missing))
         pool = TorchrunExecutor() if started() > 1 else EXECUTORS[self.executor](jobs, **self.executor_options())
         workers = workers_of(jobs) if self.executor != "ray" else max(spec.threads for spec in missing)
+        if jobs > 1 or self.executor == "ray":
+            check_known_to_workers(missing)
         if jobs > 1:
             missing = in_order(missing, jobs)
         live = is_live()
         runner = Runner(
             self.results,
             self.data_dir,
-            tuple(sys.argv[1:]),
+            tuple(sys.argv[1:]) if "senas_bench.cli.app" in sys.modules else (),  # else it is a script's
             "live" if live else "plain",
             self.ground_truth,
             workers,
@@ -226,6 +219,20 @@ class Setting:
         if not failed:
             store.forget_trainings()
         return failed
+
+
+def check_known_to_workers(specs: Sequence[RunSpec]) -> None:
+    """Refuse what other processes could not run.
+
+    Raises:
+        ValueError: A method was added in this process.
+    """
+    from senas_bench.methods import METHODS, SHIPPED
+
+    added = dict.fromkeys(spec.method for spec in specs if spec.method in METHODS and spec.method not in SHIPPED)
+    if added:
+        names = f"{', '.join(added)} is known to this process alone, and workers are others"
+        raise ValueError(f"{names}; give executor='serial', or --executor serial")
 
 
 def in_order(specs: Sequence[RunSpec], jobs: int) -> list[RunSpec]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from senas_bench.experiments.active import active_runs, status_file
 from senas_bench.experiments.estimates import Known, core_seconds, makespan
+from senas_bench.experiments.failures import Failure
 from senas_bench.experiments.spec import RunSpec
 from senas_bench.progress import duration, read_status, remove_status, stamped
 
@@ -39,7 +40,7 @@ class Watch:
     specs: Sequence[RunSpec]
     jobs: int
     known: Known
-    failed: list[RunSpec] = field(default_factory=list, init=False)
+    failed: list[Failure] = field(default_factory=list, init=False)
     done: int = field(default=0, init=False)
     began: float = field(default_factory=lambda: time.time(), init=False)
     _took: dict[str, float] = field(default_factory=dict, init=False)
@@ -53,7 +54,7 @@ class Watch:
             for spec in self.specs
         }
 
-    def follow(self, outcomes: Iterable[tuple[RunSpec, Any]]) -> list[RunSpec]:
+    def follow(self, outcomes: Iterable[tuple[RunSpec, Any]]) -> list[Failure]:
         """Say how each run ended, by a record or an exception; those that failed."""
         for spec, outcome in outcomes:
             self.done += 1
@@ -61,9 +62,8 @@ class Watch:
             self.say_words(spec.run_id)
             remove_status(status_file(self.store.root, spec.run_id))
             if isinstance(outcome, Exception):
-                self.failed.append(spec)
-                why = " ".join(str(outcome).split()) or type(outcome).__name__
-                self._say(f"{spec.run_id} FAILED: {why}")
+                self.failed.append(Failure(spec, outcome))
+                self._say(f"{spec.run_id} FAILED: {self.failed[-1].why}")
                 if os.environ.get("SENAS_DEBUG"):
                     self.say("\n".join(getattr(outcome, "__notes__", [])))
             else:

@@ -33,15 +33,12 @@ class Passes:
 
 
 class Alone:
-    """The network of a single arch with fresh weights, without a path to choose.
+    """The network of a single arch with fresh weights, without a path to choose. It counts what it is asked.
 
     Args:
-        network: Over the space that has the arch alone.
+        network: Over the space that has the arch alone, a `torch.nn.Module`.
         arch: That arch.
         engine: Who computes a pass without gradients, see `kernels.engines`.
-
-    Attributes:
-        passes: What was asked so far.
     """
 
     def __init__(self, network: nn.Module, arch: Arch, engine: str | None = "torch") -> None:
@@ -133,6 +130,7 @@ class Alone:
 
     @property
     def norms(self) -> list[nn.BatchNorm2d]:
+        """Batch norms, in the order of the modules."""
         return [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def _count(self, x: torch.Tensor) -> None:

@@ -56,6 +56,7 @@ class Proxy:
         return (self(network, images, labels, generator),)
 
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
+        """The score of one network: a proxy is made by writing this."""
         raise NotImplementedError
 
 

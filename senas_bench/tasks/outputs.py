@@ -71,7 +71,8 @@ class ScoreTable:
         set: `full` (every arch of the space), `sample` (a fixed random sample of it), `current`
             (archs alive in the stage just trained), `candidates` (the few that a pick was made from), or, while a
             supernet trains, `curve` (a fixed sample of the whole space) and `curve-current` (archs alive then).
-        stage, epoch: Stage from 1, and epochs trained so far.
+        stage: From 1.
+        epoch: Epochs trained so far.
         tiers: `(n,)` of a hierarchical ranking, 0 on top; None means all 0.
     """
 
@@ -82,10 +83,25 @@ class ScoreTable:
     epoch: int
     tiers: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: Not one score, or one tier, for each arch.
+        """
+        for name, values in (("scores", self.scores), ("tiers", self.tiers)):
+            if values is not None and np.shape(values) != (len(self.archs),):
+                raise ValueError(f"{name} of shape {np.shape(values)} for {len(self.archs)} archs; give one for each")
+
 
 @dataclass(frozen=True)
 class MethodOutput:
-    """The pick, every ranking that was made, and what happened on the way."""
+    """What a method returns.
+
+    Args:
+        pick: The arch that it chose.
+        tables: Every ranking that was made; the last of set `full`, `sample` or `current` is what tables judge.
+        history: What happened on the way, in order: JSON values by name.
+    """
 
     pick: Arch
     tables: tuple[ScoreTable, ...] = ()

@@ -5,12 +5,13 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from senas_bench.analysis.artefacts import ARTEFACTS, make
+from senas_bench.errors import RunError
 from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS, Preset
 from senas_bench.experiments.run import run
@@ -20,6 +21,9 @@ from senas_bench.experiments.store import RunStore
 from senas_bench.experiments.studies import preset_of
 from senas_bench.methods import METHODS
 from senas_bench.spaces.nasbench201 import CONV3
+from senas_bench.tasks.method import Method
+from senas_bench.tasks.outputs import MethodOutput
+from senas_bench.tasks.task import Task
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,6 +107,26 @@ def test_rank_takes_it(added, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = call("rank", "--method", "count-convs", "--rank-archs", "30", "--out", "scores.csv")
     assert "30 archs scored by count-convs" in done
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ([], "Wrong returned list; a method returns MethodOutput"),
+        (MethodOutput((3,) * 6, tables=("table",)), "Wrong returned tables that are no ScoreTable"),
+    ],
+)
+def test_what_a_method_returns_is_checked(monkeypatch, tmp_path, output, words):
+    @dataclass(frozen=True)
+    class Wrong(Method):
+        trains = False
+
+        def __call__(self, task: Task) -> MethodOutput:
+            return output
+
+    monkeypatch.setitem(METHODS, "wrong", Wrong())
+    with pytest.raises(RunError, match=words):
+        run(make_spec("wrong", 0, "embedded"), Place(tmp_path))
 
 
 PLUGIN = """

@@ -75,7 +75,7 @@ def test_without_a_terminal_each_end_is_a_line_with_the_time(watch, capsys):
             (SPECS[1], finished(SPECS[1], 30.0)),
         ]
     )
-    assert seen == [SPECS[2]]
+    assert [failure.spec for failure in seen] == [SPECS[2]]
     lines = capsys.readouterr().err.splitlines()
     stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
     assert [re.sub(f"^{stamp}", "", line) for line in lines] == [

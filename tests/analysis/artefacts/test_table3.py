@@ -117,10 +117,15 @@ def test_tau_over_the_archs_alive_and_the_baseline_on_them(runs, table, toy):
 
 def test_final_scores_are_the_widest_ranking_best_first(runs, toy):
     scores = {record.spec.method: final_scores(runs.scores(record)) for record in runs.records if record.scores_sha256}
-    assert scores["spos"].columns.tolist() == ["arch_str", "score"]
+    assert scores["spos"].columns.tolist() == ["arch_str", "score", "estimate"]
     assert scores["spos"]["arch_str"].iloc[0] == next(r.pick for r in runs.records[::-1] if r.spec.method == "spos")
     assert set(scores["se-nas"]["arch_str"].iloc[:6]) == {toy.archs[0], *toy.archs[35:]}  # tier 0 of the full ranking
     assert scores["se-nas"]["score"].tolist() == list(range(39, -1, -1))
+    record = next(r for r in runs.records[::-1] if r.spec.method == "spos")
+    table = runs.scores(record)
+    last = table[(table["set"] == "full") & (table["epoch"] == table["epoch"].max())].set_index("arch_str")["score"]
+    estimates = scores["spos"].set_index("arch_str")["estimate"]
+    assert estimates.to_dict() == last.to_dict() and estimates.is_monotonic_decreasing
     assert len(final_scores(toy.score_rows("current", toy.archs[:5], np.arange(5)))) == 5
     with pytest.raises(ValueError, match="without a ranking"):
         final_scores(toy.score_rows("full", toy.archs[:1], np.arange(1)))

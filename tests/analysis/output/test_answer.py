@@ -78,6 +78,12 @@ def test_with_eight_seeds_there_is_a_verdict():
     assert "p = 0.0078) and it picks better" in said[head] and "needs" not in said[head]
 
 
+def test_a_method_of_another_process_may_be_a_proxy():
+    said = told(row("strange", [0.5] * 2, [0.4] * 2), row("25 x 200 epochs", [0.1] * 2, [0.1] * 2, known="looked up"))
+    words = "none of them has finished runs here. What strange is, only the process knows that added it"
+    assert said["Proxies, which train nothing:"].startswith(words)
+
+
 def test_what_is_looked_up_is_said_to_be():
     said = told(row("random-search", None, [0.1, 0.1], known="looked up"), row("flops", [0.5] * 2, [0.4] * 2))
     assert said["Picks best:"].endswith("It looks trainings up; of those that do not, flops with 0.40 ± 0.00.")
