@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from senas_bench.analysis.artefacts.artefact import Artefact
 from senas_bench.analysis.artefacts.table1 import ALONE, SUPERNET, alone_scores, largest_ranking
@@ -74,7 +74,7 @@ def render_fig1(
 
 def _ranks(runs: list[pd.Series], order: pd.Index) -> np.ndarray:
     """`(runs, archs)` ranks among these archs, 1 = best, ties at their mean rank, archs in truth order."""
-    return np.stack([stats.rankdata(-series.loc[order].to_numpy()) for series in runs])
+    return np.stack([scipy.stats.rankdata(-series.loc[order].to_numpy()) for series in runs])
 
 
 def _spread(ranks: np.ndarray) -> list[float]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from senas_bench.analysis.metrics.correlation import kendall_tau
 
@@ -141,12 +141,12 @@ def _bca(observed: float, draws: np.ndarray, left_out: np.ndarray, probabilities
     below = ((draws < observed - slack).sum() + (draws <= observed + slack).sum()) / (2 * max(len(draws), 1))
     if not 0 < below < 1:
         return np.full(2, np.nan)
-    bias = stats.norm.ppf(below)
+    bias = scipy.stats.norm.ppf(below)
     deviations = left_out.mean() - left_out
     spread = (deviations**2).sum() ** 1.5
     acceleration = (deviations**3).sum() / (6 * spread) if spread else 0.0
-    shifted = bias + stats.norm.ppf(probabilities)
-    return stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+    shifted = bias + scipy.stats.norm.ppf(probabilities)
+    return scipy.stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
 
 
 def defined(value: Any) -> Any:

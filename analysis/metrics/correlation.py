@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 MIN_TOP = 10
 """No tau among fewer archs of the top."""
@@ -19,13 +19,13 @@ MIN_TOP = 10
 def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
     """Kendall's tau-b, which corrects for ties; nan when either side is constant."""
     x, y = _pair(scores, truth)
-    found: Any = stats.kendalltau(x, y, variant="b")
+    found: Any = scipy.stats.kendalltau(x, y, variant="b")
     return float(found.statistic)
 
 
 def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
     """Spearman's rho, Pearson's correlation of average ranks; nan when either side is constant."""
-    x, y = (stats.rankdata(side) for side in _pair(scores, truth))
+    x, y = (scipy.stats.rankdata(side) for side in _pair(scores, truth))
     x, y = x - x.mean(), y - y.mean()
     scale = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / scale) if scale else float("nan")
@@ -61,8 +61,8 @@ def weighted_tau(scores: ArrayLike, truth: ArrayLike) -> float:
     The mean over weighting by rank in the scores and by rank in the truth (Vigna, "A weighted correlation index
     for rankings with ties", WWW 2015; `scipy.stats.weightedtau`). nan when either side is constant.
     """
-    x, y = (stats.rankdata(side, "dense") for side in _pair(scores, truth))
-    found: Any = stats.weightedtau(x, y)
+    x, y = (scipy.stats.rankdata(side, "dense") for side in _pair(scores, truth))
+    found: Any = scipy.stats.weightedtau(x, y)
     return float(found.statistic)
 
 
@@ -124,7 +124,7 @@ def best_and_worst_rank_at_k(
     """
     x, y = _pair(scores, truth)
     _check_k(k, len(x))
-    rank = stats.rankdata(-y, "min")
+    rank = scipy.stats.rankdata(-y, "min")
     above, tied = _top(x, k)
     best, worst = _expected_min(rank, above, tied, k), -_expected_min(-rank, above, tied, k)
     return (best, best / len(x)), (worst, worst / len(x))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from senas_bench.analysis.join import (
     accuracy_queries,
@@ -174,5 +174,5 @@ def survivors(candidates: Sequence[Sequence[int]], operators: OperatorTruth) -> 
 @functools.cache
 def rate_interval(count: int, n: int) -> tuple[float, float]:
     """Wilson's 95% score interval of the rate `count / n` (JASA 1927), which few seeds leave wide."""
-    interval = stats.binomtest(count, n).proportion_ci(0.95, method="wilson")
+    interval = scipy.stats.binomtest(count, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 MIN_SEEDS = 3
 """No t-interval, effect size or test of spread over fewer seeds."""
@@ -46,7 +46,7 @@ def over_seeds(values: ArrayLike, level: float = 0.95) -> SeedSummary:
     if n == 1:
         return SeedSummary(1, mean, None, None)
     std = float(x.std(ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
+    half = float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
     enough = n >= MIN_SEEDS and np.ptp(x) > 0
     return SeedSummary(n, mean, std, (mean - half, mean + half) if enough else None)
 
@@ -240,7 +240,7 @@ def iqm(values: ArrayLike) -> float:
     Raises:
         ValueError: No values, or NaN among them.
     """
-    return float(stats.trim_mean(np.repeat(_finite(values), 4), 0.25))
+    return float(scipy.stats.trim_mean(np.repeat(_finite(values), 4), 0.25))
 
 
 def paired_effect(differences: ArrayLike) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from senas_bench.analysis.metrics.bootstrap import defined
 from senas_bench.analysis.metrics.correlation import kendall_tau
@@ -152,4 +152,4 @@ def _panel(ax: Axes, by_score: np.ndarray, by_truth: np.ndarray) -> None:
 
 def _places(values: Any) -> np.ndarray:
     """`(n,)` ranks from 1, the largest first; whole numbers of any size keep their order."""
-    return stats.rankdata(-np.unique(np.asarray(values), return_inverse=True)[1])
+    return scipy.stats.rankdata(-np.unique(np.asarray(values), return_inverse=True)[1])
