@@ -188,4 +188,5 @@ def _told(first: Row, second: Row, key: str) -> str:
     if test is None:
         return ""
     seeds = f"{test.n} paired seed{'s' * (test.n != 1)}"
-    return f" ({seeds}{'' if _decides(test) else ' do not tell them apart'}, p = {test.p:.2g})"
+    few = ", too few for a verdict" if test.n < MIN_PAIRS else ""
+    return f" ({seeds}{few or ('' if _decides(test) else ' do not tell them apart')}, p = {test.p:.2g})"

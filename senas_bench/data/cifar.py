@@ -160,9 +160,10 @@ class Cifar:
             if is_lost_link(path):
                 return lost_link(path)
         found = f" (found {', '.join([path.name for path in near][:3])})" if near else ""
+        inside = " and ".join(f"{name}/" for name in dict.fromkeys((self.name, self.hub_folder)))
         return MissingData(
-            f"no {self.name} images in {root}: looked for {what} or {hub}, there and in {self.name}/ "
-            f"and {self.hub_folder}/{found}; name the folder with --data-dir or run: "
+            f"no {self.name} images in {root}: looked for {what} or {hub}, there and in {inside}{found}; "
+            "name the folder with --data-dir or run: "
             f"senas-bench data download {self.name}"
         )
 

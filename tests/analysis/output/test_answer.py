@@ -48,11 +48,11 @@ def test_five_sentences_of_three_seeds(few):
     # the differences of synflow to params are .1, .11, .12: of eight sign patterns two reach their sum
     assert ranks == (
         "synflow: tau 0.610 ± 0.010 with cifar10 test (n = 3 seeds, 500 archs, a sample), then params with "
-        "0.500 ± 0.000 (3 paired seeds do not tell them apart, p = 0.25)."
+        "0.500 ± 0.000 (3 paired seeds, too few for a verdict, p = 0.25)."
     )
     assert picks == (
         "spos, 0.60 ± 0.10 points below the best arch (n = 3 seeds), then params with 1.00 ± 0.00 "
-        "(3 paired seeds do not tell them apart, p = 0.25)."
+        "(3 paired seeds, too few for a verdict, p = 0.25)."
     )
     assert beats == (
         "it ranks worse (tau 0.200 against 0.400, paired difference -0.200, p = 0.25) and it picks worse (regret 5.00 "
