@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -138,17 +138,15 @@ def reproduce(
     """Make tables and figures of the paper: run what is missing, then render."""
     if not artefacts:
         _say_what_can_be_made()
-        raise typer.Exit(USAGE)
-    from senas_bench.api.studies import prepare
-    from senas_bench.experiments.study import Setting
+    from senas_bench.api.studies import Setting, prepare
 
     setting = Setting(preset, dataset, data_dir, ground_truth, device, threads, results, latency_table)
-    setting = replace(setting, stage_epochs=parse_epochs(stage_epochs), alone_epochs=alone_epochs)
+    setting = replace(setting, stage_epochs=parse_epochs(stage_epochs), alone_epochs=alone_epochs, jobs=jobs)
     setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
     setting = replace(setting, official_split=official_split, accumulate=accumulate, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision)
+    setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision, executor=executor)
     setting = replace(setting, train_within_limit=train_within_limit, score_images=score_images)
-    setting = replace(setting, executor=executor, jobs=jobs, address=address, gpus_per_run=gpus_per_run)
+    setting = replace(setting, address=address, gpus_per_run=gpus_per_run)
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
     study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)
     if dry_run:
@@ -157,10 +155,11 @@ def reproduce(
         raise typer.Exit(FAILED)
 
 
-def _say_what_can_be_made() -> None:
+def _say_what_can_be_made() -> NoReturn:
     print("Usage: senas-bench reproduce NAME...; name what to make, one or several of:", file=sys.stderr)
     print_lines(artefact_rows(), sys.stderr)
     print("such as: senas-bench reproduce table3 --dry-run, which says what would run", file=sys.stderr)
+    raise typer.Exit(USAGE)
 
 
 def _finish(study: "Study", no_timing: bool, as_json: bool) -> bool:
