@@ -142,11 +142,10 @@ def reproduce(
 
     setting = Setting(preset, dataset, data_dir, ground_truth, device, threads, results, latency_table)
     setting = replace(setting, stage_epochs=parse_epochs(stage_epochs), alone_epochs=alone_epochs, jobs=jobs)
-    setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points)
+    setting = replace(setting, rank_archs=rank_archs, candidates=candidates, curve_points=curve_points, engine=engine)
     setting = replace(setting, official_split=official_split, accumulate=accumulate, tensorboard=tensorboard)
-    setting = replace(setting, keep_trained=keep_trained, engine=engine, precision=precision, executor=executor)
-    setting = replace(setting, train_within_limit=train_within_limit, score_images=score_images)
-    setting = replace(setting, address=address, gpus_per_run=gpus_per_run)
+    setting = replace(setting, keep_trained=keep_trained, executor=executor, address=address, gpus_per_run=gpus_per_run)
+    setting = replace(setting, train_within_limit=train_within_limit, score_images=score_images, precision=precision)
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
     study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)
     if dry_run:
