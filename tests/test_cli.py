@@ -537,7 +537,7 @@ def test_an_engine_that_cannot_be_is_refused(command, options, message):
 
 
 def test_status_of_nothing():
-    assert done("status").out == "0 finished, 0 unfinished in runs\n"
+    assert done("status").out == "0 finished, 0 unfinished in runs, which is not there\n"
     assert as_json("status", "--results", "nowhere") == {"finished": [], "active": [], "unfinished": []}
 
 

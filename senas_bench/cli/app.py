@@ -27,33 +27,40 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (
-    studies.reproduce,
-    studies.rank,
-    searches.search,
-    searches.retrain,
-    searches.latency,
-    archs.draw,
-    rankings.evaluate_ranking,
-    archs.cost,
-    runs.status,
-    readers.report,
-    readers.compare,
-    readers.doctor,
-    lists.methods,
-    lists.artefacts,
-    lists.presets,
-):
-    app.command(cls=Command)(command)
+for command, what in {
+    studies.reproduce: "Tables and figures of the paper: run, then render.",
+    studies.rank: "One method's ranking of archs, as a file.",
+    searches.search: "Search any space, under a limit or none.",
+    searches.retrain: "Train one arch from scratch, and test it.",
+    searches.latency: "Measure every operator of a space here, once.",
+    archs.draw: "Draw archs, ours or yours.",
+    rankings.evaluate_ranking: "Scores of archs, yours too, against the truth.",
+    archs.cost: "FLOPs and parameters of archs.",
+    runs.status: "What a results folder holds, and what is at work.",
+    readers.report: "One HTML page of all that finished runs show.",
+    readers.compare: "Two results folders, method by method.",
+    readers.doctor: "What this machine has, and what is missing.",
+    lists.methods: "The search methods there are.",
+    lists.artefacts: "The tables and figures there are.",
+    lists.presets: "The sizes of a study there are.",
+}.items():
+    app.command(cls=Command, short_help=what)(command)
 benchmark_app = typer.Typer(no_args_is_help=True, help="Benchmark tables: the ground truth.", rich_markup_mode=None)
 for command in (files.benchmark_import, files.benchmark_info, files.benchmark_query, files.benchmark_verify):
     benchmark_app.command(command.__name__.removeprefix("benchmark_"), cls=Command)(command)
 data_app = typer.Typer(no_args_is_help=True, help="Image data sets.", rich_markup_mode=None)
-for command in (files.data_list, files.data_download, files.data_verify):
-    data_app.command(command.__name__.removeprefix("data_"), cls=Command)(command)
+for command, what in {
+    files.data_list: "Which data sets are there, and what others lack.",
+    files.data_download: "Fetch the official files of a data set.",
+    files.data_verify: "Read a data set whole, with its checksums.",
+}.items():
+    data_app.command(command.__name__.removeprefix("data_"), cls=Command, short_help=what)(command)
 runs_app = typer.Typer(no_args_is_help=True, help="Runs of a results folder.", rich_markup_mode=None)
-for command in (runs.runs_rm, runs.runs_pack):
-    runs_app.command(command.__name__.removeprefix("runs_"), cls=Command)(command)
+for command, what in {
+    runs.runs_rm: "Remove the runs of a method.",
+    runs.runs_pack: "One archive of all that is to be shared.",
+}.items():
+    runs_app.command(command.__name__.removeprefix("runs_"), cls=Command, short_help=what)(command)
 app.add_typer(runs_app, name="runs")
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(data_app, name="data")

@@ -42,7 +42,8 @@ def status(
     for run_id, said in active.items():
         print(f"at work     {run_id:58} {_at(said)}")
     at_work = f"{len(active)} at work, " if active else ""
-    print(f"{len(done)} finished, {at_work}{len(unfinished)} unfinished in {results}")
+    missing = "" if results.is_dir() else ", which is not there"
+    print(f"{len(done)} finished, {at_work}{len(unfinished)} unfinished in {results}{missing}")
 
 
 def _at(said: Mapping[str, Any]) -> str:

@@ -156,3 +156,12 @@ def test_options_stand_in_panels(command):
 def test_words_that_begin_like_numbers_are_no_options(given, taken):
     command = Command("x", params=COMMANDS["rank",].params)
     assert command._spaced(given) == taken
+
+
+@pytest.mark.parametrize("group", [(), ("benchmark",), ("data",), ("runs",)])
+def test_lists_of_commands_are_not_cut_off(senas, group):
+    code, out, _ = senas(*group, "--help")
+    commands = out.split("Commands:\n")[1].splitlines()
+    assert (
+        code == 0 and len(commands) >= 2 and not [line for line in commands if "..." in line or not line.endswith(".")]
+    )
