@@ -79,6 +79,7 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "fairnas": Timing(128.0, 0.062),
         "spos": Timing(23.0, 0.062, 118.0),
         "spos+": Timing(23.0, 0.062, 118.0),
+        "spos+four-proxies": Timing(23.0, 0.3, 100.0),
         "stand-alone": Timing(610.0),
         "random-shrink": Timing(14.0, 0.062, 4.0),
         "si-shrink": Timing(17.0, 0.062, 50.0),
