@@ -1,9 +1,17 @@
 """Fixtures shared by all tests."""
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
+
+from senas_bench.cli.app import COLLECT
+
+
+def pytest_configure() -> None:
+    """As a command does: what all modules made at import is not gone through again and again."""
+    gc.set_threshold(*COLLECT)
 
 
 @pytest.fixture(scope="session")

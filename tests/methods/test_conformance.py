@@ -82,8 +82,9 @@ def those(fits: Callable[[Method], bool] = lambda method: True) -> list[Any]:
     return tiered(names_of(fits))
 
 
-HEAVY = {"p-darts", "pc-darts", "snas", "fair-darts", "fbnet"}
-"""Mixtures, which have tests of their own: `make test` runs them once here, as it does the others of a class."""
+HEAVY = {"p-darts", "pc-darts", "snas", "fair-darts", "fbnet", "fairnas", "stand-alone", "pcnas-pool"}
+"""Mixtures and others whose steps are dear, which have tests of their own: `make test` runs them once here, as it does the
+others of a class."""
 
 
 def tiered(names: Iterable[str]) -> list[Any]:
