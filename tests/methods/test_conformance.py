@@ -83,8 +83,8 @@ def those(fits: Callable[[Method], bool] = lambda method: True) -> list[Any]:
 
 
 HEAVY = {"p-darts", "pc-darts", "snas", "fair-darts", "fbnet", "fairnas", "stand-alone", "pcnas-pool"}
-"""Mixtures and others whose steps are dear, which have tests of their own: `make test` runs them once here, as it does the
-others of a class."""
+"""Mixtures and others whose steps are dear, which have tests of their own: `make test` runs them once here, as it does
+the others of a class."""
 
 
 def tiered(names: Iterable[str]) -> list[Any]:
