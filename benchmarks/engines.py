@@ -1,4 +1,4 @@
-"""Who wins where: torch (channels-last, float32), the loops in C, and the loops without their convolutions.
+"""Who wins where: torch (channels-last; float32, bfloat16), the loops in C, and the loops without their convolutions.
 
     python -m benchmarks.ratios engines [--quick]
 
@@ -30,8 +30,10 @@ SIZES = {"C=8 N=1 8x8 b64": (8, 1, 8, 64), "C=8 N=1 16x16 b64": (8, 1, 16, 64), 
 ALWAYS = engines.ALWAYS
 MIXED = "loops, convolutions by torch"
 """For scoring alone: what is trained by the loops has its convolutions there, too."""
+BFLOAT16 = "torch, bfloat16"
 WAYS: dict[str, engines.Limits | None] = {
     "torch": None,
+    BFLOAT16: None,
     "loops": engines.Limits(ALWAYS, ALWAYS),
     MIXED: engines.Limits(ALWAYS, 0),
     "the table": engines.limits(),
@@ -44,7 +46,10 @@ def way(name: str) -> Iterator[None]:
     row, kept = WAYS[name], dict(engines.LIMITS)
     engines.LIMITS[instructions()] = row or engines.limits()
     try:
-        with engines.using("torch" if row is None else "compiled"):
+        with (
+            engines.using("torch" if row is None else "compiled"),
+            torch.autocast("cpu", torch.bfloat16, enabled=name == BFLOAT16),
+        ):
             yield
     finally:
         engines.LIMITS.update(kept)

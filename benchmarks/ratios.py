@@ -2,8 +2,9 @@
 
     python -m benchmarks.ratios [training-small training ranking-small ranking-large engines jobs table] [--quick]
 
-Prints a line for each and keeps all figures in `benchmarks/ratios.json`. What runs on one thread is measured in
-CPU seconds, both ways by turns, so that other work on the machine weighs on both alike; the rest in wall seconds.
+Prints a line for each and keeps all figures in `benchmarks/ratios-X.json`, where X is the widest instructions of the
+processor, as `kernels/engines.py` tells them apart. What runs on one thread is measured in CPU seconds, both ways by
+turns, so that other work on the machine weighs on both alike; the rest in wall seconds.
 Each way has a process of its own for the whole of a measurement: ours has glibc keep freed memory, which would
 speed the plain way up too.
 """
@@ -34,6 +35,7 @@ import torch
 from benchmarks import engines
 from benchmarks.plain import CIFAR_MEAN, CIFAR_STD, like, plain_loader, plain_optimizer, plain_ranking, plain_training
 from senas_bench.data.loader import TrainLoader
+from senas_bench.kernels.processor import instructions
 from senas_bench.memory import keep_freed_memory
 from senas_bench.ranking.score_archs import Evaluation, distinct_functions, score_archs
 from senas_bench.spaces.nasbench201 import NB201
@@ -355,6 +357,7 @@ def where() -> dict[str, Any]:
         "commit": commit.stdout.strip(),
         "date": date.today().isoformat(),
         "cpu": cpu.partition(":")[2].strip() or cpu,
+        "instructions": instructions(),
         "cores": os.cpu_count(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -374,7 +377,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: unknown {', '.join(unknown)}; one or more of: {', '.join(MEASURES)}", file=sys.stderr)
         return 2
     torch.set_num_threads(1)
-    path = HERE / "ratios.json"
+    path = HERE / f"ratios-{instructions()}.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
     for name in names:
         result = {**MEASURES[name](quick), "where": where()}

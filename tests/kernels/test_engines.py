@@ -72,6 +72,7 @@ def test_what_a_processor_can_do(monkeypatch, tmp_path, words, instructions, lan
     assert (processor.instructions(), processor.lanes()) == (instructions, lanes)
     assert processor.multiplies_bfloat16() == bfloat16
     assert processor.recommend_precision().startswith("native" if bfloat16 else "not recommended")
+    assert ("half the time" in processor.recommend_precision()) == (instructions == "amx")
     assert instructions in engines.LIMITS
     for cached in (processor.flags, processor.instructions):
         cached.cache_clear()
