@@ -367,6 +367,8 @@ def latency_table_for(space: str, sizes: Preset, setting: Setting) -> Any:
     from senas_bench.latency.measure import saved_table
 
     kept_in = setting.results / "latency"
-    table, kept = saved_table(kept_in, space, skeleton, setting.device, threads=setting.threads)
-    print(f"latency of {space}: {kept}", file=sys.stderr)
-    return table
+    return saved_table(kept_in, space, skeleton, setting.device, _measuring, threads=setting.threads)[0]
+
+
+def _measuring(kept: Path) -> None:
+    print(f"measuring the latency of each operator, once; kept in {kept}", file=sys.stderr)

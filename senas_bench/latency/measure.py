@@ -90,12 +90,18 @@ def build_table(
 
 
 def saved_table(
-    folder: Path, space: str, skeleton: AnySkeleton, device: str = "cpu", **how: Any
+    folder: Path,
+    space: str,
+    skeleton: AnySkeleton,
+    device: str = "cpu",
+    tell: Callable[[Path], None] = lambda path: None,
+    **how: Any,
 ) -> tuple[LatencyTable, Path]:
     """The table that was saved for this space, skeleton, device and setting, and its file; measured where none was.
 
     Args:
         folder: Made if it is missing.
+        tell: Given the file of a table that is about to be measured.
         how: Other arguments of `build_table`. Rounds and quantile do not tell tables apart: a saved one is taken.
 
     Raises:
@@ -111,6 +117,7 @@ def saved_table(
         table.check(space, skeleton)
         table.check_machine(setting)
         return table, path
+    tell(path)
     folder.mkdir(parents=True, exist_ok=True)
     table = build_table(space, skeleton, device, **how)
     table.save(path)

@@ -204,15 +204,24 @@ def test_threads_are_set_and_given_back():
 
 
 def test_a_table_is_measured_once_and_then_read(tmp_path):
-    table, path = saved_table(tmp_path / "new", "mobilenet", MOBILE, clock=ticking(), repeats=1)
+    told = []
+    table, path = saved_table(tmp_path / "new", "mobilenet", MOBILE, tell=told.append, clock=ticking(), repeats=1)
+    assert told == [path]
 
     def broken():
         raise AssertionError("measured again")
 
     again, same = saved_table(
-        tmp_path / "new", "mobilenet", MOBILE, clock=replace(ticking(), stamp=broken), repeats=9, quantile=0.5
+        tmp_path / "new",
+        "mobilenet",
+        MOBILE,
+        "cpu",
+        told.append,
+        clock=replace(ticking(), stamp=broken),
+        repeats=9,
+        quantile=0.5,
     )
-    assert same == path
+    assert same == path and told == [path]
     np.testing.assert_array_equal(again.per_edge, table.per_edge)
     assert again.setting == table.setting
     other, elsewhere = saved_table(tmp_path / "new", "mobilenet", MOBILE, clock=ticking(), repeats=1, batch=2)
