@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from senas_bench.kernels import build, convolutions, engines, norms
+from senas_bench.kernels.processor import instructions
 from senas_bench.ranking.batchnorm import evaluation_mode
 from senas_bench.spaces.mobilenet import MOBILENET, small_image
 from senas_bench.spaces.mobilenet.network import MobileNetwork
@@ -26,8 +27,9 @@ def home(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def compiled(home, monkeypatch):
-    """The kernels, compiled into a cache that was empty; on one thread."""
+    """The kernels, compiled into a cache that was empty; on one thread, and at all sizes on every processor."""
     monkeypatch.setenv("SENAS_HOME", str(home))
+    monkeypatch.setitem(engines.LIMITS, instructions(), engines.Limits(engines.ALWAYS, engines.ALWAYS))
     build.library.cache_clear()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
