@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from senas_bench.analysis.join import final_scores
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, bootstrap_interval, bounds, defined
 from senas_bench.analysis.standing import standing
@@ -25,12 +26,16 @@ from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str
 if TYPE_CHECKING:
     from senas_bench.groundtruth import GroundTruth, Query
 
+RUN_COLUMNS = {"set", "stage", "epoch", "arch_str", "tier", "score"}
+"""Of the Parquet file of a run, which holds all its rankings."""
+
 
 def read_scores(path: Path) -> pd.DataFrame:
     """Read a file of one score per arch.
 
     Args:
-        path: CSV or Parquet with columns `arch_str` (official NAS-Bench-201 string) and `score` (higher is better).
+        path: CSV or Parquet with columns `arch_str` (official NAS-Bench-201 string) and `score` (higher is better); or
+            the Parquet file of a run in a results folder, whose last ranking is taken, see `join.final_scores`.
 
     Returns:
         `arch_str` and `score` in the file's order; float64, or whole numbers where float64 would make different scores
@@ -50,6 +55,8 @@ def read_scores(path: Path) -> pd.DataFrame:
         table, names = read_columns(path, ("arch_str", "score").__contains__, as_text=("arch_str", "score"))
     except DataError as error:
         raise DataError(f"{error}; write it again") from error
+    if path.suffix == ".parquet" and set(names) >= RUN_COLUMNS:
+        return _of_run(path)
     missing = [name for name in ("arch_str", "score") if name not in table.column_names]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; it has: {', '.join(names)}")
@@ -62,6 +69,17 @@ def read_scores(path: Path) -> pd.DataFrame:
             raise ValueError(f"{path}: rows {first[arch]} and {row} both score {arch}; give one row per arch")
     values = [_checked_score(path, row, value) for row, value in enumerate(table["score"].to_pylist(), start=1)]
     return pd.DataFrame({"arch_str": archs, "score": _kept_apart(values)})
+
+
+def _of_run(path: Path) -> pd.DataFrame:
+    """The last ranking in the file of a run."""
+    try:
+        found = final_scores(pd.read_parquet(path))[["arch_str", "score"]]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    for row, text in enumerate(found["arch_str"], start=1):
+        _checked_arch(path, row, text)
+    return found
 
 
 def _checked_score(path: Path, row: int, value: Any) -> int | float | Decimal:

@@ -19,8 +19,9 @@ from senas_bench.errors import DataError
 from senas_bench.experiments.executors import SerialExecutor
 from senas_bench.experiments.failures import RunsFailed
 from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.seeds import seeds_of
 from senas_bench.experiments.store import RunStore
-from senas_bench.experiments.study import Setting, seeds_of
+from senas_bench.experiments.study import Setting
 
 SMALL = {"rank_archs": 60, "jobs": 1, "device": "cpu"}
 
@@ -60,7 +61,7 @@ def test_editors_know_every_option():
         assert inspect.signature(function).parameters["options"].annotation == "Unpack[Options]"
 
 
-@pytest.mark.parametrize("name", ["api.rankings", "experiments.study"])
+@pytest.mark.parametrize("name", ["api.rankings", "experiments.seeds"])
 def test_examples(name):
     found = doctest.testmod(importlib.import_module(f"senas_bench.{name}"))
     assert found.attempted and not found.failed
@@ -210,4 +211,15 @@ def test_options_become_part_of_the_runs():
     assert record.spec.settings["preset"]["rank_archs"] == 40
     setting = replace(Setting(), stage_epochs=[1, 2])
     assert setting.sizes().recipes["reference"].stage_epochs == (1, 2)
-    assert seeds_of([3, 3, 1]) == [3, 1]
+    assert seeds_of([3, 3, 1]) == [3, 1] and seeds_of("0-1,4") == [0, 1, 4]
+
+
+def test_what_is_no_method_is_said_at_once(monkeypatch):
+    monkeypatch.setitem(sb.METHODS, "mine", lambda task: None)
+    with pytest.raises(ValueError, match="method 'mine': function is no Method; inherit"):
+        sb.reproduce("table3", methods="mine", seeds="0")
+
+
+def test_more_archs_than_there_are():
+    with pytest.raises(ValueError, match="--rank-archs 15,626: nasbench201 has 15,625 archs; 0 ranks them all"):
+        sb.reproduce("table3", methods="params, random", seeds="0-1", rank_archs=15_626)

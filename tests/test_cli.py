@@ -23,10 +23,11 @@ from scipy import stats
 
 from senas_bench import __version__
 from senas_bench.cli import main
-from senas_bench.cli.options import Device, parse_seeds
+from senas_bench.cli.options import Device
 from senas_bench.experiments.machine import device_of
 from senas_bench.experiments.presets import PRESETS, RETRAIN
 from senas_bench.experiments.runner import Runner
+from senas_bench.experiments.seeds import parse_seeds
 from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.store import RunStore
 from senas_bench.groundtruth import Query, load_ground_truth
@@ -657,7 +658,9 @@ def test_report_makes_all_that_the_runs_of_a_folder_allow(reproduced, tiny, tmp_
     before = contents(folder)
     done("report", "--results", folder, "--no-timing")
     assert contents(folder) == {**before, "report.html": page}
-    assert "run `senas-bench reproduce all` first" in refused(2, "report", "--results", tmp_path / "nothing")
+    assert "run `senas-bench reproduce table3` first" in refused(2, "report", "--results", tmp_path / "nothing")
+    (tmp_path / "file").touch()
+    assert "is a file; name a folder" in refused(2, "report", "--results", tmp_path / "file")
 
 
 def test_compare(reproduced, tmp_path):
@@ -681,6 +684,12 @@ def test_accuracies_of_single_seeds_enter_table1(tiny, tmp_path, shared):
     assert round(tau["cifar10_val"], 2) == 0.91 and set(tau) == {
         "cifar10_val", "cifar100_valtest", "imagenet16-120_valtest",
     }  # fmt: skip
+
+
+def test_another_number_of_stages_is_said(tiny):
+    said = done("reproduce", "table3", "--methods", "spos,se-nas", "--stage-epochs", "1,1", "--dry-run").err
+    assert said == "stages: 2, so 1 shrinks of se-nas; preset embedded has 3 stages, 2 shrinks\n"
+    assert not done("reproduce", "table3", "--methods", "spos,se-nas", "--stage-epochs", "1,1,1", "--dry-run").err
 
 
 def test_dry_run_computes_and_writes_nothing(tiny, tmp_path, monkeypatch):

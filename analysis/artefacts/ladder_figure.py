@@ -73,7 +73,7 @@ def draw_ladder(table: Table) -> Figure:
         _write(ax, points)
         _axis(ax, low, high, free, last=key == "regret")
         truth = words(table.meta["column"])
-        ax.set_ylabel({"tau": f"Kendall's tau with {truth}", "regret": "regret of the pick, points"}[key])
+        ax.set_ylabel({"tau": f"Kendall's tau with {truth}", "regret": "regret of the pick, points (0 is best)"}[key])
     return figure
 
 

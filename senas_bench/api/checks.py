@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,17 +33,31 @@ def makeable(
     return {name: group for name, group in methods.items() if name not in faults}
 
 
+def note_stages(preset: str, sizes: Preset, methods: Iterable[str]) -> None:
+    """Say where `--stage-epochs` leaves methods more or fewer shrinks than the preset has."""
+    from senas_bench.experiments.presets import PRESETS
+    from senas_bench.methods import method_named
+
+    count, usual = (len(one.recipes["reference"].stage_epochs) for one in (sizes, PRESETS[preset]))
+    own = dict.fromkeys(name for name in methods if method_named(name).shrinks_by)
+    if own and count != usual:
+        print(
+            f"stages: {count}, so {count - 1} shrinks of {', '.join(own)}; preset {preset} has {usual} stages, "
+            f"{usual - 1} shrinks",
+            file=sys.stderr,
+        )
+
+
 def _why_not(artefact: Artefact, methods: Sequence[str], sizes: Preset, truth: GroundTruth, images: str) -> str | None:
     """What an artefact of these methods would lack when all its runs are finished."""
     from senas_bench.analysis.join import accuracy_queries
-    from senas_bench.methods import METHODS
-    from senas_bench.names import lookup
+    from senas_bench.methods import method_named
 
     if artefact.searches:
         return None
     if artefact.essential not in (None, *methods):
         return f"it has no runs of {artefact.essential}"
-    chosen = {name: lookup("method", name, METHODS) for name in methods}
+    chosen = {name: method_named(name) for name in methods}
     shrinking = [method for method in chosen.values() if method.shrinks_by]
     if artefact.shrinks and not any(len(sizes.recipe_of(method.recipe).stage_epochs) > 1 for method in shrinking):
         return "it shows shrinks; give it methods that shrink, and at least two stages"

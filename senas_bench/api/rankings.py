@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from senas_bench.api.options import setting_of
 from senas_bench.experiments.failures import RunsFailed
-from senas_bench.experiments.study import check_ranks, seeds_of
+from senas_bench.experiments.seeds import seeds_of
+from senas_bench.experiments.study import check_ranks
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -64,7 +64,9 @@ def write_report(
     store = RunStore(results)
     records = store.records()
     if not records:
-        raise ValueError(f"no finished runs in {results}; run `senas-bench reproduce all` first")
+        raise ValueError(
+            f"no finished runs in {results}; run `senas-bench reproduce table3` first, or name another folder"
+        )
     from senas_bench.analysis.artefacts import NO_RUNS, render_each
     from senas_bench.analysis.output.report import make_part, page_html
     from senas_bench.analysis.output.sections import sections

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from senas_bench.api.options import setting_of
 from senas_bench.experiments.failures import RunsFailed
-from senas_bench.experiments.study import Setting, at_seeds, check_tensorboard, limit_asked, seeds_of
+from senas_bench.experiments.seeds import seeds_of
+from senas_bench.experiments.study import Setting, at_seeds, check_tensorboard, limit_asked
 from senas_bench.files import check_folder
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from senas_bench.api.checks import makeable
+from senas_bench.api.checks import makeable, note_stages
 from senas_bench.api.options import setting_of
 from senas_bench.errors import DataError
 from senas_bench.experiments.failures import RunsFailed
-from senas_bench.experiments.study import Setting, at_seeds, latency_table_for, seeds_of
+from senas_bench.experiments.seeds import seeds_of
+from senas_bench.experiments.study import Setting, at_seeds, latency_table_for
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -35,8 +36,8 @@ EVERY = "all"
 
 def reproduce(
     *artefacts: str,
-    seeds: int | Sequence[int] = range(3),
-    methods: Sequence[str] | None = None,
+    seeds: int | str | Sequence[int] = range(3),
+    methods: str | Sequence[str] | None = None,
     fresh: bool = False,
     finished: bool = False,
     no_timing: bool = False,
@@ -47,8 +48,9 @@ def reproduce(
 
     Args:
         artefacts: Names of `ARTEFACTS`; or `nasbench201`, `searches`, `all`.
-        seeds: One or several.
-        methods: Names of `METHODS`, or `all`: every one that can run here; default the artefact's.
+        seeds: One or several; text as `--seeds` takes it, such as `0-9`.
+        methods: Names of `METHODS`, a list or text with commas, or `all`: every one that can run here; default the
+            artefact's.
         fresh: Set finished runs aside and compute them again.
         finished: Run nothing: what the finished runs of the folder show.
         no_timing: Leave machine-dependent columns out.
@@ -64,8 +66,8 @@ def reproduce(
         DataError: Images or ground truth are missing or corrupt; or there is nothing to show.
         RunsFailed: Of all runs, once what the others show is written.
     """
-    setting, numbers = setting_of(options), seeds_of(seeds)
-    study = prepare(artefacts, numbers, methods, setting, finished=finished, fresh=fresh, seed_truth=seed_truth)
+    setting = setting_of(options)
+    study = prepare(artefacts, seeds, methods, setting, finished=finished, fresh=fresh, seed_truth=seed_truth)
     failed = study.run()
     tables = {made.name: made.table for made in study.render(no_timing=no_timing)}
     if failed:
@@ -117,11 +119,13 @@ class Study:
 
     def run(self) -> list[Failure]:
         """Run what is missing; what failed."""
+        if self.only_finished:
+            return []
         self.store.prepare()
         if self.fresh:
             for spec in self.specs:
                 self.store.set_aside(spec)
-        return [] if self.only_finished else self.setting.compute(self.store, self.specs)
+        return self.setting.compute(self.store, self.specs)
 
     def render(self, *, no_timing: bool = False) -> Iterator[Made]:
         """Render and write one artefact after the other; one artefact or method at fault takes no other away.
@@ -210,8 +214,8 @@ def _kind(spec: RunSpec) -> tuple[str, ...]:
 
 def prepare(
     artefacts: Sequence[str],
-    seeds: Sequence[int],
-    methods: Sequence[str] | None,
+    seeds: int | str | Sequence[int],
+    methods: str | Sequence[str] | None,
     setting: Setting,
     *,
     finished: bool = False,
@@ -222,6 +226,7 @@ def prepare(
 
     Args, raises: As `reproduce`.
     """
+    numbers = seeds_of(seeds)
     setting.check_tools()
     if finished and fresh:
         raise ValueError("--finished runs nothing and --fresh runs everything anew; give one of them")
@@ -239,10 +244,12 @@ def prepare(
         own = makeable(chosen, own, sizes, truth, setting.images(sizes))
     setting = setting.placed()
     ranked = dict.fromkeys(method for name, group in own.items() if not chosen[name].searches for method in group)
-    specs = at_seeds([setting.spec(method, sizes) for method in ranked], seeds)
-    specs += at_seeds(_search_specs(chosen, own, setting), seeds)
+    if not finished:
+        note_stages(setting.preset, sizes, ranked)
+    specs = at_seeds([setting.spec(method, sizes) for method in ranked], numbers)
+    specs += at_seeds(_search_specs(chosen, own, setting), numbers)
     also = [] if methods is not None else _also(chosen, {*ranked}, setting, sizes)
-    return Study(chosen, own, methods is not None, specs, setting, truth, finished, fresh, at_seeds(also, seeds))
+    return Study(chosen, own, methods is not None, specs, setting, truth, finished, fresh, at_seeds(also, numbers))
 
 
 def _also(artefacts: Mapping[str, Artefact], ran: set[str], setting: Setting, sizes: Preset) -> list[RunSpec]:
@@ -302,8 +309,9 @@ def _methods(
     return {name: group for name, group in known.items() if group}
 
 
-def _listed(names: Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+def _listed(names: str | Sequence[str]) -> list[str]:
+    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+    return list(dict.fromkeys(names))
 
 
 def _possible(setting: Setting, sizes: Preset) -> list[str]:

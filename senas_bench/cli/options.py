@@ -13,7 +13,6 @@ import typer
 
 from senas_bench.cli.completion import one_of
 
-MAX_SEEDS = 10_000
 """Of a range: as many runs would never end, and a slip of a key should not fill the memory."""
 OK, FAILED, USAGE, NO_DATA = 0, 1, 2, 3
 
@@ -177,31 +176,6 @@ NoTimingOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Seeds from `0-9`, `3` or `0,2,5-7`.
-
-    Raises:
-        ValueError: Anything else, a range of more than `MAX_SEEDS`, or a seed that torch cannot take.
-    """
-    from senas_bench.experiments.spec import SEEDS
-
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = _SEEDS.fullmatch(part.strip())
-        first, last = (int(match["first"]), int(match["last"] or match["first"])) if match else (1, 0)
-        if last < first:
-            raise ValueError(f"bad seeds {text!r:.60}; write 0-9, 3 or 0,2,5-7; each below 2**64")
-        if last - first >= MAX_SEEDS:
-            raise ValueError(f"bad seeds {text!r:.60}: more than {MAX_SEEDS:,} at once")
-        if last >= SEEDS:
-            raise ValueError(f"bad seeds {text!r:.60}: a seed must be below 2**64")
-        seeds += range(first, last + 1)
-    return list(dict.fromkeys(seeds))
-
-
-_SEEDS = re.compile(r"(?P<first>\d{1,30})(-(?P<last>\d{1,30}))?")
 
 
 def split_names(text: str | None) -> list[str] | None:

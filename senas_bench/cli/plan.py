@@ -63,7 +63,17 @@ def _sum(total: dict[str, Any]) -> str:
 
 
 def _about(hours: float | None) -> str:
-    return "unknown," if hours is None else f"about {hours:.3f} core-hours"
+    """In the unit that has few digits.
+
+    >>> _about(0.01), _about(0.5), _about(1.25)
+    ('about 36 core-seconds', 'about 30 core-minutes', 'about 1.2 core-hours')
+    """
+    if hours is None:
+        return "unknown,"
+    for unit, each in (("hours", 1.0), ("minutes", 60.0)):
+        if hours * each >= 1:
+            return f"about {hours * each:.{int(unit == 'hours')}f} core-{unit}"
+    return f"about {hours * 3600:.0f} core-seconds"
 
 
 def _label(spec: RunSpec) -> str:

@@ -33,7 +33,6 @@ from senas_bench.cli.options import (
     ThreadsOption,
     TrainWithinLimitOption,
     parse_epochs,
-    parse_seeds,
     print_json,
     show,
 )
@@ -85,6 +84,7 @@ def search(
 ) -> None:
     """Search any space, under a limit or none; write what was found, and draw it."""
     from senas_bench.api import searches as api
+    from senas_bench.experiments.seeds import parse_seeds
     from senas_bench.experiments.study import Setting
 
     setting = Setting(preset, dataset, data_dir, stage_epochs=parse_epochs(stage_epochs), accumulate=accumulate)
@@ -121,6 +121,7 @@ def retrain(
 ) -> None:
     """Train one arch from scratch, and test it."""
     from senas_bench.api import searches as api
+    from senas_bench.experiments.seeds import parse_seeds
     from senas_bench.experiments.study import Setting
 
     setting = Setting(preset, dataset, data_dir, accumulate=accumulate, device=device, threads=threads)

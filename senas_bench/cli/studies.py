@@ -44,7 +44,6 @@ from senas_bench.cli.options import (
     TrainWithinLimitOption,
     TruthOption,
     parse_epochs,
-    parse_seeds,
     print_json,
     split_names,
 )
@@ -147,7 +146,7 @@ def reproduce(
     setting = replace(setting, keep_trained=keep_trained, executor=executor, address=address, gpus_per_run=gpus_per_run)
     setting = replace(setting, train_within_limit=train_within_limit, score_images=score_images, precision=precision)
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
-    study = prepare(artefacts, parse_seeds(seeds), split_names(methods), setting, **how)
+    study = prepare(artefacts, seeds, split_names(methods), setting, **how)
     if dry_run:
         show_plan(study.store, study.specs, as_json)
     elif not _finish(study, no_timing, as_json):

@@ -165,7 +165,13 @@ class RunStore:
         return [spec for spec in specs if not self.has(spec)]
 
     def records(self) -> list[RunRecord]:
-        """All finished runs, by run id."""
+        """All finished runs, by run id.
+
+        Raises:
+            ValueError: The folder is a file.
+        """
+        if self.root.is_file():
+            raise ValueError(f"--results {self.root} is a file; name a folder")
         found = [self._find(path.name.removesuffix(".json")) for path in sorted(self._runs.glob("*.json"))]
         return [record for record in found if record is not None]
 

@@ -110,7 +110,10 @@ class Setting:
         from senas_bench.experiments.settings import resized
         from senas_bench.experiments.studies import preset_of
         from senas_bench.experiments.torchrun import started
+        from senas_bench.spaces import space_named
 
+        if self.rank_archs and self.rank_archs > (most := space_named(space).whole.size):
+            raise ValueError(f"--rank-archs {self.rank_archs:,}: {space} has {most:,} archs; 0 ranks them all")
         shares = self.accumulate
         if started() > 1 and (shares or 0) % started():
             raise ValueError(f"--accumulate {shares} must be a multiple of the {started()} processes of torchrun")
@@ -257,26 +260,6 @@ def in_order(specs: Sequence[RunSpec], jobs: int) -> list[RunSpec]:
 def _check_whole(name: str, value: Any, least: int) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
         raise ValueError(f"{name} {value!r:.60} must be a whole number of at least {least}")
-
-
-def seeds_of(seeds: int | Sequence[int]) -> list[int]:
-    """Seeds, each once.
-
-    Raises:
-        ValueError: None, or what is no whole number below 2**64.
-
-    >>> seeds_of(range(3)), seeds_of(7)
-    ([0, 1, 2], [7])
-    """
-    from senas_bench.experiments.spec import SEEDS
-
-    numbers = [seeds] if isinstance(seeds, int) else list(dict.fromkeys(seeds))
-    for seed in numbers:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS:
-            raise ValueError(f"seed {seed!r:.60} must be a whole number, at least 0 and below 2**64")
-    if not numbers:
-        raise ValueError("no seeds; give at least one, such as range(3)")
-    return numbers
 
 
 def at_seeds(specs: Sequence[RunSpec], seeds: Sequence[int]) -> list[RunSpec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.strategies import no_instance, uncalled
@@ -58,6 +59,21 @@ class Proxy:
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
         """The score of one network: a proxy is made by writing this."""
         raise NotImplementedError
+
+
+def checked(proxy: Proxy, numbers: Sequence[Any]) -> tuple[float, ...]:
+    """What a proxy returned, as floats.
+
+    Raises:
+        ValueError: Something is no number, nor a tensor of one.
+    """
+    try:
+        return tuple(float(number) for number in numbers)
+    except (TypeError, ValueError, RuntimeError):
+        wrong = next(number for number in numbers if not isinstance(number, int | float))
+        shape = getattr(wrong, "shape", None)
+        what = type(wrong).__name__ + ("" if shape is None else f" of shape {tuple(shape)}")
+        raise ValueError(f"the proxy {type(proxy).__name__} returned {what}; return one float") from None
 
 
 def check_proxy(proxy: Any) -> None:

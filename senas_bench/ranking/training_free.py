@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from senas_bench.proxies import Proxy, proxy_of
+from senas_bench.proxies.proxy import checked
 from senas_bench.ranking.estimator import Cost, Estimator, Weights, Work
 from senas_bench.ranking.fresh import SIZES, Fresh
 from senas_bench.ranking.memo import Memo, Scored, Shelf, from_arrays, to_arrays
@@ -139,7 +140,7 @@ class TrainingFree(Estimator):
                     f"the proxy {self.proxy} reads blocks; give {type(network.network).__name__} a features"
                 )
             with using("torch"):
-                numbers = proxy.numbers(network, batch[0].clone(), batch[1], fresh.generator(draw))
+                numbers = checked(proxy, proxy.numbers(network, batch[0].clone(), batch[1], fresh.generator(draw)))
             scores.append([-math.inf if math.isnan(number) else number for number in numbers])
             done = network.passes
             work = flops * (done.forward_images + 2 * done.backward_images)

@@ -61,6 +61,10 @@ class Trained:
         return self.fresh_networks(size)
 
 
+SETS = ("full", "sample", "current", "candidates", "curve", "curve-current")
+"""What a `ScoreTable` may hold."""
+
+
 @dataclass(frozen=True)
 class ScoreTable:
     """Scores of archs at one moment of a run.
@@ -86,11 +90,15 @@ class ScoreTable:
     def __post_init__(self) -> None:
         """
         Raises:
-            ValueError: Not one score, or one tier, for each arch.
+            ValueError: Not one score, or one tier, for each arch; scores that are no numbers; an unknown set.
         """
+        if self.set not in SETS:
+            raise ValueError(f"a ScoreTable of set {self.set!r:.40}; one of: {', '.join(SETS)}")
         for name, values in (("scores", self.scores), ("tiers", self.tiers)):
             if values is not None and np.shape(values) != (len(self.archs),):
                 raise ValueError(f"{name} of shape {np.shape(values)} for {len(self.archs)} archs; give one for each")
+        if missing := np.count_nonzero(np.isnan(self.scores)):
+            raise ValueError(f"{missing} of {len(self.archs)} scores are nan; an arch that cannot be scored has -inf")
 
 
 @dataclass(frozen=True)

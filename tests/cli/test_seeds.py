@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from senas_bench.cli.options import parse_seeds
+from senas_bench.experiments.seeds import parse_seeds
 from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.spec import SEEDS
 

@@ -70,3 +70,16 @@ def test_a_method_of_this_process_is_refused_to_workers(monkeypatch):
 def test_a_table_has_a_score_for_each_arch(wrong):
     with pytest.raises(ValueError, match=r"(scores|tiers) of shape \(.*\) for 3 archs; give one for each"):
         ScoreTable(np.zeros((3, 6), int), set="full", stage=1, epoch=0, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"set": "mine"}, "a ScoreTable of set 'mine'; one of: full, sample, current, candidates, curve"),
+        ({"scores": np.array([1, np.nan, np.nan])}, "2 of 3 scores are nan; an arch that cannot be scored has -inf"),
+    ],
+)
+def test_a_table_of_what_no_table_shows(fields, words):
+    whole = {"archs": np.zeros((3, 6), int), "scores": np.zeros(3), "set": "full", "stage": 1, "epoch": 0}
+    with pytest.raises(ValueError, match=words):
+        ScoreTable(**{**whole, **fields})

@@ -9,7 +9,8 @@ from senas_bench.experiments.studies import preset_of
 from senas_bench.kernels.engines import using
 from senas_bench.proxies.alone import Alone
 from senas_bench.proxies.modes import Replaced, without_caps
-from senas_bench.proxies.synflow import flow
+from senas_bench.proxies.proxy import checked
+from senas_bench.proxies.synflow import Synflow, flow
 from senas_bench.spaces import SPACES, ImageShape
 
 
@@ -98,3 +99,10 @@ def test_the_derivative_along_the_weights_in_every_space(name):
 
 def test_a_network_through_which_nothing_flows(score, line, images):
     assert score("synflow", line(0.0, (1.0, 1.0)), images) == -torch.inf
+
+
+def test_a_proxy_returns_one_number():
+    assert checked(Synflow(), (torch.tensor(2.0), np.float32(0.5), 1)) == (2.0, 0.5, 1.0)
+    for wrong, words in ((None, "NoneType"), (torch.zeros(2, 10), r"Tensor of shape \(2, 10\)"), ("high", "str")):
+        with pytest.raises(ValueError, match=f"the proxy Synflow returned {words}; return one float"):
+            checked(Synflow(), (wrong,))

@@ -437,6 +437,23 @@ def write_scores(path, archs, scores, **columns):
     return path
 
 
+def test_read_scores_of_a_run(tmp_path, toy):
+    """Of its last ranking; what a shrink dropped stands below, whatever it scored."""
+    archs = list(toy.archs[:3])
+    rows = [("sample", 1, 5, arch, 0, score) for arch, score in zip(archs, (9.0, 8.0, 7.0), strict=True)]
+    rows += [("current", 2, 10, archs[1], 0, 3.0), ("curve", 2, 10, archs[0], 0, 1.0)]
+    rows += [
+        ("sample", 2, 10, arch, tier, score) for arch, tier, score in zip(archs, (1, 0, 0), (50, 1, 2), strict=True)
+    ]
+    names = ["set", "stage", "epoch", "arch_str", "tier", "score"]
+    pd.DataFrame(rows, columns=names).to_parquet(tmp_path / "run.parquet")
+    frame = read_scores(tmp_path / "run.parquet")
+    assert frame.sort_values("score")["arch_str"].tolist() == [archs[0], archs[1], archs[2]]
+    pd.DataFrame(rows[3:5], columns=names).to_parquet(tmp_path / "run.parquet")
+    with pytest.raises(ValueError, match=r"run.parquet: the run ends without a ranking"):
+        read_scores(tmp_path / "run.parquet")
+
+
 @pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
 def test_read_scores(tmp_path, toy, name):
     frame = read_scores(write_scores(tmp_path / name, toy.archs[:3], [1, -math.inf, 2.5], extra=0))
