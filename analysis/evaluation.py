@@ -74,7 +74,7 @@ def read_scores(path: Path) -> pd.DataFrame:
 def _of_run(path: Path) -> pd.DataFrame:
     """The last ranking in the file of a run."""
     try:
-        found = final_scores(pd.read_parquet(path))[["arch_str", "score"]]
+        found: pd.DataFrame = final_scores(pd.read_parquet(path)).drop(columns="estimate")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     for row, text in enumerate(found["arch_str"], start=1):
