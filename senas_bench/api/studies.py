@@ -244,10 +244,10 @@ def prepare(
         own = makeable(chosen, own, sizes, truth, setting.images(sizes))
     setting = setting.placed()
     ranked = dict.fromkeys(method for name, group in own.items() if not chosen[name].searches for method in group)
-    if not finished:
-        note_stages(setting.preset, sizes, ranked)
     specs = at_seeds([setting.spec(method, sizes) for method in ranked], numbers)
     specs += at_seeds(_search_specs(chosen, own, setting), numbers)
+    if not finished:
+        note_stages(setting.preset, sizes, ranked)
     also = [] if methods is not None else _also(chosen, {*ranked}, setting, sizes)
     return Study(chosen, own, methods is not None, specs, setting, truth, finished, fresh, at_seeds(also, numbers))
 

@@ -19,5 +19,5 @@ def test_the_command_line_makes_it_of_a_method_that_trains_nothing(added, call, 
     assert "total: 2 of 2 runs to compute" in call(*asked, "--dry-run")
     assert "nor_conv_3x3" in call(*asked) and (tmp_path / "runs/tables/picks.json").exists()
     assert "total: 0 of 2 runs to compute" in call(*asked, "--dry-run")
-    assert "1 to compute: about 0.00" in call(*asked, "--seeds", "2", "--dry-run")  # by those that are finished
+    assert "1 to compute: about 0 core-seconds by 2 finished" in call(*asked, "--seeds", "2", "--dry-run")
     assert make("picks", tmp_path / "runs", benchmark_table).frame["pick"].nunique() == 1
