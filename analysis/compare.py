@@ -78,7 +78,7 @@ def compare(a: Path, b: Path) -> Table:
     settings = _differences(folders, Path(a), Path(b))
     meta = {"title": "A against B, method by method", "a": str(a), "b": str(b), "settings": settings, "rows": rows}
     alone = [_in_order(set(side) - set(common)) for side in sides]
-    return Table("compare", _display(rows), tuple(_notes(meta, column, alone)), meta)
+    return Table("compare", _display(rows), {"Notes": _notes(meta, column, alone)}, meta)
 
 
 def _read(folder: Path) -> dict[str, Mapping[str, Any]]:

@@ -86,7 +86,7 @@ def test_a_table_is_drawn_as_its_artefact_draws_it(tmp_path):
     assert [text.get_text() for text in axes.get_yticklabels()] == ["params (1)"]
     assert sb.make("table3", tmp_path, methods=["params"]).meta["rows"] == table.meta["rows"]
     with pytest.raises(ValueError, match="unknown artefact 'scores'"):
-        sb.figure(Table("scores", pd.DataFrame(), (), {}))
+        sb.figure(Table("scores", pd.DataFrame(), {}, {}))
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, defined
 from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
+from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING
 from senas_bench.analysis.style import by_baseline, fitting, in_order, shown_as, style, tuned
 from senas_bench.experiments.spec import RunRecord
 
@@ -158,9 +159,12 @@ def _render(
         "shrinks": _shrinks(shown),
         "rows": rows,
     }
-    notes = [*setting_notes(meta, [row["n"] for row in rows], columns), *_set_notes(rows, setting["images"])]
-    notes += [*remarks, *_gap_notes(shown, rows, methods)]
-    return Table(name, _display(rows, name == "fig7"), tuple(notes), meta, aside=("functions", "seeds"))
+    notes = {
+        SETTING: setting_notes(meta, [row["n"] for row in rows], columns),
+        COLUMNS: [*_set_notes(rows, setting["images"]), *remarks],
+        RUNS: _gap_notes(shown, rows, methods),
+    }
+    return Table(name, _display(rows, name == "fig7"), notes, meta, aside=("functions", "seeds"))
 
 
 class _Whole:

@@ -22,6 +22,7 @@ from senas_bench.analysis.join import (
 from senas_bench.analysis.metrics.operators import OperatorTruth, operator_truth, survivors
 from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.formats import Table, fixed, listed, span, words
+from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import facts_of, of_kind, shown_as, tuned
 from senas_bench.experiments.spec import RunRecord
@@ -105,8 +106,12 @@ def render_eq7(
     ]
     seeds = [run["seed"] for row in rows for run in row["per_seed"]]
     meta = {"title": TITLE, **setting_meta(setting, truth, seeds), "column": column, "rows": rows}
-    notes = _notes(meta, short, [method for method, own in found.items() if not own])
-    return Table("eq7", _display(rows), tuple(notes), meta, aside=("archs left", "functions"))
+    notes = {
+        SETTING: _setting_notes(meta),
+        COLUMNS: _column_notes(meta),
+        RUNS: _source_notes(meta, short, [method for method, own in found.items() if not own]),
+    }
+    return Table("eq7", _display(rows), notes, meta, aside=("archs left", "functions"))
 
 
 def kept(
@@ -203,22 +208,30 @@ def _published() -> tuple[float, float]:
     return mean, std or 0.0
 
 
-def _notes(meta: Mapping[str, Any], short: Query, unranked: Sequence[str]) -> list[str]:
+def _setting_notes(meta: Mapping[str, Any]) -> list[str]:
+    return [
+        f"Ground truth {meta['ground_truth']} (sha256 {meta['ground_truth_sha256'][:12]}): {words(meta['column'])}, "
+        "mean accuracy, 200 epochs, percent."
+    ]
+
+
+def _column_notes(meta: Mapping[str, Any]) -> list[str]:
     mean, std = _published()
-    column, sources = meta["column"], {row["source"] for row in meta["rows"]}
-    notes = [
-        f"Ground truth {meta['ground_truth']} (sha256 {meta['ground_truth_sha256'][:12]}): {words(column)}, mean "
-        "accuracy, 200 epochs, percent.",
+    return [
         f"Two shrinks of {DROP} operators. Kept: of the operators that the truth ranks first, how many are alive after "
         "the first shrink, and after the second; best, mean and number of the archs then left, and of the functions "
         "that they are. Nothing is trained.",
         "x / mean and minmax: S = normalize(SI) / normalize(SC) with x / mean(x) and (x - mean) / (max - min). "
         "within-edge: (SI - mean of the edge) / sqrt(SC). SI: mean performance of all archs that contain an operator.",
-        f"{TRUTH}: SI from the truth itself, which no supernet beats.",
         f"Fits Fig. 6: most of the top 21 are alive after the first shrink and most of the top 10 after the second, as "
         f"the paper says. Fits Table 3: the archs left have a mean within two standard deviations of the paper's "
         f"{mean} ± {std} (CIFAR-10 test), and the best is no worse.",
     ]
+
+
+def _source_notes(meta: Mapping[str, Any], short: Query, unranked: Sequence[str]) -> list[str]:
+    sources = {row["source"] for row in meta["rows"]}
+    notes = [f"{TRUTH}: SI from the truth itself, which no supernet beats."]
     if SHORT in sources:
         notes.append(f"{SHORT}: SI from {words(str(short))} of the benchmark, which a search may buy.")
     else:

@@ -23,6 +23,7 @@ from senas_bench.analysis.join import (
 )
 from senas_bench.analysis.output.figures import boxes, grid
 from senas_bench.analysis.output.formats import Table, fixed, words
+from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING, VERDICTS
 from senas_bench.analysis.style import style
 from senas_bench.experiments.spec import RunRecord
 
@@ -68,8 +69,13 @@ def render_fig1(
     meta = {"title": TITLE}
     meta |= setting_meta(setting, truth, [record.spec.seed for group in groups.values() for record in group])
     meta |= {"column": column, "spread": {name: _spread(values) for name, values in ranks.items()}, "rows": rows}
-    notes = [*setting_notes(meta, [len(group) for group in groups.values()], [column]), *_fig1_notes(meta, groups)]
-    return Table("fig1", _fig1_display(rows, ranks), tuple(notes), meta, aside=("arch",))
+    notes = {
+        VERDICTS: _spread_notes(meta, groups),
+        SETTING: setting_notes(meta, [len(group) for group in groups.values()], [column]),
+        COLUMNS: [f"{len(rows)} random archs, ranked among themselves: 1 = best, ties at their mean rank."],
+        RUNS: [] if SUPERNET in groups else [f"No runs of: {SUPERNET}."],
+    }
+    return Table("fig1", _fig1_display(rows, ranks), notes, meta, aside=("arch",))
 
 
 def _ranks(runs: list[pd.Series], order: pd.Index) -> np.ndarray:
@@ -93,15 +99,12 @@ def _arch_row(place: int, arch: str, accuracy: float, ranks: Mapping[str, np.nda
     return row
 
 
-def _fig1_notes(meta: Mapping[str, Any], groups: Mapping[str, list[RunRecord]]) -> list[str]:
-    archs = len(meta["rows"])
-    notes = [f"{archs} random archs, ranked among themselves: 1 = best, ties at their mean rank."]
+def _spread_notes(meta: Mapping[str, Any], groups: Mapping[str, list[RunRecord]]) -> list[str]:
+    notes = []
     for name, values in meta["spread"].items():
         runs = len(groups[ALONE if name == "stand-alone" else SUPERNET])
         mean = f"the rank of an arch has a mean interquartile range of {np.mean(values):.2f} over {runs} repeats"
         notes.append(f"{name}: {mean if runs > 1 else 'one repeat, which has no spread'}.")
-    if SUPERNET not in groups:
-        notes.append(f"No runs of: {SUPERNET}.")
     return notes
 
 

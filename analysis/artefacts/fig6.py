@@ -32,6 +32,7 @@ from senas_bench.analysis.metrics.operators import (
 from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, listed, plus_minus, span, words
+from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING, VERDICTS
 from senas_bench.analysis.style import facts_of, fitting, shown_as, style, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.plotting import COLUMN
@@ -106,9 +107,13 @@ def render_fig6(
         "operators": operators.named(),
         "random_reference": [{"stage": stage, **random_reference(operators, alive)} for stage, alive in left],
     }
-    notes = setting_notes(meta, [row["n"] for row in rows], [column]) + _meaning_notes(meta, column)
-    notes += [*_gap_notes(groups, runs, wanted, meta["seeds"]), *_verdicts(rows)]
-    return Table("fig6", _display(meta), tuple(notes), meta, aside=("alive", "mean rank", "holds the best"))
+    notes = {
+        VERDICTS: _verdicts(rows),
+        SETTING: setting_notes(meta, [row["n"] for row in rows], [column]),
+        COLUMNS: _meaning_notes(meta, column),
+        RUNS: _run_notes(groups, runs, wanted, meta["seeds"]),
+    }
+    return Table("fig6", _display(meta), notes, meta, aside=("alive", "mean rank", "holds the best"))
 
 
 def _shrinks(records: Sequence[RunRecord], operators: OperatorTruth) -> dict[int, list[dict[str, Any]]]:
@@ -141,7 +146,7 @@ def _row(method: str, stage: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _meaning_notes(meta: Mapping[str, Any], column: str) -> list[str]:
-    count, ours = len(meta["operators"]), tuned({row["method"] for row in meta["rows"]})
+    count = len(meta["operators"])
     best, worst = meta["operators"][0], meta["operators"][-1]
     ends = [f"rank {rank} is {end['operator']} ({fixed(end['score'], 2)})" for rank, end in ((1, best), (count, worst))]
     notes = [
@@ -162,15 +167,16 @@ def _meaning_notes(meta: Mapping[str, Any], column: str) -> list[str]:
         ]
         where = f"Random dropping, {value['alive']} operators left after shrink {value['stage']}"
         notes.append(f"{where} ({DRAWS:,} draws), recall of the {'; '.join(limits)}.")
-    return notes + ([f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}."] if ours else [])
+    return notes
 
 
-def _gap_notes(
+def _run_notes(
     groups: Mapping[str, list[RunRecord]], runs: Mapping[str, dict], wanted: Sequence[str], seeds: list[int]
 ) -> list[str]:
     absent = [method for method in wanted if method not in groups]
     still = [method for method, stages in runs.items() if not stages]
-    notes = [f"No runs of: {', '.join(absent)}."] if absent else []
+    notes = [f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}."] if (ours := tuned(runs)) else []
+    notes += [f"No runs of: {', '.join(absent)}."] if absent else []
     notes += [f"Runs that never shrank, left out: {', '.join(still)}."] if still else []
     for method, stages in runs.items():
         for stage, shrunk in stages.items():

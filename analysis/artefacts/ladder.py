@@ -31,6 +31,7 @@ from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, defined, mean_tau_interval
 from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, plus_minus, scaled, span, words
+from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING
 from senas_bench.analysis.style import facts_of, of_kind, saw_truth, shown_as, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.spaces.nasbench201 import SKELETONS, nasbench201_cost
@@ -98,8 +99,12 @@ def render_ladder(
     meta = {"title": TITLE, **setting_meta(setting, truth, seeds), "column": column, "set": whole}
     meta |= {"archs": len(archs), "rows": [{k: v for k, v in row.items() if k != "rankings"} for row in rows]}
     counts = [row["n"] for row in rows if row["kind"] == "method"]
-    notes = [*setting_notes(meta, counts, [column]), *_notes(meta, list(proxies)), *_cost_notes(rows)]
-    return Table("ladder", _display(meta), tuple(notes), meta, aside=ASIDE)
+    notes = {
+        SETTING: setting_notes(meta, counts, [column]),
+        COLUMNS: [*_cost_notes(rows), *_column_notes(meta)],
+        RUNS: [*_choice_notes(rows), *_reference_notes(meta, list(proxies))],
+    }
+    return Table("ladder", _display(meta), notes, meta, aside=ASIDE)
 
 
 @dataclass(frozen=True)
@@ -230,20 +235,28 @@ def _proxies(
     return found
 
 
-def _notes(meta: Mapping[str, Any], proxies: Sequence[str]) -> list[str]:
-    rows, whole = meta["rows"], meta["set"]
+def _column_notes(meta: Mapping[str, Any]) -> list[str]:
+    whole = meta["set"]
     over = "seeds, none below 3" if whole == "full" else f"archs, none below {MIN_ARCHS}"
-    names = {row["method"] for row in rows if row["kind"] == "reference"}
-    notes = [
+    return [
         f"tau: Kendall's tau-b of the last ranking ({whole}, n = {meta['archs']}) with {words(meta['column'])}; 95% "
         f"interval over {over}. {TOP_NOTE}",
         "Within FLOPs: the mean tau within fifths of the archs by FLOPs. Best of 20: best accuracy among the 20 archs "
-        "that rank highest, percent. Regret: best of the whole truth minus the pick, in points. Halves: tau within "
-        "each of two halves of the functions, drawn once and for all.",
+        "that rank highest, percent. P@10: share of the ten archs ranked first that are among the ten truly best. "
+        "Regret: best of the whole truth minus the pick, in points. Halves: tau within each of two halves of the "
+        "functions, drawn once and for all.",
     ]
-    if ours := tuned({row["method"] for row in rows if row["kind"] == "method"}):
-        notes.append(f"† {', '.join(ours)}: chosen with CIFAR-10 truth in view.")
-    notes += [f"† {line}" for line in saw_truth(row["method"] for row in rows if row["kind"] == "method")]
+
+
+def _choice_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    methods = {row["method"] for row in rows if row["kind"] == "method"}
+    ours = tuned(methods)
+    notes = [f"† {', '.join(ours)}: chosen with CIFAR-10 truth in view."] if ours else []
+    return notes + [f"† {line}" for line in saw_truth(methods)]
+
+
+def _reference_notes(meta: Mapping[str, Any], proxies: Sequence[str]) -> list[str]:
+    notes, names = [], {row["method"] for row in meta["rows"] if row["kind"] == "reference"}
     if "12 epochs each" in names:
         notes.append("12 epochs each: every arch ranked, trained in the benchmark, by validation accuracy.")
     if "200 epochs each" in names:

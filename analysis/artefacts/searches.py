@@ -14,6 +14,7 @@ from senas_bench.analysis.artefacts.protocols import protocol_notes
 from senas_bench.analysis.join import one_setting
 from senas_bench.analysis.output.figures import PERCENT, bars, grid
 from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, scaled, span
+from senas_bench.analysis.output.notes import PAPER, RUNS, SETTING
 from senas_bench.analysis.paper import networks
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import style
@@ -119,12 +120,17 @@ def render(
         "seeds": sorted({record.spec.seed for record in every}),
         "rows": rows,
     }
-    notes = [*protocol_notes(every), *_notes(meta, rows)]
-    notes += collapse_notes({f"{search.label} ({search.level:g})": group for search, group in shown.items()})
-    notes += [f"No runs of: {s.label} ({s.level:g})." for s, group in groups.items() if not group]
+    notes = {
+        SETTING: _notes(meta, rows),
+        RUNS: [
+            *protocol_notes(every),
+            *collapse_notes({f"{search.label} ({search.level:g})": group for search, group in shown.items()}),
+            *(f"No runs of: {s.label} ({s.level:g})." for s, group in groups.items() if not group),
+        ],
+        PAPER: networks.NOTES if name == "table4" else (),
+    }
     numbers = _paper_rows(name)
-    notes += networks.NOTES if name == "table4" else ()
-    return Table(name, _display(rows, no_timing), tuple(notes), meta, numbers, _paper_display(numbers), ASIDE)
+    return Table(name, _display(rows, no_timing), notes, meta, numbers, _paper_display(numbers), ASIDE)
 
 
 def _runs(search: Search, records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -26,6 +26,7 @@ from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import defined
 from senas_bench.analysis.output.figures import TAU, bars, grid, panel_width
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
+from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import style
 from senas_bench.experiments.spec import RunRecord
@@ -77,11 +78,13 @@ def render_table1(
     meta = {"title": TITLE}
     meta |= {**setting_meta(setting, truth, seeds), "rows": rows}
     counts = [row["n"] for row in rows if row["ranking"] != BENCHMARK]
-    notes = [*setting_notes(meta, counts, columns), *_meanings(rows, groups, setting["images"])]
     absent = [method for method in methods or METHODS if method not in groups]
-    notes += [f"No runs of: {', '.join(absent)}."] if absent else []
-    notes += _gap_notes(rows, groups, rankings)
-    return Table("table1", _display(rows), tuple(notes), meta, paper.table1(), _paper_display())
+    notes = {
+        SETTING: setting_notes(meta, counts, columns),
+        COLUMNS: _meanings(rows, groups, setting["images"]),
+        RUNS: [f"No runs of: {', '.join(absent)}."] * bool(absent) + _gap_notes(rows, groups, rankings),
+    }
+    return Table("table1", _display(rows), notes, meta, paper.table1(), _paper_display())
 
 
 ORDER = ("supernet", SAME, "stand-alone", BENCHMARK, "params", "flops", "untrained")

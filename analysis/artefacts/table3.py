@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact
-from senas_bench.analysis.artefacts.collapse import collapse_notes
 from senas_bench.analysis.artefacts.table3_notes import (
+    choice_notes,
     cost_notes,
-    image_notes,
     ranking_notes,
-    reading_notes,
-    stage_notes,
+    run_notes,
 )
 from senas_bench.analysis.join import (
     accuracy_queries,
@@ -46,6 +44,7 @@ from senas_bench.analysis.output.formats import (
     span,
     words,
 )
+from senas_bench.analysis.output.notes import COLUMNS, PAPER, RUNS, SETTING, VERDICTS
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import baselines, fitting, shown_as, style
 from senas_bench.experiments.spec import RunRecord
@@ -124,19 +123,20 @@ def render_table3(
         "column": join.primary,
         "rows": [*rows, _optimal(join, rows[0])],
     }
-    notes = setting_notes(meta, [row["n"] for row in rows], [join.primary]) + _meaning_notes(join)
-    notes += [
-        *stage_notes(groups),
-        *reading_notes(groups),
-        *image_notes(groups),
-        *collapse_notes({shown_as(method): group for method, group in groups.items()}),
-        *ranking_notes(rows, join.whole),
-        *_gap_notes(runs, meta["seeds"], methods, join),
-    ]
-    notes += [*cost_notes(runs, no_timing), *_verdicts(runs, join), *paper.TABLE3_NOTES]
+    notes = {
+        VERDICTS: _verdicts(runs, join),
+        SETTING: setting_notes(meta, [row["n"] for row in rows], [join.primary]),
+        COLUMNS: [*cost_notes(no_timing), *_meaning_notes(join), *ranking_notes(rows, join.whole)],
+        RUNS: [
+            *run_notes(groups, rows),
+            *_gap_notes(runs, meta["seeds"], methods, join),
+            *choice_notes(runs),
+        ],
+        PAPER: paper.TABLE3_NOTES,
+    }
     numbers = paper.table3()
     return Table(
-        "table3", _display(meta["rows"], join, no_timing), tuple(notes), meta, numbers, _paper_display(numbers), ASIDE
+        "table3", _display(meta["rows"], join, no_timing), notes, meta, numbers, _paper_display(numbers), ASIDE
     )
 
 
@@ -247,8 +247,9 @@ def _optimal(join: _Join, like: Mapping[str, Any]) -> dict[str, Any]:
 
 def _meaning_notes(join: _Join) -> list[str]:
     notes = [
-        f"Regret, tau and P@10 refer to {words(join.primary)}; regret is the best truth minus the pick's, in points.",
-        "Optimal is read from the truth, column by column; it is not a run.",
+        f"Regret, tau and P@10 refer to {words(join.primary)}. Regret: the best truth minus the pick's, in points. "
+        "P@10: share of the ten archs ranked first that are among the ten truly best.",
+        "Optimal: read from the truth, column by column; it is not a run.",
     ]
     missing = [words(column) for column in paper.COLUMNS if column not in join.queries]
     if missing:

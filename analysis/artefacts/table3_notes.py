@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from senas_bench.analysis.artefacts.collapse import collapse_notes
 from senas_bench.analysis.join import TOP_NOTE
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS
 from senas_bench.analysis.output.formats import listed, span
-from senas_bench.analysis.style import baselines, facts_of, in_order, saw_truth, tuned
+from senas_bench.analysis.style import baselines, facts_of, in_order, saw_truth, shown_as, tuned
 from senas_bench.experiments.spec import RunRecord
 
 READINGS = {
@@ -20,6 +21,18 @@ READINGS = {
     "rsps": ("redraw", True, {True: "draws no node without inputs", False: "draws every operator alike"}),
 }
 """By method of which there are two: the field that says which is shown, its default, and what its values mean."""
+
+
+def run_notes(groups: Mapping[str, Sequence[RunRecord]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the methods of a table were run, and runs whose end means little."""
+    shown = {shown_as(method): group for method, group in groups.items()}
+    return [
+        *stage_notes(groups),
+        *reading_notes(groups),
+        *image_notes(groups),
+        *collapse_notes(shown),
+        *function_notes(rows),
+    ]
 
 
 def reading_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
@@ -57,13 +70,12 @@ def ranking_notes(rows: Sequence[Mapping[str, Any]], whole: str) -> list[str]:
     if any(row["tau_top10_mean"] is not None for row in rows):
         notes.append(TOP_NOTE)
     if any(row["stage_1_tau_mean"] is not None for row in rows):
-        notes.append("After stage 1: the same tau before anything was dropped.")
+        notes.append("After stage 1: the same tau, before anything was dropped.")
     if any(row["tau_current_n_min"] for row in rows):
         notes.append(
             f"tau current: the archs alive at the end (how many, and how many functions they are), not comparable with "
             f"tau {whole}; interval over seeds, none below {MIN_ARCHS} archs."
         )
-    notes += function_notes(rows)
     against = baselines()
     pairs = [f"{against[row['method']]} for {row['method']}" for row in rows if row.get("tau_spos_same_set_seeds")]
     if pairs:
@@ -94,13 +106,21 @@ def stage_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
     return [f"Trained in one stage, so nothing was dropped: {', '.join(named)}."] if named else []
 
 
-def cost_notes(runs: Mapping[str, list[dict]], no_timing: bool) -> list[str]:
+def cost_notes(no_timing: bool) -> list[str]:
+    """What the columns of cost count."""
+    seconds = (
+        "" if no_timing else " Search s: seconds, which depend on the machine and compare at equal batch size alone."
+    )
+    return [
+        "Images, scored, paths: images trained on, images scored, and forward passes of a batch through one arch; "
+        f"exact counts per search, the cost to compare. A mixture of all operators counts as their paths.{seconds}"
+    ]
+
+
+def choice_notes(runs: Mapping[str, list[dict]]) -> list[str]:
+    """Which methods were chosen with a truth in view, or know the size of an arch."""
     ours, sized = tuned(runs), in_order(m for m in runs if facts_of(m).knows_size and facts_of(m).trains)
-    seconds = "" if no_timing else " Seconds depend on the machine and compare only at equal batch size."
-    counts = "Images trained and scored and paths evaluated forward are exact counts per search, the cost to compare"
-    notes = [f"{counts}; a mixture of all operators counts as their paths.{seconds}"]
-    if ours:
-        notes.append(f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}.")
+    notes = [f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}."] if ours else []
     notes += saw_truth(runs)
     if sized:
         whose = "Their scores" if sized == ours else f"The scores of {', '.join(sized)}"

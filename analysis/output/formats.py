@@ -17,6 +17,7 @@ import pandas as pd
 
 from senas_bench.analysis.output.columns import sides
 from senas_bench.analysis.output.latex import tex_file
+from senas_bench.analysis.output.notes import Notes
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.files import atomic_write
 
@@ -30,7 +31,7 @@ class Table:
     Args:
         name: File stem, such as `table3`.
         frame: Rows as a reader sees them: every cell becomes a string.
-        notes: Sentences a reader needs to judge the rows.
+        said: Sentences a reader needs to judge the rows, by heading (`output/notes.py`), in the order shown.
         meta: JSON values: title, preset, ground truth, seeds, ... and `rows`, the same rows as numbers (accuracy and
             regret in percent, counts per run), each with `per_seed` or another list behind them.
         paper: The paper's own rows as numbers, each labelled as the paper's; none where it prints no numbers.
@@ -40,17 +41,23 @@ class Table:
 
     name: str
     frame: pd.DataFrame
-    notes: tuple[str, ...]
+    said: Notes
     meta: Mapping[str, Any]
     paper: pd.DataFrame = field(default_factory=pd.DataFrame)
     paper_frame: pd.DataFrame = field(default_factory=pd.DataFrame)
     aside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "said", {head: notes for head, notes in self.said.items() if notes})
         for name in ("frame", "paper_frame"):
             frame = getattr(self, name)
             if any(not isinstance(cell, str) for column in frame for cell in frame[column]):
                 object.__setattr__(self, name, frame.map(str))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The sentences of `said`, one after the other."""
+        return tuple(note for notes in self.said.values() for note in notes)
 
     def __str__(self) -> str:
         """What `print` shows."""
@@ -58,11 +65,15 @@ class Table:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        items = {head: "".join(f"<li>{html.escape(note)}</li>" for note in notes) for head, notes in self.said.items()}
+        notes = [
+            f"<details><summary>{html.escape(head)}</summary><ul>{lines}</ul></details>"
+            for head, lines in items.items()
+        ]
         parts = [f"<h4>{html.escape(self.meta['title'])}</h4>", _html_rows(self.frame)]
         if not self.paper_frame.empty:
             parts += [f"<p>{html.escape(PAPER)}</p>", _html_rows(self.paper_frame)]
-        return "\n".join([*parts, f"<ul>{notes}</ul>"])
+        return "\n".join([*parts, *notes])
 
 
 def _html_rows(frame: pd.DataFrame) -> str:
@@ -96,8 +107,10 @@ def to_text(table: Table, width: int = 120) -> str:
     parts = [table.meta["title"], *_blocks(table.frame, width)]
     if not table.paper_frame.empty:
         parts += [f"{PAPER}:", *_blocks(table.paper_frame, width)]
-    notes = "\n".join(textwrap.fill(note, width, initial_indent="- ", subsequent_indent="  ") for note in table.notes)
-    return "\n\n".join([*parts, notes]) + "\n"
+    for head, notes in table.said.items():
+        lines = (textwrap.fill(note, width, initial_indent="- ", subsequent_indent="  ") for note in notes)
+        parts.append("\n".join([f"{head}:", *lines]))
+    return "\n\n".join(parts) + "\n"
 
 
 def _blocks(frame: pd.DataFrame, width: int) -> list[str]:
@@ -170,7 +183,8 @@ def _to_md(table: Table) -> str:
     blocks = [f"# {table.meta['title']}", md_rows(table.frame)]
     if not table.paper_frame.empty:
         blocks += [f"{PAPER}:", md_rows(table.paper_frame)]
-    return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in table.notes)]) + "\n"
+    blocks += ["\n".join([f"**{head}**\n", *(f"- {note}" for note in notes)]) for head, notes in table.said.items()]
+    return "\n\n".join(blocks) + "\n"
 
 
 def md_rows(frame: pd.DataFrame) -> str:

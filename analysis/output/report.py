@@ -173,7 +173,7 @@ def _artefact(table: Table, figure: Mapping[str, Any] | None, prefix: str) -> di
         "paper_columns": list(table.paper_frame.columns),
         "paper_sides": sides(table.paper_frame),
         "paper_rows": table.paper_frame.to_numpy().tolist(),
-        "notes": table.notes,
+        "said": table.said,
     }
 
 
@@ -188,7 +188,7 @@ def _verdicts(table: Table) -> dict[str, Any]:
         "title": table.meta["title"],
         "summary": tally.summary(table),
         "claims": claims,
-        "notes": table.notes,
+        "said": table.said,
     }
 
 

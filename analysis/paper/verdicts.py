@@ -56,7 +56,7 @@ def verdicts(tables: Mapping[str, Table]) -> Table:
     }
     columns = ["claim", "reading", "where", "verdict", "numbers", "preset"]
     frame = pd.DataFrame([[row[name] for name in columns] for row in rows], columns=columns)
-    return Table("verdicts", frame, tuple(_notes(meta, tables)), meta, aside=("where", "preset"))
+    return Table("verdicts", frame, {"Notes": _notes(meta, tables)}, meta, aside=("where", "preset"))
 
 
 def _joined(values: Iterator[str]) -> str:

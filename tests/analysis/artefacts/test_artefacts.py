@@ -70,5 +70,5 @@ def test_what_an_artefact_shows(runs):
 
 def test_a_notebook_shows_a_table_with_its_notes(runs, truth):
     table = ARTEFACTS["table3"].render(runs.records, runs.scores, truth, no_timing=True)
-    page = replace(table, notes=("a < b",))._repr_html_()
+    page = replace(table, said={"Verdicts": ["a < b"]})._repr_html_()
     assert "<li>a &lt; b</li>" in page and "51.00 ± 1.00" in page and "GDAS (paper)" in page

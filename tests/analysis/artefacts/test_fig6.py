@@ -286,7 +286,7 @@ def test_only_what_was_asked_and_what_is_missing(shrunk, made_up):
     assert "Tuned with CIFAR-10 truth in view: se-nas+." in table.notes
     assert notes_with(table, "mean cifar10 test accuracy", "rank 1 is 0->1 none (55.00)")
     assert notes_with(table, "Random dropping, 10 operators left after shrink 2", "top 21: expected 0.333")
-    assert table.notes[0].startswith("Preset embedded")
+    assert table.said["Setting"][0].startswith("Preset embedded")
     asked = render(shrunk, made_up, ["spos", "se-nas"])
     assert "Runs that never shrank, left out: spos." in asked.notes
     with pytest.raises(ValueError, match="no run of spos shrank its space; give runs of: se-nas, "):

@@ -100,7 +100,7 @@ def test_tau_before_anything_was_dropped_stands_beside_that_at_the_end(runs, tab
     assert rows["se-nas"]["stage_1_tau_mean"] == pytest.approx(np.mean(expected))
     assert rows["spos"]["stage_1_tau_mean"] is None
     assert table.frame.set_index("method")["after stage 1"].tolist()[:2] == ["–", "–"]
-    assert "After stage 1: the same tau before anything was dropped." in table.notes
+    assert "After stage 1: the same tau, before anything was dropped." in table.notes
 
 
 def test_tau_over_the_archs_alive_and_the_baseline_on_them(runs, table, toy):

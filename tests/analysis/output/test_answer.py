@@ -20,7 +20,7 @@ def row(method, taus, regrets, cost=0.0, known="counted", tuned=False):
 def told(*rows, preset="embedded", sizes=None):
     meta = {"title": "The ladder", "preset": preset, "images": "digits", "seeds": [0, 1, 2], "ground_truth": "truth"}
     meta |= {"column": "cifar10_test", "set": "sample", "rows": [*rows, {"kind": "reference", "method": "12 epochs"}]}
-    sentences = answer({"ladder": Table("ladder", pd.DataFrame(), (), meta)}, sizes or {})
+    sentences = answer({"ladder": Table("ladder", pd.DataFrame(), {}, meta)}, sizes or {})
     return {head: text for head, text in sentences}
 
 
@@ -93,5 +93,5 @@ def test_what_is_looked_up_is_said_to_be():
 
 def test_without_a_ladder_the_scale_alone_is_left():
     meta = {"title": "Table 6", "preset": "paper", "images": "cifar10", "seeds": [], "rows": []}
-    ((head, text),) = answer({"table6": Table("table6", pd.DataFrame(), (), meta)}, {})
+    ((head, text),) = answer({"table6": Table("table6", pd.DataFrame(), {}, meta)}, {})
     assert (head, text) == ("The scale:", "preset paper, images cifar10.")

@@ -42,10 +42,10 @@ def page():
     columns = {f"column {i}": ["0.123 ± 0.045", "a" * 60] for i in range(12)}
     meta = {"title": "Table 3: wide", "preset": "cpu", "images": "toy", "seeds": [0], "rows": []}
     meta |= {"ground_truth": "t" * 80, "ground_truth_sha256": "ab" * 32}
-    table = Table("table3", pd.DataFrame({"method": ["spos", "m" * 70], **columns}), ("note",), meta)
+    table = Table("table3", pd.DataFrame({"method": ["spos", "m" * 70], **columns}), {"Notes": ["note"]}, meta)
     row = {"id": "c", "claim": "w" * 90, "reading": "r" * 90, "where": "Fig. 8", "verdict": "holds"}
     row |= {"numbers": "9" * 120, "ours": False, "subject": "se-nas", "per_seed": []}
-    judged = Table("verdicts", pd.DataFrame(), ("note",), {"title": "Does the claim hold?", "rows": [row]})
+    judged = Table("verdicts", pd.DataFrame(), {"Notes": ["note"]}, {"title": "Does the claim hold?", "rows": [row]})
     made = {"command": "x" * 200, "commit": "c" * 40, "versions": "v", "hardware": "h" * 90, "started": "s", "runs": 1}
     made |= {"methods": ["spos"], "seeds": [0]}
     return page_html([Part("p" * 90, {"table3": table}, judged, {"table3": svg}, [made], {"fig8": "y" * 90})] * 2)

@@ -77,14 +77,16 @@ def test_markdown_has_words_left_too():
 
 
 def test_a_notebook_has_words_left_too():
-    page = Table("t", FRAME[["method", "n", "where"]], (), {"title": "T"})._repr_html_()
+    page = Table("t", FRAME[["method", "n", "where"]], {}, {"title": "T"})._repr_html_()
     assert '<td style="text-align: right">3</td><td style="text-align: left">R&amp;D</td>' in page
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
 def test_a_paper_takes_the_file_in(tmp_path):
     paper = FRAME[["method", "n"]]
-    path = write(Table("t", FRAME, ("7% & more_",), {"title": "T_1", "rows": [{"n": 3}]}, paper, paper), tmp_path)[2]
+    path = write(
+        Table("t", FRAME, {"Notes": ["7% & more_"]}, {"title": "T_1", "rows": [{"n": 3}]}, paper, paper), tmp_path
+    )[2]
     lines = [r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", r"\begin{table}\centering"]
     lines += [rf"\input{{{path.relative_to(tmp_path)}}}", r"\caption{C}\end{table}", r"\end{document}"]
     (tmp_path / "paper.tex").write_text("\n".join(lines))

@@ -53,7 +53,7 @@ def artefact(name, notes=("a note & more",), method="spos", **rest):
     meta = {"title": f"The {name}", "preset": "cpu", "images": "toy", "seeds": [0, 3], "rows": []}
     meta |= {"ground_truth": "truth", "ground_truth_sha256": "ab" * 32}
     frame = pd.DataFrame({"method": [method, "se-nas"], "tau": ["0.100", "0.200 ± 0.010"]})
-    return Table(name, frame, tuple(notes), meta, **rest)
+    return Table(name, frame, {"Notes": notes}, meta, **rest)
 
 
 @pytest.fixture
@@ -64,7 +64,9 @@ def verdict_table():
         row = {"id": f"c{i // 2}", "claim": f"claim {i // 2}", "reading": f"reading {i}", "where": "Fig. 8"}
         row |= {"verdict": word, "numbers": f"p < {i}", "preset": "cpu", "ours": i > 1, "subject": "se-nas+"}
         rows.append(row | {"per_seed": [{"seed": seed, "first": 1.0, "second": 2.0} for seed in range(3)]})
-    return Table("verdicts", pd.DataFrame(), ("how they are decided",), {"title": "Does the claim hold?", "rows": rows})
+    return Table(
+        "verdicts", pd.DataFrame(), {"Notes": ["how they are decided"]}, {"title": "Does the claim hold?", "rows": rows}
+    )
 
 
 def record(seed, method="spos", **facts):
@@ -139,7 +141,7 @@ def test_a_hostile_name_is_text(page):
 
 def test_a_preset_of_the_paper_is_no_proxy(verdict_table):
     table = artefact("fig8")
-    table = Table("fig8", table.frame, (), {**table.meta, "preset": "paper"})
+    table = Table("fig8", table.frame, {}, {**table.meta, "preset": "paper"})
     assert "a proxy" not in Page(report_html({"fig8": table}, verdict_table, {}, [])).text
 
 

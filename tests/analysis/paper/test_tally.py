@@ -30,9 +30,9 @@ def test_verdicts_are_counted_with_the_seeds_that_both_sides_have(rows, said):
 
 def test_methods_of_ours_are_counted_apart():
     rows = [row("holds", ours=False, subject="se-nas"), row("undecided", ours=True, subject="se-nas+")]
-    table = Table("verdicts", pd.DataFrame(), (), {"rows": rows})
+    table = Table("verdicts", pd.DataFrame(), {}, {"rows": rows})
     assert line(table) == "1 hold, 0 fail; of ours 0 hold, 0 fail, 1 cannot be told from 3 seeds"
-    assert line(Table("verdicts", pd.DataFrame(), (), {"rows": rows[:1]})) == "1 hold, 0 fail"
+    assert line(Table("verdicts", pd.DataFrame(), {}, {"rows": rows[:1]})) == "1 hold, 0 fail"
     own, ours = summary(table)
     assert own == "Of 1 readings of 1 claims of the paper 1 hold, 0 fail." and "(se-nas+): 0 hold, 0 fail, 1 " in ours
 

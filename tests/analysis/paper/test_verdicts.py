@@ -17,7 +17,7 @@ TEN = range(10)
 def artefact(name, rows, preset="cpu", **meta):
     """What `verdicts` reads of a rendered artefact."""
     meta = {"preset": preset, "images": "toy", "ground_truth": "toy", "seeds": list(TEN), "rows": rows} | meta
-    return formats.Table(name, pd.DataFrame(), (), {"title": name, **meta})
+    return formats.Table(name, pd.DataFrame(), {}, {"title": name, **meta})
 
 
 def tau_row(values, archs=100, **key):
