@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from dataclasses import MISSING, Field, fields, is_dataclass
+from itertools import groupby
 from typing import Any, TextIO
 
 from senas_bench.cli.options import JsonOption, print_json
@@ -14,17 +15,20 @@ PAPERS = "the paper's sizes"
 
 
 def methods(as_json: JsonOption = False) -> None:
-    """Search methods: what each does, and how it differs from the others of its kind."""
+    """Search methods, by what they train: what each does, and where it comes from."""
     from senas_bench.methods import all_methods
+    from senas_bench.methods.about import group_of
 
-    rows: list[dict[str, Any]] = [{"name": name, "what": _what(method)} for name, method in all_methods().items()]
+    rows: list[dict[str, Any]] = [
+        {"name": name, "what": _what(name, method), "group": group_of(name)} for name, method in all_methods().items()
+    ]
     if not as_json:
         print_lines(rows)
         return
     from senas_bench.analysis.artefacts import ARTEFACTS
 
     for row, method in zip(rows, all_methods().values(), strict=True):
-        row["recipe"] = method.recipe
+        row |= {"settings": _settings(method), "recipe": method.recipe}
         row["spaces"] = list(method.spaces) if method.spaces is not None else ["every space"]
         row["artefacts"] = [artefact.name for artefact in ARTEFACTS.values() if row["name"] in artefact.methods]
     print_json(rows)
@@ -62,32 +66,33 @@ def artefact_rows() -> list[dict[str, Any]]:
 
 
 def print_lines(rows: list[dict[str, Any]], stream: TextIO | None = None) -> None:
-    """A line per row, with its name and what it is; cut to the width of a terminal."""
+    """A line per row, with its name and what it is, under its group if it has one; cut to the width of a terminal."""
     where = stream or sys.stdout
     width = max(len(row["name"]) for row in rows)
     room = shutil.get_terminal_size().columns if where.isatty() else None
-    for row in rows:
-        print(f"{row['name']:{width}}  {row['what']}"[:room], file=where)
+    for group, own in groupby(rows, key=lambda row: row.get("group")):
+        if group:
+            print(f"{group}:", file=where)
+        for row in own:
+            print(f"{'  ' * bool(group)}{row['name']:{width}}  {row['what']}"[:room], file=where)
 
 
-def _what(method: Any) -> str:
-    """The first sentence about a method, and its settings where they are not those of its class."""
-    proxy = _proxy(method)
-    if proxy is not None:
-        return f"Training-free: {_sentence(proxy)}"
-    about = _sentence(method)
-    own = [f"{item.name} {_named(getattr(method, item.name))}" for item in fields(method) if _differs(method, item)]
-    return f"{about} ({', '.join(own)})" if own else about
+def _what(name: str, method: Any) -> str:
+    """The line about a method; of one that is not the package's the first sentence, and settings that are not those of
+    its class."""
+    from senas_bench.methods.about import ABOUT
+
+    if (line := ABOUT.get(name)) is not None:
+        return line
+    own = _settings(method)
+    return f"{_sentence(method)} ({own})" if own else _sentence(method)
 
 
-def _proxy(method: Any) -> Any:
-    """What a method that trains nothing scores untrained networks by, where that is one proxy."""
-    from senas_bench.methods.training_free import ByProxy
-    from senas_bench.proxies import PROXIES
-    from senas_bench.ranking import estimator_of
-
-    found = getattr(estimator_of(method.estimator), "proxy", None) if type(method) is ByProxy else None
-    return PROXIES[found] if isinstance(found, str) else found
+def _settings(method: Any) -> str:
+    """Its settings where they are not those of its class."""
+    return ", ".join(
+        f"{item.name} {_named(getattr(method, item.name))}" for item in fields(method) if _differs(method, item)
+    )
 
 
 def _sentence(strategy: Any) -> str:

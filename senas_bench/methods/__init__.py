@@ -144,8 +144,8 @@ METHODS: dict[str, Method] = {
 the size of an arch, so `params` is their control beside `untrained`, which has random weights and no more. It is scored
 by log-likelihood, `spos` by the accuracy of averaged weights.
 
-How a method is shown, and which artefacts leave it out unless asked, stands in `analysis/style.py`; one without a line
-there is in every artefact that its facts fit."""
+What `senas-bench methods` says of each stands in `about.py`. How a method is shown, and which artefacts leave it out
+unless asked, stands in `analysis/style.py`; one without a line there is in every artefact that its facts fit."""
 SHIPPED = frozenset(METHODS)
 """Those of the package, which every process knows; others were added to `METHODS` in this one."""
 GIVEN: dict[str, Method] = {"fixed": Fixed()}
