@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradSign(Proxy):
-    """The mean over weights of layers of |sum over images of the sign of the gradient of the image's own loss|.
+    """The sum over weights of layers of |sum over images of the sign of the gradient of the image's own loss|.
 
-    Source: Zhang and Jia, "GradSign: model performance inference with theoretical insights", ICLR 2022. The paper has
-    the sum over weights, its code the mean, which does not grow with the network.
+    Source: Zhang and Jia, "GradSign: model performance inference with theoretical insights", ICLR 2022, and the scripts
+    for NAS-Bench-201 that its code names; another script there takes the mean, which ranks small networks first.
 
     Batch: 32 labelled images. Init: the network's own. Batch norm: each image's own statistics, for the code runs them
-    one by one. Dead edges are left out, where the code counts their weights as 0s in the mean. Deviations: all images
-    go through at once, each normalised by itself, and a layer's gradients by the images are taken apart: the same
-    numbers to rounding.
+    one by one. Dead edges count 0. Deviations: all images go through at once, each normalised by itself, and a layer's
+    gradients by the images are taken apart: the same numbers to rounding.
     """
 
     saw = BY_AUTHORS
@@ -38,11 +37,10 @@ class GradSign(Proxy):
         with Replaced(with_own_statistics()), network.listening() as heard:
             loss = nn.functional.cross_entropy(network(images), labels, reduction="sum")
         backs = network.gradients(loss, [output for _, _, output in heard])
-        agreed, weights = 0.0, 0
+        agreed = 0.0
         for (layer, read, _), back in zip(heard, backs, strict=True):
-            signs = image_gradients(layer, read.detach(), back).sign().sum(0).abs()
-            agreed, weights = agreed + float(signs.sum()), weights + signs.numel()
-        return agreed / weights
+            agreed += float(image_gradients(layer, read.detach(), back).sign().sum(0).abs().sum())
+        return agreed
 
 
 def image_gradients(layer: nn.Conv2d | nn.Linear, read: torch.Tensor, back: torch.Tensor) -> torch.Tensor:

@@ -98,10 +98,10 @@ def test_zico_leaves_out_what_does_not_vary(score, three, images_of):
 
 
 def test_gradsign_by_hand(score, three, images_of):
-    """Images with label 0 pull all weights one way, those with label 1 the other."""
+    """Images with label 0 pull all three weights one way, those with label 1 the other."""
     images = images_of(1.0, 2.0, 3.0)
-    assert score("gradsign", three, images, [0, 0, 0]) == 3
-    assert score("gradsign", three, images, [0, 0, 1]) == 1
+    assert score("gradsign", three, images, [0, 0, 0]) == 3 * 3
+    assert score("gradsign", three, images, [0, 0, 1]) == 3 * 1
 
 
 def test_gradsign_is_that_of_images_one_by_one(small_nb201):
@@ -115,7 +115,7 @@ def test_gradsign_is_that_of_images_one_by_one(small_nb201):
             loss = nn.functional.cross_entropy(network(image[None], arch), label[None])
             gradients = torch.autograd.grad(loss, Alone(network, arch).weights)
             signs.append(torch.cat([gradient.flatten() for gradient in gradients]).sign())
-    assert found == pytest.approx(float(torch.stack(signs).sum(0).abs().mean()), rel=1e-9)
+    assert found == pytest.approx(float(torch.stack(signs).sum(0).abs().sum()), rel=1e-9)
 
 
 @pytest.mark.parametrize("how", [{"stride": 2, "padding": 1}, {"groups": 2}, {"dilation": 2, "padding": 2}])
