@@ -2,7 +2,8 @@
 
 Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
 of two), `results/cpu-table6` and `results/cpu-searches`: one thread on an AMD EPYC, most of them beside other work, so
-they are rather too high; what runs share counts in each. A scored image took as long as in the runs of `untrained`, and
+they are rather too high; what runs share counts in each. Proxies that only `results/cpu-proxies` has ran on a newer
+EPYC (Zen 4): twice their seconds. A scored image took as long as in the runs of `untrained`, and
 training took what was left.
 """
 
@@ -67,8 +68,18 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "untrained": Timing(0.0, 0.062),
         "synflow": Timing(0.0, 0.013),
         "synflow-bn": Timing(0.0, 0.017),
+        "snip": Timing(0.0, 0.022),
+        "grasp": Timing(0.0, 0.077),
+        "fisher": Timing(0.0, 0.024),
+        "grad-norm": Timing(0.0, 0.024),
+        "jacob-cov": Timing(0.0, 0.02),
+        "naswot": Timing(0.0, 0.047),
+        "zen": Timing(0.0, 0.02),
+        "zico": Timing(0.0, 0.05),
+        "gradsign": Timing(0.0, 0.04),
         "swap": Timing(0.0, 0.032),
         "az-nas": Timing(0.0, 0.06),
+        "te-nas": Timing(0.0, 0.06),
         "four-proxies": Timing(0.0, 0.09),
         "rsps": Timing(19.0, 0.062, 26.0),
         "darts-v1": Timing(86.0),
