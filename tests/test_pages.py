@@ -173,3 +173,26 @@ def test_results_of_the_readme_are_those_of_the_folder_it_names():
         pick = [f"{row[f'cifar10_test_{what}']:.2f}" for what in ("mean", "std")]
         wanted = [str(row["n"]), " ± ".join(mean), " ± ".join(pick), f"{row['regret_mean']:.2f}"]
         assert cells.split(" | ") == wanted, method
+
+
+def test_what_was_found_by_scale_is_what_the_tables_hold():
+    """Each cell of the first table of the results: a mean paired difference over seeds, and Student's interval."""
+    import json
+
+    from senas_bench.analysis.metrics.statistics import over_seeds
+
+    text = text_of("results/README.md").partition("## Folders")[0]
+    shown = re.findall(r"^\| .+\(\[([\w-]+)\]\(#.+\)\) \| (.+) \|$", text, re.MULTILINE)
+    assert len(shown) >= 4
+    for folder, cells in shown:
+        table = json.loads((ROOT / "results" / folder / "tables/table3.json").read_text(encoding="utf-8"))
+        rows = {row["method"]: {run["seed"]: run for run in row["per_seed"]} for row in table["rows"]}
+        wanted = []
+        for ours, other in (("se-nas", "spos"), ("se-nas+", "spos+")):
+            pairs = [(run, rows[other][seed]) for seed, run in rows[ours].items() if seed in rows[other]]
+            for key, digits in (("tau_full", 3), (table["column"], 2)):
+                found = over_seeds([run[key] - one[key] for run, one in pairs])
+                wanted += [[round(value, digits) for value in (found.mean, *found.interval)]]
+        count, *differences = cells.split(" | ")
+        assert int(count) == len(rows["se-nas"])
+        assert [[float(number) for number in re.findall(r"[-+.\d]+", cell)] for cell in differences] == wanted, folder
