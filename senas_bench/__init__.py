@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from senas_bench.api.reports import report
     from senas_bench.api.searches import retrain, search
     from senas_bench.api.studies import reproduce
+    from senas_bench.experiments.additions import use
     from senas_bench.groundtruth import Query, load_ground_truth
     from senas_bench.methods import METHODS
     from senas_bench.proxies import PROXIES
@@ -44,6 +45,7 @@ __all__ = [
     "reproduce",
     "retrain",
     "search",
+    "use",
 ]
 _HOMES = {
     "ARTEFACTS": "analysis.artefacts",
@@ -62,6 +64,7 @@ _HOMES = {
     "reproduce": "api.studies",
     "retrain": "api.searches",
     "search": "api.searches",
+    "use": "experiments.additions",
 }
 
 

@@ -54,6 +54,8 @@ def parsed(words: list[str]) -> dict[str, Any]:
         Exception: It does not parse, as the command line would say.
     """
     command, rest = command_line(), list(words)
+    if rest[:1] == ["--with"]:  # a file, before the command
+        del rest[:2]
     while hasattr(command, "commands") and rest and rest[0] != "--help":
         name = rest.pop(0)
         assert name in command.commands, f"no command {name}"
@@ -103,6 +105,8 @@ senas-bench
 """
     study = ["reproduce", "table3", "--seeds", "0-9"]
     assert list(commands_of(text)) == [["doctor"], study, ["report"], ["status"]]
+    assert list(commands_of("`senas-bench --with mine.py status`")) == [["--with", "mine.py", "status"]]
+    assert parsed(["--with", "mine.py", "status", "--results", "r"])["results"] == Path("r")
 
 
 @pytest.mark.parametrize("line", ["reproduce table3 --sedes 0", "reprodce table3", "draw --out a.png", "rank --seed x"])

@@ -16,7 +16,7 @@ import typer
 from senas_bench.cli import archs, files, lists, rankings, readers, runs, searches, studies
 from senas_bench.cli.command import Command
 from senas_bench.cli.encoding import spell_out
-from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption
+from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption, WithOption
 
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -80,9 +80,14 @@ def _root(
     version: Annotated[  # by a callback, which acts before the parser misses a command
         bool, typer.Option("--version", callback=_print_version, help="Print the version.")
     ] = False,
+    with_files: WithOption = None,
 ) -> None:
     if debug:
         os.environ["SENAS_DEBUG"] = "1"
+    if with_files:
+        from senas_bench.experiments.additions import use
+
+        use(*with_files)
 
 
 def _resume_command() -> str:

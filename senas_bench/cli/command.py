@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from senas_bench.cli.options import OUTPUT, SIZE, WHAT, WHERE
+from senas_bench.cli.options import OUTPUT, SIZE, WHAT, WHERE, WITH
 
 
 class Command(TyperCommand):
@@ -36,6 +36,8 @@ class Command(TyperCommand):
         Raises:
             ValueError: A value is empty, or a number is `nan` or infinite.
         """
+        if any(word.partition("=")[0] == WITH for word in args) and WITH not in self._with_value():
+            raise ValueError(f"{WITH} stands before the command: senas-bench {WITH} FILE.py {self.name} ...")
         self._refuse_empty(args)
         rest = super().parse_args(ctx, self._spaced(args))
         for param in self.params:

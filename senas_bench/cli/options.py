@@ -23,6 +23,8 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+WITH = "--with"
+"""The option of all commands that stands before them."""
 WHAT, SIZE, WHERE, OUTPUT = "What", "How large", "Where", "Output"
 """Panels of the help: see `Command.format_options`."""
 
@@ -176,6 +178,16 @@ NoTimingOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+WithOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        WITH,
+        metavar="FILE.py",
+        envvar="SENAS_BENCH_WITH",
+        show_envvar=True,
+        help="Run your file first, here and in workers: the methods, ... it adds are known. Several times for several.",
+    ),
+]
 
 
 def split_names(text: str | None) -> list[str] | None:

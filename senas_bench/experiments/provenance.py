@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from senas_bench import __version__
+from senas_bench.experiments.additions import fingerprints
 
 SOURCE = Path(__file__).resolve().parents[2]
 
@@ -38,6 +39,7 @@ def provenance(command: list[str], device: str | None = None) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": cpu_cores(),
         "device": _device_name(device),
+        **({"additions": dict(files)} if (files := fingerprints()) else {}),
     }
 
 

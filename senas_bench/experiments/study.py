@@ -182,6 +182,7 @@ class Setting:
         from contextlib import closing
 
         from senas_bench.experiments.active import forget_status
+        from senas_bench.experiments.additions import used
         from senas_bench.experiments.estimates import known_costs
         from senas_bench.experiments.executors import EXECUTORS
         from senas_bench.experiments.runner import Runner
@@ -212,6 +213,7 @@ class Setting:
             tensorboard=self.tensorboard,
             share=True,
             keep_trained=self.keep_trained,
+            additions=used(),
         )
         forget_status(store.root)
         with (
@@ -230,12 +232,14 @@ def check_known_to_workers(specs: Sequence[RunSpec]) -> None:
     Raises:
         ValueError: A method was added in this process.
     """
+    from senas_bench.experiments.additions import known_to_workers
     from senas_bench.methods import METHODS, SHIPPED
 
-    added = dict.fromkeys(spec.method for spec in specs if spec.method in METHODS and spec.method not in SHIPPED)
+    known = SHIPPED | known_to_workers()
+    added = dict.fromkeys(spec.method for spec in specs if spec.method in METHODS and spec.method not in known)
     if added:
         names = f"{', '.join(added)} is known to this process alone, and workers are others"
-        raise ValueError(f"{names}; give executor='serial', or --executor serial")
+        raise ValueError(f"{names}; give executor='serial', or a file that adds it: --with FILE.py, use('FILE.py')")
 
 
 def in_order(specs: Sequence[RunSpec], jobs: int) -> list[RunSpec]:

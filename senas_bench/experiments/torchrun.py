@@ -63,7 +63,8 @@ def joins(arguments: Sequence[str]) -> bool:
     Raises:
         ValueError: See `started`.
     """
-    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    words = [word for before, word in zip(["", *arguments], arguments, strict=False) if before != "--with"]
+    command = next((word for word in words if not word.startswith("-")), None)
     if command not in COMMANDS or not APART.isdisjoint(arguments):
         if command not in COMMANDS:
             os.environ.pop("RANK", None)
@@ -169,11 +170,11 @@ def _as_json(runner: Runner) -> dict[str, Any]:
     """What a runner of another process needs to know of this one."""
     paths = {name: getattr(runner, name) for name in PATHS}
     absolute = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
-    return {**absolute, "workers": runner.workers}
+    return {**absolute, "workers": runner.workers, "additions": [str(path) for path in runner.additions]}
 
 
 def _from_json(fields: dict[str, Any]) -> Runner:
     from senas_bench.experiments.runner import Runner
 
     known: dict[str, Any] = {name: Path(v) if name in PATHS and v else v for name, v in fields.items()}
-    return Runner(**known)
+    return Runner(**{**known, "additions": tuple(map(Path, known["additions"]))})

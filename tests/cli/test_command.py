@@ -165,3 +165,8 @@ def test_lists_of_commands_are_not_cut_off(senas, group):
     assert (
         code == 0 and len(commands) >= 2 and not [line for line in commands if "..." in line or not line.endswith(".")]
     )
+
+
+def test_a_file_to_begin_with_stands_before_the_command(senas):
+    code, _, err = senas("reproduce", "--with", "mine.py", "table3")
+    assert code == 2 and err == "error: --with stands before the command: senas-bench --with FILE.py reproduce ...\n"

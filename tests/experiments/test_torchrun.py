@@ -232,6 +232,7 @@ def test_a_plan_is_that_of_all_processes(monkeypatch, nobody):
     put(monkeypatch, WHOLE)
     assert not torchrun.joins(["reproduce", "table3", "--dry-run"])
     assert started() == 2
+    assert torchrun.joins(["--with", "mine.py", "reproduce", "table3"])
     assert torchrun.joins(["reproduce", "table3"]) and not torchrun.joins(["doctor"])
     assert started() == 1
 

@@ -1,0 +1,86 @@
+"""Files that add methods: in this process, in workers, on the command line."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import senas_bench as sb
+from senas_bench.cli.app import app
+from senas_bench.experiments import additions
+from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.study import check_known_to_workers
+from senas_bench.methods import METHODS
+
+MINE = """
+from senas_bench import METHODS
+from senas_bench.methods.baselines import LargestCost
+
+METHODS["mine"] = LargestCost("flops_m")
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A file that adds the method `mine`; afterwards it is as if it had never been used."""
+    monkeypatch.setattr(additions, "_USED", {})
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (path := tmp_path / "mine_of_a_test.py").write_text(MINE)
+    yield path
+    METHODS.pop("mine", None)
+    sys.modules.pop(path.stem, None)
+
+
+def test_a_file_is_run_once_and_what_it_adds_is_known_to_workers(mine):
+    specs = [make_spec("params", 0, "embedded")]
+    sb.use(mine.name, str(mine))
+    assert additions.used() == (mine,) and additions.known_to_workers() == {"mine"}
+    METHODS["mine"] = first = METHODS["mine"]
+    sb.use(mine)
+    assert METHODS["mine"] is first
+    check_known_to_workers([*specs, make_spec("mine", 0, "embedded")])
+    assert additions.fingerprints() == {mine.name: hashlib.sha256(MINE.encode()).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("absent.py", None, "absent.py is no Python file"),
+        ("mine.txt", "", "mine.txt is no Python file"),
+        ("wrong_of_a_test.py", "\nx = 1 / 0\n", r"^wrong_of_a_test.py, line 2: ZeroDivisionError: division by zero$"),
+        ("json.py", "", "a module json is there already"),
+        ("math.py", "", "a module math is there already"),
+    ],
+)
+def test_a_file_that_cannot_be_used(mine, name, text, said):
+    if text is not None:
+        (mine.parent / name).write_text(text)
+    with pytest.raises(ValueError, match=said):
+        sb.use(name)
+    assert additions.used() == ()
+
+
+def test_commands_know_what_a_file_adds_and_records_say_which(mine):
+    words = ["--with", mine.name, "reproduce", "table3", "--methods", "mine", "--seeds", "0", "--rank-archs", "20"]
+    done = CliRunner().invoke(app, [*words, "--jobs", "1", "--results", "r"])
+    assert done.exit_code == 0 and "\nmine " in done.stdout
+    record = json.loads(next((mine.parent / "r/runs").glob("mine-*.json")).read_text())
+    assert record["provenance"]["additions"] == additions.fingerprints()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["joblib", "ray"])
+def test_workers_run_the_file_too(mine, executor):
+    if executor == "ray":
+        pytest.importorskip("ray")
+    words = ["reproduce", "table3", "--methods", "mine,params", "--seeds", "0-1", "--rank-archs", "20", "--jobs", "2"]
+    command = [sys.executable, "-m", "senas_bench", *words, "--executor", executor, "--results", "r"]
+    environment = {**os.environ, "SENAS_BENCH_WITH": mine.name}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=mine.parent)
+    assert done.returncode == 0, done.stderr
+    assert len(list((mine.parent / "r/runs").glob("mine-*.json"))) == 2
