@@ -154,7 +154,8 @@ def _find(rows: Sequence[Row], method: str) -> Row | None:
 
 
 def _names(rows: Sequence[Row]) -> str:
-    return " and ".join(shown_as(row["method"]) + (" †" if row["tuned"] else "") for row in rows)
+    *names, last = [shown_as(row["method"]) + (" †" if row["tuned"] else "") for row in rows]
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 def _seeds(row: Row) -> str:

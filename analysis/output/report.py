@@ -20,6 +20,7 @@ from senas_bench.analysis.output.formats import PAPER, Table, listed
 from senas_bench.analysis.output.made import provenance_summary
 from senas_bench.analysis.output.svg import inline_svg
 from senas_bench.analysis.paper import tally
+from senas_bench.analysis.paper.judges import NO_RUNS as LACKS_RUNS
 from senas_bench.analysis.paper.judges import WORDS
 from senas_bench.analysis.paper.verdicts import verdicts
 from senas_bench.experiments.spec import RunRecord
@@ -178,16 +179,19 @@ def _artefact(table: Table, figure: Mapping[str, Any] | None, prefix: str) -> di
 
 
 def _verdicts(table: Table) -> dict[str, Any]:
-    """The verdicts claim by claim; how often each came up stands in the line that is always seen."""
+    """The verdicts claim by claim; how often each came up stands in the line that is always seen. Claims of which
+    nothing is known stand apart."""
     claims = []
     for rows in tally.by_claim(table.meta["rows"]):
         counts, ours = (tally.count_words([row for row in rows if row["ours"] is flag]) for flag in (False, True))
         facts = {"id": rows[0]["id"], "text": rows[0]["claim"], "where": rows[0]["where"], "rows": rows}
         claims.append({**facts, "counts": counts, "ours": ours})
+    bare = [claim for claim in claims if all(row["verdict"] == LACKS_RUNS for row in claim["rows"])]
     return {
         "title": table.meta["title"],
         "summary": tally.summary(table),
-        "claims": claims,
+        "claims": [claim for claim in claims if claim not in bare],
+        "bare": bare,
         "said": table.said,
     }
 

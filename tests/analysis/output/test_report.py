@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -123,6 +124,17 @@ def test_verdicts_are_folded_by_claim_and_counted(page):
     assert counts[0] == [("holds", "holds 1"), ("fails", "does not hold 1")]
     assert counts[1] == [("open", "undecided 1"), ("none", "no runs 1")]
     assert "ours:" not in folded[0][1] and "ours:" in folded[1][1]
+
+
+def test_claims_without_runs_stand_in_one_fold(verdict_table):
+    bare = [
+        row | {"id": f"c{i}", "claim": f"claim {i}"} for i, row in enumerate(verdict_table.meta["rows"][-1:] * 2, 8)
+    ]
+    table = replace(verdict_table, meta={**verdict_table.meta, "rows": [*verdict_table.meta["rows"], *bare]})
+    text = report_html({"fig8": artefact("fig8")}, table, {}, [])
+    assert re.findall(r'<details class="claim" id="(claim-[^"]*)">', text) == ["claim-c0", "claim-c1"]
+    fold = text.partition("<summary>2 claims lack runs</summary>")[2].partition("</details>")[0]
+    assert re.findall(r'<li id="(.*?)">(claim \d) ', fold) == [("claim-c8", "claim 8"), ("claim-c9", "claim 9")]
 
 
 def test_the_figure_of_table_3_stands_with_the_answer_and_is_drawn_once(page):
