@@ -21,9 +21,9 @@ class Naswot(Proxy):
     Source: Mellor et al., "Neural architecture search without training", ICML 2021; NASLib's `nwot`. A ReLU counts for
     each convolution that reads it, as in the networks of these, where each convolution has a ReLU of its own.
 
-    Batch: 32 images. Init: the network's own, torch's for its layers. Batch norm: statistics of the batch. Dead edges,
-    which read zeros, count as ReLUs that are off for all images; without them it is `naswot-live`. Deviations: in
-    float64. ReLU6 is on above 0.
+    Batch: 32 images, as NASLib; the authors' script has 128. Init: the network's own, torch's for its layers. Batch
+    norm: statistics of the batch. Dead edges, which read zeros, count as ReLUs that are off for all images; without
+    them it is `naswot-live`. Deviations: in float64. ReLU6 is on above 0.
 
     Args:
         dead: Whether dead edges count; otherwise it is a score of the function.

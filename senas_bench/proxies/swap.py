@@ -21,8 +21,9 @@ class Swap(Proxy):
     regularisation by size.
 
     Batch: 16 images. Init: normal, deviation 1, as the code has it. Batch norm: statistics of the batch. Dead edges are
-    left out: they add one pattern at most. Deviations: one draw of the weights, where the code averages over 32
-    (`TrainingFree.draws`). ReLU6 is on above 0.
+    left out: they add one pattern at most. Deviations: the whole network, where the code has one cell on the channels
+    of the images, without a stem; one draw of the weights, where it averages over 32 (`TrainingFree.draws`). ReLU6 is
+    on above 0. There are 2^16 patterns of 16 images: wide and deep networks come near, and differ little at the top.
     """
 
     saw = BY_AUTHORS

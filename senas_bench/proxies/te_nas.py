@@ -1,7 +1,8 @@
 """TE-NAS: how well a network can be trained and how finely it cuts its input (Chen et al., ICLR 2021).
 
 Source: Chen, Gong and Wang, "Neural architecture search on ImageNet in four GPU hours: a theoretically inspired
-perspective", ICLR 2021, and its code. It adds up the ranks of the two: `te-nas` of `ESTIMATORS`.
+perspective", ICLR 2021, and its code, which adds up the ranks of what the removal of an operator from a supernet does
+to both. Here, as in AZ-NAS's comparison, the two score archs, and their ranks are added up: `te-nas` of `ESTIMATORS`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class Ntk(Proxy):
     """Minus the condition number of the neural tangent kernel: K_ij is the product of the gradients, by the weights of
     layers and norms, of the summed logits of images i and j.
 
-    Batch: 8 images; the code has 64, and takes as many ways back over all of them. Init: the network's own, torch's
-    for its layers. Batch norm: statistics of the batch, so that a logit feels the other images. Dead edges add nothing.
-    Deviations: the number of images; K in float64; one draw of the weights, where the code has three
-    (`TrainingFree.draws`).
+    Batch: 8 images. Init: the network's own, torch's for its layers. Batch norm: statistics of the batch, so that a
+    logit feels the other images. Dead edges add nothing. Deviations: TE-NAS has 72 images on NAS-Bench-201, weights
+    normal by the outputs of a layer, three channels, and three draws (`TrainingFree.draws`); AZ-NAS's comparison 64
+    images, torch's weights and one draw. K in float64. It is a noisy score: two of these ways agree to a tau of .5.
     """
 
     saw = BY_AUTHORS
@@ -50,9 +51,10 @@ class LinearRegions(Proxy):
     switch on the way.
 
     Batch: 32 images of noise, eight on each of four straight ways. Init: the network's own. Batch norm: statistics of
-    these. Dead edges add nothing. Deviations: TE-NAS counts different patterns of all ReLUs among 3,000 images of 1x3x3
-    pixels, in networks one channel wide and one cell deep, without a stem. In networks as wide as ours each image has a
-    pattern of its own, however coarse the network is. What switches twice between two of the eight is missed.
+    these. Dead edges add nothing. Deviations: TE-NAS counts different patterns of all ReLUs among 3,000 real images cut
+    to 1x3x3 pixels, in networks one channel wide and one cell deep, without a stem, weights normal by the inputs of a
+    layer. In networks as wide as ours each image has a pattern of its own, however coarse the network is. What switches
+    twice between two of the eight is missed.
 
     Args:
         points: On each way.

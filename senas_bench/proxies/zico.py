@@ -24,7 +24,8 @@ class Zico(Proxy):
     without any other.
 
     Batch: 64 labelled images in two batches; the code has two of 128. Init: the network's own, torch's for its layers.
-    Batch norm: statistics of the batch. Dead edges add nothing. Deviations: none.
+    Batch norm: statistics of the batch. Dead edges add nothing. Deviations: in MobileNet-like
+    networks the code's search leaves the shortcuts out.
 
     Args:
         batches: Into which the images are cut.
