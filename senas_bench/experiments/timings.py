@@ -2,9 +2,9 @@
 
 Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
 of two), `results/cpu-table6` and `results/cpu-searches`: one thread on an AMD EPYC, most of them beside other work, so
-they are rather too high; what runs share counts in each. Proxies that only `results/cpu-proxies` has ran on a newer
-EPYC (Zen 4): twice their seconds. A scored image took as long as in the runs of `untrained`, and
-training took what was left.
+they are rather too high; what runs share counts in each. What ran on a newer EPYC (Zen 4), the proxies of
+`results/cpu-proxies` and `snas` to `pcnas-pool`, has 1.5 to 2 times its seconds there. A scored image took as long as in
+the runs of `untrained`, and training took what was left.
 """
 
 from __future__ import annotations
@@ -87,6 +87,15 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "gdas": Timing(27.0),
         "setn": Timing(110.0, 0.0, 20.0),
         "enas": Timing(44.0, 0.0, 26.0),
+        "snas": Timing(32.0),
+        "p-darts": Timing(45.0),
+        "fair-darts": Timing(28.0),
+        "pc-darts": Timing(48.0),
+        "fbnet": Timing(28.0),
+        "proxylessnas": Timing(6.5),
+        "proxylessnas-r": Timing(6.5),
+        "greedynas": Timing(41.0),
+        "pcnas-pool": Timing(7.0, 0.0, 50.0),
         "fairnas": Timing(128.0, 0.062),
         "spos": Timing(23.0, 0.062, 118.0),
         "spos+": Timing(23.0, 0.062, 118.0),
