@@ -26,7 +26,9 @@ class Search:
         method, space: Keys of `METHODS` and `SPACES`.
         cost: `flops` or `latency`.
         level: The paper's limit: millions of multiply-adds, or milliseconds on its GPU. Smaller networks get one that
-            binds as much; see `studies.scaled_limit` and `studies.latency_limit`.
+            binds as much; see `studies.scaled_limit` and `studies.level_limit`.
+        archs: Of the method `fixed`: so many archs of the sample within the limit, each trained at every seed. They
+            are no row: they tell whether archs differ by more than trainings do.
     """
 
     label: str
@@ -34,6 +36,7 @@ class Search:
     space: str
     cost: str
     level: float
+    archs: int = 0
 
     @property
     def key(self) -> tuple[str, str, str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import pandas as pd
 from senas_bench.analysis.artefacts.artefact import Artefact, Search, key_of
 from senas_bench.analysis.artefacts.collapse import collapse_notes
 from senas_bench.analysis.artefacts.protocols import protocol_notes
+from senas_bench.analysis.artefacts.trained_again import noise_of, noise_said
 from senas_bench.analysis.join import one_setting
 from senas_bench.analysis.output.figures import PERCENT, bars, grid
 from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, scaled, span
-from senas_bench.analysis.output.notes import PAPER, RUNS, SETTING
+from senas_bench.analysis.output.notes import PAPER, RUNS, SETTING, VERDICTS
 from senas_bench.analysis.paper import networks
 from senas_bench.analysis.paper import numbers as paper
 from senas_bench.analysis.style import style
@@ -41,6 +43,8 @@ DARTS_ROWS = (
     Search("PC-DARTS", "pc-darts", "darts-separate", "flops", 590),
 )
 """Systems that learn logits. The paper prints the first four; the others are those that it discusses beside them."""
+AGAIN = Search("Random archs trained again", "fixed", "mobilenet", "flops", 470, archs=4)
+AGAIN_IN_DARTS = replace(AGAIN, space="darts-separate", level=590)
 TABLE4_ROWS = (
     Search("SE-NAS-A", "se-nas", "mobilenet", "flops", 250),
     Search("SE-NAS-B", "se-nas", "mobilenet", "flops", 320),
@@ -56,6 +60,8 @@ TABLE4_ROWS = (
     Search("GreedyNAS", "greedynas", "mobilenet", "flops", 320),
     Search("ProxylessNAS", "proxylessnas", "mobilenet", "flops", 470),
     Search("PCNAS", "pcnas-pool", "mobilenet-g2", "flops", 590),
+    AGAIN,
+    AGAIN_IN_DARTS,
 )
 TABLE5_ROWS = (
     Search("SPOS", "spos", "mobilenet", "latency", 17),
@@ -64,12 +70,14 @@ TABLE5_ROWS = (
     Search("SE-NAS-G", "se-nas", "mobilenet", "latency", 22),
     Search("ProxylessNAS-R", "proxylessnas-r", "mobilenet", "latency", 17),
     Search("ProxylessNAS", "proxylessnas", "mobilenet", "latency", 22),
+    AGAIN,
 )
 TABLE6_ROWS = (
     Search("SPOS", "spos", "mobilenet", "flops", 470),
     Search("SPOS + shrinking (SI)", "si-shrink", "mobilenet", "flops", 470),
     Search("SPOS + shrinking (SI + SC)", "se-nas-shrink", "mobilenet", "flops", 470),
     Search("SPOS + shrinking (SI + SC) + expanding", "se-nas", "mobilenet", "flops", 470),
+    AGAIN,
 )
 FIG9_ROWS = tuple(search for search in TABLE4_ROWS if search.label in ("SE-NAS-A", "SE-NAS-B", "SE-NAS-C", "SE-NAS-D"))
 FIG10_ROWS = tuple(search for search in TABLE5_ROWS if search.method == "se-nas")
@@ -77,7 +85,6 @@ CELL_ROWS = tuple(search for search in TABLE4_ROWS if search.label == "SE-NAS-E"
 
 ASIDE = ("space", "method", "paper's limit", "images", "scored", "retrained")
 """Columns that the LaTeX file leaves out."""
-NUMBERS = ("flops_m", "params_m", "top1", "top5")
 TITLES = {
     "table4": "Table 4: searches under a limit of FLOPs",
     "table5": "Table 5: searches under a limit of latency",
@@ -108,19 +115,23 @@ def render(
         ValueError: No runs, or runs that may not share a table.
     """
     groups = {search: _runs(search, records) for search in searches}
+    again = {search: groups.pop(search) for search in searches if search.archs}
     shown = {search: group for search, group in groups.items() if group}
     if not shown:
         raise ValueError(f"no finished runs for {name}; run `senas-bench reproduce {name}` first")
     every = [record for group in shown.values() for record in group]
-    setting = one_setting(every, across_spaces=True)
+    setting = one_setting([*every, *(record for group in again.values() for record in group)], across_spaces=True)
+    noise = [noise_of(search, group) for search, group in again.items()]
     rows = [_row(search, group, no_timing) for search, group in shown.items()]
     meta = {
         "title": TITLES[name],
         **setting,
         "seeds": sorted({record.spec.seed for record in every}),
         "rows": rows,
+        "noise": [asdict(found) for found in noise],
     }
     notes = {
+        VERDICTS: [noise_said(found) for found in noise],
         SETTING: _notes(meta, rows),
         RUNS: [
             *protocol_notes(every),
@@ -134,10 +145,12 @@ def render(
 
 
 def _runs(search: Search, records: Sequence[RunRecord]) -> list[RunRecord]:
-    own = sorted((r for r in records if key_of(r) == search.key), key=lambda record: record.spec.seed)
-    if len({r.spec.seed for r in own}) < len(own):
+    own = sorted((r for r in records if key_of(r) == search.key), key=lambda record: (record.spec.seed, record.pick))
+    asked = [{**record.spec.settings, "arch": None} for record in own]
+    given = [record.pick if search.archs else "" for record in own]
+    if len({(record.spec.seed, arch) for record, arch in zip(own, given, strict=True)}) < len(own):
         raise ValueError(f"{search.label} at {search.level:g} has two runs of one seed; give the runs of one setting")
-    if len({canonical_json(r.spec.settings) for r in own}) > 1:
+    if len(set(map(canonical_json, asked))) > 1:
         raise ValueError(f"{search.label} at {search.level:g} has runs with different settings; give those of one")
     return own
 
@@ -168,6 +181,7 @@ def _facts(record: RunRecord, no_timing: bool) -> dict[str, Any]:
     facts["images_retrained"] = later.get("images_trained", 0)
     if not no_timing:
         facts["search_seconds"] = record.timing.get("search_seconds")
+        facts["measured_ms"] = record.timing.get("pick_latency_ms")
     return facts
 
 
@@ -204,6 +218,8 @@ def _display(rows: Sequence[Mapping[str, Any]], no_timing: bool) -> pd.DataFrame
         "n": [str(row["n"]) for row in rows],
         "FLOPs (M)": [plus_minus(row, "flops_m", 2) for row in rows],
         "params (M)": [plus_minus(row, "params_m", 3) for row in rows],
+        "predicted (ms)": [_predicted_cell(row) for row in rows],
+        "measured (ms)": [plus_minus(row, "measured_ms", 3) if row.get("measured_ms_mean") else "–" for row in rows],
         "top-1": [plus_minus(row, "top1", 2) for row in rows],
         "top-5": [plus_minus(row, "top5", 2) for row in rows],
         "images": [count_cell(row["images_trained_mean"]) for row in rows],
@@ -220,6 +236,10 @@ def _limit_cell(row: Mapping[str, Any]) -> str:
     if row["limit_mean"] is None:
         return "–"
     return f"{row['limit_mean'] / 1e6:.2f} M" if row["cost"] == "flops" else f"{row['limit_mean']:.3f} ms"
+
+
+def _predicted_cell(row: Mapping[str, Any]) -> str:
+    return "–" if row["cost"] == "flops" or row["cost_mean"] is None else plus_minus(row, "cost", 3)
 
 
 def _paper_rows(name: str) -> pd.DataFrame:

@@ -31,7 +31,7 @@ def tables_so_far(results: Path, ground_truth: Path | None = None) -> Iterator[t
     Raises:
         DataError: Nothing is finished.
     """
-    from senas_bench.analysis.artefacts import ARTEFACTS, records_of, render_sound
+    from senas_bench.analysis.artefacts import ARTEFACTS, named, records_of, render_sound
     from senas_bench.analysis.output.sections import sections
     from senas_bench.api.studies import load_truth
     from senas_bench.experiments.store import RunStore
@@ -42,7 +42,7 @@ def tables_so_far(results: Path, ground_truth: Path | None = None) -> Iterator[t
         raise DataError(f"no finished runs in {results}: there is no table yet")
     truth = load_truth(ground_truth, None)
     ranked = next(name for name, artefact in ARTEFACTS.items() if artefact.open)
-    names = [ranked, *(name for name, artefact in ARTEFACTS.items() if artefact.searches and not artefact.draw)]
+    names = [ranked, *(name for name in named("searches") if name.startswith("table"))]
     for section in sections(records):
         for name in names:
             shown = records_of(name, section.records)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from senas_bench.api.checks import makeable, note_stages
 from senas_bench.api.options import setting_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from senas_bench.analysis.artefacts import Artefact
+    from senas_bench.analysis.artefacts.artefact import Search
     from senas_bench.analysis.output.formats import Table
     from senas_bench.api.options import Options
     from senas_bench.experiments.failures import Failure
@@ -273,9 +274,23 @@ def _search_specs(
         sizes: Preset = setting.sizes(row.space)
         table = latency_table_for(row.space, sizes, setting) if row.cost == "latency" else None
         limit = limit_settings(row.cost, level=row.level, table=table, in_training=setting.train_within_limit)
-        spec = setting.spec(row.method, sizes, space=row.space, limit=limit, retrain=True)
-        specs[spec.run_id] = spec
+        for arch in _given(row, sizes, setting, limit) if row.archs else [None]:
+            spec = setting.spec(row.method, sizes, space=row.space, limit=limit, arch=arch, retrain=True)
+            specs[spec.run_id] = spec
     return list(specs.values())
+
+
+def _given(row: Search, sizes: Preset, setting: Setting, limit: Mapping[str, Any]) -> list[str]:
+    """The first archs of the sample that meets the limit, of which the searches of the row's space know all."""
+    from senas_bench.experiments.settings import limit_of
+    from senas_bench.experiments.studies import skeleton_for
+    from senas_bench.experiments.tasks import report_archs
+    from senas_bench.spaces import SPACES
+
+    space = SPACES[row.space]
+    within = limit_of(row.space, limit, skeleton_for(row.space, sizes, setting.images(sizes)))
+    archs = report_archs(space.whole, max(sizes.rank_archs, row.archs), within)[: row.archs]
+    return [space.to_str(tuple(arch)) for arch in archs.tolist()]
 
 
 def load_truth(ground_truth: Path | None, seed_truth: Path | None) -> GroundTruth:

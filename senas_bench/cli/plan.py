@@ -25,7 +25,7 @@ def plan_of(store: RunStore, specs: Sequence[RunSpec]) -> dict[str, Any]:
     rows = []
     for label, group in groups.items():
         left = sum(spec.run_id in missing for spec in group)
-        seconds, why = core_seconds(group[0], known)  # they differ in their seeds alone
+        seconds, why = core_seconds(group[0], known)  # they differ in seed or given arch alone
         hours = 0.0 if not left else None if seconds is None else left * seconds / 3600
         row = {"runs": label, "seeds": [spec.seed for spec in group], "to_compute": left}
         rows.append({**row, "finished": len(group) - left, "core_hours": hours, "known": why if left else ""})
@@ -88,7 +88,7 @@ def _label(spec: RunSpec) -> str:
 def _ranges(seeds: Sequence[int]) -> str:
     """Seeds as `--seeds` takes them: 0-2,5."""
     runs: list[list[int]] = []
-    for seed in sorted(seeds):
+    for seed in sorted(set(seeds)):
         if runs and seed == runs[-1][-1] + 1:
             runs[-1].append(seed)
         else:

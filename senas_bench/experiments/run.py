@@ -71,6 +71,8 @@ def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     place.processes.agree("what they found", repr(output.pick).encode())
     wall = time.monotonic() - begin
     timing = {f"{purpose}_seconds": round(seconds, 3) for purpose, seconds in task.work.budget.seconds.items()}
+    if spec.settings.get("limit", {}).get("cost") == "latency":
+        timing["pick_latency_ms"] = _measured(task, spec, output.pick)
     to_str = SPACES[spec.space].to_str
     record = RunRecord(
         spec=spec,
@@ -130,6 +132,14 @@ def _describe_pick(task: Any, pick: Arch) -> dict[str, Any]:
         return line
     within = {"limited": limit.name, "limit_low": float(limit.low), "limit_high": float(limit.high)}
     return {**line, **within, "limited_cost": float(limit.cost(archs)[0])}
+
+
+def _measured(task: Any, spec: RunSpec, pick: Arch) -> float:
+    """Milliseconds that the pick takes on this machine, for as many images as the limit is of."""
+    from senas_bench.latency.measure import latency_of
+
+    batch = spec.settings["limit"].get("batch", 1)
+    return round(latency_of(spec.space, task.problem.skeleton, pick, spec.device, batch, spec.threads), 4)
 
 
 def _retrain(task: Any, pick: Arch, spec: RunSpec, place: Place) -> dict[str, Any]:

@@ -164,6 +164,8 @@ def limit_settings(
     if table is not None:
         per_edge = [[None if np.isnan(value) else float(value) for value in row] for row in table.per_edge]
         limit |= {"base": float(table.base), "per_edge": per_edge}
+        if table.setting.batch > 1:
+            limit["batch"] = table.setting.batch
     return limit if in_training else {**limit, "in_training": False}
 
 

@@ -150,11 +150,39 @@ def validate(
     table.check_machine(here(device, setting.batch, setting.threads, clock.name))
     if not (inside := table.whole_space.contains_rows(archs)).all():
         raise ValueError(f"arch {archs[~inside][0].tolist()} is not in space {table.space}")
-    network = _network(table.space, table.skeleton, device)
-    with quiet(setting.threads):
-        x = _images(table.skeleton, setting.batch, device)
-        times = interleaved([partial(network, x, tuple(arch)) for arch in archs.tolist()], warmup, repeats, clock)
+    times = _whole(table.space, table.skeleton, archs, setting, device, warmup, repeats, clock)
     return Validation(table(archs), np.quantile(times, setting.quantile, axis=0), interquartile(times))
+
+
+def latency_of(space: str, skeleton: AnySkeleton, arch: Sequence[int], device: str, batch: int, threads: int) -> float:
+    """Milliseconds per batch of one whole stand-alone network, measured here as `build_table` does by default: on the
+    wall clock or a GPU's events, the lower quartile of 20 calls after a first one.
+
+    Raises:
+        ValueError: Unknown space or device, or a skeleton of another space.
+    """
+    check_skeleton(space, skeleton)
+    clock = clock_of(device, None)
+    setting = here(device, batch, threads, clock.name, 20, 0.25)
+    times = _whole(space, skeleton, np.array([arch]), setting, device, 1, setting.repeats, clock)
+    return float(np.quantile(times, setting.quantile))
+
+
+def _whole(
+    space: str,
+    skeleton: AnySkeleton,
+    archs: np.ndarray,
+    setting: Setting,
+    device: str,
+    warmup: int,
+    repeats: int,
+    clock: Clock,
+) -> np.ndarray:
+    """`(repeats, archs)` milliseconds of whole networks. All archs are measured once, then all again."""
+    network = _network(space, skeleton, device)
+    with quiet(setting.threads):
+        x = _images(skeleton, setting.batch, device)
+        return interleaved([partial(network, x, tuple(arch)) for arch in archs.tolist()], warmup, repeats, clock)
 
 
 def here(

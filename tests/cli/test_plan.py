@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from senas_bench.api.options import setting_of
+from senas_bench.api.studies import prepare
 from senas_bench.cli.plan import plan_of, show_plan
 from senas_bench.experiments.presets import PRESETS
-from senas_bench.experiments.settings import limit_settings, make_spec
+from senas_bench.experiments.settings import limit_of, limit_settings, make_spec
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.studies import preset_of, skeleton_for
+from senas_bench.experiments.tasks import report_archs
 from senas_bench.experiments.timings import seconds_of
 from senas_bench.methods import METHODS
+from senas_bench.spaces import SPACES
 from senas_bench.spaces.nasbench201 import arch_to_str, official_archs
 
 ARCH = arch_to_str(official_archs()[11])
@@ -93,6 +98,21 @@ def test_searches_have_a_line_per_space_and_limit(plan):
     assert begun == [
         f"spos-embedded-digits {name}" for name in ("mobilenet flops 320", "mobilenet flops 470", "darts flops 590")
     ]
+
+
+def test_random_archs_are_trained_again_at_every_seed_of_a_table_of_searches(senas):
+    """The same four of the sample for all seeds; a table of given methods leaves them out."""
+    sizes = preset_of("mobilenet", "embedded")
+    study = prepare(["table6"], "0-1", None, setting_of({}))
+    given = [spec for spec in study.specs if spec.method == "fixed"]
+    archs = [spec.settings["arch"] for spec in given]
+    assert len(given) == 8 and len(set(archs)) == 4 and archs[:4] == archs[4:]
+    limit = limit_of("mobilenet", given[0].settings["limit"], skeleton_for("mobilenet", sizes, "digits"))
+    sample = report_archs(SPACES["mobilenet"].whole, sizes.rank_archs, limit)
+    assert [SPACES["mobilenet"].from_str(arch) for arch in archs[:4]] == list(map(tuple, sample[:4].tolist()))
+    code, out, _ = senas("reproduce", "table6", "--seeds", "0-1", "--dry-run")
+    assert code == 0 and "fixed-embedded-digits mobilenet flops 470" in out and "seeds 0-1: 8 to compute" in out
+    assert "fixed" not in senas("reproduce", "table6", "--methods", "spos", "--dry-run")[1]
 
 
 def test_every_method_of_table_3_is_known_at_embedded(plan):

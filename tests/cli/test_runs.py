@@ -53,6 +53,16 @@ def test_the_table_so_far_is_printed_and_nothing_is_written(cli, finish, tmp_pat
     assert outcome.code == 3 and "no finished runs in nowhere" in outcome.err
 
 
+def test_the_table_so_far_of_searches_is_printed(cli, finish, tmp_path):
+    """One finished search under a limit of the paper is a row of tables 4 and 6."""
+    (record,) = finish("random", seeds=1)
+    limit = {"cost": "flops", "level": 470}
+    spec = replace(record.spec, method="spos", space="mobilenet", settings={**record.spec.settings, "limit": limit})
+    RunStore(tmp_path / "runs").save(replace(record, spec=spec, scores_sha256=None), None)
+    out = cli.done("status", "--table").out
+    assert "\nTable 4: " in out and "\nTable 6: " in out and "\nTable 5: " not in out
+
+
 def test_runs_are_removed_once_somebody_says_so(cli, at_work, tmp_path, monkeypatch):
     _, left, records = at_work
     answers = iter([False, True])

@@ -25,6 +25,7 @@ from senas_bench.experiments.runner import Runner
 from senas_bench.experiments.settings import make_spec, resized
 from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 from senas_bench.experiments.store import RunStore
+from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.tasks import REPORT_SEED, make_task, report_archs
 from senas_bench.experiments.threads import limited_threads
 from senas_bench.kernels import ENGINES, processor
@@ -32,6 +33,7 @@ from senas_bench.kernels.build import library
 from senas_bench.methods import METHODS, se_nas
 from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.progress import SilentProgress, read_status
+from senas_bench.spaces import SPACES
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
 from senas_bench.training import loop
 from senas_bench.training.recipe import PRECISIONS, TrainingRecipe
@@ -499,3 +501,22 @@ def test_a_run_that_failed_leaves_no_record(tmp_path, monkeypatch):
         Runner(tmp_path)(spec)
     assert not RunStore(tmp_path).has(spec)
     assert store_module.RunStore(tmp_path).records() == []
+
+
+def test_the_pick_of_a_search_under_a_limit_of_latency_is_timed_whole(tmp_path, monkeypatch):
+    """For as many images as the table of the limit is of; another limit asks for no time."""
+    asked = []
+    monkeypatch.setattr("senas_bench.latency.measure.latency_of", lambda *how: asked.append(how) or 1.23456)
+    sizes = preset_of("mobilenet", "embedded")
+    layers = SPACES["mobilenet"].whole
+    per_edge = [[1.0] * len(layers.operators) for _ in layers.edges]
+    limit = {"cost": "latency", "low": 0.0, "high": 1e9, "base": 0.0, "per_edge": per_edge, "batch": 8}
+    spec = make_spec("random", 0, "embedded", sizes=sizes, space="mobilenet", limit=limit)
+    record, _ = run(spec, Place(tmp_path))
+    assert record.timing["pick_latency_ms"] == 1.2346
+    ((space, _, pick, *rest),) = asked
+    assert (space, rest) == ("mobilenet", ["cpu", 8, 1])
+    assert SPACES["mobilenet"].to_str(pick) == record.pick
+    flops = {"cost": "flops", "low": 0.0, "high": 1e12}
+    record, _ = run(make_spec("random", 0, "embedded", sizes=sizes, space="mobilenet", limit=flops), Place(tmp_path))
+    assert "pick_latency_ms" not in record.timing and len(asked) == 1

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,8 +139,13 @@ def test_a_limit_keeps_its_share_of_the_range_of_costs(space, reference):
 def test_a_latency_limit_of_the_paper_is_where_its_networks_are():
     """Where latency is half of the FLOPs, an arch of the paper's FLOPs has half of them as its latency."""
     table = SPACES["mobilenet"].cost(TABLE2)
-    halved = type("Table", (), {"per_edge": table.per_edge[..., 0] / 2, "base": table.base[0] / 2})
+    halved = SimpleNamespace(
+        per_edge=table.per_edge[..., 0] / 2, base=table.base[0] / 2, setting=SimpleNamespace(batch=1)
+    )
     limit = level_limit("mobilenet", TABLE2, limit_settings("latency", level=22, table=halved))
+    assert "batch" not in limit_settings("latency", level=22, table=halved)
+    halved.setting.batch = 8
+    assert limit_settings("latency", level=22, table=halved)["batch"] == 8
     assert 0.9 * 465e6 / 2 < limit.high < 465e6 / 2 and limit.low == pytest.approx(0.9 * limit.high)
     with pytest.raises(ValueError, match="no FLOPs are known for 30 ms; one of: 17, 22"):
         level_limit("mobilenet", TABLE2, limit_settings("latency", level=30, table=halved))

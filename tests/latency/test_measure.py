@@ -10,10 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from senas_bench.errors import DataError
 from senas_bench.latency import measure as latency
 from senas_bench.latency.clock import CLOCKS, Clock, interleaved, measure
-from senas_bench.latency.measure import build_table, here, saved_table, validate
+from senas_bench.latency.measure import build_table, here, latency_of, saved_table, validate
 from senas_bench.latency.tables import LatencyTable, sample_archs, space_over
 from senas_bench.spaces.darts import DartsSkeleton, darts_cost
 from senas_bench.spaces.mobilenet import IDENTITY, MobileSkeleton, mobilenet_cost
+from senas_bench.spaces.mobilenet.network import MobileNetwork
 from senas_bench.spaces.nasbench201 import POOL, Skeleton, nasbench201_cost
 
 MOBILE = MobileSkeleton(
@@ -240,6 +241,23 @@ def test_a_file_of_another_skeleton_or_machine_is_not_taken_for_this_one(tmp_pat
     path.write_text("{")
     with pytest.raises(DataError, match="delete it and measure again"):
         saved_table(tmp_path, "mobilenet", MOBILE, clock=ticking())
+
+
+def test_a_whole_network_is_measured_as_a_table_is_by_default(monkeypatch):
+    """The lower quartile of 20 calls after a first one, on a batch of images; the clock's intervals are 1, 5, 9, ..."""
+    seen = []
+    monkeypatch.setattr(latency, "clock_of", lambda device, name: accelerating())
+    forward = MobileNetwork.forward
+
+    def watched(self, x, arch):
+        seen.append((tuple(x.shape), arch))
+        return forward(self, x, arch)
+
+    monkeypatch.setattr(MobileNetwork, "forward", watched)
+    arch = tuple(sample_archs("mobilenet", MOBILE, 1, np.random.default_rng(0))[0].tolist())
+    found = latency_of("mobilenet", MOBILE, arch, "cpu", 2, 1)
+    assert seen == [((2, 2, MOBILE.resolution, MOBILE.resolution), arch)] * 21
+    assert found == np.quantile(1 + 4 * np.arange(20), 0.25)
 
 
 def test_validation_refuses_another_machine_and_foreign_archs():
