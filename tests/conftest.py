@@ -2,6 +2,8 @@
 
 import gc
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,20 @@ from senas_bench.cli.app import COLLECT
 def pytest_configure() -> None:
     """As a command does: what all modules made at import is not gone through again and again."""
     gc.set_threshold(*COLLECT)
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""As `make test` has it, before torch reads it: with two threads sums are rounded otherwise."""
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """A test leaves torch's number of threads to those after it as it was."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

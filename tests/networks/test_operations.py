@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from senas_bench.kernels.door import Node, Torch
+from senas_bench.networks import operations
 from senas_bench.networks.operations import AveragePool3x3, ConvBN, ReductionBlock
 
 
@@ -36,17 +37,29 @@ def test_one_pool_serves_all_sizes_inference_and_training():
         torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_pool_of_bfloat16_goes_back_too():
-    """On a CPU its other form would have weights of another type."""
-    pool, weights = AveragePool3x3(2), torch.randn(1, 2, 8, 8)
-    x = torch.randn(1, 2, 8, 8, requires_grad=True)
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_pool_of_bfloat16_goes_back_too(native, layout, monkeypatch):
+    """As a convolution and as torch has it: a value is rounded three times at most, to 8 bits, and a gradient four.
+    What is in float32 under autocast stays so: a convolution would not keep it."""
+    monkeypatch.setattr(operations, "multiplies_bfloat16", lambda: native)
+    convolved = []
+    monkeypatch.setattr(
+        F, "conv2d", lambda *how, conv2d=F.conv2d, **more: convolved.append(how) or conv2d(*how, **more)
+    )
+    pool, weights = AveragePool3x3(2), torch.randn(3, 2, 9, 8).bfloat16().float()
+    x = torch.randn(3, 2, 9, 8).bfloat16().float().contiguous(memory_format=layout).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        out = pool(x.bfloat16())
-    assert out.dtype == torch.bfloat16
-    torch.testing.assert_close(out.float(), naive_pool(x), rtol=0.02, atol=0.02)
-    (gradient,) = torch.autograd.grad((out * weights).sum(), x)
-    (expected,) = torch.autograd.grad((naive_pool(x) * weights).sum(), x)
-    torch.testing.assert_close(gradient, expected, rtol=0.02, atol=0.05)
+        out, exact = pool(x.bfloat16()), pool(x)
+    assert (out.dtype, exact.dtype, len(convolved)) == (torch.bfloat16, torch.float32, native)
+    expected = naive_pool(x)
+    torch.testing.assert_close(exact, expected, rtol=1e-5, atol=1e-6)
+    magnitude = naive_pool(x.abs())  # of what is added up, which is what roundings are a share of
+    assert ((out - expected).abs() <= 3.1 * 2**-8 * magnitude).all()
+    (gradient,) = torch.autograd.grad((out * weights).sum(), x, retain_graph=True)
+    (expected,) = torch.autograd.grad((naive_pool(x) * weights).sum(), x, retain_graph=True)
+    (magnitude,) = torch.autograd.grad((naive_pool(x) * weights.abs()).sum(), x)
+    assert ((gradient - expected).abs() <= 4.1 * 2**-8 * magnitude).all()
 
 
 def test_pool_has_nothing_to_learn_or_to_save():
