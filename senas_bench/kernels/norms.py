@@ -22,7 +22,7 @@ MOST = 3
 """Tensors that it adds."""
 FACTORS = 5
 """Rows of what it keeps of a batch norm: scale, shift, mean, inverse deviation, variance."""
-SMALLEST = 100_000
+SMALLEST = 20_000
 """Elements from which on single norms gain in training: below, torch's own functions cost less to call."""
 
 

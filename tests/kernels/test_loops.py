@@ -204,6 +204,22 @@ def test_gradients_of_a_depthwise_convolution(compiled, channels, kernel, stride
     )
 
 
+@pytest.mark.parametrize("padding", [0, 1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_a_depthwise_convolution_that_changes_the_size(compiled, padding, stride):
+    need(compiled)
+    layer, x = convolutions.DepthwiseConv2d(8, 5, stride, padding), channels_last(3, 8, 9, 8).requires_grad_()
+    output = layer(x)
+    back = channels_last(*output.shape, seed=1)
+    plain = torch.nn.functional.conv2d(x, layer.weight, None, stride, padding, 1, 8)
+    torch.testing.assert_close(
+        torch.autograd.grad(output, [x, layer.weight], back),
+        torch.autograd.grad(plain, [x, layer.weight], back),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
