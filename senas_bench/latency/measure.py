@@ -155,14 +155,16 @@ def validate(
 
 
 def latency_of(space: str, skeleton: AnySkeleton, arch: Sequence[int], device: str, batch: int, threads: int) -> float:
-    """Milliseconds per batch of one whole stand-alone network, measured here as `build_table` does by default: on the
-    wall clock or a GPU's events, the lower quartile of 20 calls after a first one.
+    """Milliseconds per batch of one whole stand-alone network here: the lower quartile of 20 calls after a first one.
+
+    On a CPU it is the time that the thread computes. A call takes as long as several turns on a shared core: on the
+    wall clock other work would be part of most, where the operators of a table mostly slip through.
 
     Raises:
         ValueError: Unknown space or device, or a skeleton of another space.
     """
     check_skeleton(space, skeleton)
-    clock = clock_of(device, None)
+    clock = clock_of(device, "cpu" if device == "cpu" else None)
     setting = here(device, batch, threads, clock.name, 20, 0.25)
     times = _whole(space, skeleton, np.array([arch]), setting, device, 1, setting.repeats, clock)
     return float(np.quantile(times, setting.quantile))
