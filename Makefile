@@ -5,7 +5,7 @@ ARGS ?=
 # Hundreds of processes read our modules: each would have to compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce test test-all faults lint docs lab dist bench curves gpu-check
+.PHONY: reproduce test test-all faults sanitize lint docs lab dist bench curves gpu-check
 
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; name another with make PYTHON=python3.12"; exit 2; }
@@ -26,6 +26,11 @@ faults: .venv/.installed  ## at full size: 20 kills, 20,000 inputs, files of 1.2
 	SENAS_FAULTS=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults tests/methods/test_conformance.py \
 		tests/training/test_distributed.py -k 'faults or resumed' -s $(ARGS)
 	SENAS_IMPORT_ARCHS=1000,2000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/groundtruth/test_official.py -k memory -s
+
+sanitize: .venv/.installed  ## the loops in C under gcc's checks of memory and of undefined behaviour: five minutes
+	CC="gcc -g -fsanitize=address,undefined -fno-sanitize-recover=all" ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 \
+		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		$(BIN)/python -m pytest tests/kernels tests/spaces/nasbench201 -m 'not slow' $(ARGS)
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
