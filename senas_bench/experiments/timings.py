@@ -1,8 +1,8 @@
 """What runs took, for `--dry-run`: core-seconds from the committed results. No torch here.
 
 Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
-of two), `results/cpu-table6` and `results/cpu-searches`: one thread on an AMD EPYC, most of them beside other work, so
-they are rather too high; what runs share counts in each. What ran on a newer EPYC (Zen 4), the proxies of
+of two), `results/cpu-table6-restarts` and `results/cpu-searches`: one thread on an AMD EPYC, most of them beside other
+work, so they are rather too high; what runs share counts in each. What ran on a newer EPYC (Zen 4), the proxies of
 `results/cpu-proxies` and `snas` to `pcnas-pool`, has 1.5 to 2 times its seconds there. A scored image took as long as
 in the runs of `untrained`, and training took what was left.
 """

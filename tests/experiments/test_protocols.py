@@ -18,7 +18,7 @@ from senas_bench.methods import METHODS
 from senas_bench.spaces import SPACES
 
 RESULTS = Path(__file__).parents[2] / "results"
-TABLE6 = RunStore(RESULTS / "cpu-table6").records()
+TABLE6 = RunStore(RESULTS / "cpu-table6-restarts").records()
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_todays_specs_are_not_outdated(images):
 
 
 def test_finished_shows_older_runs_and_says_so(images, tmp_path, capsys, monkeypatch):
-    (tmp_path / "runs").symlink_to(RESULTS / "cpu-table6/runs")
+    (tmp_path / "runs").symlink_to(RESULTS / "cpu-table6-restarts/runs")
     monkeypatch.setitem(ARTEFACTS, "table6", replace(ARTEFACTS["table6"], draw=None))
     setting = Setting("cpu", results=tmp_path, device="cpu")
     (made,) = prepare(["table6"], range(3), None, setting, finished=True).render(no_timing=True)
@@ -117,7 +117,7 @@ def test_finished_shows_older_runs_and_says_so(images, tmp_path, capsys, monkeyp
     notes = " ".join(made.table.notes)
     assert "An older protocol, which differs from today's in: " in notes and "lr_restarts of the supernet's" in notes
     assert "train on paths within the limit" in notes and "starts again in each stage" in notes
-    with pytest.raises(DataError, match="none of the 4 runs is finished"):
+    with pytest.raises(DataError, match="none of the 8 runs is finished"):
         list(prepare(["table6"], [7], None, setting, finished=True).render(no_timing=True))
 
 

@@ -13,7 +13,7 @@ from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.timings import TIMINGS, seconds_of
 
 RESULTS = Path(__file__).parents[2] / "results"
-FOLDERS = ("embedded", "cpu-cifar10", "cpu-cifar10-short", "cpu-table6")
+FOLDERS = ("embedded", "cpu-cifar10", "cpu-cifar10-short", "cpu-table6-restarts")
 
 
 def committed(folder: str) -> dict[str, list[RunRecord]]:
