@@ -318,6 +318,8 @@ def _methods(
         return dict.fromkeys(artefacts, names)
     shown = {name: {*artefact.methods, *artefact.also()} for name, artefact in artefacts.items()}
     known = {name: [method for method in names if method in group] for name, group in shown.items()}
+    if every:
+        known |= {name: list(artefact.methods) for name, artefact in artefacts.items() if artefact.searches}
     unused = [method for method in names if not any(method in group for group in known.values())]
     if unused and not every:
         raise ValueError(f"--methods {', '.join(unused)}: none of {', '.join(artefacts)} shows it; leave it out")

@@ -113,6 +113,7 @@ def test_random_archs_are_trained_again_at_every_seed_of_a_table_of_searches(sen
     code, out, _ = senas("reproduce", "table6", "--seeds", "0-1", "--dry-run")
     assert code == 0 and "fixed-embedded-digits mobilenet flops 470" in out and "seeds 0-1: 8 to compute" in out
     assert "fixed" not in senas("reproduce", "table6", "--methods", "spos", "--dry-run")[1]
+    assert "fixed-embedded-digits" in senas("reproduce", "table6", "--methods", "all", "--dry-run")[1]
 
 
 def test_every_method_of_table_3_is_known_at_embedded(plan):
