@@ -91,7 +91,9 @@ class Artefact:
         """
         if self.searches:
             keys = {search.key for search in self.searches}
-            return [record for record in records if key_of(record) in keys]
+            shown = [record for record in records if key_of(record) in keys]
+            rows = {search.key for search in self.searches if not search.archs}
+            return shown if rows.intersection(map(key_of, shown)) else []
         records = [record for record in records if record.spec.space == "nasbench201" and not is_search(record)]
         claimed = {method for other in artefacts if not other.searches for method in other.methods} if self.open else ()
         extra = {record.spec.method for record in records}.difference(claimed) if self.open else ()

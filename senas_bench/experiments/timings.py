@@ -1,10 +1,11 @@
 """What runs took, for `--dry-run`: core-seconds from the committed results. No torch here.
 
 Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
-of two), `results/cpu-table6-restarts` and `results/cpu-searches`: one thread on an AMD EPYC, most of them beside other
-work, so they are rather too high; what runs share counts in each. What ran on a newer EPYC (Zen 4), the proxies of
-`results/cpu-proxies` and `snas` to `pcnas-pool`, has 1.5 to 2 times its seconds there. A scored image took as long as
-in the runs of `untrained`, and training took what was left.
+of two): one thread on an AMD EPYC, most of them beside other work, so they are rather too high; what runs share counts
+in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies` and `snas` to `pcnas-pool`, has 1.5 to 2
+times its seconds there. A scored image took as long as in the runs of `untrained`, and training took what was left.
+Searches in the MobileNet-like and DARTS spaces have their seconds on the newer one, beside other work
+(`results/cpu-tables4-6`; of SE-NAS in the DARTS space half of those of `results/cpu-searches`).
 """
 
 from __future__ import annotations
@@ -109,12 +110,15 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "se-nas+": Timing(26.0, 0.062, 102.0),
     },
     ("mobilenet", "cpu"): {
-        "spos": Timing(168.0, retrain=196.0),
-        "si-shrink": Timing(221.0, retrain=91.0),
-        "se-nas-shrink": Timing(170.0, retrain=96.0),
-        "se-nas": Timing(147.0, retrain=95.0),
+        "fixed": Timing(retrain=49.0),
+        "random": Timing(retrain=65.0),
+        "spos": Timing(110.0, retrain=55.0),
+        "si-shrink": Timing(90.0, retrain=52.0),
+        "se-nas-shrink": Timing(110.0, retrain=58.0),
+        "se-nas": Timing(90.0, retrain=47.0),
     },
-    ("darts-separate", "cpu"): {"se-nas": Timing(230.0, retrain=313.0)},
+    ("mobilenet-g2", "cpu"): {"se-nas": Timing(134.0, retrain=100.0)},
+    ("darts-separate", "cpu"): {"se-nas": Timing(130.0, retrain=52.0), "darts-v1": Timing(300.0, retrain=52.0)},
 }
 SIZES = {
     "embedded": {"resolution": 8, "channels": 8, "cells": 1, "score_images": 400, "bn_mode": "batch"},

@@ -107,6 +107,12 @@ def test_a_table_says_whether_it_can_tell_archs_apart():
     assert "cannot tell the archs of that space apart" in blind.notes[1]
 
 
+def test_random_archs_alone_make_no_table():
+    again = trained_again("table5", [[50.0, 51.0], [60.0, 61.0]])
+    assert records_of("table5", again) == []
+    assert len(records_of("table5", [*again, a_record(ARTEFACTS["table5"].searches[0], 0)])) == 5
+
+
 def test_latency_of_picks_is_shown_as_predicted_and_as_measured():
     """What was measured depends on the machine, and an older run did not measure; a limit of FLOPs has neither."""
     records = every("table5")
