@@ -39,7 +39,7 @@ def recommend_precision() -> str:
     """Where bfloat16 wins, on this processor; docs/decisions.md has the figures."""
     if not multiplies_bfloat16():
         return f"not recommended: {SLOW_BFLOAT16}"
-    share = {"amx": "half the time", "avx512": ".7 of the time"}.get(instructions(), "not measured here")
+    share = {"amx": "half the time", "avx512": ".65 of the time"}.get(instructions(), "not measured here")
     return f"native; --precision bfloat16 wins on large networks (C=16 N=5, 32x32: {share}), not on small ones"
 
 
