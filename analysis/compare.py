@@ -31,6 +31,7 @@ SETTINGS = ("preset", "space", "images", "data_id", "device", "ground_truth", "g
 PICK = "pick"
 QUANTITIES = ("tau full", "tau sample", "tau top 10%", "tau current", "tau same", PICK)
 ANOTHER = "not comparable: another ground truth"
+OTHERS = "not comparable: other archs"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def compare(a: Path, b: Path) -> Table:
     For each method in both: tau on each set, and the test accuracy of the pick, on cifar10 or the first test column
     that both have. Paired by seed with a sign-flip test where the seeds of one folder are all in the other, else an
     unpaired permutation test; Holm-adjusted over the methods of one quantity. Fewer than 8 seeds decide nothing, and
-    no difference counts as real where the ground truths differ.
+    no difference counts as real where the ground truths differ, or the numbers of archs behind a tau, which shift the
+    taus of all seeds alike.
 
     Args:
         a, b: Results folders; differences are B minus A.
@@ -180,9 +182,11 @@ def _row(quantity: str, method: str, a: Values, b: Values) -> dict[str, Any]:
         row |= {f"{name}_mean": summary.mean, f"{name}_std": summary.std}
     row |= {"difference": test.difference, "effect": paired_effect(y - x) if paired else None}
     row |= {"improvement": probability_of_improvement(y, x), "p": None, "smallest_p": None, "p_holm": None}
-    if row["same_truth"]:
+    alike = row["same_truth"] and a.archs == b.archs
+    if alike:
         row |= {"p": test.p, "smallest_p": test.smallest_p, "tested": min(len(x), len(y)) >= MIN_PAIRS}
-    verdict = f"undecided (a verdict needs {MIN_PAIRS} seeds)" if row["same_truth"] else ANOTHER
+    unlike = OTHERS if row["same_truth"] else ANOTHER
+    verdict = f"undecided (a verdict needs {MIN_PAIRS} seeds)" if alike else unlike
     every = [{"seed": s, "a": a.by_seed.get(s), "b": b.by_seed.get(s)} for s in sorted(seeds_a | seeds_b)]
     return row | {"verdict": verdict, "per_seed": every}
 
@@ -270,7 +274,7 @@ def _notes(meta: Mapping[str, Any], column: str, alone: list[list[tuple[str, str
         "over the seeds compared (ddof = 1)."
     )
     sizes = dict.fromkeys((r["quantity"], r["archs_a"], r["archs_b"]) for r in rows if r["archs_a"] != r["archs_b"])
-    notes += [f"{quantity}: {x} archs in A, {y} in B." for quantity, x, y in sizes]
+    notes += [f"{quantity}: {x} archs in A, {y} in B; not tested." for quantity, x, y in sizes]
     for side, keys in zip("AB", alone, strict=True):
         for quantity in dict.fromkeys(quantity for quantity, _ in keys):
             notes.append(f"Only in {side}: {quantity} of {', '.join(m for name, m in keys if name == quantity)}.")

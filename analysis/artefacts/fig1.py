@@ -21,6 +21,7 @@ from senas_bench.analysis.join import (
     setting_meta,
     setting_notes,
 )
+from senas_bench.analysis.metrics.statistics import movement
 from senas_bench.analysis.output.figures import boxes, grid
 from senas_bench.analysis.output.formats import Table, fixed, words
 from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING, VERDICTS
@@ -84,8 +85,8 @@ def _ranks(runs: list[pd.Series], order: pd.Index) -> np.ndarray:
 
 
 def _spread(ranks: np.ndarray) -> list[float]:
-    """Per arch the interquartile range of its rank over repeats."""
-    return np.subtract(*np.quantile(ranks, [0.75, 0.25], axis=0)).tolist()
+    """Per arch how far its rank moves between two repeats; 0 with one repeat."""
+    return movement(ranks).tolist() if len(ranks) > 1 else [0.0] * ranks.shape[1]
 
 
 def _arch_row(place: int, arch: str, accuracy: float, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def _spread_notes(meta: Mapping[str, Any], groups: Mapping[str, list[RunRecord]]
     notes = []
     for name, values in meta["spread"].items():
         runs = len(groups[ALONE if name == "stand-alone" else SUPERNET])
-        mean = f"the rank of an arch has a mean interquartile range of {np.mean(values):.2f} over {runs} repeats"
+        mean = f"the rank of an arch differs by {np.mean(values):.2f} between two repeats on average, of {runs}"
         notes.append(f"{name}: {mean if runs > 1 else 'one repeat, which has no spread'}.")
     return notes
 

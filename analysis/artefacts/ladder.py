@@ -261,11 +261,13 @@ def _reference_notes(meta: Mapping[str, Any], proxies: Sequence[str]) -> list[st
         notes.append("12 epochs each: every arch ranked, trained in the benchmark, by validation accuracy.")
     if "200 epochs each" in names:
         notes.append(
-            "200 epochs each: the same with one training seed of 200 epochs, n counts seeds; archs without it are left "
-            "out. On cifar10 it is another model than the truth's; elsewhere it is part of the mean that judges it."
+            "200 epochs each: the same with one training seed of 200 epochs, n counts seeds that all archs have. On "
+            "cifar10 it is another model than the truth's; elsewhere it is part of the mean that judges it."
         )
     else:
-        notes.append(f"No row of another 200-epoch seed: {meta['ground_truth']} has no single training seeds.")
+        notes.append(
+            f"No row of another 200-epoch seed: {meta['ground_truth']} has no training seed of all archs ranked."
+        )
     if any(name.startswith(("ridge", "trees")) for name in names):
         used = proxies and any("proxies" in name for name in names)
         more = f" Proxies: {', '.join(proxies)}, first seed." if used else ""

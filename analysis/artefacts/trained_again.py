@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from senas_bench.analysis.artefacts.artefact import Search
-from senas_bench.analysis.metrics.statistics import OneWay, one_way
+from senas_bench.analysis.metrics.variance import OneWay, one_way
 from senas_bench.experiments.spec import RunRecord
 
 LEVEL = 0.05
@@ -31,13 +31,6 @@ class Noise:
     cost: str
     level: float
     found: OneWay | None
-
-    @property
-    def tells(self) -> bool | None:
-        """Whether archs differ by more than trainings of one arch do; None where that was not measured."""
-        if self.found is None:
-            return None
-        return self.found.p < LEVEL and self.found.between > self.found.within
 
 
 def noise_of(search: Search, records: Sequence[RunRecord]) -> Noise:
@@ -60,11 +53,15 @@ def noise_said(noise: Noise) -> str:
             "seeds or more of the random archs that `reproduce` trains again (method fixed)."
         )
     found = noise.found
+    low, high = found.ratio_interval
     measured = (
         f"{found.groups} random archs of {where}, {found.values} trainings from scratch: top-1 of archs differs by "
         f"{found.between:.2f} points (standard deviation, trainings taken out), that of trainings of one arch by "
-        f"{found.within:.2f} (F = {found.f:.1f}, p = {found.p:.2g})."
+        f"{found.within:.2f} (F = {found.f:.1f}, p = {found.p:.2g}; their ratio is {low:.1f} to {high:.1f}, 90% "
+        "interval)."
     )
-    if noise.tells:
-        return f"{measured} Archs differ by more than seeds do."
-    return f"{measured} So this table cannot tell the archs of that space apart, whichever row is ahead."
+    if found.p >= LEVEL:
+        return f"{measured} So this table cannot tell the archs of that space apart, whichever row is ahead."
+    if low > 1:
+        return f"{measured} Archs differ by more than trainings of one arch do."
+    return f"{measured} Archs differ; whether by more than trainings of one arch do is not told."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +41,7 @@ def over_seeds(values: ArrayLike, level: float = 0.95) -> SeedSummary:
     Raises:
         ValueError: No values, or NaN among them.
     """
-    x = _finite(values)
+    x = finite(values)
     mean, n = float(x.mean()), len(x)
     if n == 1:
         return SeedSummary(1, mean, None, None)
@@ -80,7 +79,7 @@ def sign_flip(differences: ArrayLike, rng: np.random.Generator | None = None, n_
     Raises:
         ValueError: No differences, NaN among them, or more than 15 without `rng`.
     """
-    x = _finite(differences)
+    x = finite(differences)
     n, exact = len(x), len(x) <= EXACT_PAIRS
     if exact:
         signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
@@ -222,7 +221,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: No p-values, NaN, or one outside 0..1.
     """
-    p = _finite(p_values)
+    p = finite(p_values)
     if p.min() < 0 or p.max() > 1:
         raise ValueError(f"p-values must be in 0..1; got {p.min()} to {p.max()}")
     order = np.argsort(p, kind="stable")
@@ -241,7 +240,7 @@ def iqm(values: ArrayLike) -> float:
     Raises:
         ValueError: No values, or NaN among them.
     """
-    return float(scipy.stats.trim_mean(np.repeat(_finite(values), 4), 0.25))
+    return float(scipy.stats.trim_mean(np.repeat(finite(values), 4), 0.25))
 
 
 def paired_effect(differences: ArrayLike) -> float | None:
@@ -257,7 +256,7 @@ def paired_effect(differences: ArrayLike) -> float | None:
     Raises:
         ValueError: No differences, or NaN among them.
     """
-    x = _finite(differences)
+    x = finite(differences)
     freedom = len(x) - 1
     if len(x) < MIN_SEEDS or np.ptp(x) <= 1e-9 * np.abs(x).max():  # equal differences may differ by rounding
         return None
@@ -274,80 +273,96 @@ def probability_of_improvement(a: ArrayLike, b: ArrayLike) -> float:
     Raises:
         ValueError: An empty sample, or NaN in one.
     """
-    x, y = _finite(a)[:, None], _finite(b)
+    x, y = finite(a)[:, None], finite(b)
     return float((x > y).mean() + (x == y).mean() / 2)
 
 
 def _samples(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    x, y = _finite(a), _finite(b)
+    x, y = finite(a), finite(b)
     if np.isinf(x).any() or np.isinf(y).any():
         raise ValueError("a sample holds an infinity; its mean and spread are undefined")
     return x, y
 
 
 @dataclass(frozen=True)
-class OneWay:
-    """Analysis of variance with one factor, its groups a random sample of those there are.
+class MovementTest:
+    """Result of a two-sided test of how far values move from one repeat to the next.
 
     Args:
-        groups: How many.
-        values: In all of them.
-        between: Standard deviation of the groups' true means, in the unit of the values: what the means vary by beyond
-            what values within a group explain; 0 where that is nothing.
-        within: Standard deviation of values of one group.
-        f, p: F statistic, and its p-value under equal means.
+        n: Repeats of each side.
+        moves: Mean absolute difference between two repeats of each, in the unit of the values.
+        p: Two-sided p-value.
+        smallest_p: The smallest p that as many repeats can reach.
+        exact: All splits were counted, not sampled.
     """
 
-    groups: int
-    values: int
-    between: float
-    within: float
-    f: float
+    n: tuple[int, int]
+    moves: tuple[float, float]
     p: float
+    smallest_p: float
+    exact: bool
 
 
-def one_way(groups: Sequence[ArrayLike]) -> OneWay | None:
-    """What groups of values differ by, and what values of one group do; groups may differ in size.
-
-    Source: the method of moments for a model with random effects (Searle, Casella and McCulloch, Variance Components,
-    1992, chapter 3).
-
-    Returns:
-        None where all values of each group are equal: there is no spread to compare with.
+def movement(values: ArrayLike) -> np.ndarray:
+    """`(items,)` how far each item moves between two repeats: the mean absolute difference over all pairs of the
+    `(repeats, items)` values. On average it is the same for any number of repeats, which an interquartile range is not.
 
     Raises:
-        ValueError: Fewer than two groups, no group of two values, or NaN among them.
+        ValueError: Fewer than two repeats, or a value that is not finite.
     """
-    values = [_finite(group) for group in groups]
-    sizes = np.array([len(group) for group in values])
-    count, total = len(values), int(sizes.sum())
-    if count < 2 or total == count:
-        raise ValueError(f"{count} groups of {total} values; give at least two groups, and one of two values")
-    inside = sum(float(((group - group.mean()) ** 2).sum()) for group in values) / (total - count)
-    middle = np.concatenate(values).mean()
-    across = float(sum(len(group) * (group.mean() - middle) ** 2 for group in values)) / (count - 1)
-    if not inside:
-        return None
-    size = (total - float((sizes**2).sum()) / total) / (count - 1)  # the mean one, where they differ
-    between, ratio = max(0.0, (across - inside) / size) ** 0.5, across / inside
-    p = float(scipy.stats.f.sf(ratio, count - 1, total - count))
-    return OneWay(count, total, between, inside**0.5, ratio, p)
+    x = np.asarray(values, np.float64)
+    if x.ndim != 2 or len(x) < 2 or not np.isfinite(x).all():
+        raise ValueError(f"need a (repeats, items) array of finite numbers, two repeats at least; got {x.shape}")
+    first, second = zip(*itertools.combinations(range(len(x)), 2), strict=True)
+    return np.abs(x[list(first)] - x[list(second)]).mean(axis=0)
+
+
+def movement_test(
+    a: ArrayLike, b: ArrayLike, rng: np.random.Generator | None = None, n_resamples: int = 9999
+) -> MovementTest:
+    """Test whether items move alike between repeats of two sides, `(n, items)` and `(m, items)`.
+
+    Whole repeats are split anew between the sides, as `permutation_test` splits values: what all items of a repeat
+    share stays together. The statistic is the difference of the means of `movement`. Sides that differ in where their
+    items are, not in how far they move, make it cautious.
+
+    Raises:
+        ValueError: As `movement`, sides of unlike items, or more than 20,000 splits without `rng`.
+    """
+    moves = (float(movement(a).mean()), float(movement(b).mean()))
+    pooled = np.concatenate([np.asarray(a, np.float64), np.asarray(b, np.float64)])
+    n, m = len(np.asarray(a)), len(np.asarray(b))
+    apart = np.abs(pooled[:, None] - pooled).mean(axis=2)
+    chosen, exact = _choices(n + m, n, rng, n_resamples)
+    inside = np.zeros((len(chosen), n + m))
+    np.put_along_axis(inside, chosen, 1.0, axis=1)
+    if chosen.shape[1] != n:
+        inside = 1 - inside
+    first, second = (((side @ apart) * side).sum(axis=1) for side in (inside, 1 - inside))
+    gaps = np.abs(first / (n * (n - 1)) - second / (m * (m - 1)))
+    p = _p_value(gaps, abs(moves[0] - moves[1]) - 1e-9 * apart.max(), exact)  # equal gaps may differ by rounding
+    return MovementTest((n, m), moves, p, _smallest_p(n, m, exact, n_resamples), exact)
 
 
 def _split_sums(
     values: np.ndarray, size: int, rng: np.random.Generator | None, n_resamples: int
 ) -> tuple[np.ndarray, bool]:
     """Sums of `size` of the values, one per way to choose them, or per random choice; and whether it is every way."""
-    n, less = len(values), min(size, len(values) - size)
+    chosen, exact = _choices(len(values), size, rng, n_resamples)
+    sums = values[chosen].sum(axis=1)
+    return sums if chosen.shape[1] == size else values.sum() - sums, exact
+
+
+def _choices(n: int, size: int, rng: np.random.Generator | None, n_resamples: int) -> tuple[np.ndarray, bool]:
+    """`(choices, k)` indices, one row per way to choose `size` of n, or per random choice; and whether it is every way.
+    Where that is less, k is n - size and the indices are those left over."""
+    less = min(size, n - size)
     splits = math.comb(n, less)
     if splits <= EXACT_SPLITS:
-        chosen = values[np.array(list(itertools.combinations(range(n), less)))]
-    elif rng is None:
+        return np.array(list(itertools.combinations(range(n), less))), True
+    if rng is None:
         raise ValueError(f"{splits} splits are more than {EXACT_SPLITS}, where the test samples splits; give rng")
-    else:
-        chosen = rng.permuted(np.tile(values, (n_resamples, 1)), axis=1)[:, :less]
-    sums = chosen.sum(axis=1)
-    return sums if less == size else values.sum() - sums, splits <= EXACT_SPLITS
+    return rng.permuted(np.tile(np.arange(n), (n_resamples, 1)), axis=1)[:, :less], False
 
 
 def _log_ratios(sums: np.ndarray, total: float, n: int, m: int) -> np.ndarray:
@@ -368,7 +383,12 @@ def _smallest_p(n: int, m: int, exact: bool, n_resamples: int) -> float:
     return (1 + (n == m)) / math.comb(n + m, n) if exact else 1 / (1 + n_resamples)
 
 
-def _finite(values: ArrayLike) -> np.ndarray:
+def finite(values: ArrayLike) -> np.ndarray:
+    """`(n,)` float64 of at least one number.
+
+    Raises:
+        ValueError: Another shape, no values, or NaN among them.
+    """
     x = np.asarray(values, np.float64)
     if x.ndim != 1 or not len(x) or np.isnan(x).any():
         raise ValueError(f"need a vector of at least one number without NaN; got shape {x.shape}: {x!r}")

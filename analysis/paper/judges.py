@@ -1,4 +1,4 @@
-"""Ways to judge what a row compares: higher, steadier, alike or cheaper; each gives its numbers and its words."""
+"""Ways to judge what a row compares, as higher or steadier: each gives its numbers and its words."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from senas_bench.analysis.metrics.statistics import (
     MIN_PAIRS,
     MIN_SEEDS,
+    movement_test,
     over_seeds,
     paired_effect,
     probability_of_improvement,
@@ -22,6 +23,8 @@ from senas_bench.analysis.output.formats import fixed, span
 HOLDS, FAILS, UNDECIDED, NO_RUNS = WORDS = ("holds", "does not hold", "undecided", "no runs")
 ALIKE = 0.5
 """Points within which two picks are comparable."""
+LEADS = {"steadier": "steadier", "moves": "less steady"}
+"""What the side that is ahead is, where it is not higher."""
 THIRD = 0.4
 """The largest ratio of costs that is still about a third; the paper's is 0.33."""
 
@@ -38,7 +41,7 @@ class Measured:
         judge: Key of `JUDGES`.
         remark: What a reader must know to judge the numbers.
         digits: Decimals of the values.
-        repeats: Seeds behind each value where values are of archs; None where values are of seeds.
+        ranks: `(repeats, archs)` ranks of each side, where values are of archs; None where values are of seeds.
     """
 
     reading: str
@@ -49,7 +52,7 @@ class Measured:
     judge: str = "higher"
     remark: str = ""
     digits: int = 3
-    repeats: int | None = None
+    ranks: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def common(self) -> list[int]:
@@ -59,7 +62,7 @@ class Measured:
     @property
     def enough(self) -> bool:
         """Whether as many seeds stand behind the numbers as a verdict needs."""
-        return (len(self.common) if self.repeats is None else self.repeats) >= MIN_PAIRS
+        return (min(map(len, self.ranks)) if self.ranks else len(self.common)) >= MIN_PAIRS
 
     def paired(self) -> tuple[np.ndarray, np.ndarray]:
         """`(n,)` values of each side on what both have."""
@@ -72,7 +75,7 @@ class Measured:
 
     def leader(self, lead: float) -> str:
         """Who is ahead, given how far the first side is."""
-        word = "steadier" if self.judge == "steadier" else "higher"
+        word = LEADS.get(self.judge, "higher")
         return "both are equal" if lead == 0 else f"{self.names[0 if lead > 0 else 1]} is {word}"
 
 
@@ -102,6 +105,20 @@ def _steadier(measured: Measured) -> dict[str, Any]:
     return facts | _tested(measured, f"{text}; n = {_sample(measured)}", test.p, test.smallest_p, theirs - mine)
 
 
+def _moves(measured: Measured) -> dict[str, Any]:
+    """Do the archs of the first side move further between repeats? Whole repeats are split anew between the sides."""
+    if measured.ranks is None or not all(map(len, measured.ranks)):
+        return {}
+    if min(map(len, measured.ranks)) < 2:
+        few = f"how far archs move needs two repeats of each side; n = {_sample(measured)}."
+        return {"n": 1, "verdict": UNDECIDED, "numbers": few, "per_seed": _values(measured)}
+    test = movement_test(*measured.ranks, np.random.default_rng(0))
+    first, second = test.moves
+    facts = {"n": min(test.n), "first": first, "second": second, "difference": first - second}
+    text = f"{measured.sides(first, second)}; difference {signed(first - second, measured.digits)}"
+    return facts | _tested(measured, f"{text}; n = {_sample(measured)}", test.p, test.smallest_p, first - second)
+
+
 def _alike(measured: Measured) -> dict[str, Any]:
     """Are both within `ALIKE` of each other? By the 95% interval of the mean paired difference."""
     if not measured.common:
@@ -129,7 +146,7 @@ def _cheaper(measured: Measured) -> dict[str, Any]:
     return facts | {"per_seed": _values(measured)}
 
 
-JUDGES = {"higher": _higher, "steadier": _steadier, "alike": _alike, "cheaper": _cheaper}
+JUDGES = {"higher": _higher, "steadier": _steadier, "moves": _moves, "alike": _alike, "cheaper": _cheaper}
 
 
 def _difference(measured: Measured, first: np.ndarray, second: np.ndarray) -> tuple[dict[str, Any], str]:
@@ -160,9 +177,9 @@ def _tested(measured: Measured, text: str, p: float, smallest_p: float, lead: fl
 
 
 def _sample(measured: Measured) -> str:
-    if measured.repeats is None:
+    if measured.ranks is None:
         return f"{len(measured.common)} seeds"
-    return f"{len(measured.common)} archs, {measured.repeats} repeats"
+    return f"{' and '.join(str(len(side)) for side in measured.ranks)} repeats of {len(measured.common)} archs"
 
 
 def _remarked(measured: Measured, text: str) -> str:
@@ -171,6 +188,6 @@ def _remarked(measured: Measured, text: str) -> str:
 
 def _values(measured: Measured) -> list[dict[str, Any]]:
     """What each seed, or arch, gave; None where a side lacks it."""
-    key = "seed" if measured.repeats is None else "arch"
+    key = "seed" if measured.ranks is None else "arch"
     every = sorted({*measured.first, *measured.second})
     return [{key: i, "first": measured.first.get(i), "second": measured.second.get(i)} for i in every]

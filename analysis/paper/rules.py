@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from senas_bench.analysis.output.formats import Table, fixed, span
+import numpy as np
+
+from senas_bench.analysis.output.formats import Table, fixed, span, words
 from senas_bench.analysis.paper.judges import Measured
 from senas_bench.analysis.style import baselines
 
@@ -23,11 +25,13 @@ WORK = {
 }
 """What a search costs, as sums of counts of Table 3; left out where its rows lack one."""
 READINGS = {
-    "as the paper reads it, archs alive at the end against all archs of the baseline": ("current", "whole"),
-    "both on the archs alive at the end": ("current", "same"),
-    "both on the whole space": ("whole", "whole"),
+    "as the paper reads it, archs alive {when} against {whole} of the baseline": ("current", "whole"),
+    "both on the archs alive {when}": ("current", "same"),
+    "both on {whole}": ("whole", "whole"),
 }
-"""Sets of the method and of its baseline that a tau may be read on (docs/method.md 2.3)."""
+"""Sets of the method and of its baseline that a tau may be read on (docs/method.md 2.3); `whole` is what was ranked of
+the whole space."""
+WHOLE = {"full": "the whole space", "sample": "the sample"}
 
 
 def _end_taus(table: Table, subject: str, judge: str) -> Iterator[Measured]:
@@ -35,7 +39,7 @@ def _end_taus(table: Table, subject: str, judge: str) -> Iterator[Measured]:
     baseline = baselines()[subject]
     for column in _columns(table):
         for reading, sets in READINGS.items():
-            yield _taus(table, column, (subject, baseline), sets, reading, judge)
+            yield _taus(table, column, (subject, baseline), sets, reading, "at the end", judge)
 
 
 def _first_stage_taus(table: Table, subject: str) -> Iterator[Measured]:
@@ -43,7 +47,8 @@ def _first_stage_taus(table: Table, subject: str) -> Iterator[Measured]:
     readings = {reading: sets for reading, sets in READINGS.items() if "same" not in sets}  # it holds some archs only
     for epoch, column in itertools.product(table.meta["shrinks"][1:2], _columns(table)):
         for reading, sets in readings.items():
-            yield _taus(table, column, (subject, baselines()[subject]), sets, f"epoch {epoch}, {reading}", epoch=epoch)
+            reading, names = f"epoch {epoch}, {reading}", (subject, baselines()[subject])
+            yield _taus(table, column, names, sets, reading, "then", epoch=epoch)
 
 
 def _taus(
@@ -52,17 +57,20 @@ def _taus(
     names: tuple[str, str],
     sets: tuple[str, str],
     reading: str,
+    when: str,
     judge: str = "higher",
     **where: Any,
 ) -> Measured:
     """Two rows of taus; `whole` is the full space where all sides that need it ranked it, else the fixed sample."""
     wide = [name for name, wanted in zip(names, sets, strict=True) if wanted == "whole"]
     full = all(_find(table, method=name, set="full", column=column, **where) for name in wide)
-    chosen = [("full" if full else "sample") if wanted == "whole" else wanted for wanted in sets]
+    whole = "full" if full else "sample"
+    chosen = [whole if wanted == "whole" else wanted for wanted in sets]
     rows = [_find(table, method=name, set=one, column=column, **where) for name, one in zip(names, chosen, strict=True)]
-    archs = [span([row["archs_min"], row["archs_max"]]) if row else "no" for row in rows]
+    archs = [_archs(row) if row else "no" for row in rows]
     remark = f"{archs[0]} archs" if archs[0] == archs[1] else f"{archs[0]} archs against {archs[1]}"
     remark += _functions(rows[0])
+    reading = reading.format(when=when, whole=WHOLE[whole])
     return Measured(reading, column, names, _by_seed(rows[0]), _by_seed(rows[1]), judge, f"{remark}.")
 
 
@@ -138,16 +146,26 @@ def _supernet_gap(table: Table, _: str) -> Iterator[Measured]:
     """Table 1: stand-alone tau less `GAP` against supernet tau."""
     names = (f"stand-alone less {GAP}", "supernet")
     for column in _columns(table):
-        alone, same, whole = (
-            _by_seed(_find(table, ranking=ranking, column=column))
-            for ranking in ("stand-alone", "supernet, same archs", "supernet")
-        )
+        rows = [
+            _find(table, ranking=name, column=column) for name in ("stand-alone", "supernet, same archs", "supernet")
+        ]
+        alone, same, whole = map(_by_seed, rows)
         here = {seed: tau - GAP for seed, tau in alone.items()}
         yield Measured("stand-alone trained here, both on the same archs", column, names, here, same)
         splits = [column.replace("_test", split) for split in ("_test", "_valtest", "_val")]  # what single seeds have
         given = next(filter(None, (_find(table, ranking=BENCHMARK, column=split) for split in splits)), None)
         level = {seed: given["tau_mean"] - GAP for seed in whole} if given else {}
-        yield Measured("stand-alone as in the benchmark, both on all archs", column, names, level, whole, remark=_TAKEN)
+        remark = _TAKEN
+        if given and rows[2]:
+            remark += (
+                f" It is of {_archs(given)} archs and {words(given['column'])}, the supernet's of {_archs(rows[2])}."
+            )
+        yield Measured("stand-alone as in the benchmark", column, names, level, whole, remark=remark)
+
+
+def _archs(row: Mapping[str, Any]) -> str:
+    """How many archs are behind a row of taus."""
+    return span([row["archs_min"], row["archs_max"]])
 
 
 BENCHMARK = "stand-alone, benchmark"
@@ -155,20 +173,14 @@ _TAKEN = "The tau of the benchmark's own trainings is taken as given; only the s
 
 
 def _supernet_unsteady(table: Table, _: str) -> Iterator[Measured]:
-    """Fig. 1: the interquartile range of each arch's rank over repeats."""
-    ranks = [table.meta["rows"][0].get(name, ()) for name in ("supernet_ranks", "stand_alone_ranks")]
-    spreads: Mapping[str, Sequence[float]] = table.meta["spread"]
-    first, second = (dict(enumerate(spreads.get(name) or ())) for name in ("supernet", "stand-alone"))
-    yield Measured(
-        "interquartile range of the rank",
-        _primary(table),
-        ("supernet", "stand-alone"),
-        first,
-        second,
-        digits=1,
-        repeats=min(map(len, ranks)),
-        remark="Archs are the sample here, their ranks depend on each other.",
-    )
+    """Fig. 1: how far the rank of each arch moves between two repeats."""
+    names = ("supernet", "stand-alone")
+    rows, spreads = table.meta["rows"], table.meta["spread"]
+    ranks = [np.array([row.get(f"{name.replace('-', '_')}_ranks", ()) for row in rows]).T for name in names]
+    first, second = (dict(enumerate(spreads.get(name) or ())) for name in names)
+    reading = "mean difference of an arch's rank between two repeats"
+    column = _primary(table)
+    yield Measured(reading, column, names, first, second, "moves", digits=1, ranks=(ranks[0], ranks[1]))
 
 
 RULES = {

@@ -152,12 +152,14 @@ class GreedyPaths:
         self.pool: dict[Arch, float] = {}
         self.finished = False
         self._step = 0
-        self._chosen: list[Arch] = []
+        self._chosen: list[tuple[Arch, float]] = []
         self._pool_before: set[Arch] = set()
 
     def paths(self, rng: np.random.Generator) -> list[Path]:
-        """The path sampler: the next of those that passed the filter, the best one first."""
-        return [self._chosen.pop(0)]
+        """The path sampler: the next of those that passed the filter, the best one first. Now it enters the pool."""
+        arch, loss = self._chosen.pop(0)
+        self.remember({arch: loss})
+        return [arch]
 
     def exploited(self) -> float:
         """Probability that a path which is drawn for the present step comes from the pool."""
@@ -180,8 +182,7 @@ class GreedyPaths:
         archs = self.draw(rng)
         losses = self._losses(network, archs)
         order = np.argsort(losses, kind="stable")[: self.settings.kept].tolist()
-        self._chosen = [archs[index] for index in order]
-        self.remember({archs[index]: float(losses[index]) for index in reversed(order)})
+        self._chosen = [(archs[index], float(losses[index])) for index in order]
         images = sum(len(y) for _, y in self.batches)
         counts = {"forward_paths": len(archs), "archs_scored": len(archs), "images_scored": len(archs) * images}
         if self.cost is not None:

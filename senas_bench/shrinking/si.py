@@ -27,7 +27,7 @@ def selection_importance(
         performance: `(n,)` P(a). Archs of -inf, whose input does not reach their output, count as the worst other.
 
     Returns:
-        -inf for an operator without archs, which no arch within the limit contains: it is the first to go.
+        -inf for an operator without archs: none within the limit was found that contains it, and it is the first to go.
     """
     finite = performance[np.isfinite(performance)]
     performance = np.maximum(performance, finite.min()) if len(finite) else performance

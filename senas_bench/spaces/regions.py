@@ -83,19 +83,19 @@ def operator_sample(
 ) -> tuple[np.ndarray, dict[tuple[int, int], np.ndarray]]:
     """Archs to score operators with (Eq. 5), and for each operator the rows that are a uniform sample of those with it.
 
-    The pool serves all operators; one that fewer than `per_operator` of its archs contain is given more, and these
-    count for it alone. Not so in a `RejectionSampler`: there a rare operator has the rows that it has.
+    The pool serves all operators; one that fewer than `per_operator` of its archs contain is given others, as many as
+    are found, and these count for it alone.
 
     Returns:
-        `(n, edges)` int8, and by `(edge, operator)` row numbers, of which a droppable operator that no arch within the
-        limit contains has none.
+        `(n, edges)` int8, and by `(edge, operator)` row numbers, of which a droppable operator that no arch found
+        within the limit contains has none.
     """
     pool = region.pool(per_operator, rng)
     parts, count, rows = [pool], len(pool), {}
     for edge, op in region.space.droppable():
         own = np.flatnonzero(pool[:, edge] == op)
         more = region.more_with(edge, op, rng, per_operator) if len(own) < per_operator else None
-        if more is not None:
+        if more is not None and len(more) >= len(own):
             own = np.arange(count, count + len(more))
             parts.append(more)
             count += len(more)

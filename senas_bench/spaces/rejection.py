@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import numpy as np
 
 from senas_bench.spaces.limits import FEW, MAX_ROUNDS, SHARE_DRAWS, Limit
@@ -35,11 +38,20 @@ class RejectionSampler:
 
     @property
     def size(self) -> int:
-        """Number of archs that meet the limit: counted in a space of at most `FEW`, else estimated from 4,096 draws."""
+        """Number of archs that meet the limit: counted in a space of at most `FEW`, else estimated from 4,096 draws, or
+        from more where these found none."""
+        return self._size
+
+    @cached_property
+    def _size(self) -> int:
         if self.space.size <= FEW:
             return int(self.limit.holds(self.space.archs()).sum())
-        share = self.limit.holds(self.space.sample_distinct(np.random.default_rng(0), SHARE_DRAWS[0])).mean()
-        return max(1, round(float(share) * self.space.size))
+        share = 0.0
+        for draws in SHARE_DRAWS:
+            share = float(self.limit.holds(self.space.sample_distinct(np.random.default_rng(0), draws)).mean())
+            if share:
+                break
+        return max(1, round(share * self.space.size))
 
     def __contains__(self, arch: object) -> bool:
         return arch in self.space and bool(self.limit.holds(np.array([arch]))[0])
@@ -62,13 +74,7 @@ class RejectionSampler:
 
     def sample_distinct(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """`(min(n, size), edges)` int8 distinct archs, uniformly without replacement; fewer where retries end."""
-        found: dict[Arch, None] = {}
-        for round_ in range(MAX_ROUNDS):
-            archs = self.space.sample_distinct(rng, max(n, 2**round_))
-            found.update(dict.fromkeys(map(tuple, archs[self.limit.holds(archs)].tolist())))
-            if len(found) >= n or len(archs) == self.space.size:
-                break
-        return np.array(list(found)[:n], np.int8).reshape(-1, len(self.space.edges))
+        return self._distinct(self.space, rng, n)
 
     def identity(self) -> list[object]:
         """As `SearchSpace.identity`, with the limit."""
@@ -79,8 +85,12 @@ class RejectionSampler:
         return self.sample_distinct(rng, len(balanced_sample(self.space, per_operator, rng)))
 
     def more_with(self, edge: int, operator: int, rng: np.random.Generator, n: int) -> np.ndarray | None:
-        """None: what is rare stays rare."""
-        return None
+        """Distinct archs that contain an operator, uniformly without replacement, at most n; None where bounded
+        retries found none."""
+        there = ((operator,) if other == edge else alive for other, alive in enumerate(self.space.candidates))
+        narrow = replace(self.space, candidates=tuple(there))
+        found = self._distinct(narrow, rng, n)
+        return found if len(found) else None
 
     def paths(self, cells: int = 0) -> UniformPath:
         """Single paths drawn uniformly, one per step."""
@@ -90,6 +100,16 @@ class RejectionSampler:
         """Every `(edge, operator)` in one of the archs that 100,000 draws found within the limit."""
         archs = self.sample_distinct(np.random.default_rng(0), 2 ** (MAX_ROUNDS - 1))
         return [(edge, op) for edge, op in self.space.alive() if (archs[:, edge] == op).any()]
+
+    def _distinct(self, space: SearchSpace, rng: np.random.Generator, n: int) -> np.ndarray:
+        """`sample_distinct` in a part of the space."""
+        found: dict[Arch, None] = {}
+        for round_ in range(MAX_ROUNDS):
+            archs = space.sample_distinct(rng, max(n, 2**round_))
+            found.update(dict.fromkeys(map(tuple, archs[self.limit.holds(archs)].tolist())))
+            if len(found) >= n or len(archs) == space.size:
+                break
+        return np.array(list(found)[:n], np.int8).reshape(-1, len(space.edges))
 
     def _some(self, rng: np.random.Generator) -> np.ndarray | None:
         for round_ in range(MAX_ROUNDS):

@@ -118,7 +118,8 @@ def train(
         rng: For the paths. generator: For the images. Both belong to this phase alone.
         before: Epochs that the network was trained in earlier calls; see `recipe.learning_rate`.
         architecture: Learns beside the weights; takes a step of its own before each of theirs. Where it has an
-            attribute `finished` that is true at the end of an epoch, the training is over.
+            attribute `finished` that is true at the end of an epoch, the training is over; any epoch may then be the
+            last, so that snapshots are of the last one alone.
         checkpoint: File to resume from and save to. A finished phase is only loaded.
         on_begin: Told first how many epochs the checkpoint has done.
         on_epoch: Told after each epoch: (epochs done, mean loss).
@@ -185,7 +186,8 @@ class _Phase:
         self.parameters = list(self.network.parameters())
         self.device = self.parameters[0].device
         self.steps = len(self.loader)
-        self.snapshot_at = snapshot_steps(self.recipe, self.epochs, self.steps)
+        self.may_end = hasattr(self.architecture, "finished")
+        self.snapshot_at = snapshot_steps(self.recipe, 1 if self.may_end else self.epochs, self.steps)
 
     def run(
         self,
@@ -237,6 +239,9 @@ class _Phase:
             self.architecture.begin_epoch(epoch / self.epochs, self.generator)
         if self.memory:
             self.memory.begin_epoch(epoch, self.epochs)
+        if self.may_end:
+            self.result.snapshots = Snapshots(self.result.snapshots.keep)
+        before = 0 if self.may_end else epoch * self.steps
         drop_path = self.recipe.drop_path * epoch / self.epochs
         with _noise(
             self.network, drop_path, self.recipe.dropout, self.generator, epoch, self.processes.rank, self.device
@@ -244,7 +249,7 @@ class _Phase:
             for step, (x, y) in enumerate(batches):
                 rate = learning_rate(self.recipe, epoch + step / self.steps, self.epochs, self.before)
                 self._step(x, y, rate, tally)
-                if epoch * self.steps + step + 1 in self.snapshot_at:
+                if before + step + 1 in self.snapshot_at:
                     self.processes.mean_buffers(self.network)
                     self.result.snapshots.add(self.network)
         self.processes.mean_buffers(self.network)

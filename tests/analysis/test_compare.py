@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from senas_bench.analysis.compare import ANOTHER, compare
+from senas_bench.analysis.compare import ANOTHER, OTHERS, compare
 from senas_bench.analysis.output import formats
 from senas_bench.experiments.spec import RunRecord, RunSpec
 
@@ -127,6 +127,16 @@ def test_another_truth_is_never_a_real_difference(folders):
     assert {"setting": "ground_truth_sha256", "a": "ab" * 32, "b": "cd" * 32} in table.meta["settings"]
 
 
+def test_taus_of_other_archs_are_never_a_real_difference(folders):
+    """A ranking that never changes has another tau on another sample, the same with every seed."""
+    fig8(folders[0], LOW, archs=500, set="sample")
+    fig8(folders[1], HIGH, archs=1000, set="sample")
+    table = compare(*folders)
+    (row,) = table.meta["rows"]
+    assert (row["verdict"], row["tested"], row["p"]) == (OTHERS, False, None)
+    assert "tau sample: 500 archs in A, 1000 in B; not tested." in table.notes
+
+
 def test_taus_of_table3_stand_in_where_there_is_no_figure(folders):
     table3(folders[0], {"spos": LOW}, LOW)
     table3(folders[1], {"spos": LOW}, HIGH)
@@ -149,7 +159,7 @@ def test_what_differs_is_named(folders):
         {"setting": "recipe.stage_epochs of all methods", "a": "5, 5", "b": "9, 9"},
     ]
     assert "Differs: recipe.stage_epochs of all methods: 5, 5 in A, 9, 9 in B." in table.notes
-    assert "tau full: 40 archs in A, 90 in B." in table.notes
+    assert "tau full: 40 archs in A, 90 in B; not tested." in table.notes
     assert table.notes[0].startswith(f"A is {folders[0]}, B is {folders[1]}.")
 
 

@@ -50,7 +50,8 @@ def trained(paths, epochs=1, steps=1, **how):
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     network = how.pop("network", None) or a_network()
     given = {"epochs": epochs, "rng": rng, "generator": generator, "architecture": paths, "cost": COST, **how}
-    return network, train(network, Batches(steps), RECIPE, paths.paths, **given)
+    recipe = given.pop("recipe", RECIPE)
+    return network, train(network, Batches(steps), recipe, paths.paths, **given)
 
 
 def used(arch) -> set[tuple[int, int]]:
@@ -110,10 +111,13 @@ def test_the_pool_keeps_the_best():
     assert paths.best() == sorted(paths.pool, key=paths.pool.get) and len(paths.pool) == 7
 
 
-def test_rejected_paths_have_no_place_in_the_pool():
+def test_a_path_enters_the_pool_when_it_is_trained():
+    """The second of two that passed the filter is not there before its step, and those rejected never are."""
     paths = greedy(drawn=6, kept=2)
     trained(paths)
-    assert len(paths.pool) == 2 and paths.paths(None) == [paths.best()[1]]  # the first was trained
+    (first,) = paths.pool
+    ((second, loss),) = paths._chosen
+    assert paths.paths(None) == [second] != [first] and paths.pool[second] == loss > paths.pool[first]
 
 
 def test_the_share_of_the_pool_grows_in_a_line():
@@ -142,14 +146,43 @@ def test_training_ends_when_the_pool_stays_as_it_is(tmp_path, monkeypatch):
     few = NB201.only((3, 2, 3, 4, 3, 2))
     few = replace(few, candidates=((2, 3), *few.candidates[1:]))
     settings = {"pool_size": 2, "drawn": 4, "kept": 4}
-    network, result = trained(greedy(8, few, **settings), 4, 2, checkpoint=tmp_path / "a")
-    assert len(result.history) == 2 and result.counts["train_steps"] == 4
-    _, endless = trained(greedy(8, few, **settings, stop_share=-1), 3, 2)
+    network, result = trained(greedy(16, few, **settings), 4, 4, checkpoint=tmp_path / "a")
+    assert len(result.history) == 2 and result.counts["train_steps"] == 8
+    _, endless = trained(greedy(16, few, **settings, stop_share=-1), 3, 4)
     assert len(endless.history) == 3
-    again = greedy(8, few, **settings)
-    other, loaded = trained(again, 5, 2, checkpoint=tmp_path / "a")  # a finished phase is only loaded
+    again = greedy(16, few, **settings)
+    other, loaded = trained(again, 5, 4, checkpoint=tmp_path / "a")  # a finished phase is only loaded
     assert again.finished and len(again.pool) == 2 and loaded.counts == result.counts
     assert all(torch.equal(one, two) for one, two in zip(network.parameters(), other.parameters(), strict=True))
+
+
+def test_a_training_that_ends_early_leaves_the_snapshots_of_its_last_epoch(tmp_path):
+    """Eq. 4 averages K snapshots, of whichever epoch is the last: the second of four, after its second and its fourth
+    step, also where the training was killed before."""
+    few = NB201.only((3, 2, 3, 4, 3, 2))
+    few = replace(few, candidates=((2, 3), *few.candidates[1:]))
+    recipe = replace(RECIPE, snapshots=2)
+    settings = {"pool_size": 2, "drawn": 4, "kept": 4}
+    states, paths = [], greedy(16, few, **settings)
+    draw, network = paths.paths, a_network()
+    paths.paths = lambda rng: states.append({k: v.clone() for k, v in network.state_dict().items()}) or draw(rng)
+    _, result = trained(paths, 4, 4, recipe=recipe, network=network)
+    assert len(result.history) == 2 and result.snapshots.count == 2
+    first, last = result.snapshots.states
+    assert all(torch.equal(first[name], value) for name, value in states[6].items())  # as before the seventh step
+    assert all(torch.equal(last[name], value) for name, value in network.state_dict().items())
+
+    class Killed(Exception):
+        pass
+
+    def kill(epoch, loss):
+        raise Killed
+
+    with pytest.raises(Killed):
+        trained(greedy(16, few, **settings), 4, 4, recipe=recipe, checkpoint=tmp_path / "a", on_epoch=kill)
+    _, again = trained(greedy(16, few, **settings), 4, 4, recipe=recipe, checkpoint=tmp_path / "a")
+    for one, two in zip(again.snapshots.states, result.snapshots.states, strict=True):
+        assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_pool_that_is_not_full_ends_nothing():

@@ -515,6 +515,40 @@ class TestRejection:
         # node 2 needs both of its edges, so that `none` is on neither
         assert sampler.size > 1e8 and len(sampler.feasible_operators()) == 14 * 8 - 2
 
+    def test_every_operator_has_its_own_sample(self):
+        """A pool of 70 archs lacks some of the 98 operators; `none` is counted for no operator's sample."""
+        sampler = within(DARTS, self.limit)
+        pool = sampler.pool(5, np.random.default_rng(0))
+        assert any(not (pool[:, edge] == op).any() for edge, op in DARTS.droppable())
+        archs, rows = operator_sample(sampler, 5, np.random.default_rng(0))
+        assert DARTS.rule.valid(archs).all() and self.limit.holds(archs).all()
+        assert set(rows) == set(DARTS.droppable())
+        for (edge, op), own in rows.items():
+            assert (archs[own, edge] == op).all() and len({tuple(row) for row in archs[own].tolist()}) >= 5
+
+    def test_the_archs_with_an_operator_are_drawn_uniformly(self):
+        limit = the_middle(self.space, self.limit.per_edge)
+        sampler, rng, pair = RejectionSampler(self.space, limit), np.random.default_rng(2), (5, 3)
+        inside = [arch for arch in by_hand(self.space, limit) if arch[pair[0]] == pair[1]]
+        found = sampler.more_with(*pair, rng, 10_000)
+        assert found is not None and sorted(map(tuple, found.tolist())) == sorted(inside)
+        drawn = [tuple(sampler.more_with(*pair, rng, 1)[0].tolist()) for _ in range(1000)]
+        assert p_value(drawn, uniform(inside)) > SMALLEST_P
+
+    def test_an_operator_that_no_arch_within_the_limit_has_is_given_none(self):
+        limit = the_middle(self.space, self.limit.per_edge)
+        cheap = self.limit.per_edge.copy()
+        cheap[5, 3] = 1e12
+        sampler = RejectionSampler(self.space, Limit(cheap, limit.base, limit.low, limit.high))
+        assert sampler.more_with(5, 3, np.random.default_rng(0), 5) is None
+
+    def test_the_size_of_a_rare_window_is_estimated_from_more_draws(self):
+        """One arch in 10,000 is above this; 4,096 draws may find none."""
+        costs = self.limit.cost(DARTS.sample_distinct(np.random.default_rng(5), 200_000))
+        low = float(np.quantile(costs, 1 - 1e-4))
+        sampler = RejectionSampler(DARTS, Limit(self.limit.per_edge, self.limit.base, low, np.inf))
+        assert 0.3e-4 < sampler.size / DARTS.size < 3e-4
+
     def test_a_limit_that_nothing_meets(self):
         with pytest.raises(
             ValueError, match="no arch of darts that meets the flops limit 1 to 2 million was found; typ"

@@ -75,6 +75,23 @@ def test_the_benchmark_gives_the_ceilings_that_were_computed_beside_this_code(sh
     )
 
 
+@pytest.mark.parametrize(
+    ("query", "said", "fits"),
+    [
+        (Query("cifar100", "test", 200, "mean"), "71.91 ± 0.19 (cifar100 test)", True),
+        (Query("cifar10", "test", 200, "mean"), "93.47 ± 0.14 (cifar10 test)", False),
+        (Query("cifar100", "valtest", 200, "mean"), "the paper has no such column", None),
+    ],
+)
+def test_the_papers_number_is_that_of_the_column(toy, query, said, fits):
+    """All archs have 72.0: as good as the paper's pick on CIFAR-100, far below it on CIFAR-10."""
+    table = render_eq7(
+        [], None, toy.FakeTruth({query: np.full(NB201.size, 72.0)}, [*map(arch_to_str, NB201)]), no_timing=True
+    )
+    assert row_of(table, "x / mean")["fits_table3"] is fits
+    assert any(said in note for note in table.notes)
+
+
 def test_a_supernets_own_ranking_gives_si(toy, whole):
     """A run that ranks as the truth does keeps what the truth keeps; a sample knows the first shrink alone."""
     archs, accuracy = list(whole.arch_strs), whole.accuracy(QUERY)

@@ -108,13 +108,13 @@ def test_rows_of_methods(table):
 
 
 def test_rows_of_reference(table):
-    """12 epochs order as the truth does; so does each seed of 200, one of them 30 archs."""
+    """12 epochs order as the truth does; so does the seed of 200 that all archs have. Another lacks ten of them."""
     rows = rows_of(table)
     short, long = rows["12 epochs each"], rows["200 epochs each"]
     assert (short["n"], short["tau_mean"], short["regret_mean"]) == (1, pytest.approx(1), 0)
-    assert (long["n"], long["tau_mean"], long["archs_min"], long["archs_max"]) == (2, pytest.approx(1), 30, 40)
-    assert long["regret_mean"] == pytest.approx((0 + 10) / 2)
-    assert 200 / 12 * 30 / 40 < long["multiply_adds_mean"] / short["multiply_adds_mean"] < 200 / 12
+    assert (long["n"], long["tau_mean"], long["archs_min"], long["archs_max"]) == (1, pytest.approx(1), 40, 40)
+    assert long["regret_mean"] == 0
+    assert long["multiply_adds_mean"] == pytest.approx(short["multiply_adds_mean"] * 200 / 12)
     learned = [rows[f"{kind}, 25 x {epochs} epochs"] for kind in ("ridge", "trees") for epochs in (12, 200)]
     assert all(row["n"] == 3 and row["cost"] == "looked up" for row in learned)
     assert learned[1]["multiply_adds_mean"] == pytest.approx(learned[0]["multiply_adds_mean"] * 200 / 12)

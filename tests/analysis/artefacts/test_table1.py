@@ -390,13 +390,14 @@ def test_ranks_over_repeats(study, truth, toy):
     assert [row["supernet_ranks"] for row in rows] == [[float(rank)] * 3 for rank in range(1, 6)]
     first = rows[0]
     assert [first[f"stand_alone_{key}"] for key in ("min", "q25", "median", "q75", "max")] == [1, 1.25, 1.5, 3.25, 5]
-    # of 1, 1.5, 5 and so on: half the way to the outer ranks, (5 - 1.5) / 2 + (1.5 - 1) / 2 = 2
-    assert table.meta["spread"] == {"stand-alone": [2, 1.25, 0, 1.5, 2], "supernet": [0] * 5}
+    # of three ranks the mean over three pairs is two thirds of the range
+    assert table.meta["spread"]["stand-alone"] == pytest.approx([8 / 3, 5 / 3, 0, 2, 8 / 3])
+    assert table.meta["spread"]["supernet"] == [0] * 5
     assert (table.meta["column"], table.meta["seeds"]) == ("cifar10_test", [0, 1, 2])
     notes = "\n".join(table.notes)
     assert "5 random archs, ranked among themselves: 1 = best, ties at their mean rank." in table.notes
-    assert "stand-alone: the rank of an arch has a mean interquartile range of 1.35 over 3 repeats." in table.notes
-    assert "supernet: the rank of an arch has a mean interquartile range of 0.00 over 3 repeats." in table.notes
+    assert "stand-alone: the rank of an arch differs by 1.80 between two repeats on average, of 3." in table.notes
+    assert "supernet: the rank of an arch differs by 0.00 between two repeats on average, of 3." in table.notes
     assert "No runs of" not in notes and "n = 3 seeds (0, 1, 2)" in notes
     assert table.frame["stand-alone: range"].tolist() == ["1.0-5.0", "1.5-4.0", "3.0-3.0", "2.0-5.0", "1.0-5.0"]
     assert table.frame["stand-alone: median rank"].tolist() == ["1.5", "2.0", "3.0", "4.0", "4.0"]

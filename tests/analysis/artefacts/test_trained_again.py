@@ -2,7 +2,7 @@ import pytest
 
 from senas_bench.analysis.artefacts.artefact import Search
 from senas_bench.analysis.artefacts.trained_again import Noise, noise_of, noise_said
-from senas_bench.analysis.metrics.statistics import OneWay
+from senas_bench.analysis.metrics.variance import OneWay
 from senas_bench.experiments.spec import RunRecord, RunSpec
 
 SEARCH = Search("again", "fixed", "mobilenet", "latency", 22, archs=4)
@@ -26,20 +26,22 @@ def test_archs_with_two_trainings_are_compared():
 
 
 @pytest.mark.parametrize(
-    ("between", "within", "p", "tells"),
-    [(2.0, 1.0, 0.01, True), (2.0, 1.0, 0.2, False), (1.0, 2.0, 0.01, False)],
+    ("p", "low", "said"),
+    [
+        (0.01, 1.2, "Archs differ by more than trainings of one arch do."),
+        (0.01, 0.9, "Archs differ; whether by more than trainings of one arch do is not told."),
+        (0.2, 0.0, "So this table cannot tell the archs of that space apart, whichever row is ahead."),
+    ],
 )
-def test_archs_are_told_apart_where_they_differ_by_more_and_not_by_chance(between, within, p, tells):
-    noise = Noise("mobilenet", "latency", 22, OneWay(4, 12, between, within, 9.9, p))
-    assert noise.tells is tells
+def test_a_table_says_more_only_where_the_interval_does(p, low, said):
+    noise = Noise("mobilenet", "latency", 22, OneWay(4, 12, 2.0, 1.0, 9.9, p, (low, 7.0)))
     text = noise_said(noise)
     assert text.startswith("4 random archs of mobilenet at 22 ms, 12 trainings from scratch")
-    assert ("Archs differ by more than seeds do." in text) is tells
-    assert ("cannot tell the archs of that space apart" in text) is not tells
+    assert f"their ratio is {low:.1f} to 7.0, 90% interval" in text
+    assert text.endswith(said)
 
 
 def test_what_was_not_measured_is_said():
-    assert Noise("mobilenet", "latency", 22, None).tells is None
     assert "mobilenet at 22 ms differ by more than trainings of one arch was not measured" in noise_said(
         Noise("mobilenet", "latency", 22, None)
     )

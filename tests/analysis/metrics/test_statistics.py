@@ -10,7 +10,8 @@ from scipy import stats
 from senas_bench.analysis.metrics.statistics import (
     holm,
     iqm,
-    one_way,
+    movement,
+    movement_test,
     over_seeds,
     paired_effect,
     permutation_test,
@@ -296,41 +297,56 @@ def test_probability_of_improvement_by_double_loop():
         )
 
 
-def test_one_way_is_scipys_and_its_parts_are_those_of_the_expected_mean_squares():
-    """F and p by scipy, in groups of any size; the parts solve E[MS] = within^2 + size * between^2, here of groups of
-    one size, whose mean square is that of their means times it."""
-    rng = np.random.default_rng(3)
-    for _ in range(50):
-        sizes = rng.integers(1, 6, rng.integers(2, 6))
-        groups = [rng.normal(rng.normal(0, 2), 1, size) for size in [*sizes, 2]]
-        found, reference = one_way(groups), stats.f_oneway(*groups)
-        assert found is not None
-        assert (found.f, found.p) == (pytest.approx(reference.statistic), pytest.approx(reference.pvalue))
-        assert (found.groups, found.values) == (len(groups), sum(map(len, groups)))
-        table = rng.normal(rng.normal(0, 2, (4, 1)), 1, (4, 3))
-        found = one_way(table)
-        inside, means = table.var(axis=1, ddof=1).mean(), table.mean(axis=1).var(ddof=1)
-        assert found is not None and found.within == pytest.approx(inside**0.5)
-        assert found.between == pytest.approx(max(0.0, means - inside / 3) ** 0.5)
-
-
-def test_one_way_finds_the_parts_that_values_were_drawn_with():
-    """Of groups of different sizes too: 2,000 groups of 1 to 5 values, whose means vary by 3 and values by 1."""
-    rng = np.random.default_rng(4)
-    found = one_way([rng.normal(rng.normal(0, 3), 1, rng.integers(1, 6)) for _ in range(2000)])
-    assert found is not None
-    assert (found.between, found.within) == (pytest.approx(3, rel=0.05), pytest.approx(1, rel=0.05))
-
-
-def test_one_way_needs_a_spread_to_compare_with():
-    assert one_way([[1.0, 1.0], [2.0, 2.0]]) is None
-    for groups in ([[1.0, 2.0]], [[1.0], [2.0]]):
-        with pytest.raises(ValueError, match="give at least two groups, and one of two values"):
-            one_way(groups)
-
-
 @pytest.mark.parametrize("function", [over_seeds, sign_flip, holm, iqm, paired_effect])
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [[1.0]]])
 def test_bad_values(function, values):
     with pytest.raises(ValueError, match="at least one number without NaN"):
         function(values)
+
+
+def test_movement_is_the_mean_over_pairs_of_repeats():
+    assert movement([[1, 1, 2], [2, 1, 5], [5, 1, 3]]).tolist() == [(1 + 4 + 3) / 3, 0, (3 + 1 + 2) / 3]
+
+
+def test_movement_does_not_grow_with_the_number_of_repeats():
+    """Of normal values it is 2 / sqrt(pi) of their standard deviation, by 2 repeats as by 9."""
+    rng = np.random.default_rng(6)
+    for repeats in (2, 3, 9):
+        assert movement(rng.normal(0, 3, (repeats, 50_000))).mean() == pytest.approx(6 / math.pi**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 3), (3, 2), (3, 3), (2, 5)])
+def test_movement_is_compared_over_all_splits_of_whole_repeats(n, m):
+    rng = np.random.default_rng(n + 10 * m)
+    a, b = rng.integers(0, 9, (n, 4)), rng.integers(0, 4, (m, 4))
+    found, pooled = movement_test(a, b), np.concatenate([a, b])
+    gaps = []
+    for chosen in itertools.combinations(range(n + m), n):
+        rest = [i for i in range(n + m) if i not in chosen]
+        gaps.append(abs(movement(pooled[list(chosen)]).mean() - movement(pooled[rest]).mean()))
+    observed = movement(a).mean() - movement(b).mean()
+    assert found.moves[0] - found.moves[1] == pytest.approx(observed)
+    assert found.p == np.mean(np.array(gaps) >= abs(observed) - 1e-9)
+    assert (found.n, found.exact, found.smallest_p) == ((n, m), True, (1 + (n == m)) / math.comb(n + m, n))
+
+
+def test_movement_of_items_that_move_together_is_no_difference():
+    """One factor moves all 30 items of a repeat: p <= .05 comes up in 5% of 600 null draws, less than 8% (three
+    sigma), where a test over the items would find it in a quarter."""
+    rng = np.random.default_rng(7)
+    loads = rng.normal(0, 1, 30)
+    draws = [rng.normal(0, 1, (9, 1)) * loads + rng.normal(0, 0.3, (9, 30)) for _ in range(600)]
+    assert np.mean([movement_test(x[:5], x[5:]).p <= 0.05 for x in draws]) < 0.08
+
+
+def test_movement_finds_a_side_that_moves_three_times_as_far():
+    rng = np.random.default_rng(8)
+    a, b = rng.normal(0, 3, (8, 30)), rng.normal(0, 1, (10, 30))
+    found = movement_test(a, b, rng)
+    assert not found.exact and found.p == found.smallest_p == 1 / 10_000
+
+
+@pytest.mark.parametrize("values", [[[1.0, 2.0]], [1.0, 2.0], [[1.0], [math.nan]]])
+def test_movement_needs_two_repeats_of_numbers(values):
+    with pytest.raises(ValueError, match="two repeats at least"):
+        movement(values)

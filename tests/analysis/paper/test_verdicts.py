@@ -116,8 +116,8 @@ def test_a_steadier_tau_holds():
     assert (row["first"], row["second"], row["ratio"]) == (1 / 64, 1 / 4, 1 / 16)
     assert (row["p"], row["p_holm"], row["verdict"]) == (2 / 1024, 4 / 1024, HOLDS)
     assert "se-nas is steadier" in row["numbers"]
-    assert row_of(verdicts({"fig8": fig8(wide, narrow)}), "tau-steadier", "whole space")["verdict"] == FAILS
-    few = row_of(verdicts({"fig8": fig8(narrow[:2], wide[:2])}), "tau-steadier", "whole space")
+    assert row_of(verdicts({"fig8": fig8(wide, narrow)}), "tau-steadier", "both on the whole")["verdict"] == FAILS
+    few = row_of(verdicts({"fig8": fig8(narrow[:2], wide[:2])}), "tau-steadier", "both on the whole")
     assert few["verdict"] == UNDECIDED and few["numbers"] == "a spread needs 3 seeds; n = 2 seeds."
 
 
@@ -150,7 +150,7 @@ def test_a_reading_says_how_many_functions_are_alive():
 def test_a_sample_stands_in_where_one_side_lacks_the_whole_space():
     rows = [tau_row(HIGH, method="se-nas", set="sample"), tau_row(LOW, method="spos", set="sample")]
     rows.append(tau_row([1.0] * 10, method="spos", set="full"))
-    row = row_of(verdicts({"fig8": artefact("fig8", rows)}), "tau-higher", "both on the whole space")
+    row = row_of(verdicts({"fig8": artefact("fig8", rows)}), "tau-higher", "both on the sample")
     assert row["second"] == sum(LOW) / 10
 
 
@@ -253,7 +253,7 @@ def test_the_first_stage_ends_at_the_second_shrink():
         for method, mine in zip(("se-nas", "spos"), sides, strict=True)
     ]
     table = verdicts({"fig7": artefact("fig7", rows, shrinks=[20, 40])})
-    row = row_of(table, "tau-first-stage", "both on the whole space")
+    row = row_of(table, "tau-first-stage", "both on the sample")
     assert row["verdict"] == HOLDS and "epoch 40" in row["reading"]
     unshrunk = verdicts({"fig7": artefact("fig7", rows, shrinks=[])})
     assert row_of(unshrunk, "tau-first-stage")["verdict"] == NO_RUNS
@@ -274,11 +274,23 @@ def test_the_gap_of_a_plain_supernet():
 
 @pytest.mark.parametrize(("repeats", "word"), [(8, HOLDS), (7, UNDECIDED)])
 def test_ranks_over_repeats(repeats, word):
-    row = {"supernet_ranks": [1.0] * 10, "stand_alone_ranks": [1.0] * repeats}
-    spread = {"supernet": [4.0] * 9, "stand-alone": [2.0] * 9}
+    """Archs of the supernet move by 4 between one half of its repeats and the other, those alone by nothing."""
+    row = {"supernet_ranks": [1.0, 5.0] * 5, "stand_alone_ranks": [1.0] * repeats}
+    spread = {"supernet": [20 / 9] * 9, "stand-alone": [0.0] * 9}
     table = verdicts({"fig1": artefact("fig1", [row] * 9, column="cifar10_test", spread=spread)})
     found = row_of(table, "supernet-unsteady")
-    assert found["verdict"] == word and found["n"] == 9 and f"n = 9 archs, {repeats} repeats" in found["numbers"]
+    assert found["verdict"] == word and found["n"] == repeats
+    assert (found["first"], found["second"]) == (pytest.approx(4 * 25 / 45), 0)
+    assert f"n = 10 and {repeats} repeats of 9 archs" in found["numbers"]
+    assert "supernet is less steady" in found["numbers"]
+
+
+def test_one_repeat_of_a_side_moves_nothing():
+    row = {"supernet_ranks": [1.0, 5.0], "stand_alone_ranks": [1.0]}
+    spread = {"supernet": [4.0] * 9, "stand-alone": [0.0] * 9}
+    table = verdicts({"fig1": artefact("fig1", [row] * 9, column="cifar10_test", spread=spread)})
+    found = row_of(table, "supernet-unsteady")
+    assert found["verdict"] == UNDECIDED and "needs two repeats of each side" in found["numbers"]
 
 
 def test_settings_are_named_and_a_proxy_is_called_one():
@@ -310,6 +322,9 @@ def test_tables_as_they_are_rendered(runs, truth, toy):
     assert row_of(table, "near-optimal")["first"] == 88.0  # the pick of both seeds is arch 38
     assert row_of(table, "supernet-gap", "trained here")["first"] == pytest.approx((1 + 1 + 64 / 66) / 3 - 0.3)
     unsteady = row_of(table, "supernet-unsteady")
-    assert (unsteady["n"], unsteady["second"]) == (12, pytest.approx(2 * 0.5 / 12))  # ranks 12, 12, 11 and 11, 11, 12
-    assert "12 archs, 3 repeats" in unsteady["numbers"] and unsteady["verdict"] == UNDECIDED
+    assert (unsteady["n"], unsteady["second"]) == (
+        3,
+        pytest.approx(2 * (2 / 3) / 12),
+    )  # ranks 12, 12, 11 and 11, 11, 12
+    assert "3 and 3 repeats of 12 archs" in unsteady["numbers"] and unsteady["verdict"] == UNDECIDED
     assert table.meta["preset"] == "embedded"
