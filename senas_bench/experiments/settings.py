@@ -133,7 +133,7 @@ def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -
             f"{MAX_STAGES} stages of {MAX_EPOCHS:,} epochs"
         )
     try:
-        method.check_stages(space_named(space).whole, len(stages))
+        method.check_stages(space_named(space).whole, stages)
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}") from None
 

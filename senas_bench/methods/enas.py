@@ -175,12 +175,22 @@ class Enas(Method):
             loader=first,
             keep_snapshots=False,
         )
-        archs = controller.sample_distinct(task.rng("candidates"), task.candidates or self.candidates)
+        archs = self.drawn(controller, task)
         pick, chosen = task.pick(trained, archs)
         scores = controller.arch_scores(task.report.archs)
         ranking = ScoreTable(task.report.archs, scores, task.report.set, chosen.stage, chosen.epoch)
         history = tuple({"stage": 1, **line} for line in trained.training.history)
         return MethodOutput(pick, (chosen, ranking), history)
+
+    def drawn(self, controller: Controller, task: Task) -> np.ndarray:
+        """`(n, edges)` what the controller draws within the limit; where it draws none, the arch there that it gives
+        the highest probability."""
+        limit, n = task.problem.limit, task.candidates or self.candidates
+        archs = controller.sample_distinct(task.rng("candidates"), n, limit.holds if limit else None)
+        if not len(archs):
+            archs = task.within(task.space).archs()
+            archs = archs[[int(np.argmax(controller.arch_scores(archs)))]]
+        return archs
 
     def controller(self, task: Task) -> Controller:
         """The controller at its start."""

@@ -80,6 +80,17 @@ class PDarts(Method):
         if len({len(part) for part in (self.cells, self.small_cells, self.operators, self.dropout)}) > 1:
             raise ValueError("cells, small_cells, operators and dropout must have an entry for each stage")
 
+    def check_stages(self, space: SearchSpace, stages: tuple[int, ...]) -> None:
+        """Refuse fewer epochs than its own stages, each of which must learn before it drops operators.
+
+        Raises:
+            ValueError: There are fewer.
+        """
+        if sum(stages) < len(self.cells):
+            raise ValueError(
+                f"{sum(stages)} epochs are fewer than the {len(self.cells)} stages of its own; give one to each at least"
+            )
+
     def __call__(self, task: Task) -> MethodOutput:
         epochs, before, history = self.stage_epochs(sum(task.recipe.stage_epochs)), 0, []
         found: Found = ()

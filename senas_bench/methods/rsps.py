@@ -22,9 +22,9 @@ class Rsps(Method):
     all cells, without redrawing. Here `redraw` leaves no node without an input, and the recipe says whether cells are
     tied. Table 3 shows redrawn nodes in tied cells; `rsps-plain` is the code of NAS-Bench-201.
 
-    The archs of the pick are uniform over the whole space, and distinct. All training images train the weights, for
-    there is no architecture to learn; the reference splits them and scores on the other half [code], which is the same
-    with the official split.
+    The archs of the pick are uniform over the whole space, or its part within a limit, and distinct. All training
+    images train the weights, for there is no architecture to learn; the reference splits them and scores on the other
+    half [code], which is the same with the official split.
 
     Args:
         recipe: Recipe of the preset.
@@ -48,7 +48,7 @@ class Rsps(Method):
             epochs=sum(task.recipe.stage_epochs),
             keep_snapshots=False,
         )
-        archs = task.space.sample_distinct(task.rng("candidates"), task.candidates or self.candidates)
+        archs = task.within(task.space).sample_distinct(task.rng("candidates"), task.candidates or self.candidates)
         pick, chosen = task.pick(trained, archs, ESTIMATOR)
         scores = task.estimate(trained, task.report.archs, ESTIMATOR, "ranking", purpose="report")
         ranking = ScoreTable(task.report.archs, scores, task.report.set, chosen.stage, chosen.epoch)

@@ -101,17 +101,17 @@ class SeNas(Method):
     def bilevel(self) -> bool:
         return getattr(self.criterion, "bilevel", False)
 
-    def check_stages(self, space: SearchSpace, stages: int) -> None:
+    def check_stages(self, space: SearchSpace, stages: tuple[int, ...]) -> None:
         """Refuse stages that the space cannot shrink through, before anything is trained. One stage shrinks nothing.
 
         Raises:
             ValueError: A `per-edge` shrink would take the last operator of an edge.
         """
         most = min(len(alive) for alive in space.candidates)
-        if self.removal == "per-edge" and stages > most:
+        if self.removal == "per-edge" and len(stages) > most:
             raise ValueError(
-                f"{stages} stages are too many: each shrink takes an operator from every edge, and {space.name} has "
-                f"{most} there; give at most {most} stages"
+                f"{len(stages)} stages are too many: each shrink takes an operator from every edge, and {space.name} "
+                f"has {most} there; give at most {most} stages"
             )
 
     def __call__(self, task: Task) -> MethodOutput:

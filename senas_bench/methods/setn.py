@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.regions import Region
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
@@ -57,17 +57,18 @@ class Setn(Method):
             loader=first,
             keep_snapshots=False,
         )
-        pick, chosen = task.pick(trained, top_archs(alphas, task.space, task.candidates or self.candidates))
+        region = task.within(task.space)
+        pick, chosen = task.pick(trained, top_archs(alphas, region, task.candidates or self.candidates))
         scores = alphas.arch_scores(task.report.archs)
         ranking = ScoreTable(task.report.archs, scores, task.report.set, chosen.stage, chosen.epoch)
         history = tuple({"stage": 1, **line} for line in trained.training.history)
         return MethodOutput(pick, (chosen, ranking), history)
 
 
-def top_archs(alphas: Alphas, space: SearchSpace, n: int) -> np.ndarray:
+def top_archs(alphas: Alphas, region: Region, n: int) -> np.ndarray:
     """`(min(n, size), edges)` int8: the archs of highest probability, the first one first.
 
     Exact, by enumeration. Equal ones keep their lexicographic order.
     """
-    archs = space.archs()
+    archs = region.archs()
     return archs[np.argsort(-alphas.arch_scores(archs), kind="stable")[:n]]

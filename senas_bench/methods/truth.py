@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from senas_bench.searching.evolution import MAX_TRIES
 from senas_bench.spaces import Arch, SearchSpace
 from senas_bench.spaces.nasbench201 import arch_to_str
+from senas_bench.spaces.regions import Region
 from senas_bench.tasks.method import NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
@@ -53,20 +55,25 @@ class RegularizedEvolution(Method):
             raise ValueError("population and sample must be at least 1")
 
     def __call__(self, task: Task) -> MethodOutput:
-        ledger, rng = _Ledger.of(task, self.budget_seconds), task.rng("evolution")
+        ledger, rng, region = _Ledger.of(task, self.budget_seconds), task.rng("evolution"), task.within(task.space)
         population: deque[tuple[Arch, float]] = deque(maxlen=self.population)  # a full one drops its oldest
         while True:
             grown = len(population) == self.population
-            arch = self._child(task.space, population, rng) if grown else task.space.sample(rng)
+            arch = self._child(region, population, rng) if grown else region.sample(rng)
             accuracy = ledger.train(arch)
             if accuracy is None:
                 return ledger.output(task)
             population.append((arch, accuracy))
 
-    def _child(self, space: SearchSpace, population: deque[tuple[Arch, float]], rng: np.random.Generator) -> Arch:
+    def _child(self, region: Region, population: deque[tuple[Arch, float]], rng: np.random.Generator) -> Arch:
+        """A mutant of the winner of a tournament; a random arch where none of `MAX_TRIES` is within the limit."""
         drawn = [population[i] for i in rng.integers(len(population), size=self.sample).tolist()]
         parent, _ = max(drawn, key=lambda member: member[1])
-        return mutate(space, parent, rng)
+        for _ in range(MAX_TRIES):
+            child = mutate(region.space, parent, rng)
+            if child in region:
+                return child
+        return region.sample(rng)
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,8 @@ class TruthRandomSearch(Method):
     recipe: str = "reference"
 
     def __call__(self, task: Task) -> MethodOutput:
-        ledger, rng = _Ledger.of(task, self.budget_seconds), task.rng("random-search")
-        while ledger.train(task.space.sample(rng)) is not None:
+        ledger, rng, region = _Ledger.of(task, self.budget_seconds), task.rng("random-search"), task.within(task.space)
+        while ledger.train(region.sample(rng)) is not None:
             pass
         return ledger.output(task)
 

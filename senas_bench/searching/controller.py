@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -79,15 +79,22 @@ class Controller(nn.Module):
             inputs = self.embedding(torch.from_numpy(archs[:, edge]).long())[None]
         return archs
 
-    def sample_distinct(self, rng: np.random.Generator, n: int) -> np.ndarray:
+    def sample_distinct(
+        self, rng: np.random.Generator, n: int, holds: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> np.ndarray:
         """`(m, edges)` int8: the first n distinct archs in a row of draws; fewer where the space is smaller or almost
-        all probability lies on fewer."""
+        all probability lies on fewer.
+
+        Args:
+            holds: `(n,)` bool of archs `(n, edges)`: which may be given. None: all.
+        """
         found: dict[tuple[int, ...], None] = {}
         for _ in range(MAX_ROUNDS):
-            found.update(dict.fromkeys(map(tuple, self.sample(rng, n).tolist())))
+            archs = self.sample(rng, n)
+            found.update(dict.fromkeys(map(tuple, (archs if holds is None else archs[holds(archs)]).tolist())))
             if len(found) >= n:
                 break
-        return np.array(list(found)[:n], np.int8)
+        return np.array(list(found)[:n], np.int8).reshape(-1, len(self.alive))
 
     @torch.no_grad()
     def arch_scores(self, archs: np.ndarray) -> np.ndarray:

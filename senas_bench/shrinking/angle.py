@@ -86,16 +86,13 @@ def path_angles(network: nn.Module, initial: nn.Module, space: SearchSpace, arch
         network: Trained; may be expanded.
         initial: Over at least the operators of `space`, and expanded no further than `network`.
     """
-    from senas_bench.networks.operations import AveragePool3x3
-
-    products = _copy_products(network, initial)
-    pool = sum(float(p.ninth.double().square().sum()) for p in network.modules() if isinstance(p, AveragePool3x3))
+    products, pools = _copy_products(network, initial), _pool_squares(network)
     total = np.zeros((len(archs), 3))
     for edge, (group, copies) in products.items():
         partials, index = np.unique(archs[:, group], axis=0, return_inverse=True)
         rows = []
         for partial in partials.tolist():
-            constant = pool if "pool" in space.operators[partial[group.index(edge)]] else 0.0
+            constant = pools[edge] if "pool" in space.operators[partial[group.index(edge)]] else 0.0
             rows.append(copies.get("_".join(map(str, partial)), [constant] * 3))
         total += np.array(rows)[index.ravel()]
     dot, square, other = total.T
@@ -125,6 +122,16 @@ def _copy_products(network: nn.Module, initial: nn.Module) -> dict[int, tuple[tu
     for (edge, key), value in sums.items():
         copies[edge][key] = value.cpu().numpy()
     return {edge: (group, copies[edge]) for edge, group in groups.items()}
+
+
+def _pool_squares(network: nn.Module) -> dict[int, float]:
+    """Per edge the squared length of a pooling's kernels of 1/9, one per channel, added over all cells that have it."""
+    squares: dict[int, float] = defaultdict(float)
+    for cell in network.modules():
+        if hasattr(cell, "weightless_operators"):
+            for edge in {edge for edge, _, _ in cell.weightless_operators()}:
+                squares[edge] += cell.channels / 9
+    return squares
 
 
 def _choices(network: nn.Module) -> list[ChoiceEdge]:

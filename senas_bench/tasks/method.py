@@ -78,8 +78,8 @@ class Method:
         held = [value for part in (self, *nested(self)) for _, value in fields_for(part, "estimator")]
         return sorted({words for estimator in held if estimator is not None for words in saw(estimator)})
 
-    def check_stages(self, space: SearchSpace, stages: int) -> None:
-        """Refuse stages that the method cannot train, before anything is computed.
+    def check_stages(self, space: SearchSpace, stages: tuple[int, ...]) -> None:
+        """Refuse stages of so many epochs each that the method cannot train, before anything is computed.
 
         Raises:
             ValueError: It cannot.

@@ -16,7 +16,7 @@ import torch
 from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import PRESETS
 from senas_bench.experiments.run import run
-from senas_bench.experiments.settings import make_spec
+from senas_bench.experiments.settings import limit_settings, make_spec
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.tasks import report_archs
@@ -191,6 +191,17 @@ def test_every_entry_runs(perform, name, tmp_path):
     """Those whose class has another entry that is asked for everything."""
     record, _ = perform(name, 0, tmp_path, sizes=TINIEST)
     assert arch_from_str(record.pick) in NB201
+
+
+@pytest.mark.parametrize("name", those())
+def test_the_pick_meets_the_limit(name, small_samples, benchmark_table, tmp_path):
+    """One arch of five has FLOPs within it."""
+    low, high = np.quantile(cost_of()(NB201.archs())["flops_m"], [0.3, 0.5])
+    limit = limit_settings("flops", low=1e6 * float(low), high=1e6 * float(high))
+    spec = make_spec(name, 0, "embedded", sizes=TINIEST, ground_truth=benchmark_table, limit=limit)
+    record, _ = run(spec, Place(tmp_path, progress=SilentProgress(), ground_truth=benchmark_table))
+    flops = cost_of()(np.array([arch_from_str(record.pick)]))["flops_m"][0]
+    assert low <= flops <= high
 
 
 @pytest.mark.parametrize("name", those())
@@ -490,7 +501,7 @@ def test_a_run_has_no_path_to_the_ground_truth():
         import senas_bench.methods
         from senas_bench.experiments.place import Place
         from senas_bench.experiments.run import run
-        from senas_bench.experiments.settings import make_spec
+        from senas_bench.experiments.settings import limit_settings, make_spec
         loaded = lambda: [name for name in sys.modules if "groundtruth" in name or "analog" in name.lower()]
         print(loaded())
         run(make_spec("params", 0, "embedded"), Place(pathlib.Path(tempfile.mkdtemp())))

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from senas_bench.experiments.presets import PRESETS
+from senas_bench.experiments.settings import make_spec
 from senas_bench.methods.p_darts import PDarts, few_skips, kept, ranked, with_none
 from senas_bench.networks.mixture import Mixture
 from senas_bench.spaces import SPACES
@@ -14,6 +16,7 @@ from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.nasbench201 import NB201, Skeleton
 from senas_bench.spaces.nasbench201 import SKIP as NB_SKIP
 from senas_bench.training.bilevel import Alphas
+from senas_bench.training.recipe import TrainingRecipe
 
 
 def some_alphas(space, seed: int = 4) -> Alphas:
@@ -191,3 +194,11 @@ def test_archs_are_ranked_by_the_last_stage_that_has_them():
 def test_stages_have_an_entry_of_everything():
     with pytest.raises(ValueError, match="must have an entry for each stage"):
         PDarts(cells=(1, 3))
+
+
+@pytest.mark.parametrize("stages", [(1, 1), (2,)])
+def test_fewer_epochs_than_stages_are_refused_before_anything_is_trained(stages):
+    """Its second stage would drop operators by logits that nothing has trained."""
+    sizes = replace(PRESETS["embedded"], recipes={"p-darts": TrainingRecipe(stages)})
+    with pytest.raises(ValueError, match="method 'p-darts': 2 epochs are fewer than the 3 stages"):
+        make_spec("p-darts", 0, "embedded", sizes=sizes)

@@ -35,6 +35,9 @@ class Bare:
         self.problem = self
         self.work = SimpleNamespace(progress=SilentProgress())
 
+    def within(self, space):
+        return space
+
     def trainer(self, arch):
         self.asked.append(arch)
         return self.outcome(arch, len(self.asked) - 1)

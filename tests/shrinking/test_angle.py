@@ -9,6 +9,9 @@ from senas_bench.networks.expansion import expand
 from senas_bench.progress import SilentProgress
 from senas_bench.shrinking.angle import Angle, path_angles
 from senas_bench.spaces import SearchSpace, balanced_sample
+from senas_bench.spaces.darts import DARTS, DARTS_SEPARATE, DartsSkeleton
+from senas_bench.spaces.darts.network import Cell as DartsCell
+from senas_bench.spaces.darts.network import DartsNetwork
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.tasks.work import Work
@@ -83,6 +86,40 @@ def test_what_has_no_weights():
     angles = path_angles(network, build(), NB201, archs)
     assert angles[:4].tolist() == [0] * 4
     assert 0 < angles[5] < angles[4]
+
+
+@pytest.mark.parametrize("space", [DARTS, DARTS_SEPARATE], ids=lambda space: space.name)
+def test_pools_of_darts_cells_count_as_constant_kernels(space):
+    """Both vectors built by hand, with a 3x3 of 1/9 for each channel of a cell that a pooling of it sees: a network of
+    two widths, whose reduction cell has edges of its own in one of the spaces."""
+    torch.manual_seed(5)
+    skeleton = DartsSkeleton(8, 3, in_channels=2, channels=4, layers=3, reductions=(1,))
+    network = DartsNetwork(space, skeleton)
+    initial = copy.deepcopy(network)
+    disturb(network)
+    archs = space.sample_distinct(np.random.default_rng(0), 12)
+    expected = []
+    for arch in map(tuple, archs.tolist()):
+        vectors: list[list[torch.Tensor]] = [[], []]
+        for cell, start in zip(*(cells_of(one) for one in (network, initial)), strict=True):
+            for choice, old in zip(cell.choices, start.choices, strict=True):
+                name = space.operators[arch[choice.edge]]
+                if "pool" in name:
+                    width = old.copies[str(space.operators.index("sep_conv_3x3"))]
+                    channels = next(weight for weight in width.parameters() if weight.dim() > 1).shape[0]
+                    for vector in vectors:
+                        vector.append(torch.full((channels, 3, 3), 1 / 9))
+                elif str(arch[choice.edge]) in old.copies:
+                    for vector, one in zip(vectors, (choice, old), strict=True):
+                        vector += [weight for weight in one.module(arch).parameters() if weight.dim() > 1]
+        one, other = (torch.cat([part.detach().flatten() for part in vector]).double().numpy() for vector in vectors)
+        expected.append(np.arccos(one @ other / np.linalg.norm(one) / np.linalg.norm(other)))
+    assert any("pool" in space.operators[op] for op in archs.ravel())
+    assert path_angles(network, initial, space, archs) == pytest.approx(expected, rel=1e-5)
+
+
+def cells_of(network) -> list[DartsCell]:
+    return [module for module in network.modules() if isinstance(module, DartsCell)]
 
 
 def test_untrained_weights_have_no_angle_and_opposite_ones_the_largest():

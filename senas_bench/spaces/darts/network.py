@@ -135,6 +135,7 @@ class Cell(nn.Module):
     def __init__(self, space: SearchSpace, shape: CellShape, affine: bool, partial: int = 1) -> None:
         super().__init__()
         self.partial, seen = partial, shape.channels // partial
+        self.channels = seen
         first_edge = len(EDGES) if shape.reduction and len(space.edges) > len(EDGES) else 0
         self.stride = 2 if shape.reduction else 1
         self.names = space.edges

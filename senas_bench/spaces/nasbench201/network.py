@@ -51,6 +51,7 @@ class Cell(nn.Module):
     def __init__(self, space: SearchSpace, channels: int, affine: bool, partial: int = 1) -> None:
         super().__init__()
         channels, self.partial = channels // partial, partial
+        self.channels = channels
 
         def make(op: int) -> nn.Module | None:
             return ConvBN(channels, channels, KERNELS[op], affine=affine) if op in KERNELS else None
