@@ -87,9 +87,8 @@ class PDarts(Method):
             ValueError: There are fewer.
         """
         if sum(stages) < len(self.cells):
-            raise ValueError(
-                f"{sum(stages)} epochs are fewer than the {len(self.cells)} stages of its own; give one to each at least"
-            )
+            own = f"the {len(self.cells)} stages of its own"
+            raise ValueError(f"{sum(stages)} epochs are fewer than {own}; give one to each at least")
 
     def __call__(self, task: Task) -> MethodOutput:
         epochs, before, history = self.stage_epochs(sum(task.recipe.stage_epochs)), 0, []
