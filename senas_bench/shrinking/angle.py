@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,10 +127,10 @@ def _copy_products(network: nn.Module, initial: nn.Module) -> dict[int, tuple[tu
 def _pool_squares(network: nn.Module) -> dict[int, float]:
     """Per edge the squared length of a pooling's kernels of 1/9, one per channel, added over all cells that have it."""
     squares: dict[int, float] = defaultdict(float)
-    for cell in network.modules():
-        if hasattr(cell, "weightless_operators"):
-            for edge in {edge for edge, _, _ in cell.weightless_operators()}:
-                squares[edge] += cell.channels / 9
+    cells: list[Any] = [module for module in network.modules() if hasattr(module, "weightless_operators")]
+    for cell in cells:
+        for edge in {edge for edge, _, _ in cell.weightless_operators()}:
+            squares[edge] += cell.channels / 9
     return squares
 
 
