@@ -104,9 +104,10 @@ class PlainProgress:
         return f"(took {self.clock() - self._began:.1f} s)"
 
     def _say(self, text: str) -> None:
-        # one call, so that lines of several processes do not mix
-        self.stream.write(f"{stamped(f'[{self.label}] {text}')}\n")
-        self.stream.flush()
+        with contextlib.suppress(OSError):  # a terminal that is gone ends no run
+            # one call, so that lines of several processes do not mix
+            self.stream.write(f"{stamped(f'[{self.label}] {text}')}\n")
+            self.stream.flush()
 
 
 class StatusFile:

@@ -463,6 +463,15 @@ def test_benchmark_import(tmp_path):
     assert found["accuracy"] == {"cifar10_test_acc_200ep": 91.5}
 
 
+def test_benchmark_import_does_not_write_over_what_it_reads(tmp_path):
+    source = tmp_path / "own.parquet"
+    source.write_bytes(b"the only copy")
+    assert "is the file that is read; name another" in refused(2, "benchmark", "import", source, source)
+    (tmp_path / "link.parquet").symlink_to(source)
+    assert "is the file that is read" in refused(2, "benchmark", "import", source, tmp_path / "link.parquet")
+    assert source.read_bytes() == b"the only copy"
+
+
 def test_benchmark_import_says_what_is_measured_and_what_is_left_out(tmp_path):
     other = arch_to_str((3,) * 6)
     (tmp_path / "in.csv").write_text(

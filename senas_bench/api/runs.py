@@ -55,18 +55,28 @@ class Removal:
     """Runs of some methods that can be removed from a results folder.
 
     Args:
+        results: The folder.
         finished, unfinished: Their ids.
-        files: All that is theirs: files, and folders of work.
     """
 
+    results: Path
     finished: Sequence[str]
     unfinished: Sequence[str]
-    files: Sequence[Path]
 
     def remove(self) -> None:
-        """Remove them. Records go first: what is left without one is no run."""
-        for path in self.files:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        """Remove them. Records go first: what is left without one is no run.
+
+        Raises:
+            LockHeld: One of them is being computed by now; those before it are gone.
+        """
+        from senas_bench.experiments.active import status_file
+        from senas_bench.experiments.store import RunStore
+
+        store = RunStore(self.results)
+        for run_id in (*self.finished, *self.unfinished):
+            with store.hold(run_id):
+                for path in (*store.files_of(run_id), status_file(self.results, run_id)):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def removal_of(results: Path, methods: Sequence[str]) -> Removal:
@@ -75,7 +85,7 @@ def removal_of(results: Path, methods: Sequence[str]) -> Removal:
     Raises:
         ValueError: A method has no runs there, or one of them is being computed.
     """
-    from senas_bench.experiments.active import active_runs, status_file
+    from senas_bench.experiments.active import active_runs
     from senas_bench.experiments.store import RunStore
 
     store = RunStore(results)
@@ -89,8 +99,7 @@ def removal_of(results: Path, methods: Sequence[str]) -> Removal:
     left = [run_id for run_id, method in begun.items() if method in methods and run_id not in done]
     if busy := [run_id for run_id in (*done, *left) if run_id in active_runs(results)]:
         raise ValueError(f"{', '.join(busy)} is being computed; interrupt that command first")
-    files = [path for run_id in (*done, *left) for path in (*store.files_of(run_id), status_file(results, run_id))]
-    return Removal(done, left, files)
+    return Removal(results, done, left)
 
 
 def method_of_run(run_id: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from senas_bench.api.options import setting_of
 from senas_bench.experiments.failures import RunsFailed
 from senas_bench.experiments.seeds import seeds_of
-from senas_bench.experiments.study import Setting, at_seeds, check_tensorboard, limit_asked
+from senas_bench.experiments.study import Setting, at_seeds, limit_asked
 from senas_bench.files import check_folder
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def find(
     setting: Setting,
 ) -> Found:
     """Search; `limits` by name, as `limit_asked`, and the rest as `search`."""
-    check_tensorboard(setting.tensorboard)
+    setting.check_tools()
     if out is not None:
         check_folder(out)
     sizes = setting.sizes(space)
@@ -132,7 +132,7 @@ def find(
 
 def train_alone(arch: str, space: str, seeds: Sequence[int], setting: Setting) -> Found:
     """As `retrain`."""
-    check_tensorboard(setting.tensorboard)
+    setting.check_tools()
     sizes = setting.sizes(space)
     setting.check_images(sizes)
     text = one_arch(arch, space)
@@ -205,8 +205,8 @@ def _write_found(records: Sequence[RunRecord], out: Path) -> None:
         for r in records
     ]
     skeleton = _skeleton_of(records[0])
-    stem = out / f"{records[0].spec.method}-{records[0].spec.space}"
-    write_archs(stem.with_suffix(".json"), archs)
+    stem = out / f"{records[0].spec.method}-{records[0].spec.space}"  # a method's name may hold a dot
+    write_archs(Path(f"{stem}.json"), archs)
     for suffix in ("png", "svg"):
-        atomic_write(stem.with_suffix(f".{suffix}"), to_bytes(drawing(archs[0].space, archs, skeleton), suffix))
+        atomic_write(Path(f"{stem}.{suffix}"), to_bytes(drawing(archs[0].space, archs, skeleton), suffix))
     print(f"written: {stem}.json, .png, .svg", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from senas_bench.api.options import setting_of
 from senas_bench.errors import DataError
 from senas_bench.experiments.failures import RunsFailed
 from senas_bench.experiments.seeds import seeds_of
-from senas_bench.experiments.study import Setting, at_seeds, latency_table_for
+from senas_bench.experiments.study import Setting, at_seeds, latency_table_for, used_latency_table
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -126,6 +127,7 @@ class Study:
         if self.fresh:
             for spec in self.specs:
                 self.store.set_aside(spec)
+            self.store.forget_trainings()
         return self.setting.compute(self.store, self.specs)
 
     def render(self, *, no_timing: bool = False) -> Iterator[Made]:
@@ -140,7 +142,7 @@ class Study:
         older = self._older(asked) if self.only_finished else []
         alone = any(artefact.alone for artefact in self.artefacts.values())
         if self.only_finished and not (finished or older or alone):
-            none = f"none of the {len(self.specs)} runs is finished in {self.setting.results}"
+            none = f"none of the {f'{len(self.specs)} ' * bool(self.specs)}runs is finished in {self.setting.results}"
             raise DataError(f"{none}; {self._others() or 'run them without --finished'}")
         for name in self.methods:
             records = self._records(name, finished)
@@ -246,7 +248,7 @@ def prepare(
     setting = setting.placed()
     ranked = dict.fromkeys(method for name, group in own.items() if not chosen[name].searches for method in group)
     specs = at_seeds([setting.spec(method, sizes) for method in ranked], numbers)
-    specs += at_seeds(_search_specs(chosen, own, setting), numbers)
+    specs += at_seeds(_search_specs(chosen, own, setting, finished), numbers)
     if not finished:
         note_stages(setting.preset, sizes, ranked)
     also = [] if methods is not None else _also(chosen, {*ranked}, setting, sizes)
@@ -263,16 +265,21 @@ def _also(artefacts: Mapping[str, Artefact], ran: set[str], setting: Setting, si
 
 
 def _search_specs(
-    artefacts: Mapping[str, Artefact], methods: Mapping[str, Sequence[str]], setting: Setting
+    artefacts: Mapping[str, Artefact], methods: Mapping[str, Sequence[str]], setting: Setting, finished: bool
 ) -> list[RunSpec]:
-    """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained."""
+    """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained. Those that
+    may only be finished are under limits that the folder keeps a table of: nothing is measured for them."""
     from senas_bench.experiments.settings import limit_settings
 
     specs: dict[str, RunSpec] = {}
     rows = [row for name, group in methods.items() for row in artefacts[name].searches if row.method in group]
     for row in rows:
         sizes: Preset = setting.sizes(row.space)
-        table = latency_table_for(row.space, sizes, setting) if row.cost == "latency" else None
+        table = None
+        if row.cost == "latency":
+            table = (used_latency_table if finished else latency_table_for)(row.space, sizes, setting)
+            if table is None:
+                continue
         limit = limit_settings(row.cost, level=row.level, table=table, in_training=setting.train_within_limit)
         for arch in _given(row, sizes, setting, limit) if row.archs else [None]:
             spec = setting.spec(row.method, sizes, space=row.space, limit=limit, arch=arch, retrain=True)
@@ -350,7 +357,7 @@ def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tupl
     """Write a table and the figure of its artefact, under a name of their own where the folder has more by theirs.
 
     Returns:
-        The table as it is named, and the files.
+        The table as it is named, and the files; none, and a line says why, in a folder that may only be read.
     """
     from senas_bench.analysis.output.formats import write
     from senas_bench.analysis.output.naming import beside
@@ -358,7 +365,13 @@ def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tupl
     table, why = beside(table, results)
     if why:
         print(why, file=sys.stderr)
-    return table, write(table, results) + (save_figure(artefact, table, results) if artefact else [])
+    try:
+        return table, write(table, results) + (save_figure(artefact, table, results) if artefact else [])
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        print(f"{table.name} is not kept in {results}: {error.strerror}", file=sys.stderr)
+        return table, []
 
 
 def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:

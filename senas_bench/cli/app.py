@@ -15,7 +15,7 @@ import typer
 
 from senas_bench.cli import archs, files, lists, rankings, readers, runs, searches, studies
 from senas_bench.cli.command import Command
-from senas_bench.cli.encoding import spell_out
+from senas_bench.cli.encoding import spell_out, stand_in
 from senas_bench.cli.options import FAILED, NO_DATA, OK, USAGE, DebugOption, WithOption
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -110,6 +110,7 @@ def main() -> None:
     from senas_bench.errors import DataError, RunError
     from senas_bench.experiments.torchrun import dismiss, follow, helps, joins
 
+    stand_in()
     spell_out()
     gc.set_threshold(*COLLECT)
     signal.signal(signal.SIGTERM, _interrupt)

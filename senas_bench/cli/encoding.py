@@ -1,10 +1,13 @@
-"""Output in any encoding: what it lacks is spelled in ASCII, and no command ends for it."""
+"""Output in any encoding and to any end: what an encoding lacks is spelled in ASCII, what cannot be written is not."""
 
 from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
+from contextlib import suppress
+from typing import Any
 
 SPELLED = {"±": "+-", "–": "-", "—": "-", "−": "-", "×": "x", "→": "->", "…": "..."}
 """What our tables and messages hold beside ASCII."""
@@ -20,6 +23,40 @@ def spell_out() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
             stream.reconfigure(errors=_NAME)
+
+
+def stand_in() -> None:
+    """Let no command end for standard error that cannot be written, as where its terminal is gone or its disk full, nor
+    for a stream that was closed before it began. What else standard output cannot take is an error, as it should be."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  it stays open
+    buffer = getattr(sys.stderr, "buffer", None) if sys.stderr is sys.__stderr__ else None  # which keeps its file open
+    raw = getattr(buffer, "raw", buffer)  # Python may be told not to buffer
+    if isinstance(raw, io.FileIO):
+        buffer = io.BufferedWriter(_Unfailing(raw))
+        sys.stderr = io.TextIOWrapper(buffer, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
+
+
+class _Unfailing(io.RawIOBase):
+    """A file whose writes do not fail."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self.file, self.name = file, file.name
+
+    def write(self, data: Any) -> int | None:
+        with suppress(OSError):
+            return self.file.write(data)
+        return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def isatty(self) -> bool:
+        return self.file.isatty()
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:

@@ -25,6 +25,9 @@ def benchmark_import(
     from senas_bench.files import check_output
 
     check_output(out, (".parquet",), option="OUT", makes_folder=True)
+    for given in (source, costs):
+        if given is not None and given.exists() and out.exists() and given.samefile(out):
+            raise ValueError(f"OUT {out} is the file that is read; name another, or what the schema lacks is lost")
     from senas_bench.groundtruth import import_table, left_out
 
     truth = import_table(source, out, costs)

@@ -76,7 +76,12 @@ GpusOption = Annotated[
     float | None, typer.Option(help="Share of a GPU that a run takes with ray.", rich_help_panel=WHERE)
 ]
 FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Set finished runs aside and compute them again.", rich_help_panel=WHAT)
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Set finished runs aside and compute them again, from trainings that were kept if there are any.",
+        rich_help_panel=WHAT,
+    ),
 ]
 FinishedOption = Annotated[
     bool,
@@ -168,7 +173,8 @@ def _finish(study: "Study", no_timing: bool, as_json: bool) -> bool:
     for made in study.render(no_timing=no_timing):
         tables.append(made.table)
         if not as_json:
-            print(f"{to_text(made.table)}\nwritten: {', '.join(map(str, made.paths))}")
+            written = f"\nwritten: {', '.join(map(str, made.paths))}" if made.paths else ""
+            print(f"{to_text(made.table)}{written}")
     if as_json:
         found = [json.loads(to_json(table)) for table in tables]
         print_json(found if len(study.artefacts) > 1 else next(iter(found), None))

@@ -15,7 +15,7 @@ from senas_bench.errors import RunError
 from senas_bench.experiments.place import Place
 from senas_bench.experiments.presets import RETRAIN, Preset
 from senas_bench.experiments.provenance import provenance
-from senas_bench.experiments.settings import trainer_of
+from senas_bench.experiments.settings import named_settings, trainer_of
 from senas_bench.experiments.spec import RunRecord, RunSpec, settings_of
 from senas_bench.experiments.studies import method_of
 from senas_bench.experiments.tasks import images_of, loading_of, make_task
@@ -48,7 +48,8 @@ def run(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
 def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     """`run`, on the threads that are set."""
     method = method_of(spec.method, spec.space, spec.preset, spec.settings.get("estimator"))
-    if settings_of(method) != spec.settings["method"]:
+    named = named_settings(method).get("named")
+    if settings_of(method) != spec.settings["method"] or named != spec.settings.get("named"):
         raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
     trainer = trainer_of(method, place.ground_truth, spec.dataset)
     if spec.settings.get("truth") != (None if trainer is None else trainer.identity):

@@ -16,6 +16,7 @@ from senas_bench.experiments.store import MAX_EPOCHS, MAX_STAGES
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
 from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.limits import Limit
+from senas_bench.tasks.method import named_strategies
 
 if TYPE_CHECKING:
     from senas_bench.tasks.method import Method
@@ -95,6 +96,7 @@ def _settings(
 ) -> dict[str, Any]:
     """The method, its recipe and the sizes, and of what is asked for as in `make_spec` that which is there."""
     settings: dict[str, Any] = {"method": settings_of(method), **sizes.to_settings(method.recipe)}
+    settings |= named_settings(method)
     if method.bilevel and not sizes.held_out:  # the official split is the benchmark's: its second part is for this
         settings["recipe"]["architecture_images"] = "valid"
     if method.watched and sizes.curve_points and space == "nasbench201" and limit is None:
@@ -107,6 +109,12 @@ def _settings(
         names = (f"{RETRAIN}-{dataset}", RETRAIN, STAND_ALONE)
         settings["retrain"] = sizes.to_settings(next(name for name in names if name in sizes.recipes))["recipe"]
     return settings
+
+
+def named_settings(method: Method) -> dict[str, Any]:
+    """`named`: class and fields of what a method names and somebody added or replaced; empty where all is shipped."""
+    found = {name: {"kind": type(one).__name__, **settings_of(one)} for name, one in named_strategies(method).items()}
+    return {"named": found} if found else {}
 
 
 def todays_settings(spec: RunSpec) -> dict[str, Any]:

@@ -52,6 +52,8 @@ DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataE
 """What reading a damaged record can raise."""
 PATIENCE = 600.0
 """Seconds to wait for a process that writes a record."""
+SHORT_PATIENCE = 90.0
+"""Seconds in which the lock of a dead process is taken over, wherever it was."""
 RUN_PATIENCE = 7 * 24 * 3600.0
 """Seconds to wait for a process that computes the same run: as long as it lives and a run may take."""
 
@@ -211,11 +213,19 @@ class RunStore:
             return False
 
     def set_aside(self, spec: RunSpec) -> None:
-        """Rename a finished run to `<name>.old` and its work folder too, so that it is computed again."""
-        with self._lock("save"):
+        """Rename a finished run to `<name>.old` and its work folder too, so that it is computed again.
+
+        Raises:
+            LockHeld: Somebody computes it.
+        """
+        with self.hold(spec.run_id), self._lock("save"):
             for path in (self._json(spec.run_id), self._parquet(spec.run_id), self._work / spec.run_id):
                 if path.exists():
                     _move_aside(path, "old")
+
+    def hold(self, run_id: str, patience: float | None = None) -> AbstractContextManager[None]:
+        """Hold a run, so that nobody computes it or takes it away meanwhile; raises as `claim`."""
+        return self._lock(run_id, SHORT_PATIENCE if patience is None else patience)
 
     @contextmanager
     def claim(self, spec: RunSpec) -> Iterator[RunRecord | None]:
@@ -229,7 +239,7 @@ class RunStore:
             LockHeld: The other one did not end.
         """
         self.prepare()
-        with self._lock(spec.run_id, RUN_PATIENCE):
+        with self.hold(spec.run_id, RUN_PATIENCE):
             yield self._find(spec.run_id, spec)
 
     @property
@@ -243,7 +253,10 @@ class RunStore:
         return Path(self.root) / TRAININGS
 
     def forget_trainings(self) -> None:
-        """Remove the trainings that runs shared, that nobody asked to keep and nobody is at."""
+        """Remove the trainings that runs shared and nobody asked to keep, once no run is unfinished: one that is at
+        work, or was interrupted, may go on from them."""
+        if self.unfinished():
+            return
         for path in self.trainings.glob("*.safetensors"):
             if not path.with_suffix(".lock").exists():
                 path.unlink(missing_ok=True)

@@ -357,5 +357,23 @@ def latency_table_for(space: str, sizes: Preset, setting: Setting) -> Any:
     return saved_table(kept_in, space, skeleton, setting.device, _measuring, threads=setting.threads)[0]
 
 
+def used_latency_table(space: str, sizes: Preset, setting: Setting) -> Any:
+    """As `latency_table_for`, of any machine: the one by which most runs of the results folder are limited; None where
+    it keeps none."""
+    from senas_bench.experiments.settings import limit_settings
+    from senas_bench.experiments.store import RunStore
+    from senas_bench.experiments.studies import skeleton_for
+    from senas_bench.latency.tables import kept_tables
+
+    if setting.latency_table is not None:
+        return latency_table_for(space, sizes, setting)
+    found = kept_tables(setting.results / "latency", space, skeleton_for(space, sizes, setting.images(sizes)))
+    records = RunStore(setting.results).records() if len(found) > 1 else []
+    used = [record.spec.settings.get("limit", {}).get("per_edge") for record in records]
+    return max(
+        found, key=lambda table: used.count(limit_settings("latency", high=1.0, table=table)["per_edge"]), default=None
+    )
+
+
 def _measuring(kept: Path) -> None:
     print(f"measuring the latency of each operator, once; kept in {kept}", file=sys.stderr)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from senas_bench.files import room_named
 from senas_bench.latency.clock import Clock, check_rounds, clock_of, interleaved, interquartile, quiet
 from senas_bench.latency.tables import (
     AnySkeleton,
@@ -23,9 +24,13 @@ from senas_bench.latency.tables import (
     space_over,
     table_path,
 )
+from senas_bench.locks import held
 from senas_bench.networks.choice import ChoiceEdge
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.space import SearchSpace, balanced_sample
+
+PATIENCE = 3600.0
+"""Seconds to wait for a process that measures the same table."""
 
 
 def build_table(
@@ -97,7 +102,8 @@ def saved_table(
     tell: Callable[[Path], None] = lambda path: None,
     **how: Any,
 ) -> tuple[LatencyTable, Path]:
-    """The table that was saved for this space, skeleton, device and setting, and its file; measured where none was.
+    """The table that was saved for this space, skeleton, device and setting, and its file; measured where none was, by
+    one process alone: limits by two tables would be of two studies.
 
     Args:
         folder: Made if it is missing.
@@ -105,22 +111,24 @@ def saved_table(
         how: Other arguments of `build_table`. Rounds and quantile do not tell tables apart: a saved one is taken.
 
     Raises:
-        ValueError: As `build_table`.
+        ValueError: As `build_table`; the folder cannot be written.
         DataError: The saved table is damaged.
+        LockHeld: Another process measures it and does not end.
     """
     check_skeleton(space, skeleton)
     clock = clock_of(device, how.get("clock"))
     setting = here(device, how.get("batch", 1), how.get("threads", 1), clock.name)
     path = table_path(folder, space, skeleton, setting)
-    if path.exists():
-        table = LatencyTable.load(path)
-        table.check(space, skeleton)
-        table.check_machine(setting)
-        return table, path
-    tell(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = build_table(space, skeleton, device, **how)
-    table.save(path)
+    if not path.exists():
+        with room_named(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with held(path.with_suffix(".lock"), PATIENCE):
+            if not path.exists():
+                tell(path)
+                build_table(space, skeleton, device, **how).save(path)
+    table = LatencyTable.load(path)
+    table.check(space, skeleton)
+    table.check_machine(setting)
     return table, path
 
 

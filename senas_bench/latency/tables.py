@@ -252,6 +252,16 @@ def table_path(folder: Path, space: str, skeleton: AnySkeleton, setting: Setting
     return folder / f"latency-{space}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
 
 
+def kept_tables(folder: Path, space: str, skeleton: AnySkeleton) -> list[LatencyTable]:
+    """All tables of these networks that a folder keeps, of whatever machine, by their file names.
+
+    Raises:
+        DataError: One is damaged.
+    """
+    tables = [LatencyTable.load(path) for path in sorted(folder.glob(f"latency-{space}-*.json"))]
+    return [table for table in tables if (table.space, table.skeleton) == (space, skeleton)]
+
+
 def _differences(have: dict[str, Any], want: dict[str, Any]) -> str:
     return ", ".join(f"{name} {have[name]}, not {want[name]}" for name in have if have[name] != want[name])
 

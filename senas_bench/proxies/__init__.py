@@ -39,6 +39,9 @@ PROXIES: dict[str, Proxy] = {
     "linear-regions": LinearRegions(),
 }
 
+SHIPPED = dict(PROXIES)
+"""As the package ships them, whatever is added or replaced."""
+
 
 def proxy_of(proxy: str | Proxy) -> Proxy:
     """The strategy that an estimator names.

@@ -29,6 +29,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "four-proxies": Aggregate(FOUR_PROXIES),
 }
 
+SHIPPED = dict(ESTIMATORS)
+"""As the package ships them, whatever is added or replaced."""
+
 
 def estimator_of(estimator: EstimatorName) -> Estimator:
     """The strategy that a method or criterion names.

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from senas_bench.ranking import estimator_of, knows_size, saw
+from senas_bench import proxies, ranking
+from senas_bench.proxies import PROXIES
+from senas_bench.ranking import ESTIMATORS, estimator_of, knows_size, saw
 from senas_bench.spaces import SPACES
 from senas_bench.strategies import fields_for, nested, no_instance, uncalled, unwritable
 from senas_bench.training.recipe import TrainingRecipe
@@ -115,6 +117,19 @@ def check_criterion(criterion: Any) -> None:
         why = why or _parts("", criterion) or unwritable(kind.__name__, criterion)
     if why:
         raise ValueError(f"{criterion!r:.80} is no criterion: {why}")
+
+
+def named_strategies(strategy: Any) -> dict[str, Any]:
+    """Estimators and proxies that a strategy names, or one that it names or holds does, and that are not as the package
+    ships them: by kind and name. A spec holds no more of the others than their name."""
+    found: dict[str, Any] = {}
+    for holder in (strategy, *nested(strategy)):
+        for kind, known, shipped in (("estimator", ESTIMATORS, ranking.SHIPPED), ("proxy", PROXIES, proxies.SHIPPED)):
+            for name in {value for _, value in fields_for(holder, kind) if isinstance(value, str) and value in known}:
+                if known[name] != shipped.get(name):
+                    found[f"{kind} {name}"] = known[name]
+                found |= named_strategies(known[name])
+    return found
 
 
 def kinds(holders: Iterable[Any]) -> set[tuple[str, str]]:

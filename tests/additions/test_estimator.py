@@ -8,7 +8,9 @@ import pytest
 from senas_bench.experiments.settings import make_spec
 from senas_bench.methods import METHODS
 from senas_bench.methods.spos import Spos
+from senas_bench.proxies import PROXIES
 from senas_bench.ranking import ESTIMATORS
+from senas_bench.ranking.aggregate import Aggregate
 from senas_bench.searching.evolution import Evolution
 
 BATCH = 50
@@ -39,6 +41,22 @@ def test_a_method_a_curve_and_the_record(asked, perform):
     search, report = record.counters["search"], record.counters["report"]
     assert search["archs_scored"] and images_per_arch(search) == BATCH and images_per_arch(report) == BATCH
     assert set(scores["set"]) == {"sample", "curve"}
+
+
+def test_what_a_name_stands_for_decides_the_id(added, monkeypatch):
+    """Of one that was added, also inside of another; of one that was replaced; of a proxy. A shipped name is a name."""
+    assert "named" not in make_spec("spos", 0, "embedded").settings
+    first = make_spec("spos-quick", 0, "embedded")
+    assert first.settings["named"] == {"estimator quick": {"kind": "Quick", "batches": ESTIMATORS["quick"].batches}}
+    monkeypatch.setitem(ESTIMATORS, "quick", added.Quick(batches=7))
+    changed = make_spec("spos-quick", 0, "embedded")
+    assert changed.settings["named"]["estimator quick"]["batches"] == 7 and changed.run_id != first.run_id
+    monkeypatch.setitem(METHODS, "both", Spos(estimator=Aggregate(("quick", "params"))))
+    assert set(make_spec("both", 0, "embedded").settings["named"]) == {"estimator quick"}
+    shipped = make_spec("spos", 0, "embedded", estimator="naswot")
+    monkeypatch.setitem(PROXIES, "naswot", replace(PROXIES["naswot"], dead=False))
+    other = make_spec("spos", 0, "embedded", estimator="naswot")
+    assert set(other.settings["named"]) == {"proxy naswot"} and other.run_id != shipped.run_id
 
 
 @pytest.mark.slow

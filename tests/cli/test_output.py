@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -120,3 +121,13 @@ def test_json_is_the_same_in_every_encoding(senas, finished, stream):
     raw = stream("ascii")
     assert senas("reproduce", "table3", *FINISHED, "--results", finished, "--json")[0] == 0
     assert strict(raw.getvalue().decode("ascii")) == strict((finished / "tables/table3.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("end", ["2>/dev/full", "2>&-", "2>/dev/full >&-"])
+def test_standard_error_that_cannot_be_written_ends_nothing(end, tmp_path):
+    """A full disk, or a stream closed before the command began: the study is made, as it is where all is read."""
+    asked = "reproduce table3 --methods params --seeds 0 --rank-archs 20 --executor serial --results runs"
+    command = f"{sys.executable} -m senas_bench {asked} {end}"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == 0
+    assert len(list((tmp_path / "runs/runs").glob("*.json"))) == 1 and (tmp_path / "runs/tables/table3.md").exists()

@@ -1,5 +1,6 @@
 """`status`, `runs rm`, `runs pack`."""
 
+import contextlib
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import pytest
 from senas_bench.api.runs import method_of_run
 from senas_bench.experiments.active import status_file
 from senas_bench.experiments.store import RunStore
-from senas_bench.locks import held
+from senas_bench.locks import LockHeld, held
 
 
 @pytest.fixture
@@ -77,6 +78,26 @@ def test_runs_are_removed_once_somebody_says_so(cli, at_work, tmp_path, monkeypa
     store = RunStore(tmp_path / "runs")
     assert {record.spec.method for record in store.records()} == {"spos"}
     assert not any("random" in path.name for path in (tmp_path / "runs").rglob("*"))
+
+
+def test_a_run_that_is_begun_while_the_question_stands_is_not_removed(cli, at_work, tmp_path, monkeypatch):
+    """Records of the same method that nobody holds go before it."""
+    _, left, _ = at_work
+    monkeypatch.setattr("senas_bench.experiments.store.SHORT_PATIENCE", 0.0)
+    lock = tmp_path / f"runs/work/{left.run_id}.lock"
+    with contextlib.ExitStack() as held_meanwhile:
+        monkeypatch.setattr("typer.confirm", lambda text: held_meanwhile.enter_context(held(lock, 1.0)) or True)
+        outcome = cli.call("runs", "rm", "random")
+    assert outcome.code == 1 and f"holds {lock.relative_to(tmp_path)}" in outcome.err
+    assert (tmp_path / f"runs/work/{left.run_id}/checkpoint").read_text() == "x"
+
+
+def test_a_run_that_is_computed_is_not_set_aside(cli, at_work, tmp_path, monkeypatch):
+    _, _, records = at_work
+    monkeypatch.setattr("senas_bench.experiments.store.SHORT_PATIENCE", 0.0)
+    with held(tmp_path / f"runs/work/{records[0].spec.run_id}.lock", 1.0), pytest.raises(LockHeld):
+        RunStore(tmp_path / "runs").set_aside(records[0].spec)
+    assert RunStore(tmp_path / "runs").has(records[0].spec)
 
 
 def test_where_nobody_answers_nothing_is_removed(cli, finish, monkeypatch):

@@ -1,5 +1,6 @@
 """No table is replaced by one that shows less, or other runs; one that cannot be made keeps no other from it."""
 
+import errno
 import shutil
 
 import pytest
@@ -133,3 +134,16 @@ def test_finished_runs_of_any_method_stand_on_the_ladder(cli, finish, table):
     outcome = cli.done(*asked, "--methods", "spos")
     assert "this one is ladder-spos" in outcome.err
     assert {row["method"] for row in table("ladder-spos")["rows"]} == {"spos"}
+
+
+def test_a_folder_that_may_only_be_read_is_shown(cli, finish, tmp_path, monkeypatch):
+    """The table is printed, and a line says that no copy is kept."""
+    finish("spos,params")
+    expected = cli.done(*reproduce("--methods", "spos,params")).out.partition("\nwritten: ")[0]
+
+    def refuse(table, folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder / "tables"))
+
+    monkeypatch.setattr("senas_bench.analysis.output.formats.write", refuse)
+    outcome = cli.done(*reproduce("--methods", "spos,params"))
+    assert outcome.out.rstrip() == expected.rstrip() and "table3 is not kept in runs: Permission denied" in outcome.err

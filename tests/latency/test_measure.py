@@ -1,4 +1,6 @@
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -228,6 +230,31 @@ def test_a_table_is_measured_once_and_then_read(tmp_path):
     other, elsewhere = saved_table(tmp_path / "new", "mobilenet", MOBILE, clock=ticking(), repeats=1, batch=2)
     assert elsewhere != path and other.setting.batch == 2
     assert len(list((tmp_path / "new").iterdir())) == 2
+
+
+def test_two_that_need_a_table_share_one(tmp_path):
+    """The second, which comes while the first measures, waits and reads what that one saved."""
+    ticks, begun, told = itertools.count(), threading.Event(), []
+
+    def stamp():
+        begun.set()
+        return next(ticks)
+
+    def measure(clock):
+        return saved_table(tmp_path, "mobilenet", MOBILE, tell=told.append, clock=clock, repeats=1)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(measure, replace(ticking(), stamp=stamp))
+        assert begun.wait(60)
+        second = pool.submit(measure, replace(accelerating(), name="ticks"))
+        np.testing.assert_array_equal(first.result()[0].per_edge, second.result()[0].per_edge)
+    assert len(told) == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_measuring(tmp_path):
+    (tmp_path / "latency").write_text("no folder")
+    with pytest.raises(OSError, match="latency"):
+        saved_table(tmp_path / "latency", "mobilenet", MOBILE, tell=lambda path: pytest.fail("measured"))
 
 
 def test_a_file_of_another_skeleton_or_machine_is_not_taken_for_this_one(tmp_path):

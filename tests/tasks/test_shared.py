@@ -148,6 +148,10 @@ def test_they_are_dropped_or_kept(tmp_path, epochs, others):
     computed(tmp_path, ["spos"], share=True)
     files = list(store.trainings.glob("*.safetensors"))  # the training, and its ranking
     assert len(files) == 2 and store.unfinished() == []
+    begun = store.work_dir(make_spec("loglik", 5, "embedded"))  # interrupted in its first training, which lies there
+    store.forget_trainings()
+    assert len(list(store.trainings.glob("*.safetensors"))) == 2
+    begun.rmdir()
     store.forget_trainings()
     assert not store.trainings.exists()
     epochs.clear()
