@@ -187,6 +187,6 @@ def latency(
         archs = sample_archs(space, skeleton, validate, np.random.default_rng(0))
         checked = measuring.validate(table, archs, where)
         found |= {"archs": len(archs), "spearman": round(checked.spearman, 4)}
-        found |= {"measured_over_predicted": round(checked.ratio, 4), "median_error": round(checked.error, 4)}
+        found |= {"measured_over_predicted": round(checked.ratio, 4), "median_error_after": round(checked.error, 4)}
         found |= {"fastest_ms": round(checked.measured.min(), 4), "slowest_ms": round(checked.measured.max(), 4)}
     show(found, as_json)
