@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -37,12 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     if reason := _no_gpu(options.device):
         print(f"error: no GPU: {reason}; this check needs one", file=sys.stderr)
         return NO_GPU
-    needs_data = options.device == "cuda" and ENDLESS in options.parts
-    if needs_data and (options.data_dir is None or not options.data_dir.is_dir()):
-        print("error: no CIFAR-10; name its folder with --data-dir or DATA_DIR", file=sys.stderr)
+    if options.device == "cuda" and ENDLESS in options.parts and (reason := _no_images(options.data_dir)):
+        print(f"error: no CIFAR-10: {reason}; name its folder with --data-dir or DATA_DIR", file=sys.stderr)
         return NO_DATA
     options.out.mkdir(parents=True, exist_ok=True)
     about = _about(options.device)
+    if options.fresh and ENDLESS in options.parts:
+        shutil.rmtree(_search_folder(options, about), ignore_errors=True)
     return max((_part(part, options, about) for part in options.parts), default=0)
 
 
@@ -74,6 +77,26 @@ def _no_gpu(device: str) -> str:
     return "" if torch.cuda.is_available() else "torch.cuda.is_available() is False"
 
 
+def _no_images(folder: Path | None) -> str:
+    """Why CIFAR-10 cannot be read; empty if it can."""
+    from senas_bench.data import data_id
+    from senas_bench.errors import DataError
+
+    if folder is None:
+        return "no folder is named"
+    try:
+        data_id("cifar10", folder)
+    except (DataError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _search_folder(options: argparse.Namespace, about: dict[str, Any]) -> Path:
+    """Where the search keeps its run, to go on with it: of this commit on this hardware alone."""
+    of = "-".join(str(about.get(name) or about.get("cpu") or "") for name in ("commit", "gpu"))
+    return options.out.resolve() / f"search-{re.sub(r'[^A-Za-z0-9]+', '-', of)}"
+
+
 def _about(device: str) -> dict[str, Any]:
     """Hardware, software and commit."""
     import torch
@@ -93,7 +116,7 @@ def _part(part: str, options: argparse.Namespace, about: dict[str, Any]) -> int:
     if path.exists() and not options.fresh and _same(record := json.loads(path.read_text()), about):
         print(f"{part}: done before (--fresh does it again): {json.dumps(record['found'])}", flush=True)
         return 0
-    found = _run(part, _command(part, options), options.out)
+    found = _run(part, _command(part, options, about), options.out, _search_folder(options, about))
     path.write_text(json.dumps({"part": part, **found, "limit_s": LIMITS[part], "about": about}, indent=2) + "\n")
     print(f"{part}: exit {found['exit']} after {found['seconds']} s: {json.dumps(found['found'])}", flush=True)
     if part == ENDLESS and found["exit"] == CUT:
@@ -109,7 +132,7 @@ def _same(record: dict[str, Any], about: dict[str, Any]) -> bool:
     )
 
 
-def _command(part: str, options: argparse.Namespace) -> list[str]:
+def _command(part: str, options: argparse.Namespace, about: dict[str, Any]) -> list[str]:
     python, gpu = sys.executable, options.device == "cuda"
     if part == "tests":
         tests = [
@@ -122,11 +145,11 @@ def _command(part: str, options: argparse.Namespace) -> list[str]:
         return [python, "-c", f"from benchmarks import gpu_parts; gpu_parts.{part}({options.device!r})"]
     command = [python, "-c", "from senas_bench.cli import main; main()", "search", "--space", "nasbench201"]
     command += ["--preset", "paper" if gpu else "embedded", "--device", options.device, "--jobs", "1", "--json"]
-    command += ["--results", str(options.out.resolve() / "search")] + ([] if gpu else ["--stage-epochs", "1,1,1"])
+    command += ["--results", str(_search_folder(options, about))] + ([] if gpu else ["--stage-epochs", "1,1,1"])
     return command + (["--data-dir", str(options.data_dir)] if gpu else [])
 
 
-def _run(part: str, command: list[str], out: Path) -> dict[str, Any]:
+def _run(part: str, command: list[str], out: Path, search: Path) -> dict[str, Any]:
     """Exit code, seconds, log and figures of one part; `CUT` if it took too long."""
     log, started = out / f"{part}.log", time.monotonic()
     paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -139,12 +162,13 @@ def _run(part: str, command: list[str], out: Path) -> dict[str, Any]:
             code = done.returncode
         except subprocess.TimeoutExpired:
             code = CUT
-    return {"exit": code, "seconds": round(time.monotonic() - started, 1), "log": log.name, "found": _found(part, log)}
+    took = round(time.monotonic() - started, 1)
+    return {"exit": code, "seconds": took, "log": log.name, "found": _found(part, log, search)}
 
 
-def _found(part: str, log: Path) -> Any:
+def _found(part: str, log: Path, search: Path) -> Any:
     """The last line that a part printed: its figures, if it is JSON. Of a search that ended the seconds of its run."""
-    if records := sorted(log.parent.glob("search/runs/*.json")) if part == ENDLESS else []:
+    if records := sorted(search.glob("runs/*.json")) if part == ENDLESS else []:
         run = json.loads(records[-1].read_text())
         return {"pick": run["pick"], "timing": run["timing"], "target_s": {"search_seconds": 300}}
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]

@@ -219,6 +219,8 @@ def resized(
         recipes = {**recipes, STAND_ALONE: replace(recipes[STAND_ALONE], stage_epochs=(alone_epochs,))}
     if accumulate is not None:
         recipes = {name: replace(recipe, accumulate=accumulate) for name, recipe in recipes.items()}
+    if official_split:
+        preset = replace(preset, held_out=0)
     if score_images is not None:
         images = _scored(preset, score_images)
         preset = replace(preset, score_images=images, curve_images=min(preset.curve_images, images))
@@ -227,7 +229,6 @@ def resized(
     return replace(
         preset,
         recipes=recipes,
-        held_out=0 if official_split else preset.held_out,
         rank_archs=preset.rank_archs if rank_archs is None else rank_archs,
         candidates=preset.candidates if candidates is None else candidates,
         curve_points=preset.curve_points if curve_points is None else curve_points,

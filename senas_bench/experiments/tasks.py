@@ -82,6 +82,9 @@ def make_task(spec: RunSpec, place: Place, trainer: Callable[[Arch], tuple[float
     images = reading()
     loading = loading_of(sizes, recipe, images, place, device)
     loaders = images.loaders(loading)
+    validating = sum(len(x) for x, _ in loaders.valid)
+    if not sizes.held_out and validating < sizes.score_images:  # of an official split nobody knew before
+        raise DataError(f"--score-images {sizes.score_images} are more than the {validating} of the official split")
     shape = ImageShape(loaders.resolution, loaders.num_classes, loaders.in_channels)
     skeleton = space.skeleton(shape, sizes)
     limit = limit_of(spec.space, spec.settings.get("limit"), skeleton)

@@ -130,6 +130,8 @@ SIZES = {
     "cpu": {"resolution": 16, "cells": 1, "bn_mode": "batch"},
 }
 """Sizes of the presets that were timed; of others nothing is known."""
+SCORED = {"embedded": 400, "cpu": 1000}
+"""Images that scored an arch there."""
 IMAGES = {"embedded": ("digits",), "cpu": ("cifar10", "cifar100")}
 """Data sets of the size of the one that was timed."""
 SOURCES = {"embedded": "results/embedded", "cpu": "results/cpu-*"}
@@ -143,13 +145,16 @@ def seconds_of(spec: RunSpec) -> float | None:
     like = spec.device == "cpu" and spec.threads == 1 and spec.dataset in IMAGES.get(spec.preset, ())
     if timing is None or not like or spec.settings.get("recipe", {}).get("precision") == "bfloat16":
         return None
+    if sizes.get("engine") == "torch":
+        return None
     if any(sizes[name] != value for name, value in SIZES[spec.preset].items()):
         return None
     sample = sizes["rank_archs"]
     functions = min(SHARE * sample, WHOLE_SPACE) if sample else WHOLE_SPACE
     retrained = _epochs(spec.settings.get("retrain"))
     epochs = _epochs(spec.settings.get("recipe"))
-    return timing.epoch * epochs + timing.function * functions + timing.other + timing.retrain * retrained
+    scored = (timing.function * functions + timing.other) * sizes["score_images"] / SCORED[spec.preset]
+    return timing.epoch * epochs + scored + timing.retrain * retrained
 
 
 def _epochs(recipe: Mapping[str, Any] | None) -> int:

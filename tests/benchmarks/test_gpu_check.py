@@ -18,8 +18,12 @@ def test_no_gpu_is_said_with_an_exit_code(monkeypatch, capsys, tmp_path):
 def test_no_images_are_said_with_another(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert gpu_check.main(["--data-dir", str(tmp_path / "none"), "--out", str(tmp_path)]) == 3
-    assert "no CIFAR-10" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    for folder in ("none", "empty"):
+        assert gpu_check.main(["--data-dir", str(tmp_path / folder), "--out", str(tmp_path / "gpu")]) == 3
+        error = capsys.readouterr().err
+        assert error.startswith("error: no CIFAR-10: ") and error.count("\n") == 1
+    assert not (tmp_path / "gpu").exists()
 
 
 def test_an_unknown_part(capsys):
@@ -52,9 +56,9 @@ def test_the_search_is_a_command_that_exists(monkeypatch, tmp_path):
     """That of a GPU, at preset paper, up to the images that it does not find."""
     command = gpu_check._command
 
-    def on_the_cpu(part: str, options: argparse.Namespace) -> list[str]:
+    def on_the_cpu(part: str, options: argparse.Namespace, about: dict) -> list[str]:
         options.device = "cuda"
-        return ["cpu" if word == "cuda" else word for word in command(part, options)]
+        return ["cpu" if word == "cuda" else word for word in command(part, options, about)]
 
     monkeypatch.setattr(gpu_check, "_command", on_the_cpu)
     data = ["--data-dir", str(tmp_path)]
@@ -74,7 +78,7 @@ def check(out, *more: str) -> int:
 def commands(monkeypatch) -> dict[str, list[str]]:
     """What the parts run, which a test may change."""
     chosen = {"steps": ["echo", '{"speed": 1}'], "search": ["echo", "far"]}
-    monkeypatch.setattr(gpu_check, "_command", lambda part, options: chosen[part])
+    monkeypatch.setattr(gpu_check, "_command", lambda part, options, about: chosen[part])
     return chosen
 
 
@@ -99,6 +103,22 @@ def test_what_is_done_is_not_done_again(commands, tmp_path, capsys):
     assert "steps: done before" in capsys.readouterr().out
     assert record(tmp_path, "steps")["found"] == {"speed": 1} and record(tmp_path, "search")["found"] == "further"
     assert check(tmp_path, "--fresh") == 1
+
+
+def test_the_search_is_one_of_its_commit_and_its_hardware(commands, monkeypatch, tmp_path):
+    """What another left is no measurement of this one; afresh, neither is its own."""
+    about = gpu_check._about("cpu")
+    others = argparse.Namespace(out=tmp_path)
+    folders = {gpu_check._search_folder(others, {**about, **one}).name for one in ({}, {"commit": "x"}, {"gpu": "H"})}
+    assert len(folders) == 3
+    runs = gpu_check._search_folder(others, about) / "runs"
+    runs.mkdir(parents=True)
+    (runs / "a.json").write_text(json.dumps({"pick": "p", "timing": {"search_seconds": 3.0}}))
+    (tmp_path / "search-another/runs").mkdir(parents=True)
+    (tmp_path / "search-another/runs/b.json").write_text("{}")
+    assert check(tmp_path) == 0 and record(tmp_path, "search")["found"]["timing"] == {"search_seconds": 3.0}
+    assert check(tmp_path, "--fresh") == 0 and record(tmp_path, "search")["found"] == "far"
+    assert not runs.exists() and (tmp_path / "search-another").exists()
 
 
 def test_only_the_search_may_run_out_of_time(commands, monkeypatch, tmp_path, capsys):

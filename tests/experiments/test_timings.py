@@ -63,3 +63,14 @@ def test_other_sizes_were_not_timed():
         seconds_of(make_spec("spos", 0, "embedded", sizes=replace(preset_of("nasbench201", "embedded"), cells=5)))
         is None
     )
+
+
+def test_more_images_take_longer_to_score_and_another_engine_was_not_timed():
+    spec, more, torch = (
+        replace(
+            make_spec("untrained", 0, "cpu", dataset="digits", sizes=resized(preset_of("nasbench201", "cpu"), **given)),
+            dataset="cifar10",
+        )
+        for given in ({}, {"score_images": 5000}, {"engine": "torch"})
+    )
+    assert seconds_of(more) == pytest.approx(5 * seconds_of(spec)) and seconds_of(torch) is None
