@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from senas_bench.api.studies import load_truth, write_beside
+from senas_bench.api.keeping import write_beside
+from senas_bench.api.studies import load_truth
 from senas_bench.files import atomic_write, check_output
 
 if TYPE_CHECKING:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from senas_bench.api.checks import makeable, note_stages
+from senas_bench.api.keeping import write_beside
 from senas_bench.api.options import setting_of
 from senas_bench.errors import DataError
 from senas_bench.experiments.failures import RunsFailed
@@ -19,8 +20,6 @@ from senas_bench.experiments.study import Setting, at_seeds, latency_table_for, 
 
 if TYPE_CHECKING:
     from typing import Unpack
-
-    from matplotlib.figure import Figure
 
     from senas_bench.analysis.artefacts import Artefact
     from senas_bench.analysis.artefacts.artefact import Search
@@ -224,8 +223,10 @@ def prepare(
     finished: bool = False,
     fresh: bool = False,
     seed_truth: Path | None = None,
+    dry: bool = False,
 ) -> Study:
-    """What artefacts need, refused here if it cannot be. Nothing is computed, but latency tables that are missing.
+    """What artefacts need, refused here if it cannot be. Nothing is computed, but latency tables that are missing, and
+    where it is `dry` not even these.
 
     Args, raises: As `reproduce`.
     """
@@ -248,7 +249,7 @@ def prepare(
     setting = setting.placed()
     ranked = dict.fromkeys(method for name, group in own.items() if not chosen[name].searches for method in group)
     specs = at_seeds([setting.spec(method, sizes) for method in ranked], numbers)
-    specs += at_seeds(_search_specs(chosen, own, setting, finished), numbers)
+    specs += at_seeds(_search_specs(chosen, own, setting, finished=finished, dry=dry), numbers)
     if not finished:
         note_stages(setting.preset, sizes, ranked)
     also = [] if methods is not None else _also(chosen, {*ranked}, setting, sizes)
@@ -265,10 +266,19 @@ def _also(artefacts: Mapping[str, Artefact], ran: set[str], setting: Setting, si
 
 
 def _search_specs(
-    artefacts: Mapping[str, Artefact], methods: Mapping[str, Sequence[str]], setting: Setting, finished: bool
+    artefacts: Mapping[str, Artefact],
+    methods: Mapping[str, Sequence[str]],
+    setting: Setting,
+    *,
+    finished: bool,
+    dry: bool,
 ) -> list[RunSpec]:
-    """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained. Those that
-    may only be finished are under limits that the folder keeps a table of: nothing is measured for them."""
+    """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained.
+
+    Args:
+        finished: They may only be finished, under limits that the folder keeps a table of: others are left out.
+        dry: They are only counted, and no latency is measured.
+    """
     from senas_bench.experiments.settings import limit_settings
 
     specs: dict[str, RunSpec] = {}
@@ -277,8 +287,9 @@ def _search_specs(
         sizes: Preset = setting.sizes(row.space)
         table = None
         if row.cost == "latency":
-            table = (used_latency_table if finished else latency_table_for)(row.space, sizes, setting)
-            if table is None:
+            kept = used_latency_table if finished else partial(latency_table_for, measure=not dry)
+            table = kept(row.space, sizes, setting)
+            if table is None and finished:
                 continue
         limit = limit_settings(row.cost, level=row.level, table=table, in_training=setting.train_within_limit)
         for arch in _given(row, sizes, setting, limit) if row.archs else [None]:
@@ -351,39 +362,3 @@ def _possible(setting: Setting, sizes: Preset) -> list[str]:
         else:
             found.append(name)
     return found
-
-
-def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tuple[Table, list[Path]]:
-    """Write a table and the figure of its artefact, under a name of their own where the folder has more by theirs.
-
-    Returns:
-        The table as it is named, and the files; none, and a line says why, in a folder that may only be read.
-    """
-    from senas_bench.analysis.output.formats import write
-    from senas_bench.analysis.output.naming import beside
-
-    table, why = beside(table, results)
-    if why:
-        print(why, file=sys.stderr)
-    try:
-        return table, write(table, results) + (save_figure(artefact, table, results) if artefact else [])
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        print(f"{table.name} is not kept in {results}: {error.strerror}", file=sys.stderr)
-        return table, []
-
-
-def save_figure(artefact: Artefact, table: Table, results: Path) -> list[Path]:
-    """Write the figure of a rendered table, if it has one; files that show it already stay as they are."""
-    if artefact.draw is None:
-        return []
-    from senas_bench.analysis.output.figures import save_once
-    from senas_bench.analysis.output.formats import to_json
-
-    def draw() -> Figure:
-        figure = artefact.figure(table)
-        assert figure is not None
-        return figure
-
-    return save_once(draw, to_json(table), results, table.name)

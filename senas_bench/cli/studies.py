@@ -150,7 +150,7 @@ def reproduce(
     setting = replace(setting, official_split=official_split, accumulate=accumulate, tensorboard=tensorboard)
     setting = replace(setting, keep_trained=keep_trained, executor=executor, address=address, gpus_per_run=gpus_per_run)
     setting = replace(setting, train_within_limit=train_within_limit, score_images=score_images, precision=precision)
-    how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth}
+    how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth, "dry": dry_run}
     study = prepare(artefacts, seeds, split_names(methods), setting, **how)
     if dry_run:
         show_plan(study.store, study.specs, as_json)

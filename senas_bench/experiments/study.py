@@ -341,8 +341,9 @@ def _check_limit(option: str, space: str, limit: Mapping[str, Any], sizes: Prese
         raise ValueError(f"{option}: {error}") from None
 
 
-def latency_table_for(space: str, sizes: Preset, setting: Setting) -> Any:
-    """The latency table of a space at these sizes: the file given, or the one that the results folder keeps."""
+def latency_table_for(space: str, sizes: Preset, setting: Setting, measure: bool = True) -> Any:
+    """The latency table of a space at these sizes: the file given, or the one that the results folder keeps; measured
+    where it keeps none, or None."""
     from senas_bench.experiments.studies import skeleton_for
     from senas_bench.latency.tables import LatencyTable
 
@@ -351,9 +352,11 @@ def latency_table_for(space: str, sizes: Preset, setting: Setting) -> Any:
         table = LatencyTable.load(setting.latency_table)
         table.check(space, skeleton)
         return table
-    from senas_bench.latency.measure import saved_table
+    from senas_bench.latency.measure import is_saved, saved_table
 
     kept_in = setting.results / "latency"
+    if not measure and not is_saved(kept_in, space, skeleton, setting.device, threads=setting.threads):
+        return None
     return saved_table(kept_in, space, skeleton, setting.device, _measuring, threads=setting.threads)[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,8 +116,7 @@ def saved_table(
         LockHeld: Another process measures it and does not end.
     """
     check_skeleton(space, skeleton)
-    clock = clock_of(device, how.get("clock"))
-    setting = here(device, how.get("batch", 1), how.get("threads", 1), clock.name)
+    setting = _setting(device, how)
     path = table_path(folder, space, skeleton, setting)
     if not path.exists():
         with room_named(folder):
@@ -130,6 +129,17 @@ def saved_table(
     table.check(space, skeleton)
     table.check_machine(setting)
     return table, path
+
+
+def is_saved(folder: Path, space: str, skeleton: AnySkeleton, device: str = "cpu", **how: Any) -> bool:
+    """Whether `saved_table` would find its table, and measure nothing; arguments and errors as there."""
+    return table_path(folder, space, skeleton, _setting(device, how)).exists()
+
+
+def _setting(device: str, how: Mapping[str, Any]) -> Setting:
+    """What must be the same for a saved table to be taken."""
+    clock = clock_of(device, how.get("clock"))
+    return here(device, how.get("batch", 1), how.get("threads", 1), clock.name)
 
 
 def validate(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import senas_bench as sb
+from senas_bench.api.studies import prepare
 from senas_bench.errors import DataError
 from senas_bench.experiments.settings import limit_settings, make_spec
 from senas_bench.experiments.spec import RunRecord
@@ -60,3 +61,10 @@ def test_what_is_only_shown_is_never_measured(tmp_path, capsys):
     with pytest.raises(DataError, match=r"none of the runs is finished in .*run them without --finished"):
         sb.reproduce("table5", methods="spos", finished=True, results=tmp_path, device="cpu")
     assert "measuring" not in capsys.readouterr().err and not (tmp_path / "latency").exists()
+
+
+def test_a_plan_measures_nothing(tmp_path, capsys):
+    """Its runs under limits of latency are counted without a table."""
+    study = prepare(["table5"], 1, ["spos"], replace(Setting(), results=tmp_path / "runs"), dry=True)
+    assert len(study.specs) == 2 and all(spec.settings["limit"]["cost"] == "latency" for spec in study.specs)
+    assert "measuring" not in capsys.readouterr().err and not (tmp_path / "runs").exists()
