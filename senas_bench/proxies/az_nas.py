@@ -71,6 +71,8 @@ class Trainability(_OfBlocks):
     Deviations: none on NAS-Bench-201.
     """
 
+    saw = BY_AUTHORS
+
     def __call__(self, network: Alone, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> float:
         pairs = list(itertools.pairwise(_blocks(network, images, generator)))
         found = [_trainability(network, *pair, generator, first=pair is pairs[0]) for pair in pairs]

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from senas_bench.proxies.alone import Alone
 
+NOTHING = 1e-2
+"""Gradients so small beside logits over images are rounding: about 1e-4 there, and 100 where there is a gradient."""
+
 
 @dataclass(frozen=True)
 class JacobCov(Proxy):
@@ -22,7 +25,9 @@ class JacobCov(Proxy):
     `jacob_cov`, NASLib's `jacov`.
 
     Batch: 32 images. Init: the network's own. Batch norm: statistics of the batch, so that an image's gradient feels
-    the others too. Dead edges add nothing. Deviations: eigenvalues of a symmetric matrix in float64.
+    the others too. Dead edges add nothing. Deviations: eigenvalues of a symmetric matrix in float64; nan where nothing
+    but rounding is left of the gradients. That is so where batch norms without a ReLU behind them are all that feeds a
+    mean over pixels, whose sum over the batch they fix: DARTS cells without a pool at the end. The codes score it.
 
     Args:
         k: Keeps away from eigenvalues of 0.
@@ -37,6 +42,9 @@ class JacobCov(Proxy):
 
         network.network.train()
         images.requires_grad_(True)
-        (jacobian,) = network.gradients(network(images).sum(), [images])
+        logits = network(images)
+        (jacobian,) = network.gradients(logits.sum(), [images])
+        if jacobian.norm() * images.detach().norm() < NOTHING * logits.detach().norm():
+            return float("nan")
         values = torch.linalg.eigvalsh(torch.corrcoef(jacobian.flatten(1).double().cpu())) + self.k
         return -float((values.log() + 1 / values).sum())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senas_bench.ranking.estimator import Cost, Estimator, EstimatorName, Weights, Work, together
+from senas_bench.ranking.estimator import Cost, Estimator, EstimatorName, Reference, Weights, Work, together
 from senas_bench.ranking.kept import Kept, kept_scores
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 
@@ -95,7 +95,7 @@ class Aggregate(Estimator):
             at = dict(known.others) | {bytes(r): score for r, score in zip(known.archs, known.scores, strict=True)}
             new = np.array([bytes(row) not in at for row in archs], bool)
             if new.any():
-                made = self._part(k, known.estimator, trained, archs[new], evaluation, cost, watcher)
+                made = self._part(k, known, trained, archs[new], evaluation, cost, watcher)
                 at |= {bytes(row): score for row, score in zip(archs[new], made.scores, strict=True)}
                 works.append(made.work)
             scores = np.array([at[bytes(row)] for row in archs], float)
@@ -107,8 +107,8 @@ class Aggregate(Estimator):
     def _part(
         self,
         k: int,
-        part: Estimator,
-        trained: Weights,
+        part: Reference,
+        trained: Any,
         archs: np.ndarray,
         evaluation: Evaluation,
         cost: Cost,
@@ -117,8 +117,10 @@ class Aggregate(Estimator):
         """What one part gives, kept beside what the whole keeps."""
         own = Watcher(tick=lambda share: watcher.tick((k + share) / len(self.parts)), purpose=watcher.purpose)
 
+        seen = replace(trained, references=dict(part.references)) if part.references else trained
+
         def make(told: Watcher) -> tuple[np.ndarray, Work]:
-            return part(trained, archs, evaluation, cost, told)
+            return part.estimator(seen, archs, evaluation, cost, told)
 
         if watcher.partial is None:
             scores, work = make(own)

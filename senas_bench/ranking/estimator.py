@@ -45,12 +45,14 @@ class Reference:
         archs: `(m, edges)`.
         scores: `(m,)`.
         others: Scores of other archs that are known already, by the bytes of their rows.
+        references: What the estimator compares with in turn, as `Weights.references`.
     """
 
     estimator: Estimator
     archs: np.ndarray
     scores: np.ndarray
     others: Mapping[bytes, float] = field(default_factory=dict)
+    references: Mapping[str, Reference] = field(default_factory=dict)
 
 
 class Weights(Protocol):

@@ -50,7 +50,8 @@ class Fresh:
         """The network of an arch, with batch norm that has weights; the same at each call with the same draw.
 
         Its weights are those of its path in one network over the whole space, so archs begin with the same weights
-        wherever they have the same operator, and two that differ by an operator differ by nothing else.
+        wherever they have the same operator, and two that differ by an operator differ by nothing else, unless a proxy
+        draws others.
         """
         from senas_bench.networks.single import single
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,7 +76,7 @@ class TrainingFree(Estimator):
         fresh, proxy = trained.fresh(self.size), proxy_of(self.proxy)
         distinct, rows = distinct_archs(fresh.space, archs, proxy.of)
         batch = self._batch(fresh, proxy, evaluation)
-        about = f"{proxy.family or self.proxy} {(self.size, self.images, self.noise, self.draws)} {fresh.seed}"
+        about = f"{_who(proxy)} {(self.size, self.images, self.noise, self.draws)} {fresh.seed}"
         memo = Memo(watcher.partial, f"{about} {len(batch[1])} {watcher.purpose}")
         shelf = Shelf(fresh.shared(f"{about} {_identity(*batch)}"))
         new = shelf.move(memo.missing(distinct), memo, watcher.partial)
@@ -146,6 +146,14 @@ class TrainingFree(Estimator):
             work = flops * (done.forward_images + 2 * done.backward_images)
             counts += np.array([done.forward, done.backward, done.forward_images, work])
         return tuple(np.mean(scores, 0).tolist()), counts
+
+
+def _who(proxy: Proxy) -> str:
+    """A proxy in words, by its class and fields and not by a name that may come to mean another; alike for all of a
+    family."""
+    kind = type(proxy)
+    name = proxy.family if proxy.family else kind.__qualname__
+    return f"{kind.__module__}.{name} {astuple(proxy)}"  # type: ignore[call-overload]
 
 
 class _Found:

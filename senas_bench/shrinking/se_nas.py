@@ -11,7 +11,7 @@ import numpy as np
 from senas_bench.ranking import estimator_of
 from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.shrinking.criterion import CriterionOutput
-from senas_bench.shrinking.si import SelectionImportance
+from senas_bench.shrinking.si import SelectionImportance, selection_importance
 
 if TYPE_CHECKING:
     from senas_bench.tasks.outputs import Trained
@@ -93,6 +93,13 @@ def operator_scores(
     return scores
 
 
+def percentiles(performance: np.ndarray) -> np.ndarray:
+    """`(n,)` share of the archs that are no better, ties at their mean, 0 to 1; -inf stays."""
+    from scipy.stats import rankdata
+
+    return np.where(performance > -np.inf, rankdata(performance) / len(performance), -np.inf)
+
+
 @dataclass(frozen=True)
 class SeNasCriterion:
     """Score operators by Eq. 7.
@@ -101,8 +108,9 @@ class SeNasCriterion:
     not with `within-edge`. The history of a run holds S, SI and SC of every operator: scores, importance, confidence.
 
     Args:
-        estimator, per_operator: As in `SelectionImportance`. Log-likelihoods enter as likelihoods,
-            exp(P): the quotient needs positive values.
+        estimator, per_operator: As in `SelectionImportance`. The quotient needs positive values: log-likelihoods enter
+            as likelihoods, exp(P), and estimates of which `x / mean` would get a mean that is not positive, as of some
+            proxies, as percentiles among the archs of the sample.
         normalizer: One of `NORMALIZERS`.
 
     Raises:
@@ -117,11 +125,14 @@ class SeNasCriterion:
         check_normalizer(self.normalizer)
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
-        importance = SelectionImportance(self.estimator, self.per_operator)(trained, task).scores
+        rows, performance = SelectionImportance(self.estimator, self.per_operator).estimate(trained, task)
+        importance = selection_importance(rows, performance)
         if estimator_of(self.estimator).nats:
             importance = {
                 pair: value if value == -np.inf else float(np.exp(value)) for pair, value in importance.items()
             }
+        elif self.normalizer == "mean" and any(-np.inf < value <= 0 for value in importance.values()):
+            importance = selection_importance(rows, percentiles(performance))
         possible = {pair: value for pair, value in importance.items() if value > -np.inf}
         parts = {"importance": importance, "confidence": selection_confidence(possible)}
         return CriterionOutput(operator_scores(importance, self.normalizer), parts)

@@ -47,8 +47,11 @@ class SelectionImportance:
     per_operator: int = 100
 
     def __call__(self, trained: Trained, task: Task) -> CriterionOutput:
+        return CriterionOutput(selection_importance(*self.estimate(trained, task)))
+
+    def estimate(self, trained: Trained, task: Task) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray]:
+        """What `selection_importance` takes: rows by operator, and P(a)."""
         archs, rows = operator_sample(
             task.within(trained.space), self.per_operator, task.rng(f"{trained.phase}-criterion")
         )
-        performance = task.estimate(trained, archs, self.estimator, "criterion", purpose="search", alike=True)
-        return CriterionOutput(selection_importance(rows, performance))
+        return rows, task.estimate(trained, archs, self.estimator, "criterion", purpose="search", alike=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Arch = tuple[int, ...]
 """One operator index per edge."""
+MOST_NUMBERED = 2**62
+"""Archs of a space that can be told apart by a number of numpy's."""
 
 
 Part = tuple[tuple[int, ...], np.ndarray]
@@ -152,6 +154,11 @@ class SearchSpace:
         """`(min(n, size), edges)` int8 distinct archs, uniformly without replacement."""
         if self.rule:
             return self.rule.sample_distinct(self, rng, n)
+        if self.size > MOST_NUMBERED:  # two draws of one arch hardly ever meet
+            found: dict[Arch, None] = {}
+            while len(found) < n:
+                found[self.sample(rng)] = None
+            return np.array(list(found), np.int8)
         chosen = rng.choice(self.size, size=min(n, self.size), replace=False)
         digits = np.unravel_index(chosen, [len(alive) for alive in self.candidates])
         columns = [np.array(alive, np.int8)[d] for alive, d in zip(self.candidates, digits, strict=True)]

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.ranking import estimator_of
-from senas_bench.ranking.estimator import Estimator, EstimatorName, Reference, together
+from senas_bench.ranking.estimator import Estimator, EstimatorName, Reference
 from senas_bench.ranking.fresh import Fresh
 from senas_bench.ranking.kept import kept_scores
-from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import Watcher
 from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces import Arch, ImageShape, SearchSpace, space_named
 from senas_bench.spaces.regions import Region
-from senas_bench.tasks.outputs import ScoreTable, Seen, Trained
+from senas_bench.tasks.outputs import ScoreTable, Trained
 from senas_bench.tasks.problem import Problem
 from senas_bench.tasks.report import Report, Watch, reference_archs
 from senas_bench.tasks.shared import array_identity, paths_identity, snapshots_fit
@@ -234,7 +233,13 @@ class Task:
             return ""
         evaluation = self._watched_images()
         images = [array_identity(part.cpu().numpy()) for batch in evaluation.batches for part in batch]
-        about = [sorted(watch.epochs), array_identity(watch.archs), repr(watch.estimator), evaluation.bn_mode, images]
+        about = [
+            sorted(watch.epochs),
+            array_identity(watch.archs),
+            repr(estimator_of(watch.estimator)),
+            evaluation.bn_mode,
+            images,
+        ]
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
     def _watched_images(self) -> Evaluation:
@@ -248,22 +253,10 @@ class Task:
         """Scores of the watched archs at an epoch of the watch, and the work; None at any other."""
         if watch is None or epoch not in watch.epochs:
             return None
-        from senas_bench.training.snapshots import Snapshots
+        from senas_bench.tasks.look import look
 
-        now = Snapshots()
-        now.add(network)
-        watcher = Watcher(
-            partial=Partial(self.work.folder / f"{phase}-watch-{epoch}.arrays", self.work.processes.first)
-        )
-        strategy, images = estimator_of(watch.estimator), self._watched_images()
-        seen, works = Seen(network, now, self.build, self.fresh), []
-        for part in strategy.compared:
-            archs = self._reference_archs(space, strategy.reference)
-            scores, more = estimator_of(part)(seen, archs, images, self.problem.cost)
-            seen.references[str(part)] = Reference(estimator_of(part), archs, scores)
-            works.append(more)
-        scores, more = strategy(seen, watch.archs, images, self.problem.cost, watcher)
-        return scores, together([*works, more])
+        images = self._watched_images()
+        return look(self, network, space, watch, images, self.work.folder / f"{phase}-watch-{epoch}.arrays")
 
     def evolve(
         self,
@@ -373,14 +366,16 @@ class Task:
         are search work, whoever asks first."""
         if not estimator.compared:
             return {}
-        archs, made = self._reference_archs(trained.space, estimator.reference), self.work.references
+        archs, made = self.reference_archs(trained.space, estimator.reference), self.work.references
         found = {}
         for part in estimator.compared:
+            own = estimator_of(part)
+            inner = self._references(trained, own, batches)  # first: labels count what is made
             key = f"{trained.phase} {part} {estimator.reference} {batches}"
             if key not in made:
                 label = f"reference-{len(made)}"
                 made[key] = self.estimate(trained, archs, part, label, purpose="search", batches=batches, alike=True)
-            found[str(part)] = Reference(estimator_of(part), archs, made[key])
+            found[str(part)] = Reference(own, archs, made[key], references=inner)
         return found
 
     def _asked_whole(
@@ -394,5 +389,6 @@ class Task:
         scores = self.estimate(trained, archs, how, label, alike=True, **asked)
         return replace(reference, others={bytes(row): score for row, score in zip(archs, scores, strict=True)})
 
-    def _reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
+    def reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
+        """`(n, edges)` the sample that an estimator compares with, see `report.reference_archs`."""
         return reference_archs(self.report, space, self.within(space), many, self.rng("reference"))

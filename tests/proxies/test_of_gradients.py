@@ -4,7 +4,7 @@ One image of 1 with label 0: the convolution a = 2, the linear layer u = 1, v = 
 z = a (u - v) = 2; s is the probability of the wrong label, and the gradient is -s (u - v, a, -a) = -s (1, 2, -2).
 """
 
-from math import exp, log, sqrt
+from math import exp, isfinite, log, sqrt
 
 import pytest
 import torch
@@ -144,6 +144,24 @@ def test_jacobian_covariance_by_hand(score):
     images, k = torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]).reshape(2, 1, 1, 3), 1e-5
     expected = -(log(k) + 1 / k + log(2 + k) + 1 / (2 + k))
     assert score("jacob-cov", Squares(), images) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("pool", "scored"), [(False, False), (True, True)])
+def test_gradients_that_batch_norm_leaves_nothing_of_are_not_scored(score, pool, scored):
+    """The mean over pixels of what a batch norm gives sums up to a constant over the batch, whatever the images."""
+
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4)
+            self.linear = nn.Linear(4, 2)
+
+        def forward(self, x, path):
+            x = self.norm(self.convolution(x))
+            return self.linear((nn.functional.max_pool2d(x, 2) if pool else x).mean((2, 3)))
+
+    torch.manual_seed(0)
+    assert isfinite(score("jacob-cov", Flat(), torch.randn(8, 1, 8, 8))) is scored
 
 
 def test_jacobian_covariance_of_unrelated_images_is_the_best(score):

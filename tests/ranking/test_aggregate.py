@@ -19,6 +19,7 @@ from senas_bench.ranking.estimator import Estimator, Reference, together
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import NOBODY, Watcher
 from senas_bench.spaces.nasbench201 import NB201
+from senas_bench.tasks.look import look
 from senas_bench.tasks.method import check_method
 from senas_bench.training.recipe import TrainingRecipe
 
@@ -203,6 +204,33 @@ def test_a_run_scores_its_sample_once_and_counts_it_once(task):
     task.estimate(smaller, few[few[:, 3] != 1], aggregate, "one", purpose="search")
     sample = smaller.space.contains_rows(task.report.archs).sum()
     assert ASKED[-2][1] == min(sample, 120)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_an_aggregate_may_be_a_part_of_another(task, watched):
+    """Of archs that are in no sample too: the inner one compares with its own sample, of another size. By hand, from
+    the columns alone."""
+    inner = Aggregate((Column(3), Column(2, -1)), 90)
+    outer = Aggregate((inner, Column(0)), 120)
+    few = NB201.sample_distinct(np.random.default_rng(5), 10)
+
+    def logs(archs, values, size):
+        sample = task.reference_archs(task.space, size)
+        return np.log(percentiles(values(archs), values(sample)))
+
+    def first(archs):
+        parts = [lambda rows: rows[:, 3].astype(float), lambda rows: -rows[:, 2].astype(float)]
+        return np.mean([logs(archs, part, 90) for part in parts], 0)
+
+    expected = (logs(few, first, 120) + logs(few, lambda rows: rows[:, 0].astype(float), 120)) / 2
+    network = task.build(task.space)
+    if watched:
+        curve = SimpleNamespace(epochs={1}, archs=few, estimator=outer)
+        found, _ = look(task, network, task.space, curve, task.evaluation, task.work.folder / "look.arrays")
+    else:
+        trained = task.train(network, task.space, task.uniform_paths(task.space, network), phase="train", epochs=0)
+        found = task.estimate(trained, few, outer, "one", purpose="search")
+    np.testing.assert_allclose(found, expected)
 
 
 def test_a_resumed_run_counts_the_same(task, tmp_path):

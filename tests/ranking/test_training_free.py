@@ -1,4 +1,5 @@
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from hashlib import fields, replace, sha256
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,6 +57,17 @@ class Sums(Proxy):
         if self.what == "weights":
             return float(sum(weight.detach().sum() for weight in network.weights))
         return float(images.sum()) if self.what == "images" else float(torch.rand(1, generator=generator))
+
+
+@dataclass(frozen=True)
+class Scaled(Proxy):
+    """The number of weights, times a factor."""
+
+    factor: float = 1.0
+    family: str = ""
+
+    def __call__(self, network, images, labels, generator):
+        return self.factor * sum(weight.numel() for weight in network.network.parameters())
 
 
 @dataclass(frozen=True)
@@ -262,6 +274,25 @@ def test_runs_leave_scores_for_each_other(tmp_path, monkeypatch):
     run("more images", TrainingFree("synflow-bn", images=4))
     run("fewer images", TrainingFree("synflow-bn", images=2))
     assert len(asked) == 2 * len(ARCHS)
+
+
+def test_a_name_that_came_to_mean_another_proxy_finds_no_scores_of_the_first(tmp_path, monkeypatch):
+    """Also one of a family, whose members find those of each other."""
+
+    def run(name: str):
+        fresh = Fresh(
+            NB201_SPACE, network, COST, SHAPE, 0, shared=lambda words: tmp_path / sha256(words.encode()).hexdigest()
+        )
+        return TrainingFree(name, images=4)(SimpleNamespace(fresh=lambda size: fresh), ARCHS, IMAGES, COST)[0]
+
+    monkeypatch.setitem(PROXIES, "mine", Scaled(1.0))
+    first = run("mine")
+    monkeypatch.setitem(PROXIES, "mine", Scaled(-1.0))
+    assert (run("mine") == -first).all() and first.any()
+    monkeypatch.setitem(PROXIES, "mine", Scaled(1.0, "some"))
+    run("mine")
+    monkeypatch.setitem(PROXIES, "mine", Scaled(-1.0, "some"))
+    assert (run("mine") == -first).all()
 
 
 def test_what_was_scored_before_a_cut_stays_though_others_scored_more(tmp_path, monkeypatch):

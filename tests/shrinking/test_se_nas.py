@@ -197,6 +197,25 @@ def test_log_likelihoods_enter_as_likelihoods():
     assert output.parts["importance"] == pytest.approx(likelihoods)
 
 
+def test_scores_below_zero_enter_as_percentiles():
+    """Those of some proxies. P(a) - 100 is the same order, which the quotient of its means would turn round; the
+    percentiles of the six archs are their ranks over 6."""
+
+    class Below(Task):
+        def estimate(self, *given, **how):
+            return super().estimate(*given, **how) - 100.0
+
+    output = SeNasCriterion()(Trained(SMALL), Below())
+    # archs in the order of P(a), op of e0 + 2 op of e1: 2 (0, 1), 4 (0, 2), 5 (3, 1), 7 (3, 2), 8 (0, 4), 11 (3, 4)
+    ranks = {(0, 0): (1 + 2 + 5) / 3, (0, 3): (3 + 4 + 6) / 3, (1, 1): 2, (1, 2): 3, (1, 4): 5.5, (2, 2): 3.5}
+    expected = {pair: rank / 6 for pair, rank in ranks.items()}
+    assert output.parts["importance"] == pytest.approx(expected)
+    assert output.scores == pytest.approx(operator_scores(expected))
+    assert output.scores[0, 3] > output.scores[0, 0]
+    shifted = SeNasCriterion(normalizer="within-edge")(Trained(SMALL), Below()).parts["importance"]
+    assert shifted[0, 0] < 0  # a difference needs no sign
+
+
 def test_an_impossible_operator_takes_no_part_and_goes_first():
     """SI of -inf stays the score; the others score as if it were not there."""
     possible = {(0, 0): 1.0, (0, 1): 3.0, (1, 0): 2.0, (1, 1): 2.5}

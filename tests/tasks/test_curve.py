@@ -166,3 +166,14 @@ def test_se_nas_with_a_curve_finds_what_it_finds_without(tmp_path, monkeypatch):
 def test_untrained_has_no_curve(tmp_path):
     (table,) = Spos(trained=False)(a_task(tmp_path)).tables
     assert table.set == "sample"
+
+
+def test_a_look_pays_for_the_report_and_for_nothing_of_the_search(tmp_path):
+    """Proxies remember what they scored: what a curve asked for first, the ranking pays for all the same."""
+    counts = {}
+    for points in (0, 2):
+        task = a_task(tmp_path / str(points), curve_points=points, rank_archs=12)
+        Spos(estimator="snip")(task)
+        counts[points] = task.work.budget.counts
+    assert counts[0]["search"] == counts[2]["search"] and counts[0]["search"]["archs_scored"] > 0
+    assert counts[2]["report"]["archs_scored"] > 0

@@ -274,3 +274,13 @@ def test_the_limit_that_fairnas_is_quoted_with_needs_narrower_widths():
     low, high = mobilenet_cost(FAIR)(ends)["flops_m"]
     assert low < 0.95 * 321 and high > 600
     assert FAIR.widths == (32, 40, 80, 96, 192, 320) and FAIR_SPACE.reference == FAIR
+
+
+def test_a_space_of_more_archs_than_numbers_can_name_is_drawn_from():
+    """5e20 archs: more than 2^63. Each layer has its operators equally often."""
+    assert MOBILENET_G2.size > 2**63
+    archs = MOBILENET_G2.sample_distinct(np.random.default_rng(0), 3000)
+    assert len({tuple(row) for row in archs.tolist()}) == 3000 and MOBILENET_G2.contains_rows(archs).all()
+    for layer, alive in enumerate(MOBILENET_G2.candidates):
+        counts = np.bincount(archs[:, layer], minlength=len(MOBILENET_G2.operators))[list(alive)]
+        assert abs(counts / 3000 - 1 / len(alive)).max() < 0.03  # five standard deviations
