@@ -1,5 +1,5 @@
-from dataclasses import dataclass
-from hashlib import fields, replace, sha256
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
 from types import SimpleNamespace
 
 import numpy as np
