@@ -14,6 +14,7 @@ from senas_bench.ranking.estimator import Estimator, Reference, Work, together
 from senas_bench.ranking.partial import Partial
 from senas_bench.ranking.snapshots import Watcher
 from senas_bench.tasks.outputs import Seen
+from senas_bench.tasks.report import reference_archs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +50,8 @@ def _compared(
     """With the samples that an estimator compares with, and what scoring them took."""
     found, works = {}, []
     for part in strategy.compared:
-        own, archs = estimator_of(part), task.reference_archs(space, strategy.reference)
+        own, many = estimator_of(part), strategy.reference
+        archs = reference_archs(task.report, space, task.within(space), many, task.rng("reference"))
         inner, more = _compared(task, seen, space, own, images)
         scores, work = own(inner, archs, images, task.problem.cost)
         found[str(part)] = Reference(own, archs, scores, references=inner.references)

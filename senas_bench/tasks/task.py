@@ -366,7 +366,7 @@ class Task:
         are search work, whoever asks first."""
         if not estimator.compared:
             return {}
-        archs, made = self.reference_archs(trained.space, estimator.reference), self.work.references
+        archs, made = self._reference_archs(trained.space, estimator.reference), self.work.references
         found = {}
         for part in estimator.compared:
             own = estimator_of(part)
@@ -389,6 +389,5 @@ class Task:
         scores = self.estimate(trained, archs, how, label, alike=True, **asked)
         return replace(reference, others={bytes(row): score for row, score in zip(archs, scores, strict=True)})
 
-    def reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
-        """`(n, edges)` the sample that an estimator compares with, see `report.reference_archs`."""
+    def _reference_archs(self, space: SearchSpace, many: int) -> np.ndarray:
         return reference_archs(self.report, space, self.within(space), many, self.rng("reference"))

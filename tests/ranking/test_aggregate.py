@@ -21,6 +21,7 @@ from senas_bench.ranking.snapshots import NOBODY, Watcher
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.look import look
 from senas_bench.tasks.method import check_method
+from senas_bench.tasks.report import reference_archs
 from senas_bench.training.recipe import TrainingRecipe
 
 
@@ -215,7 +216,7 @@ def test_an_aggregate_may_be_a_part_of_another(task, watched):
     few = NB201.sample_distinct(np.random.default_rng(5), 10)
 
     def logs(archs, values, size):
-        sample = task.reference_archs(task.space, size)
+        sample = reference_archs(task.report, task.space, task.space, size, task.rng("reference"))
         return np.log(percentiles(values(archs), values(sample)))
 
     def first(archs):

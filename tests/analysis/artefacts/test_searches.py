@@ -101,7 +101,8 @@ def test_a_table_says_whether_it_can_tell_archs_apart():
     told = render("table4", [*every("table4"), *trained_again("table4", [[59.5, 60.5], [79.5, 80.5]])])
     assert told.frame.equals(plain.frame)
     assert (
-        told.notes[0].endswith("Archs differ by more than seeds do.") and "2 random archs of mobilenet" in told.notes[0]
+        told.notes[0].endswith("Archs differ by more than trainings of one arch do.")
+        and "2 random archs of mobilenet" in told.notes[0]
     )
     blind = render("table4", [*every("table4"), *trained_again("table4", [[59, 62], [61, 61]])])
     assert "cannot tell the archs of that space apart" in blind.notes[1]
