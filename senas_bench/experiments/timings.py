@@ -117,12 +117,21 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "se-nas-shrink": Timing(110.0, retrain=58.0),
         "se-nas": Timing(95.0, retrain=50.0),
         "proxylessnas": Timing(57.0, retrain=80.0),
+        "proxylessnas-r": Timing(52.0, retrain=36.0),
+        "fbnet": Timing(450.0, retrain=28.0),
     },
-    ("mobilenet-g2", "cpu"): {"se-nas": Timing(134.0, retrain=100.0)},
+    ("mobilenet-fair", "cpu"): {"fairnas": Timing(100.0, retrain=50.0)},
+    ("mobilenet-g2", "cpu"): {
+        "se-nas": Timing(134.0, retrain=100.0),
+        "pcnas-pool": Timing(90.0, retrain=200.0),
+    },
     ("darts-separate", "cpu"): {
         "fixed": Timing(retrain=60.0),
         "se-nas": Timing(130.0, retrain=52.0),
         "darts-v1": Timing(300.0, retrain=52.0),
+        "gdas": Timing(40.0, retrain=45.0),
+        "p-darts": Timing(450.0, retrain=70.0),
+        "pc-darts": Timing(350.0, retrain=42.0),
     },
 }
 SIZES = {
