@@ -111,7 +111,8 @@ def saved_table(
         how: Other arguments of `build_table`. Rounds and quantile do not tell tables apart: a saved one is taken.
 
     Raises:
-        ValueError: As `build_table`; the folder cannot be written.
+        ValueError: As `build_table`.
+        OSError: The folder cannot be written.
         DataError: The saved table is damaged.
         LockHeld: Another process measures it and does not end.
     """
