@@ -334,9 +334,9 @@ class _Decoder(Dataset):
 
     def _decode(self, index: int, seed: int) -> np.ndarray:
         image = decode_rgb(*self.images.encoded(index))
-        # The transforms draw from the global generator.
+        # The transforms draw from the CPU's generator; `torch.manual_seed` would seed those of GPUs, which draw dropout.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             return np.asarray(self.transform(image))
 
 

@@ -29,10 +29,12 @@ LONGS = 400
 
 def recordable(module: nn.Module) -> bool:
     """Whether a tape knows the way back through a convolution, or one with its batch norm: a `Conv2d` with a weight of
-    its own, and no hooks."""
+    its own, a norm in training, and no hooks."""
     if isinstance(module, nn.Sequential):
         return not hooked(module) and all(map(recordable, module))
-    return bare(module) if isinstance(module, nn.Conv2d) else not hooked(module)
+    if isinstance(module, nn.Conv2d):
+        return bare(module)
+    return not hooked(module) and (module.training or not isinstance(module, nn.BatchNorm2d))
 
 
 class Normalised(NamedTuple):

@@ -74,7 +74,7 @@ class AveragePool3x3(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[2:]
-        if x.is_cuda or height < 8 or not _convolves(x.dtype):
+        if x.is_cuda or height < 8 or width < 2 or not _convolves(x.dtype):
             return nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
         if self.border.shape[2:] != (height, width):
             with torch.inference_mode(False):  # it is kept, and training must be able to use it later

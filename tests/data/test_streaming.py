@@ -149,6 +149,12 @@ def test_workers_change_nothing(ramps):
     assert torch.equal(epoch(ramps, batch_size=25)[0], epoch(ramps, batch_size=25, workers=2)[0])
 
 
+def test_decoding_seeds_no_gpu(ramps, monkeypatch):
+    """Whose generators draw the masks of dropout: with workers they would go on, without they would not."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("seeded"))
+    epoch(ramps, batch_size=25)
+
+
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_together_see_what_one_sees(ramps, world):
     whole, _ = epoch(ramps, batch_size=40)

@@ -115,12 +115,19 @@ def test_what_changes_before_the_way_back_is_noticed(changed):
         loss.backward()
 
 
-@pytest.mark.parametrize("what", ["hook", "backward hook", "pruned", "replaced"])
+@pytest.mark.parametrize("what", ["hook", "backward hook", "pruned", "replaced", "frozen"])
 def test_layers_that_a_tape_does_not_know_are_left_to_autograd(what):
     network = a_network(8, False)
+    layer = network.body[0].choices[0].copies["3"]
+    if what == "frozen":  # a batch norm that keeps its statistics
+        layer[1].eval()
+        before = layer[1].running_mean.clone()
+        assert not network.by_loops(images(), network._layers([((3,) * 6, (3,) * 6)] * 6))
+        network(images(), (3,) * 6).sum().backward()
+        assert torch.equal(layer[1].running_mean, before)
+        return
     expected = gradients(network, images(), [(3,) * 6])
     calls = []
-    layer = network.body[0].choices[0].copies["3"]
     if what == "hook":
         layer[0].register_forward_hook(lambda *given: calls.append(1))
     elif what == "backward hook":
@@ -238,6 +245,21 @@ def test_a_mixture_and_its_gradients(affine, which):
         small = max(float(gradient.norm()) for _, gradient in pairs) / 100
         errors.append(max(float((mine - its).norm() / (its.norm() + small)) for mine, its in pairs))
     assert min(errors) < 2e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64])
+def test_a_mixture_of_other_numbers_is_read_as_what_it_is(dtype):
+    """The loops read float32; what is no power of two is rounded first, so these are."""
+    shares = torch.tensor([[0, 1, 2, 4, 1]] * 6, dtype=dtype)
+    network, x = a_network(8, False), images()
+    with torch.no_grad():
+        torch.testing.assert_close(network(x, shares), network(x, shares.float()), rtol=0, atol=0)
+    if dtype.is_floating_point:
+        ours, usual = shares.clone().requires_grad_(), shares.float().requires_grad_()
+        for own in (ours, usual):
+            network(x, own).square().sum().backward()
+        assert ours.grad.dtype == dtype
+        torch.testing.assert_close(ours.grad.float(), usual.grad.to(dtype).float())
 
 
 def test_a_mixture_is_one_node():

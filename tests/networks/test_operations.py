@@ -18,7 +18,7 @@ def naive_pool(x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (7, 9), (8, 8), (8, 5), (16, 11)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (7, 9), (8, 8), (8, 5), (8, 1), (9, 2), (16, 11)])
 def test_pool_leaves_padding_out_of_the_count(size, layout):
     x = torch.randn(2, 3, *size).contiguous(memory_format=layout)
     torch.testing.assert_close(AveragePool3x3(3)(x), naive_pool(x), rtol=1e-5, atol=1e-6)

@@ -306,6 +306,7 @@ class NB201Network(nn.Module):
 
     def by_loops(self, x: torch.Tensor, layers: Iterable[nn.Module] = ()) -> bool:
         """Whether the loops compute what torch does, and do it faster: batch norms use the statistics of the batch.
+        Without gradients all of them are taken to be in the mode of the last.
 
         torch does it where the loops have no gradients, of images and of layers that are not `tape.recordable`, and
         where it refuses: sides that cannot be halved twice, other channels, other types. What is trained is narrow,
@@ -342,7 +343,7 @@ class NB201Network(nn.Module):
                         yield choice.copies[partial_key(arch, choice.group)]
 
     def _mixture(self, x: torch.Tensor, path: Mixture) -> torch.Tensor:
-        weights = path.weights
+        weights = path.weights.to(self.last.weight.dtype)  # as the loops read them
         rows = zip(weights.unbind(), path.runs, strict=True)  # here, where gradients are on
         shares = [[share if on else None for share, on in zip(row.unbind(), ons, strict=True)] for row, ons in rows]
         idle = (weights * (weights.detach() == 0)).sum(1).unbind() if self.idle_weights else None
