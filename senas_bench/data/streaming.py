@@ -334,7 +334,7 @@ class _Decoder(Dataset):
 
     def _decode(self, index: int, seed: int) -> np.ndarray:
         image = decode_rgb(*self.images.encoded(index))
-        # The transforms draw from the CPU's generator; `torch.manual_seed` would seed those of GPUs, which draw dropout.
+        # The transforms draw from the CPU's generator; `torch.manual_seed` would seed those of GPUs, which draw masks.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return np.asarray(self.transform(image))
