@@ -5,7 +5,7 @@ of two): one thread on an AMD EPYC, most of them beside other work, so they are 
 in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies` and `snas` to `pcnas-pool`, has 1.5 to 2
 times its seconds there. A scored image took as long as in the runs of `untrained`, and training took what was left.
 Searches in the MobileNet-like and DARTS spaces have their seconds on the newer one, beside other work
-(`results/cpu-tables4-6`; of SE-NAS in the DARTS space half of those of `results/cpu-searches`).
+(`results/cpu-tables4-6`).
 """
 
 from __future__ import annotations
@@ -127,8 +127,11 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
     },
     ("darts-separate", "cpu"): {
         "fixed": Timing(retrain=60.0),
-        "se-nas": Timing(130.0, retrain=52.0),
+        "se-nas": Timing(60.0, retrain=52.0),
         "darts-v1": Timing(300.0, retrain=52.0),
+        "darts-v2": Timing(600.0, retrain=42.0),
+        "snas": Timing(300.0, retrain=36.0),
+        "fair-darts": Timing(230.0, retrain=40.0),
         "gdas": Timing(40.0, retrain=45.0),
         "p-darts": Timing(450.0, retrain=70.0),
         "pc-darts": Timing(350.0, retrain=42.0),
