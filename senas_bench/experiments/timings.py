@@ -119,6 +119,7 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "proxylessnas": Timing(57.0, retrain=80.0),
         "proxylessnas-r": Timing(52.0, retrain=36.0),
         "fbnet": Timing(450.0, retrain=28.0),
+        "greedynas": Timing(50.0, retrain=37.0),
     },
     ("mobilenet-fair", "cpu"): {"fairnas": Timing(100.0, retrain=50.0)},
     ("mobilenet-g2", "cpu"): {
