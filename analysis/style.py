@@ -28,18 +28,20 @@ class Style:
     left_out_of: tuple[str, ...] = ()
 
 
+CONTRAST = 4.5
+"""The least of small letters."""
 EVERYWHERE = ("table3", "fig6", "fig7", "fig8", "table1")
 """Of what is there for `--methods` alone."""
-PROXY = Style(colour="#b0b0b0", left_out_of=("table3",))
+PROXY = Style(colour="#999999", marker="v", left_out_of=("table3",))
 """Of proxies that are shown when they are asked for."""
 STYLES = {
     "random": Style(colour="#7f7f7f"),
     "params": Style(colour="#000000"),
     "flops": Style(colour="#000000"),
     "untrained": Style(colour="#999999"),
-    "synflow": Style(colour="#b0913a"),
-    "synflow-bn": Style(colour="#7a5c00"),
-    "az-nas": Style(colour="#5e7c16"),
+    "synflow": Style(colour="#b0913a", marker="v"),
+    "synflow-bn": Style(colour="#7a5c00", marker="v"),
+    "az-nas": Style(colour="#5e7c16", marker="v"),
     "snip": PROXY,
     "grasp": PROXY,
     "fisher": PROXY,
@@ -51,7 +53,7 @@ STYLES = {
     "gradsign": PROXY,
     "swap": PROXY,
     "te-nas": PROXY,
-    "four-proxies": Style(colour="#b3467a", left_out_of=EVERYWHERE),
+    "four-proxies": Style(colour="#b3467a", marker="v", left_out_of=EVERYWHERE),
     "rsps": Style(),
     "rsps-plain": Style(left_out_of=("table3",)),
     "darts-v1": Style(),
@@ -96,12 +98,28 @@ STYLES = {
     "greedynas": Style(left_out_of=EVERYWHERE),
     "pcnas-pool": Style(left_out_of=EVERYWHERE),
 }
-"""In row order. The colours are Okabe and Ito's, which colour-blind eyes tell apart."""
+"""In row order. The colours of what the paper compares are Okabe and Ito's, which colour-blind eyes tell apart; the
+others need their marker, a triangle for proxies, or the name beside them."""
 
 
 def style(method: str) -> Style:
     """The style of a method, the neutral one where it has none."""
     return STYLES.get(method, Style())
+
+
+def ink(colour: str) -> str:
+    """A colour `#rrggbb` as letters can have it: darker where it is too pale on white for small ones, below a contrast
+    of 4.5 (WCAG 2.2, 1.4.3)."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    while _contrast(parts) < CONTRAST:
+        parts = [0.95 * part for part in parts]
+    return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
+
+
+def _contrast(parts: list[float]) -> float:
+    """Of a colour on white, by relative luminance."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 1.05 / (sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05)
 
 
 def shown_as(method: str) -> str:

@@ -84,8 +84,9 @@ def draw(rows: list[tuple[str, str, int, float]], path: Path) -> None:
     for axis, (key, slope) in zip(axes.flat, growth.items(), strict=False):
         sizes, seconds = np.array([row[2:] for row in rows if row[:2] == key]).T
         axis.loglog(sizes, seconds, "o-")
-        axis.loglog(sizes, seconds[0] * sizes / sizes[0], "--", color="gray")
-        axis.set(title=f"{key[0]}: slope {slope:.2f}", xlabel=key[1], ylabel="CPU seconds")
+        axis.loglog(sizes, seconds[0] * sizes / sizes[0], "--", color="gray", label="linear")
+        axis.legend(frameon=False)
+        axis.set(title=f"{key[0]} by {key[1]}: slope {slope:.2f}", xlabel=key[1], ylabel="CPU seconds")
         axis.set_xticks(sizes, [f"{int(size):,}" for size in sizes])  # minor ticks of a decade would overlap
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -275,7 +275,8 @@ def _set_notes(rows: list[dict[str, Any]], images: str) -> list[str]:
     meanings = {
         "full": "full: all archs of the space; one that was dropped ranks below those that stayed, by its last score",
         "sample": "sample: one fixed random sample of the space, ranked as full",
-        "current": "current: the archs alive, whose number shrinks; a tau on 5 to 16 archs is not comparable with full",
+        "current": "current: the archs alive, whose number shrinks, of many a sample; a tau on 5 to 16 archs is not "
+        + "comparable with full",
         "same": "same: the baseline of the same seed on the archs alive in SE-NAS; before the end, on those it scored",
     }
     notes = ["Kendall's tau-b; 95% interval over seeds, none below 3 seeds or 10 archs."]

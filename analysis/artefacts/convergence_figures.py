@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from senas_bench.analysis.output.figures import TAU, bars, boxes, grid, panel_width
+from senas_bench.analysis.output.figures import TAU, bars, boxes, grid, panel_width, say_below
 from senas_bench.analysis.output.formats import Table, span, words
-from senas_bench.analysis.style import shown_as, style
+from senas_bench.analysis.style import ink, shown_as, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,20 +21,16 @@ SETS = {"full": "whole space", "sample": "sample", "current": "archs alive", "sa
 NAME_SIZE, HEIGHT = 6.5, 2.2
 """Of the letters of a name, in points; of a panel of Fig. 7, in inches."""
 VIEWS = {"archs alive": ("current", "same"), "whole space": ("sample", "full")}
-_STYLES = {
-    "current": {"linestyle": "-"},
-    "same": {"linestyle": "--"},
-    "sample": {"linestyle": "-"},
-    "full": {"linestyle": "none", "markerfacecolor": "white", "markersize": 5},
-}
+_DASHES = {"current": "-", "same": "--", "sample": "-", "full": "-"}
 
 
 def draw_fig7(table: Table) -> Figure:
     """Above, the archs alive, and the baseline on them; below, the fixed sample and all archs; a column per truth.
 
     Lines are means over seeds, bands and bars ± one standard deviation inside what tau can be, dotted lines shrinks,
-    numbers the archs of a point. Each line is named where it ends. What has but one epoch is drawn side by side around
-    it. A view that no run has is left out.
+    numbers at the top the archs of a point. A hollow point is a method's own final ranking, which scores in another
+    way than the points before it: no line leads there. Each line is named where it ends, with its seeds there if these
+    are fewer. What has but one epoch is drawn side by side around it. A view that no run has is left out.
     """
     rows, shrinks = [row for row in table.meta["rows"] if row["n"]], table.meta["shrinks"]
     columns = list(dict.fromkeys(row["column"] for row in table.meta["rows"]))
@@ -44,47 +39,96 @@ def draw_fig7(table: Table) -> Figure:
     width = panel_width(len(columns)) + (0.3 if len(columns) > 1 else 0.0)  # for the names at its right
     figure, axes = grid(len(views), len(columns), width=width, height=HEIGHT)
     places = [(view, column) for view in views for column in columns]
+    lines = _lines(rows)
+    several = len({row["epoch"] for row in rows}) > 1
     for ax, (view, column) in zip(axes, places, strict=True):
-        shown = [row for row in rows if row["column"] == column and row["set"] in views[view]]
-        for epoch in shrinks:
+        shown = [line for line in lines if line.column == column and line.set in views[view]]
+        for epoch in shrinks if several else ():
             ax.axvline(epoch, color="#999999", linestyle=":", linewidth=0.8)
-        kinds = list(dict.fromkeys((row["method"], row["set"]) for row in shown))
-        lines = [[row for row in shown if (row["method"], row["set"]) == kind] for kind in kinds]
-        for number, line in enumerate(lines):
-            _line(ax, line, aside=(number - (len(kinds) - 1) / 2) * 0.015 * end)
-        _write_sizes(ax, shown, shrinks)
-        ax.set(title=f"{words(column)}, {view}", ylim=_limits(shown), xlim=(0, 1.05 * end))
-        _name_lines(ax, lines, HEIGHT)
-        ax.locator_params("x", integer=True)
+        for number, line in enumerate(shown):
+            _draw_line(ax, line, aside=(number - (len(shown) - 1) / 2) * (0.015 if several else 0.004) * end)
+        _write_sizes(ax, [row for line in shown for row in line.rows], shrinks if several else [])
+        ax.set(title=f"{words(column)}, {view}", ylim=_limits(rows))
+        ax.set_xlim(*(0, 1.05 * end) if several else (0.97 * end, 1.03 * end))
+        _name_lines(ax, shown, HEIGHT)
+        ax.locator_params("x", integer=True, nbins=8 if several else 3)
         ax.set_xlabel("epoch" if view == list(views)[-1] else "")
         ax.set_ylabel("Kendall's tau" if column == columns[0] else "")
     if rows:
-        letters = int(17 * width * len(columns))
-        figure.supxlabel(textwrap.fill(_caption(rows), letters), fontsize=6.5)
+        say_below(figure, _caption(lines, several and bool(shrinks)))
     return figure
 
 
-def _line(ax: Axes, rows: list[dict[str, Any]], aside: float) -> None:
-    """Mean and band of one method on one set over epochs; of one epoch a bar, that far from it."""
-    method = rows[0]["method"]
-    epochs, means = np.array([row["epoch"] for row in rows], float), np.array([row["tau_mean"] for row in rows])
-    down, up = bars(means, [row["tau_std"] or 0.0 for row in rows], TAU)
-    look = {"color": style(method).colour, "marker": style(method).marker, **_STYLES[rows[0]["set"]]}
-    if len(rows) == 1:
-        ax.errorbar(epochs + aside, means, yerr=[down, up], elinewidth=0.8, capsize=1.5, **look)
-    else:
-        ax.fill_between(epochs, means - down, means + up, color=style(method).colour, alpha=0.12, linewidth=0)
-        ax.plot(epochs, means, **look)
+class _Line(NamedTuple):
+    """One method on one set of archs and one truth.
+
+    Args:
+        curve: Rows while it trains, by epoch.
+        final: The row of its own final ranking, or none.
+        named: Whether it is named: not the final ranking of all archs of a method that has a line on a sample.
+    """
+
+    method: str
+    set: str
+    column: str
+    curve: list[dict[str, Any]]
+    final: list[dict[str, Any]]
+    named: bool
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self.curve + self.final
+
+    @property
+    def loses_seeds(self) -> bool:
+        """Whether it ends with fewer than it had."""
+        return self.rows[-1]["n"] < max(row["n"] for row in self.rows)
 
 
-def _name_lines(ax: Axes, lines: list[list[dict[str, Any]]], inches: float) -> None:
-    """The names of the lines right of the panel, at the height where each ends, or as near as they do not meet."""
+def _lines(rows: list[dict[str, Any]]) -> list[_Line]:
+    """Rows by what draws them, in their order."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["set"], row["column"]), []).append(row)
+    last = {method: max(row["epoch"] for row in rows if row["method"] == method) for method, _, _ in groups}
+    found = []
+    for (method, name, column), group in groups.items():
+        final = [row for row in group if row["epoch"] == last[method]]
+        named = name != "full" or (method, "sample", column) not in groups
+        found.append(_Line(method, name, column, [row for row in group if row not in final], final, named))
+    return found
+
+
+def _draw_line(ax: Axes, line: _Line, aside: float) -> None:
+    """Mean and band over epochs, and the final ranking beside them; of one epoch a bar, that far from it."""
+    look: dict[str, Any] = {"color": style(line.method).colour, "marker": style(line.method).marker}
+    epochs, means, down, up = _numbers(line.curve)
+    if len(line.curve) > 1:
+        ax.fill_between(epochs, means - down, means + up, color=look["color"], alpha=0.12, linewidth=0)
+        ax.plot(epochs, means, linestyle=_DASHES[line.set], **look)
+    hollow = {"markerfacecolor": "white", "markersize": 5}
+    lone = [(line.final, look | hollow)] + ([(line.curve, look)] if len(line.curve) == 1 else [])
+    for rows, how in lone:
+        epochs, means, down, up = _numbers(rows)
+        x = epochs + (aside if len(line.rows) == 1 else 0.0)
+        ax.errorbar(x, means, yerr=[down, up], elinewidth=0.8, capsize=1.5, linestyle="none", **how)
+
+
+def _numbers(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Epochs, means, and how far a standard deviation reaches down and up; nan for the reach of a lone seed."""
+    epochs, means, stds = (
+        np.array([row[key] for row in rows], float) for key in ("epoch", "tau_mean", "tau_std")
+    )  # None gives nan
+    return epochs, means, *bars(means, stds, TAU)
+
+
+def _name_lines(ax: Axes, lines: list[_Line], inches: float) -> None:
+    """The names of the lines right of the panel, at the height where each ends, or as near as they do not meet; with
+    how many seeds it ends, where it began with more."""
     ends = []
-    for line in lines:
-        first, last = line[0], line[-1]
-        if first["set"] == "full" and len(lines) > 1:  # the hollow point at the end of a line that has its name
-            continue
-        ends.append((last["tau_mean"], shown_as(first["method"]), style(first["method"]).colour))
+    for line in (line for line in lines if line.named):
+        fewer = f" ({line.rows[-1]['n']})" if line.loses_seeds else ""
+        ends.append((line.rows[-1]["tau_mean"], shown_as(line.method) + fewer, ink(style(line.method).colour)))
     ends.sort(key=lambda end: end[0])
     low, high = ax.get_ylim()
     step = NAME_SIZE * 1.25 / 72 / (0.67 * inches) * (high - low)  # the panel has two thirds of its place
@@ -115,17 +159,35 @@ def _middle(heights: list[float]) -> float:
     return sum(heights) / len(heights)
 
 
-def _caption(rows: list[dict[str, Any]]) -> str:
-    """Seeds, and what kinds of line mean."""
-    sets = {row["set"] for row in rows}
-    said = [f"n = {span([row['n'] for row in rows])} seeds"]
-    said += ["dashed: the baseline on these archs"] if "same" in sets else []
-    said += ["hollow: all archs, at the end"] if "full" in sets else []
-    return "; ".join(said)
+def _caption(lines: list[_Line], shrinks: bool) -> str:
+    """Seeds, and what kinds of line mean; `shrinks`: whether they are drawn."""
+    rows = [row for line in lines for row in line.rows]
+    said = [f"n = {span([row['n'] for row in rows])} seeds; bands and bars: ± std over seeds"]
+    said += ["beside a name: its seeds at the end"] if any(line.loses_seeds for line in lines) else []
+    said += ["dotted: shrinks"] if shrinks else []
+    same = [row for row in rows if row["set"] == "same"]
+    if same:
+        part = [size for row in same for size in _part(row, rows)]
+        of = f"those of the archs alive that it scored ({span(part)})" if part else "the archs alive"
+        dashed = len({row["epoch"] for row in same}) > 1
+        said += [f"dashed: the baseline on {of}" if dashed else f"above, the baseline on {of} too"]
+    return "; ".join([*said, "hollow: a method's own final ranking"])
+
+
+def _part(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[int]:
+    """How many archs a baseline is compared on, where they are fewer than the archs alive."""
+    alive = [
+        other for other in rows
+        if other["set"] == "current" and style(other["method"]).against == row["method"]
+        and (other["column"], other["epoch"]) == (row["column"], row["epoch"])
+    ]  # fmt: skip
+    sizes = [row["archs_min"], row["archs_max"]]
+    return sizes if any([other["archs_min"], other["archs_max"]] != sizes for other in alive) else []
 
 
 def _write_sizes(ax: Axes, rows: list[dict[str, Any]], shrinks: list[int]) -> None:
     """The numbers of archs behind the points, at the top: once for stages in a row that have the same."""
+    several = len({row["epoch"] for row in rows}) > 1
     rows = [row for row in rows if row["set"] != "same"]
     if {row["set"] for row in rows} > {"full"}:
         rows = [row for row in rows if row["set"] != "full"]  # a point at the end, which the legend explains
@@ -140,7 +202,8 @@ def _write_sizes(ax: Axes, rows: list[dict[str, Any]], shrinks: list[int]) -> No
                 start = written.pop()[1]
             written.append((sizes, start, end))
     for sizes, start, end in written:
-        ax.text((start + end) / 2, 0.99, sizes, transform=ax.get_xaxis_transform(), **_SIZE_TEXT)
+        at = {"transform": ax.get_xaxis_transform()}
+        ax.text((start + end) / 2 if several else last, 0.99, sizes, **at, **_SIZE_TEXT)
 
 
 _SIZE_TEXT = {"ha": "center", "va": "top", "fontsize": 6.5, "color": "#666666"}
@@ -148,9 +211,9 @@ _SIZE_TEXT |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5}} 
 
 
 def _limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    means = np.array([row["tau_mean"] for row in rows])
-    down, up = bars(means, [row["tau_std"] or 0.0 for row in rows], TAU)
-    low, high = min([*(means - down), 0.0]), max([*(means + up), 0.1])
+    """Of all panels alike."""
+    _, means, down, up = _numbers(rows)
+    low, high = np.nanmin([*means, *(means - down), 0.0]), np.nanmax([*means, *(means + up), 0.1])
     room = 0.05 * (high - low)
     return low - room, high + 3 * room
 
@@ -160,7 +223,7 @@ def draw_fig8(table: Table) -> Figure:
     rows = table.meta["rows"]
     columns = list(dict.fromkeys(row["column"] for row in rows))
     kinds = list(dict.fromkeys((row["method"], row["set"]) for row in rows))
-    figure, axes = grid(1, len(columns), width=panel_width(len(columns)), height=0.8 + 0.34 * len(kinds))
+    figure, axes = grid(1, len(columns), width=panel_width(len(columns)), height=0.8 + 0.34 * len(kinds), sharex=True)
     for index, (ax, column) in enumerate(zip(axes, columns, strict=True)):
         by_kind = {(row["method"], row["set"]): row for row in rows if row["column"] == column}
         ax.axvline(0, color="#999999", linewidth=0.8)
@@ -169,7 +232,7 @@ def draw_fig8(table: Table) -> Figure:
         labels = [_kind_label(by_kind[kind]) for kind in kinds] if index == 0 else [""] * len(kinds)
         ax.set_yticks(range(len(kinds)), labels)
         ax.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="Kendall's tau", ylabel="")
-        ax.locator_params("x", nbins=6)
+        ax.locator_params("x", nbins=5)
         ax.set_title(words(column))
     return figure
 

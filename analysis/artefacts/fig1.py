@@ -130,10 +130,13 @@ def draw_fig1(table: Table) -> Figure:
         ax.plot([1, len(rows)], [1, len(rows)], color="#bbbbbb", linewidth=0.8, zorder=1)
         places = np.repeat(np.arange(1, len(rows) + 1), len(ranks[0]))
         boxes(ax, places, np.concatenate(ranks), tint, orient="v", size=2.2, color="black", linewidth=1.2)
-        ax.set(xlabel="", ylabel=f"rank by {name}", ylim=(len(rows) + 1, 0))
-        ticks = range(1, len(rows) + 1, max(1, len(rows) // 10))
+        ax.set(xlabel="", ylabel=f"rank by {name}", ylim=(len(rows) + 0.7, 0.3), xlim=(0.3, len(rows) + 0.7))
+        ticks = [1, *range(5, len(rows) + 1, 5)] if len(rows) > 5 else range(1, len(rows) + 1)
         ax.set_xticks(ticks, [str(place) for place in ticks])
-        ax.set_title(f"{name} accuracy ({len(ranks[0])} repeats)")
+        moves = (
+            f": a rank differs by {np.mean(table.meta['spread'][name]):.1f} between two" if len(ranks[0]) > 1 else ""
+        )
+        ax.set_title(f"{name} accuracy, {len(ranks[0])} repeats{moves}")
     axes[-1].set_xlabel(f"archs by {words(table.meta['column'])} accuracy, best left; on the grey line both agree")
     return figure
 

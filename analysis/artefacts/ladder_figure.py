@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.analysis.output.figures import PERCENT, TAU, bars
 from senas_bench.analysis.output.formats import Table, words
-from senas_bench.analysis.style import shown_as, style
+from senas_bench.analysis.output.labels import Label, write_names
+from senas_bench.analysis.style import Style, ink, shown_as, style
 from senas_bench.plotting import COLUMN
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 2 * COLUMN, 6.4
 """Inches of the figure: 900 pixels wide its letters are as large as a page's."""
-PANELS = {"tau": (0.09, 0.545, 0.895, 0.425), "regret": (0.09, 0.075, 0.895, 0.41)}
+PANELS = {"tau": (0.09, 0.56, 0.895, 0.42), "regret": (0.09, 0.105, 0.895, 0.41)}
 """Of each measure its panel: left, bottom, width, height as shares of the figure."""
-LABEL = 6.3
-"""Size of the letters beside points, in points."""
+LABEL, SMALL = 6.3, 5.4
+"""Size of the letters beside points, in points; of those beside methods without a colour of their own."""
 GREY, DARK = "#8a8a8a", "#444444"
 PREDICTOR = re.compile(r"(.*), (\d+) x (\d+) epochs")
 POSSIBLE = {"tau": TAU, "regret": PERCENT}
-REGRETS = (0, 0.1, 0.3, 1, 3, 10, 30)
+REGRETS = (0, 0.1, 0.3, 1, 3, 10, 30, 100)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Point:
         low, high: Ends of its bar, in the unit of y.
         hollow: It is a reference.
         label: Empty for none.
+        aside: It has no colour of its own: a small mark without a bar, named where there is room.
     """
 
     x: float
@@ -49,32 +51,52 @@ class Point:
     marker: str
     hollow: bool
     label: str
+    aside: bool = False
 
 
 def draw_ladder(table: Table) -> Figure:
     """Two panels over a logarithmic axis of cost; what costs nothing stands at its left end. Bars are one standard
-    deviation over seeds, inside what can be; hollow marks and thin lines are trainings looked up in the benchmark. Of
-    the predictors the trees alone are drawn, with proxies where there are any; the table has all."""
+    deviation over seeds, inside what can be; hollow marks and thin lines are trainings looked up in the benchmark.
+    Methods without a colour of their own are small and grey, and named where there is room. Of the predictors the trees
+    alone are drawn, with proxies where there are any; the table has all."""
     from matplotlib.figure import Figure
 
     rows = table.meta["rows"]
     figure = Figure(figsize=(WIDTH, HEIGHT))
     costs = [row["multiply_adds_mean"] for row in rows if row["multiply_adds_mean"]]
     low, high = (math.floor(math.log10(min(costs))), math.ceil(math.log10(max(costs)))) if costs else (9, 10)
-    free = 10.0 ** (low - 0.7)
+    free = 10.0 ** (low - 1.0)
     for key, place in PANELS.items():
         ax = figure.add_axes(place)
         ax.set_xscale("log")
-        ax.set_xlim(10.0 ** (low - 1.0), 10.0 ** (high + 0.15))
+        ax.set_xlim(10.0 ** (low - 1.3), 10.0 ** (high + 0.15))
         shown = [row for row in rows if row[f"{key}_mean"] is not None and row["multiply_adds_mean"] is not None]
         _limits(ax, key, shown)
         points = [*_methods(shown, key, free), *_references(ax, shown, key)]
         _mark(ax, points)
-        _write(ax, points)
-        _axis(ax, low, high, free, last=key == "regret")
+        write_names(ax, [_label(point) for point in points])
+        _axis(ax, low, high, free)
         truth = words(table.meta["column"])
         ax.set_ylabel({"tau": f"Kendall's tau with {truth}", "regret": "regret of the pick, points (0 is best)"}[key])
+    figure.axes[0].set_xticklabels([])
+    figure.axes[-1].set_xlabel("multiply-adds of the search")
+    figure.text(0.5, 0.004, textwrap.fill(_caption(rows), 150), ha="center", va="bottom", fontsize=LABEL)
     return figure
+
+
+def _caption(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the marks mean, of those that are there."""
+    ran = [row for row in rows if row["kind"] == "method"]
+    said = ["bars: std over seeds, cut at what is possible"]
+    said += ["hollow: trainings looked up in the benchmark"] if any(r["cost"] == "looked up" for r in rows) else []
+    said += ["small and grey: other methods, all in the table"] if any(_plain(r["method"]) for r in ran) else []
+    said += ["†: chosen with CIFAR-10 truth in view"] if any(row["tuned"] for row in ran) else []
+    return "; ".join([*said, "regret on an asinh scale"])
+
+
+def _plain(method: str) -> bool:
+    """Whether it has no colour of its own."""
+    return style(method).colour == Style().colour
 
 
 def _methods(rows: Sequence[Mapping[str, Any]], key: str, free: float) -> list[Point]:
@@ -84,7 +106,9 @@ def _methods(rows: Sequence[Mapping[str, Any]], key: str, free: float) -> list[P
         x = row["multiply_adds_mean"] or free
         hollow = row["cost"] == "looked up"
         label = f"{shown_as(row['method'])}{dagger}"
-        found.append(Point(x, *_bar(row, key), look.colour, look.marker, hollow, label))
+        plain = _plain(row["method"]) and not hollow
+        colour = GREY if plain else look.colour
+        found.append(Point(x, *_bar(row, key), colour, look.marker, hollow, label, plain))
     return found
 
 
@@ -133,83 +157,28 @@ def _limits(ax: Axes, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
     ax.yaxis.set_major_formatter("{x:g}")
 
 
+def _label(point: Point) -> Label:
+    letters = SMALL if point.aside else LABEL
+    bar = None if point.aside else (point.low, point.high)
+    return Label(point.label, point.x, point.y, ink(point.colour), letters, bar=bar, optional=point.aside)
+
+
 def _mark(ax: Axes, points: Sequence[Point]) -> None:
     for point in points:
+        look: dict[str, Any] = {"color": point.colour, "marker": point.marker, "linestyle": "none", "clip_on": True}
+        if point.aside:
+            ax.plot(point.x, point.y, markersize=2.4, zorder=2, **look)
+            continue
         face = "white" if point.hollow and point.marker != "." else point.colour
         ax.errorbar(
-            point.x, point.y, yerr=[[point.y - point.low], [point.high - point.y]], color=point.colour,
-            marker=point.marker, markerfacecolor=face, capsize=1.5, elinewidth=0.7, linestyle="none",
-            zorder=3 if not point.hollow else 2, clip_on=True,
+            point.x, point.y, yerr=[[point.y - point.low], [point.high - point.y]], markerfacecolor=face, capsize=1.5,
+            elinewidth=0.7, zorder=4 if not point.hollow else 3, **look,
         )  # fmt: skip
 
 
-def _axis(ax: Axes, low: int, high: int, free: float, last: bool) -> None:
+def _axis(ax: Axes, low: int, high: int, free: float) -> None:
     """Ticks at powers of ten, and one for what costs nothing, which a dotted line sets apart."""
     ticks = [free, *(10.0**power for power in range(low, high + 1))]
-    names = ["0", *(f"$10^{{{power}}}$" for power in range(low, high + 1))]
-    ax.set_xticks(ticks, names if last else [""] * len(ticks))
+    ax.set_xticks(ticks, ["0", *(f"$10^{{{power}}}$" for power in range(low, high + 1))])
     ax.set_xticks([], minor=True)
-    ax.axvline(10.0 ** (low - 0.35), color="#999999", linestyle=":", linewidth=0.8)
-    if last:
-        ax.set_xlabel("multiply-adds of the search; hollow: trainings looked up in the benchmark; bars: std over seeds")
-
-
-Box = tuple[float, float, float, float]
-"""Left, bottom, right, top in points."""
-
-
-@dataclass
-class _Page:
-    """Where something is already, in points from the lower left corner of a panel of that size."""
-
-    width: float
-    height: float
-    taken: list[Box] = field(default_factory=list)
-
-    def cost(self, box: Box) -> float:
-        """What lies under a box, and how far it is out of the panel, in square points."""
-        left, bottom, right, top = box
-        out = max(0.0, -left) + max(0.0, right - self.width) + max(0.0, -bottom) + max(0.0, top - self.height)
-        return 50.0 * out + sum(_overlap(box, other) for other in self.taken)
-
-
-def _overlap(a: Box, b: Box) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def _write(ax: Axes, points: Sequence[Point]) -> None:
-    """Names beside the points: each where least lies under it, near before far; a thin line leads to a far one."""
-    box = ax.get_window_extent()
-    unit = 72 / ax.figure.dpi
-    page = _Page(box.width * unit, box.height * unit)
-    places = [((ax.transData.transform((p.x, p.y)) - (box.x0, box.y0)) * unit).tolist() for p in points]
-    for point, (x, y) in zip(points, places, strict=True):
-        up, down = ((ax.transData.transform((point.x, end))[1] - box.y0) * unit for end in (point.high, point.low))
-        page.taken += [(x - 3, y - 3, x + 3, y + 3), (x - 1.2, down, x + 1.2, up)]
-    labelled = [pair for pair in zip(points, places, strict=True) if pair[0].label]
-    for point, (x, y) in sorted(labelled, key=lambda pair: -pair[1][0]):
-        size = 0.56 * LABEL * len(point.label), 1.15 * LABEL
-        dx, dy = min(_offsets(*size), key=lambda at: page.cost(_box(x, y, at, size)) + 0.35 * math.hypot(*at))
-        page.taken.append(_box(x, y, (dx, dy), size))
-        line = {"arrowstyle": "-", "linewidth": 0.4, "color": point.colour, "shrinkA": 0, "shrinkB": 2}
-        ax.annotate(
-            point.label, (point.x, point.y), xytext=(dx, dy), textcoords="offset points", fontsize=LABEL,
-            ha="left" if dx > 0 else "right" if dx < 0 else "center", va="center", color=point.colour, zorder=4,
-            arrowprops=line if math.hypot(dx, dy) > 13 else None,
-        )  # fmt: skip
-
-
-def _offsets(width: float, height: float) -> list[tuple[float, float]]:
-    """Where a name may stand: from its point to its near end, level or above and below, ever farther."""
-    aside, above = (5.0, 10.0, 18.0, 28.0, 40.0), (0.0, 5.0, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0)
-    found = [
-        (side * dx, sign * dy) for dx, dy in itertools.product(aside, above) for side in (1, -1) for sign in (1, -1)
-    ]
-    return found + [(0.0, sign * dy) for dy in above[2:] for sign in (1, -1)]
-
-
-def _box(x: float, y: float, at: tuple[float, float], size: tuple[float, float]) -> Box:
-    dx, dy = at
-    left = x + dx - (size[0] if dx < 0 else 0.0 if dx > 0 else size[0] / 2)
-    bottom = y + dy - size[1] / 2
-    return left, bottom, left + size[0], bottom + size[1]
+    ax.axvline(10.0 ** (low - 0.3), color="#999999", linestyle=":", linewidth=0.8)

@@ -14,7 +14,7 @@ from senas_bench.analysis.artefacts.collapse import collapse_notes
 from senas_bench.analysis.artefacts.protocols import protocol_notes
 from senas_bench.analysis.artefacts.trained_again import noise_of, noise_said
 from senas_bench.analysis.join import one_setting
-from senas_bench.analysis.output.figures import PERCENT, bars, grid
+from senas_bench.analysis.output.figures import PERCENT, bars, grid, say_below
 from senas_bench.analysis.output.formats import Table, count_cell, fixed, listed, plus_minus, scaled, span
 from senas_bench.analysis.output.notes import PAPER, RUNS, SETTING, VERDICTS
 from senas_bench.analysis.paper import networks
@@ -27,6 +27,7 @@ from senas_bench.spaces.mobilenet import MobileSkeleton
 from senas_bench.spaces.mobilenet.drawing import draw_mobilenets
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from senas_bench.analysis.join import Scores
@@ -278,22 +279,43 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
 
 
 def draw_table(table: Table) -> Figure:
-    """Top-1 accuracy of the retrained picks: means over seeds, bars one standard deviation, and the seeds."""
+    """Top-1 accuracy of the retrained picks: means over seeds, bars one standard deviation, and the seeds.
+
+    A panel for each kind of network, with its own scale: they train for unlike lengths, and only rows of one compare.
+    """
     rows = table.meta["rows"]
-    figure, (ax,) = grid(1, 1, width=4.4, height=0.9 + 0.36 * len(rows))
-    for place, row in enumerate(rows):
-        if row["top1_mean"] is None:
-            continue
-        tint, seeds = style(row["method"]).colour, [run["top1"] for run in row["per_seed"] if run["top1"] is not None]
-        reach = bars(row["top1_mean"], row["top1_std"] or 0.0, PERCENT)
-        ax.errorbar(row["top1_mean"], place, xerr=reach, color=tint, marker="o", capsize=2)
-        ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
-    unit = {"flops": "M", "latency": "ms"}
-    names = [f"{row['search']},\n{row['level']:g} {unit[row['cost']]} (n = {row['n']})" for row in rows]
-    ax.set_yticks(range(len(rows)), names)
+    panels: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        panels.setdefault("DARTS" if row["space"].startswith("darts") else "MobileNet-like", []).append(row)
+    heights = [len(group) + 1.5 for group in panels.values()]
+    figure, axes = grid(
+        len(panels), 1, width=4.4, height=0.3 * sum(heights) / len(panels) + 0.35, height_ratios=heights
+    )
+    for ax, (kind, group) in zip(axes, panels.items(), strict=True):
+        for place, row in enumerate(group):
+            if row["top1_mean"] is not None:
+                _draw_row(ax, place, row)
+        ax.set_yticks(range(len(group)), [_row_label(row) for row in group], fontsize=7)
+        lengths = " or ".join(sorted({count_cell(row["images_retrained_mean"]) for row in group}))
+        ax.set_title(f"{kind}, picks trained on {lengths} images", loc="right")
+        ax.set_ylim(len(group) - 0.5, -0.5)
     split = next((row["split"] for row in rows if row["split"]), "")
-    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"top-1 accuracy, percent\n({table.meta['images']} {split})")
+    axes[-1].set_xlabel(f"top-1 accuracy, percent ({table.meta['images']} {split})")
+    say_below(figure, "mean and standard deviation over seeds (how many); small dots: each seed")
     return figure
+
+
+def _draw_row(ax: Axes, place: int, row: Mapping[str, Any]) -> None:
+    tint, seeds = style(row["method"]).colour, [run["top1"] for run in row["per_seed"] if run["top1"] is not None]
+    reach = bars(row["top1_mean"], row["top1_std"] or 0.0, PERCENT)
+    ax.errorbar(row["top1_mean"], place, xerr=reach, color=tint, marker="o", capsize=2, linewidth=1.0)
+    ax.scatter(seeds, [place] * len(seeds), s=6, color=tint, alpha=0.5, linewidth=0)
+
+
+def _row_label(row: Mapping[str, Any]) -> str:
+    unit = {"flops": "M", "latency": "ms"}[row["cost"]]
+    here = "" if row["limit_mean"] is None else f", here {_limit_cell(row)}"
+    return f"{row['search']} ({row['n']})\npaper's {row['level']:g} {unit}{here}"
 
 
 def draw_archs(table: Table) -> Figure:
@@ -301,7 +323,7 @@ def draw_archs(table: Table) -> Figure:
     shown = {}
     for row in table.meta["rows"]:
         first = row["per_seed"][0]
-        label = f"{row['search']}, seed {first['seed']}, {table.meta['preset']}"
+        label = f"{row['search']}, seed {first['seed']}, preset {table.meta['preset']}"
         sizes: dict[str, Any] = first["skeleton"]
         sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in sizes.items()}
         shown[label] = SPACES[row["space"]].from_str(first["pick"]), MobileSkeleton(**sizes)
@@ -310,8 +332,9 @@ def draw_archs(table: Table) -> Figure:
 
 def draw_cell(which: str, table: Table) -> Figure:
     """The `normal` or the `reduce` cell of the pick of the first seed."""
-    first = table.meta["rows"][0]["per_seed"][0]
-    title = f"seed {first['seed']}, {table.meta['preset']}"
+    row = table.meta["rows"][0]
+    first = row["per_seed"][0]
+    title = f"{row['search']}, seed {first['seed']}, preset {table.meta['preset']}"
     return draw_darts(SPACES["darts-separate"].from_str(first["pick"]), title, cell=which)
 
 

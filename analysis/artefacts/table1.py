@@ -24,7 +24,7 @@ from senas_bench.analysis.join import (
 )
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import defined
-from senas_bench.analysis.output.figures import TAU, bars, grid, panel_width
+from senas_bench.analysis.output.figures import TAU, bars, grid, panel_width, say_below
 from senas_bench.analysis.output.formats import Table, fixed, interval_cell, listed, plus_minus, span, words
 from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING
 from senas_bench.analysis.paper import numbers as paper
@@ -203,8 +203,8 @@ def draw_table1(table: Table) -> Figure:
     rows = table.meta["rows"]
     datasets = list(dict.fromkeys(row["column"].rpartition("_")[0] for row in rows))
     names = [name for name in ORDER if any(row["ranking"] == name for row in rows)]
-    width = panel_width(1) if len(datasets) == 1 else 2.4
-    figure, axes = grid(1, len(datasets), width=width, height=0.8 + 0.24 * len(names))
+    width = panel_width(1) + 0.4 if len(datasets) == 1 else 2.4
+    figure, axes = grid(1, len(datasets), width=width, height=0.95 + 0.24 * len(names), sharex=True)
     published = table.paper.set_index("ranking")
     for index, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
         for row in rows:
@@ -222,11 +222,19 @@ def draw_table1(table: Table) -> Figure:
         labels = [f"{name} ({_counts(rows, name)})" if index == 0 else "" for name in names]
         ax.set_yticks(range(len(names)), labels)
         ax.set(ylim=(len(names) - 0.5, -0.7), xlabel="Kendall's tau", title=dataset)
+    low = min([0.0, *(row["tau_mean"] - (row["tau_std"] or 0.0) for row in rows if row["tau_mean"] is not None)])
+    axes[0].set_xlim(max(TAU[0], low) - 0.03, TAU[1])
+    say_below(figure, "bars: std over seeds, cut at what is possible; rows of unlike archs do not compare")
     return figure
 
 
 def _counts(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    return f"n = {span([row['n'] for row in rows if row['ranking'] == name])}"
+    own = [row for row in rows if row["ranking"] == name]
+    seeds, archs = (
+        span([row["n"] for row in own]),
+        span([row[key] for row in own for key in ("archs_min", "archs_max")]),
+    )
+    return f"{seeds} {'pairs' if name == BENCHMARK else 'seeds'}, {archs} archs"
 
 
 def largest_ranking(table: pd.DataFrame) -> pd.Series | None:

@@ -32,7 +32,7 @@ from senas_bench.analysis.join import (
 from senas_bench.analysis.metrics import correlation
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS, defined, mean_tau_interval
 from senas_bench.analysis.metrics.statistics import MIN_PAIRS, over_seeds, sign_flip
-from senas_bench.analysis.output.figures import PERCENT, TAU, bars, grid
+from senas_bench.analysis.output.figures import PERCENT, TAU, bars, grid, say_below
 from senas_bench.analysis.output.formats import (
     Table,
     count_cell,
@@ -46,7 +46,7 @@ from senas_bench.analysis.output.formats import (
 )
 from senas_bench.analysis.output.notes import COLUMNS, PAPER, RUNS, SETTING, VERDICTS
 from senas_bench.analysis.paper import numbers as paper
-from senas_bench.analysis.style import baselines, fitting, shown_as, style
+from senas_bench.analysis.style import baselines, fitting, in_order, shown_as, style
 from senas_bench.experiments.spec import RunRecord
 
 if TYPE_CHECKING:
@@ -351,6 +351,8 @@ def _paper_display(frame: pd.DataFrame) -> pd.DataFrame:
 def draw_table3(table: Table) -> Figure:
     """What each method picks, and how well it ranks: means over seeds, bars one standard deviation, and the seeds."""
     *rows, optimal = table.meta["rows"]
+    order = in_order(row["method"] for row in rows)
+    rows = sorted(rows, key=lambda row: order.index(row["method"]))
     column = table.meta["column"]
     panels = {column: f"{words(column)} of the pick, percent", "tau_full": f"Kendall's tau with {words(column)}"}
     panels = {key: label for key, label in panels.items() if any(row[f"{key}_mean"] is not None for row in rows)}
@@ -368,7 +370,7 @@ def draw_table3(table: Table) -> Figure:
         )
         ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=label)
     said = "mean and standard deviation over seeds (how many), cut at what is possible; small dots: each seed"
-    figure.supxlabel(said, fontsize=7)
+    say_below(figure, said)
     return figure
 
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import io
 import json
 import pickle
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,19 +33,26 @@ def grid(
     width: float = COLUMN,
     height: float = 2.4,
     height_ratios: Sequence[float] | None = None,
+    sharex: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """An empty figure, which needs no display, and its axes row by row.
 
     Args:
         width, height: Inches of each panel, of rows of unlike heights the mean.
         height_ratios: Of the rows; None where they are alike.
+        sharex: All have one horizontal scale.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False, height_ratios=height_ratios).flat)
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=height_ratios, sharex=sharex)
+    return figure, list(axes.flat)
 
 
+SAID = 6.5
+"""Size of the letters of what stands below a figure, in points."""
+FEWEST = 5
+"""Values of which quartiles are drawn."""
 TAU, PERCENT = (-1.0, 1.0), (0.0, 100.0)
 """What a correlation and an accuracy can be."""
 
@@ -52,6 +60,11 @@ TAU, PERCENT = (-1.0, 1.0), (0.0, 100.0)
 def panel_width(columns: int) -> float:
     """Inches of each of some panels side by side: one is as wide as a column of a paper."""
     return COLUMN if columns == 1 else COLUMN * 0.85
+
+
+def say_below(figure: Figure, words: str) -> None:
+    """Write a sentence below all panels, in as many lines as it needs."""
+    figure.supxlabel(textwrap.fill(words, int(17 * figure.get_size_inches()[0])), fontsize=SAID)
 
 
 def bars(mean: ArrayLike, std: ArrayLike, limits: tuple[float, float]) -> np.ndarray:
@@ -72,7 +85,8 @@ def bars(mean: ArrayLike, std: ArrayLike, limits: tuple[float, float]) -> np.nda
 def boxes(
     ax: Axes, places: ArrayLike, values: ArrayLike, tint: str, *, orient: str, size: float, **median: Any
 ) -> None:
-    """Quartiles, range and the values themselves, for each place that has more than one; of a lone value the dot.
+    """Quartiles, range and the values themselves, for each place that has `FEWEST`; the median alone of fewer, and of a
+    lone value the dot.
 
     Args:
         places, values: `(n,)` each; on the axis of categories, and on the other.
@@ -85,18 +99,25 @@ def boxes(
 
     places, values = np.asarray(places), np.asarray(values, float)
     common: dict[str, Any] = {"orient": orient, "color": tint, "ax": ax, "native_scale": True, "linewidth": 1.0}
-    several = np.isin(places, [place for place in np.unique(places) if (places == place).sum() > 1])
+    counts = {place: int((places == place).sum()) for place in np.unique(places)}
+    boxed = np.isin(places, [place for place, count in counts.items() if count >= FEWEST])
     with warnings.catch_warnings():
         # seaborn 0.13 says `vert`, which matplotlib drops in 3.13: setup.cfg keeps both where they agree
         warnings.simplefilter("ignore", MatplotlibDeprecationWarning)
-        if several.any():
+        if boxed.any():
             seaborn.boxplot(
-                **_axes(places[several], values[several], orient), **common, saturation=1, width=0.6, whis=(0, 100),
+                **_axes(places[boxed], values[boxed], orient), **common, saturation=1, width=0.6, whis=(0, 100),
                 linecolor=tint, boxprops={"alpha": 0.3}, medianprops=median,
             )  # fmt: skip
+        for place in (place for place, count in counts.items() if 1 < count < FEWEST):
+            middle = [np.median(values[places == place])] * 2
+            ax.plot(
+                *_axes(np.array([place - 0.3, place + 0.3]), np.array(middle), orient).values(),
+                **{"color": tint, **median},
+            )
         if len(values):
             dots: dict[str, Any] = {**common, "linewidth": 0}
-            seaborn.stripplot(**_axes(places, values, orient), **dots, jitter=False, size=size, alpha=0.8)
+            seaborn.stripplot(**_axes(places, values, orient), **dots, jitter=False, size=size, alpha=0.8, zorder=3)
 
 
 def _axes(places: np.ndarray, values: np.ndarray, orient: str) -> dict[str, np.ndarray]:

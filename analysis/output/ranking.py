@@ -139,13 +139,16 @@ def figure(tables: Mapping[str, pd.DataFrame], truth: GroundTruth, query: Query)
 
 
 def _panel(ax: Axes, by_score: np.ndarray, by_truth: np.ndarray) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     n = len(by_score)
     tau = defined(kendall_tau(by_score, by_truth))
     size = float(np.clip(3000 / n, 0.6, 14))
     ax.plot([1, n], [1, n], color="#999999", linewidth=0.8)
     ax.scatter(by_score, by_truth, s=size, alpha=0.35 if n > 2000 else 0.6, linewidths=0, rasterized=n > 2000)
     ax.set_xlabel(f"rank by score (1 = best); n = {n:,}, tau {_number(tau, 3)}")
-    ticks = np.unique(np.linspace(1, n, 5).round().astype(int))
+    round_ones = [int(tick) for tick in MaxNLocator(5, integer=True).tick_values(1, n) if 1 < tick <= n]
+    ticks = [1, *round_ones]
     limits = (n + 0.02 * n, 1 - 0.02 * n)
     ax.set(xlim=limits, ylim=limits, xticks=ticks, yticks=ticks, box_aspect=1)
 

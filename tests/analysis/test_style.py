@@ -10,6 +10,7 @@ from senas_bench.analysis.style import (
     baselines,
     by_baseline,
     in_order,
+    ink,
     is_proxy,
     saw_truth,
     shown_as,
@@ -25,6 +26,14 @@ def test_whose_truth_was_in_view_is_said():
         "Chosen with truth in view (NAS-Bench-201, by its authors): az-nas.",
         "Chosen with truth in view (all truths of NAS-Bench-201, by us): synflow-bn, spos+synflow-bn.",
     ]
+
+
+def test_letters_are_dark_enough_to_read_and_no_darker():
+    """Contrasts by WCAG's formula, worked out by hand for greys: (1 + .05) / (L + .05)."""
+    assert ink("#0072b2") == "#0072b2" and ink("#000000") == "#000000"  # 5.2 and 21
+    grey = int(ink("#b0b0b0")[1:3], 16) / 255
+    contrast = 1.05 / (((grey + 0.055) / 1.055) ** 2.4 + 0.05)
+    assert ink("#b0b0b0")[1:3] == ink("#b0b0b0")[3:5] and 4.45 < contrast < 5.1
 
 
 def test_every_method_has_a_line_and_no_line_is_of_nothing():

@@ -101,7 +101,7 @@ def _draw_rows(networks: Sequence[tuple[str, Arch, MobileSkeleton]]) -> Figure:
         for n, ((label, arch, skeleton), (bars, spans)) in enumerate(zip(networks, rows, strict=True)):
             top = height - MARGIN - n * (row_height + BETWEEN)
             draw_title(axis, MARGIN, top, shorten(label, 28))
-            axis.text(COLUMN - MARGIN, top - 0.03, _cost(arch, skeleton), va="top", ha="right", fontsize=5.6)
+            axis.text(COLUMN - MARGIN, top - 0.03, _cost(arch, skeleton), va="top", ha="right", fontsize=6)
             middle = top - HEAD - TALLEST * RISE / 2
             _draw_row(axis, bars, spans, pitch, middle)
             _draw_upright(axis, MARGIN + 0.4 * pitch, middle, f"{skeleton.resolution} px")
@@ -148,7 +148,7 @@ def _draw_row(axis: Axes, bars: Sequence[_Bar], spans: Sequence[_Span], pitch: f
     for span in spans:
         left, right = (MARGIN + place * pitch for place in (span.first - 0.39, span.last + 0.39))
         axis.plot([left, right], [foot] * 2, color=GREY, linewidth=0.6, solid_capstyle="butt")
-        axis.text((left + right) / 2, foot - 0.025, str(span.channels), ha="center", va="top", fontsize=4.8)
+        axis.text((left + right) / 2, foot - 0.025, str(span.channels), ha="center", va="top", fontsize=5.4)
 
 
 def _draw_bar(axis: Axes, x: float, middle: float, bar: _Bar, width: float) -> None:
@@ -163,7 +163,7 @@ def _draw_bar(axis: Axes, x: float, middle: float, bar: _Bar, width: float) -> N
 
 def _draw_upright(axis: Axes, x: float, middle: float, words: str) -> None:
     """Words from bottom to top."""
-    points = 4.8
+    points = 5.4
     baseline = x + 0.36 * points / 72  # half the height of a capital to the right
     style = {"rotation": 90, "rotation_mode": "anchor", "ha": "center", "va": "baseline"}
     axis.text(baseline, middle, words, fontsize=points, zorder=4, **style)

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
 from senas_bench.analysis.artefacts import ARTEFACTS
@@ -61,13 +62,22 @@ def names(ax):
     return [(text.get_text(), text.get_color()) for text in found]
 
 
-def drawn(ax, method, dashed=False):
-    """The points of a method: `(epoch, tau)` of each of its lines with markers."""
-    lines = [
-        line for line in ax.lines if to_hex(line.get_color()) == style(method).colour and line.get_marker() in "osD^"
-    ]
-    lines = [line for line in lines if (line.get_linestyle() == "--") == dashed]
-    return [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in lines]
+def drawn(ax, method, how="-"):
+    """The points of a method: `(epoch, tau)` of each of its lines with markers; `how`: their dashes, `None` for a lone
+    point, or `hollow`."""
+    found = []
+    for line in ax.lines:
+        if to_hex(line.get_color()) == style(method).colour and line.get_marker() in "osD^":
+            hollow = line.get_markerfacecolor() == "white"
+            if how == ("hollow" if hollow else line.get_linestyle()):
+                found.append(list(zip(line.get_xdata(), line.get_ydata(), strict=True)))
+    return found
+
+
+def split(points):
+    """Of points by epoch those before the last, and the last."""
+    *curve, last = points.items()
+    return [curve], [last]
 
 
 @pytest.mark.slow
@@ -80,14 +90,17 @@ def test_fig7_draws_the_rows(study, two_datasets, tmp_path):
         f"{dataset} test, {view}" for view in ("archs alive", "whole space") for dataset in ("cifar10", "cifar100")
     ]
     for column, top, bottom in (("cifar10_test", alive, whole), ("cifar100_test", alive_100, whole_100)):
-        assert drawn(top, "se-nas") == [list(points(table, "se-nas", "current", column).items())]
-        assert drawn(top, "spos") == []
-        assert drawn(top, "spos", dashed=True) == [list(points(table, "spos", "same", column).items())]
+        for method, name, dashes, other in (("se-nas", "current", "-", "--"), ("spos", "same", "--", "-")):
+            curve, last = split(points(table, method, name, column))
+            assert drawn(top, method, dashes if len(curve[0]) > 1 else "None") == curve
+            assert drawn(top, method, "hollow") == [last] and drawn(top, method, other) == []
         for method in ("spos", "se-nas"):
             (end,) = points(table, method, "full", column).values()
-            all_archs, sample = sorted(drawn(bottom, method), key=len)
-            assert sample == list(points(table, method, "sample", column).items())
-            assert len(all_archs) == 1 and all_archs[0][1] == end and all_archs[0][0] == pytest.approx(60, abs=2)
+            curve, last = split(points(table, method, "sample", column))
+            assert drawn(bottom, method) == curve
+            ends = [point for (point,) in drawn(bottom, method, "hollow")]  # of the sample, and of all archs beside it
+            assert last[0] in ends and end in [tau for _, tau in ends] and len(ends) == 2
+            assert all(abs(epoch - 60) < 2 for epoch, _ in ends)
     for ax in figure.axes:
         dotted = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"]
         assert dotted == [20, 40]
@@ -97,18 +110,37 @@ def test_fig7_draws_the_rows(study, two_datasets, tmp_path):
     assert names(whole) == [(method, style(method).colour) for method in sorted(ends, key=ends.__getitem__)]
     assert {name for name, _ in names(alive)} == {"spos", "se-nas"} and not figure.legends
     said = figure.get_supxlabel()
-    assert said == "n = 2 seeds; dashed: the baseline on these archs; hollow: all archs, at the end"
+    parts = ["n = 2 seeds", "bands and bars: ± std over seeds", "dotted: shrinks"]
+    parts += ["dashed: the baseline on the archs alive", "hollow: a method's own final ranking"]
+    assert said.replace("\n", " ") == "; ".join(parts)
     check_saved(table, figure, tmp_path)
+
+
+def test_fig7_says_who_ends_with_fewer_seeds(study, truth):
+    for seed in (0, 1):
+        study("spos", seed, ("curve", 20, TEN), ("curve", 40, SWAPPED if seed else TEN), ("sample", 60, TEN))
+    study("se-nas", 0, ("curve", 20, TEN), ("curve", 40, SWAPPED), ("sample", 60, SWAPPED))
+    study("se-nas", 1, ("curve", 20, SWAPPED), ("curve", 40, TEN))
+    figure = ARTEFACTS["fig7"].figure(render(study, truth))
+    assert sorted(name for name, _ in names(figure.axes[0])) == ["se-nas (1)", "spos"]
+    assert "beside a name: its seeds at the end" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_fig7_draws_no_band_of_one_seed(study, truth):
+    study("spos", 0, ("curve", 20, TEN), ("curve", 40, SWAPPED), ("sample", 60, TEN))
+    (ax,) = ARTEFACTS["fig7"].figure(render(study, truth)).axes
+    (band,) = [part for part in ax.collections if isinstance(part, PolyCollection)]
+    assert not band.get_paths() and len(drawn(ax, "spos")[0]) == 2
 
 
 @pytest.mark.parametrize("other", [TEN, TEN[::-1]])
 def test_fig7_bands_are_one_standard_deviation_inside_what_tau_can_be(study, truth, other):
-    study("spos", 0, ("curve", 20, SWAPPED), ("sample", 60, SWAPPED))
-    study("spos", 1, ("curve", 20, other), ("sample", 60, SWAPPED))
+    study("spos", 0, ("curve", 20, SWAPPED), ("curve", 40, SWAPPED), ("sample", 60, SWAPPED))
+    study("spos", 1, ("curve", 20, other), ("curve", 40, SWAPPED), ("sample", 60, SWAPPED))
     table = render(study, truth)
     (ax,) = ARTEFACTS["fig7"].figure(table).axes
     mean, std = points(table, "spos", "sample")[20], points(table, "spos", "sample", key="tau_std")[20]
-    (band,) = ax.collections
+    (band,) = [part for part in ax.collections if isinstance(part, PolyCollection)]
     heights = {y for x, y in band.get_paths()[0].vertices if x == 20}
     low, high = max(mean - std, -1), min(mean + std, 1)
     assert (min(heights), max(heights)) == pytest.approx((low, high)) and (std > 1) == (other != TEN)
@@ -131,7 +163,7 @@ def test_fig7_lone_points_stand_side_by_side_with_bars(study, truth):
         study("spos", seed, ("sample", 60, order))
         study("se-nas", seed, ("sample", 60, order))
     (ax,) = ARTEFACTS["fig7"].figure(render(study, truth)).axes
-    ((left, one),), ((right, other),) = drawn(ax, "spos")[0], drawn(ax, "se-nas")[0]
+    ((left, one),), ((right, other),) = drawn(ax, "spos", "hollow")[0], drawn(ax, "se-nas", "hollow")[0]
     assert left < 60 < right and one == other == pytest.approx(44 / 45)
     bars = [segment for part in ax.collections for segment in part.get_segments()]
     ends = pytest.approx((44 / 45 - 2**0.5 / 45, 1))  # cut: one standard deviation up is more than 1
@@ -197,7 +229,11 @@ def test_all_methods_fit(study, toy, query, datasets):
         figure = ARTEFACTS[name].figure(table)
         assert len(figure.axes) == datasets * (2 if name == "fig7" else 1)
         check_layout(figure)
-    assert ARTEFACTS["fig7"].figure(render(study, wide)).get_supxlabel().startswith("n = 9-11 seeds; dashed")
+    said = " ".join(ARTEFACTS["fig7"].figure(render(study, wide)).get_supxlabel().split())
+    assert (
+        said.startswith("n = 9-11 seeds; bands")
+        and "dashed: the baseline on those of the archs alive that it scored (10)" in said
+    )
 
 
 def _scored_alike(study):

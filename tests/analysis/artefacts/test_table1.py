@@ -334,7 +334,10 @@ def test_table1_is_drawn(study, table_of, tmp_path):
     names = ["supernet", "supernet, same archs", "stand-alone", "stand-alone, benchmark"]
     names += ["params", "flops", "untrained"]
     labels = [label.get_text() for label in first.get_yticklabels()]
-    assert labels == [f"{name} (n = {n})" for name, n in zip(names, (3, 3, 3, 1, 3, 1, 3), strict=True)]
+    counts = ["3 seeds, 40 archs"] + ["3 seeds, 12 archs"] * 2 + ["1 pairs, 40 archs"]
+    counts += [f"{n} seeds, 40 archs" for n in (3, 1, 3)]
+    assert labels == [f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+    assert first.get_xlim() == second.get_xlim() and first.get_xlim()[1] == 1
     assert first.get_ylim()[0] > first.get_ylim()[1]  # the first on top
     for ax, dataset in ((first, "cifar10"), (second, "cifar100")):
         dots = {line.get_ydata()[0]: line for line in ax.lines if line.get_marker() == "o"}
@@ -465,18 +468,19 @@ def test_fig1_is_drawn(study, truth, tmp_path):
     table = render(study, truth, render_fig1)
     figure = ARTEFACTS["fig1"].figure(table)
     titles = [ax.get_title() for ax in figure.axes]
-    assert titles == ["stand-alone accuracy (4 repeats)", "supernet accuracy (3 repeats)"]
+    spread = [np.mean(table.meta["spread"][name]) for name in ("stand-alone", "supernet")]
+    assert titles == [
+        f"{name} accuracy, {n} repeats: a rank differs by {mean:.1f} between two"
+        for name, n, mean in zip(("stand-alone", "supernet"), (4, 3), spread, strict=True)
+    ]
     assert [ax.get_ylabel() for ax in figure.axes] == ["rank by stand-alone", "rank by supernet"]
     for ax, key in zip(figure.axes, ("stand_alone", "supernet"), strict=True):
         medians = [line for line in ax.lines if line.get_linewidth() == 1.2 and line.get_color() == "black"]
         assert [line.get_ydata()[0] for line in medians] == [row[f"{key}_median"] for row in table.meta["rows"]]
         assert [np.mean(line.get_xdata()) for line in medians] == pytest.approx([1, 2, 3, 4, 5])
-        outside = [line for line in ax.lines if line.get_marker() == "o"]
-        assert len(outside) == 5 and not any(len(line.get_ydata()) for line in outside)  # whiskers reach all ranks
-        assert {to_hex(box.get_facecolor()) for box in ax.patches} == {
-            style("spos" if key == "supernet" else ALONE).colour
-        }
-        assert ax.get_ylim() == (6, 0)  # rank 1 on top
+        tint = style("spos" if key == "supernet" else ALONE).colour
+        assert not ax.patches and {to_hex(part.get_facecolor()[0]) for part in ax.collections} == {tint}
+        assert ax.get_ylim() == (5.7, 0.3)  # rank 1 on top
     assert figure.axes[-1].get_xlabel() == "archs by cifar10 test accuracy, best left; on the grey line both agree"
     check_saved(table, figure, tmp_path)
 

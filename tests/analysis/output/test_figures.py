@@ -41,15 +41,18 @@ def test_bars_end_where_nothing_can_be(mean, std, limits, reach):
 @pytest.mark.parametrize("orient", ["v", "h"])
 def test_boxes_have_all_values_and_a_lone_one_is_a_dot(orient):
     figure, (ax,) = grid(1, 1)
-    boxes(ax, [1, 1, 1, 1, 2], [0.0, 1.0, 2.0, 9.0, 5.0], "#0072b2", orient=orient, size=3, linewidth=2.0)
+    places, values = [1] * 5 + [2, 3, 3, 3], [0.0, 1.0, 2.0, 3.0, 9.0, 5.0, 1.0, 4.0, 5.0]
+    boxes(ax, places, values, "#0072b2", orient=orient, size=3, linewidth=2.0)
     (box,) = ax.patches
     edges = box.get_path().get_extents()
     low, high = (edges.y0, edges.y1) if orient == "v" else (edges.x0, edges.x1)
-    assert (low, high) == pytest.approx((0.75, 3.75))  # quartiles by linear interpolation
-    (median,) = [line for line in ax.lines if line.get_linewidth() == 2.0]
-    assert set(median.get_ydata() if orient == "v" else median.get_xdata()) == {1.5}
+    assert (low, high) == pytest.approx((1, 3))  # quartiles by linear interpolation
+    medians = [line for line in ax.lines if line.get_linewidth() == 2.0]
+    middles = [set(line.get_ydata() if orient == "v" else line.get_xdata()) for line in medians]
+    assert middles == [{2.0}, {4.0}]  # of five values with a box, of three without one
+    assert medians[1].get_color() == "#0072b2"
     dots = [tuple(point) for part in ax.collections for point in part.get_offsets()]
-    given = [(1, 0), (1, 1), (1, 2), (1, 9), (2, 5)]
+    given = list(zip(places, values, strict=True))
     assert sorted(dots) == sorted(given if orient == "v" else [pair[::-1] for pair in given])
     assert figure.axes == [ax]
 
