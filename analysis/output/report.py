@@ -29,7 +29,7 @@ ORDER = tuple(ARTEFACTS)
 """Artefacts as the paper has them; any other follows by name."""
 LEAD = ("ladder", "table3")
 """Artefacts whose figures stand beside the answer."""
-LOOKS = dict(zip(WORDS, ("holds", "fails", "open", "none"), strict=True))
+LOOKS = dict(zip(WORDS, ("holds", "fails", "open", "none", "none"), strict=True))
 """By verdict the class of its badge."""
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -20,7 +20,9 @@ from senas_bench.analysis.metrics.statistics import (
 )
 from senas_bench.analysis.output.formats import fixed, span
 
-HOLDS, FAILS, UNDECIDED, NO_RUNS = WORDS = ("holds", "does not hold", "undecided", "no runs")
+HOLDS, FAILS, UNDECIDED, FIXED, NO_RUNS = WORDS = (
+    "holds", "does not hold", "undecided", "fixed by the preset", "no runs",
+)  # fmt: skip
 ALIKE = 0.5
 """Points within which two picks are comparable."""
 LEADS = {"steadier": "steadier", "moves": "less steady"}
@@ -42,6 +44,7 @@ class Measured:
         remark: What a reader must know to judge the numbers.
         digits: Decimals of the values.
         ranks: `(repeats, archs)` ranks of each side, where values are of archs; None where values are of seeds.
+        undecidable: Why no number of seeds decides it; empty where seeds can.
     """
 
     reading: str
@@ -53,6 +56,7 @@ class Measured:
     remark: str = ""
     digits: int = 3
     ranks: tuple[np.ndarray, np.ndarray] | None = None
+    undecidable: str = ""
 
     @property
     def common(self) -> list[int]:
@@ -134,7 +138,8 @@ def _alike(measured: Measured) -> dict[str, Any]:
 
 
 def _cheaper(measured: Measured) -> dict[str, Any]:
-    """Does the first side cost at most `THIRD` of the second? By the means of exact counts, paired or not."""
+    """Does the first side cost at most `THIRD` of the second? By the means of exact counts, paired or not; where the
+    preset fixes both, nothing is decided."""
     if not measured.first or not sum(measured.second.values()):
         return {}
     counts = [list(side.values()) for side in (measured.first, measured.second)]
@@ -142,7 +147,8 @@ def _cheaper(measured: Measured) -> dict[str, Any]:
     seeds = span([len(side) for side in counts])
     text = f"{measured.sides(first, second)} per search; ratio {first / second:.3f}; exact counts, n = {seeds} seeds"
     facts = {"n": min(map(len, counts)), "first": first, "second": second, "ratio": first / second}
-    facts |= {"verdict": HOLDS if first <= THIRD * second else FAILS, "numbers": _remarked(measured, text)}
+    word = FIXED if measured.undecidable else HOLDS if first <= THIRD * second else FAILS
+    facts |= {"verdict": word, "numbers": _remarked(measured, text)}
     return facts | {"per_seed": _values(measured)}
 
 
@@ -171,7 +177,8 @@ def signed(value: float, digits: int) -> str:
 def _tested(measured: Measured, text: str, p: float, smallest_p: float, lead: float) -> dict[str, Any]:
     """A p-value that awaits its adjustment; on too few seeds it is shown and not tested."""
     after = _remarked(measured, f"; {measured.leader(lead)}")
-    facts = {"verdict": UNDECIDED, "tested": measured.enough, "p": p, "smallest_p": smallest_p}
+    tested = measured.enough and not measured.undecidable
+    facts = {"verdict": UNDECIDED, "tested": tested, "p": p, "smallest_p": smallest_p}
     facts |= {"numbers": f"{text}; p = {p:.3g}, smallest attainable {smallest_p:.3g}", "after": after}
     return facts | {"ahead": int(np.sign(lead)), "per_seed": _values(measured)}
 
@@ -183,7 +190,7 @@ def _sample(measured: Measured) -> str:
 
 
 def _remarked(measured: Measured, text: str) -> str:
-    return f"{text}. {measured.remark}" if measured.remark else f"{text}."
+    return " ".join(part for part in (f"{text}.", measured.undecidable, measured.remark) if part)
 
 
 def _values(measured: Measured) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from senas_bench.analysis.style import baselines
 RIVALS = ("rsps", "darts-v1", "darts-v2", "setn", "enas")
 NEAR = {"cifar10_test": 1.0, "cifar100_test": 2.0, "imagenet16-120_test": 2.0}
 """Points to the best arch that count as close, by column; the paper's own rows are 0.90, 1.60 and 1.65 away."""
+DATASETS = ("cifar10", "cifar100", "imagenet16-120")
+"""Images that a truth may be of."""
 GAP = 0.3
 """How much lower the tau of a plain supernet is."""
 WORK = {
@@ -69,9 +71,20 @@ def _taus(
     rows = [_find(table, method=name, set=one, column=column, **where) for name, one in zip(names, chosen, strict=True)]
     archs = [_archs(row) if row else "no" for row in rows]
     remark = f"{archs[0]} archs" if archs[0] == archs[1] else f"{archs[0]} archs against {archs[1]}"
-    remark += _functions(rows[0])
+    remark += f"{_functions(rows[0])}.{_saw(table, column)}"
+    why = ""
+    if judge == "steadier" and archs[0] != archs[1]:
+        why = "Not tested: over fewer archs a tau spreads more by itself."
     reading = reading.format(when=when, whole=WHOLE[whole])
-    return Measured(reading, column, names, _by_seed(rows[0]), _by_seed(rows[1]), judge, f"{remark}.")
+    return Measured(reading, column, names, _by_seed(rows[0]), _by_seed(rows[1]), judge, remark, undecidable=why)
+
+
+def _saw(table: Table, column: str) -> str:
+    """What the networks were trained on, where the truth is of other images."""
+    images = table.meta["images"]
+    if column.startswith(f"{images}_") or images not in DATASETS:
+        return ""
+    return f" The networks trained here saw {images}; the paper trains on each data set."
 
 
 def _functions(row: Mapping[str, Any] | None) -> str:
@@ -132,14 +145,14 @@ def _cost(table: Table, subject: str) -> Iterator[Measured]:
     rows = [_find(table, method=name) for name in (subject, "gdas")]
     runs = [run for row in rows if row for run in row["per_seed"]]
     preset = table.meta["preset"]
-    remark = f"Preset {preset} fixes how long each method trains: this is about the preset." * (preset != "paper")
+    why = f"Preset {preset} fixes how long each method trains: this is about the preset." * (preset != "paper")
     for name, counts in WORK.items():
         if all(run.get(count) is not None for run in runs for count in counts):
             ours, theirs = (
                 {run["seed"]: sum(run[count] for count in counts) for run in row["per_seed"]} if row else {}
                 for row in rows
             )
-            yield Measured(name, None, (subject, "gdas"), ours, theirs, "cheaper", remark, digits=0)
+            yield Measured(name, None, (subject, "gdas"), ours, theirs, "cheaper", digits=0, undecidable=why)
 
 
 def _supernet_gap(table: Table, _: str) -> Iterator[Measured]:
@@ -151,11 +164,12 @@ def _supernet_gap(table: Table, _: str) -> Iterator[Measured]:
         ]
         alone, same, whole = map(_by_seed, rows)
         here = {seed: tau - GAP for seed, tau in alone.items()}
-        yield Measured("stand-alone trained here, both on the same archs", column, names, here, same)
+        saw = _saw(table, column).strip()
+        yield Measured("stand-alone trained here, both on the same archs", column, names, here, same, remark=saw)
         splits = [column.replace("_test", split) for split in ("_test", "_valtest", "_val")]  # what single seeds have
         given = next(filter(None, (_find(table, ranking=BENCHMARK, column=split) for split in splits)), None)
         level = {seed: given["tau_mean"] - GAP for seed in whole} if given else {}
-        remark = _TAKEN
+        remark = f"{_TAKEN}{_saw(table, column)}"
         if given and rows[2]:
             remark += (
                 f" It is of {_archs(given)} archs and {words(given['column'])}, the supernet's of {_archs(rows[2])}."
@@ -183,6 +197,35 @@ def _supernet_unsteady(table: Table, _: str) -> Iterator[Measured]:
     yield Measured(reading, column, names, first, second, "moves", digits=1, ranks=(ranks[0], ranks[1]))
 
 
+def _within_limit(table: Table, subject: str) -> Iterator[Measured]:
+    """Tables 4 and 5: the pick against those of others under the same limit, among the same kind of network."""
+    rows = table.meta["rows"]
+    for ours in (row for row in rows if row["method"] == subject):
+        for theirs in rows:
+            if _limited(theirs) == _limited(ours) and theirs["method"] != subject:
+                yield _against(table, ours, theirs)
+
+
+def _limited(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["cost"], row["level"], row["space"].startswith("darts")
+
+
+def _parts(table: Table, subject: str) -> Iterator[Measured]:
+    """Table 6: each row against the one before it, which lacks one part, and the whole against SPOS."""
+    rows = table.meta["rows"]
+    if rows[-1]["method"] == subject:
+        for one, other in [*itertools.pairwise(rows), (rows[0], rows[-1])]:
+            yield _against(table, other, one)
+
+
+def _against(table: Table, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Measured:
+    sides = [{run["seed"]: run["top1"] for run in row["per_seed"] if run["top1"] is not None} for row in (ours, theirs)]
+    unit = {"flops": "M", "latency": "ms"}[ours["cost"]]
+    reading = f"{ours['search']} against {theirs['search']}, {ours['level']:g} {unit} in the paper"
+    column = f"top-1_{table.meta['images']}_{ours['split']}"
+    return Measured(reading, column, (ours["search"], theirs["search"]), *sides, digits=2)
+
+
 RULES = {
     "supernet-gap": _supernet_gap,
     "supernet-unsteady": _supernet_unsteady,
@@ -196,6 +239,9 @@ RULES = {
     "beats-rivals": lambda table, subject: _picks(table, subject, RIVALS, "higher"),
     "matches-gdas": lambda table, subject: _picks(table, subject, ("gdas",), "alike"),
     "third-of-cost": _cost,
+    "better-within-flops": _within_limit,
+    "better-within-latency": _within_limit,
+    "each-part-adds": _parts,
 }
 """What a claim compares: `(*tables it needs, subject) -> rows`."""
 
@@ -206,9 +252,9 @@ def _find(table: Table, **where: Any) -> Mapping[str, Any] | None:
 
 
 def _by_seed(row: Mapping[str, Any] | None, key: str = "tau") -> dict[int, float]:
-    """The values of a row by seed, without undefined ones."""
+    """The values of a row by seed, without undefined ones: no tau ranks archs that are all one function."""
     runs = row["per_seed"] if row else ()
-    return {run["seed"]: run[key] for run in runs if run.get(key) is not None}
+    return {run["seed"]: run[key] for run in runs if run.get(key) is not None and run.get("functions") != 1}
 
 
 def _columns(table: Table) -> list[str]:

@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from senas_bench.analysis.output.formats import Table, span
-from senas_bench.analysis.paper.judges import FAILS, HOLDS, NO_RUNS, UNDECIDED, WORDS
+from senas_bench.analysis.paper.judges import FAILS, FIXED, HOLDS, NO_RUNS, UNDECIDED, WORDS
 from senas_bench.analysis.style import in_order, shown_as
 
-SAID = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "cannot be told", NO_RUNS: "lack runs"}
+SAID = {
+    HOLDS: "hold",
+    FAILS: "fail",
+    UNDECIDED: "cannot be told",
+    FIXED: "are fixed by the preset",
+    NO_RUNS: "lack runs",
+}
 """What a count of each verdict is followed by."""
 
 

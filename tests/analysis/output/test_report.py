@@ -59,10 +59,11 @@ def artefact(name, notes=("a note & more",), method="spos", **rest):
 
 @pytest.fixture
 def verdict_table():
-    """Two claims: of the first a reading holds and one does not; of the second both rows are of ours."""
+    """Two claims: of the first a reading holds and one does not; of the second all rows are of ours."""
     rows = []
     for i, word in enumerate(WORDS):
-        row = {"id": f"c{i // 2}", "claim": f"claim {i // 2}", "reading": f"reading {i}", "where": "Fig. 8"}
+        claim = min(i // 2, 1)
+        row = {"id": f"c{claim}", "claim": f"claim {claim}", "reading": f"reading {i}", "where": "Fig. 8"}
         row |= {"verdict": word, "numbers": f"p < {i}", "preset": "cpu", "ours": i > 1, "subject": "se-nas+"}
         rows.append(row | {"per_seed": [{"seed": seed, "first": 1.0, "second": 2.0} for seed in range(3)]})
     return Table(
@@ -117,12 +118,12 @@ def test_everything_is_on_the_page_in_order(page):
 def test_verdicts_are_folded_by_claim_and_counted(page):
     text = page()
     assert "Of 2 readings of 1 claims of the paper 1 hold, 1 fail." in text
-    assert "0 hold, 0 fail, 1 cannot be told from 3 seeds, 1 lack runs." in text
+    assert "0 hold, 0 fail, 1 cannot be told from 3 seeds, 1 are fixed by the preset, 1 lack runs." in text
     folded = re.findall(r'<details class="claim" id="(claim-[^"]*)"><summary>(.*?)</summary>', text, re.DOTALL)
     assert [name for name, _ in folded] == ["claim-c0", "claim-c1"]
     counts = [re.findall(r'class="badge ([a-z]*)">([^<]*)<', summary) for _, summary in folded]
     assert counts[0] == [("holds", "holds 1"), ("fails", "does not hold 1")]
-    assert counts[1] == [("open", "undecided 1"), ("none", "no runs 1")]
+    assert counts[1] == [("open", "undecided 1"), ("none", "fixed by the preset 1"), ("none", "no runs 1")]
     assert "ours:" not in folded[0][1] and "ours:" in folded[1][1]
 
 

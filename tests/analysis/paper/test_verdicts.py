@@ -6,7 +6,7 @@ from senas_bench.analysis.artefacts.fig1 import render_fig1
 from senas_bench.analysis.artefacts.table1 import render_table1
 from senas_bench.analysis.artefacts.table3 import render_table3
 from senas_bench.analysis.output import formats
-from senas_bench.analysis.paper.judges import ALIKE, FAILS, HOLDS, NO_RUNS, UNDECIDED
+from senas_bench.analysis.paper.judges import ALIKE, FAILS, FIXED, HOLDS, NO_RUNS, UNDECIDED
 from senas_bench.analysis.paper.numbers import CLAIMS
 from senas_bench.analysis.paper.rules import RIVALS
 from senas_bench.analysis.paper.verdicts import OURS, verdicts
@@ -59,7 +59,7 @@ def test_without_artefacts_every_claim_has_no_runs_and_says_what_to_run():
     assert table.frame["verdict"].tolist() == [NO_RUNS] * len(CLAIMS)
     assert table.frame["claim"].tolist() == [claim.text for claim in CLAIMS]
     assert table.frame["numbers"].tolist() == [f"run `senas-bench reproduce {c.needs[0]}` first" for c in CLAIMS]
-    assert table.meta["counts"] == {HOLDS: 0, FAILS: 0, UNDECIDED: 0, NO_RUNS: len(CLAIMS)}
+    assert table.meta["counts"] == {HOLDS: 0, FAILS: 0, UNDECIDED: 0, FIXED: 0, NO_RUNS: len(CLAIMS)}
     assert (table.frame["preset"] == "–").all()
 
 
@@ -147,6 +147,38 @@ def test_a_reading_says_how_many_functions_are_alive():
         assert ", 1-4 functions; one function with 3 of 10 seeds, where nothing is ranked." in said
 
 
+def test_archs_that_are_one_function_have_no_tau():
+    rows = [
+        tau_row(HIGH, 9, method="se-nas", set="current", functions_min=1, functions_max=4),
+        tau_row(LOW, 9, method="spos", set="same"),
+    ]
+    rows[0]["per_seed"] = [{**run, "functions": 1 if run["seed"] == 3 else 4} for run in rows[0]["per_seed"]]
+    row = row_of(verdicts({"fig8": artefact("fig8", rows)}), "tau-higher", "both on the archs alive")
+    assert row["n"] == 9 and row["p"] == 2 / 512
+
+
+def test_the_spread_of_taus_over_unlike_archs_decides_nothing():
+    narrow, wide = ([0.5 + side * width for side in (-1, 1) for _ in range(5)] for width in (1 / 64, 1 / 4))
+    rows = [tau_row(wide, 9, method="se-nas", set="current"), tau_row(narrow, 500, method="spos", set="full")]
+    row = row_of(verdicts({"fig8": artefact("fig8", rows)}), "tau-steadier", "as the paper reads it")
+    assert row["verdict"] == UNDECIDED and row["p"] == 2 / 1024 and row["p_holm"] is None
+    assert "over fewer archs a tau spreads more by itself" in row["numbers"] and "below 8" not in row["numbers"]
+    alike = [{**rows[0], "archs_min": 500, "archs_max": 500}, rows[1]]
+    row = row_of(verdicts({"fig8": artefact("fig8", alike)}), "tau-steadier", "as the paper reads it")
+    assert row["verdict"] == FAILS
+
+
+def test_a_truth_of_other_images_is_named():
+    rows = [
+        tau_row(values, method=method, set="full", column=column)
+        for column in ("cifar10_test", "cifar100_test")
+        for method, values in (("se-nas", HIGH), ("spos", LOW))
+    ]
+    table = verdicts({"fig8": artefact("fig8", rows, images="cifar10")})
+    own, other = (row["numbers"] for row in rows_of(table, "tau-higher", "both on the whole space"))
+    assert "saw cifar10" not in own and "saw cifar10; the paper trains on each data set" in other
+
+
 def test_a_sample_stands_in_where_one_side_lacks_the_whole_space():
     rows = [tau_row(HIGH, method="se-nas", set="sample"), tau_row(LOW, method="spos", set="sample")]
     rows.append(tau_row([1.0] * 10, method="spos", set="full"))
@@ -167,7 +199,17 @@ def test_holm_grows_with_what_a_report_tests():
     assert more.meta["families"] == {"cifar10 test": 8}
     assert [row["p_holm"] for row in rows_of(more, "beats-rivals")] == [16 / 256] * 5
     assert {row["verdict"] for row in rows_of(more, "beats-rivals")} == {UNDECIDED}
-    assert any("Fewer than 9 paired seeds cannot reach" in note for note in more.notes)
+    assert any("Where each has fewer than 9 paired seeds, none can reach" in note for note in more.notes)
+
+
+def test_holm_asks_less_of_later_tests_than_of_the_first():
+    """Two tests of 8 seeds, which by themselves reach 2/256: the second is multiplied by 1, not by 2."""
+    mine, theirs = ([0.5 + side * width for side in (-1, 1) for _ in range(4)] for width in (1 / 64, 1 / 4))
+    table = verdicts({"fig8": fig8([tau + 0.5 for tau in mine], theirs)})
+    found = {row["id"]: row for row in table.meta["rows"] if row["p"] is not None}
+    assert [found[name]["p_holm"] for name in ("tau-higher", "tau-steadier")] == [4 / 256] * 2
+    assert all("smallest attainable 0.00781;" in row["numbers"] for row in found.values())
+    assert all(row["numbers"].count("smallest attainable") == 1 for row in found.values())
 
 
 def test_a_family_is_the_rows_of_one_dataset():
@@ -205,14 +247,19 @@ def test_an_interval_across_the_limit_is_undecided():
     assert row["verdict"] == UNDECIDED and row["low"] < ALIKE < row["high"]
 
 
-@pytest.mark.parametrize(("images", "word"), [(33, HOLDS), (40, HOLDS), (41, FAILS)])
-def test_cost_is_decided_by_counts_of_one_seed(images, word):
+@pytest.mark.parametrize(
+    ("images", "preset", "word"),
+    [(33, "paper", HOLDS), (40, "paper", HOLDS), (41, "paper", FAILS), (33, "cpu", FIXED), (41, "cpu", FIXED)],
+)
+def test_cost_is_decided_by_counts_of_one_seed_where_no_preset_fixes_it(images, preset, word):
     table = table3(1, se_nas=90.0, gdas=90.0)
+    table.meta["preset"] = preset
     table.meta["rows"][0]["per_seed"][0]["images_trained"] = images
     decided = verdicts({"table3": table})
     row = row_of(decided, "third-of-cost", "images trained and scored")
     assert row["verdict"] == word and row["ratio"] == images / 100
-    assert "exact counts, n = 1 seeds. Preset cpu fixes how long each method trains" in row["numbers"]
+    fixed = "exact counts, n = 1 seeds. Preset cpu fixes how long each method trains" in row["numbers"]
+    assert fixed == (preset == "cpu")
     assert [row["ratio"] for row in rows_of(decided, "third-of-cost")] == [images / 100, images / 100, 1]
 
 
@@ -298,6 +345,61 @@ def test_settings_are_named_and_a_proxy_is_called_one():
     assert table.notes[0].startswith("At preset cpu (a proxy of the paper's setting:")
     assert table.notes[0].endswith("images toy, truth toy): fig8, table3.")
     assert "proxy" not in verdicts({"fig8": fig8(HIGH, LOW, preset="paper")}).notes[0]
+
+
+def search_row(search, method, top1, level=470, space="mobilenet"):
+    runs = [{"seed": seed, "top1": value} for seed, value in enumerate(top1)]
+    row = {"search": search, "method": method, "space": space, "cost": "flops", "level": level, "split": "test"}
+    return row | {"per_seed": runs}
+
+
+def searches(name, *rows):
+    table = artefact(name, list(rows))
+    del table.meta["ground_truth"]  # nothing is looked up
+    return table
+
+
+def test_picks_under_a_limit_compare_with_those_under_the_same_in_the_same_kind_of_network():
+    nine = [50 + seed / 64 for seed in range(9)]
+    rows = [
+        search_row("SE-NAS-C", "se-nas", [top1 + 1 for top1 in nine]),
+        search_row("SPOS", "spos", nine),
+        search_row("PCNAS", "pcnas-pool", nine, 590, "mobilenet-g2"),
+        search_row("DARTS", "darts-v1", nine, 590, "darts-separate"),
+        search_row("SE-NAS-E", "se-nas", nine, 590, "darts-separate"),
+    ]
+    table = verdicts({"table4": searches("table4", *rows)})
+    found = {row["reading"]: row for row in rows_of(table, "better-within-flops")}
+    assert set(found) == {
+        "top-1 toy test: SE-NAS-C against SPOS, 470 M in the paper",
+        "top-1 toy test: SE-NAS-E against DARTS, 590 M in the paper",
+    }
+    first, second = found.values()
+    assert (first["verdict"], first["difference"], first["p_holm"]) == (HOLDS, 1.0, 4 / 512)
+    assert second["verdict"] == UNDECIDED and "picks trained here" in table.notes[0]
+
+
+def test_each_part_is_set_against_what_lacks_it():
+    names = ("spos", "si-shrink", "se-nas-shrink", "se-nas")
+    rows = [search_row(name, name, [50.0 + place] * 3) for place, name in enumerate(names)]
+    found = rows_of(verdicts({"table6": searches("table6", *rows)}), "each-part-adds")
+    assert [row["difference"] for row in found] == [1, 1, 1, 3] and {row["verdict"] for row in found} == {UNDECIDED}
+    lacking = verdicts({"table6": searches("table6", *rows[:-1])})
+    assert row_of(lacking, "each-part-adds")["verdict"] == NO_RUNS
+
+
+def test_claims_about_what_has_no_table_are_left_out_and_counted():
+    only = searches("table6", search_row("SE-NAS", "se-nas", [50.0]))
+    assert {row["id"] for row in verdicts({"table6": only}).meta["rows"]} <= {
+        "better-within-flops", "better-within-latency", "each-part-adds"
+    }  # fmt: skip
+    assert any(
+        note.startswith("12 claims about NAS-Bench-201 are left out") for note in verdicts({"table6": only}).notes
+    )
+    both = verdicts({"table6": only, "fig8": fig8(HIGH, LOW)})
+    assert {row["id"] for row in both.meta["rows"]} == {claim.id for claim in CLAIMS}
+    bench = verdicts({"fig8": fig8(HIGH, LOW)})
+    assert any(note.startswith("3 claims about searches under a limit are left out") for note in bench.notes)
 
 
 def test_verdicts_can_be_written(tmp_path):
