@@ -119,11 +119,16 @@ def find(
     setting: Setting,
 ) -> Found:
     """Search; `limits` by name, as `limit_asked`, and the rest as `search`."""
+    from senas_bench.experiments.settings import check_within
+    from senas_bench.experiments.studies import method_of
+
     setting.check_tools()
     if out is not None:
         check_folder(out)
     sizes = setting.sizes(space)
     setting.check_images(sizes)
+    if setting.train_within_limit:  # before latency is measured for a limit of it
+        check_within({method: method_of(method, space, setting.preset)})
     setting = setting.placed()
     limit = limit_asked(limits, at_least, space, sizes, setting)
     spec = setting.spec(method, sizes, space=space, limit=limit, retrain=retrain)

@@ -276,13 +276,22 @@ def _search_specs(
     """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained.
 
     Args:
-        finished: They may only be finished, under limits that the folder keeps a table of: others are left out.
+        finished: They may only be finished, under limits that the folder keeps a table of, and that methods can train
+            within if they are to: others are left out.
         dry: They are only counted, and no latency is measured.
+
+    Raises:
+        ValueError: A method cannot train within a limit, and is to.
     """
-    from senas_bench.experiments.settings import limit_settings
+    from senas_bench.experiments.settings import check_within, limit_settings
+    from senas_bench.methods import method_named
 
     specs: dict[str, RunSpec] = {}
     rows = [row for name, group in methods.items() for row in artefacts[name].searches if row.method in group]
+    if setting.train_within_limit and finished:
+        rows = [row for row in rows if method_named(row.method).trains_within]
+    elif setting.train_within_limit:
+        check_within({row.method: method_named(row.method) for row in rows})
     for row in rows:
         sizes: Preset = setting.sizes(row.space)
         table = None

@@ -16,7 +16,7 @@ from senas_bench.experiments.store import MAX_EPOCHS, MAX_STAGES
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
 from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.limits import Limit
-from senas_bench.tasks.method import named_strategies
+from senas_bench.tasks.method import UNIFORM, named_strategies
 
 if TYPE_CHECKING:
     from senas_bench.tasks.method import Method
@@ -56,8 +56,8 @@ def make_spec(
         estimator: Ranks in place of the method's own, see `method_of`; the run then stands in no table.
 
     Raises:
-        ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space or with these
-            stages, a bad arch string, or the table lacks what the method needs.
+        ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space, with these
+            stages or with a limit in training, a bad arch string, or the table lacks what the method needs.
         DataError: The images are missing.
     """
     if not 0 <= seed < SEEDS:
@@ -65,7 +65,7 @@ def make_spec(
     chosen = method_of(method, space, preset, estimator)
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
-    _check_stages(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs)
+    _check_training(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs, limit)
     settings = _settings(chosen, sizes.for_images(dataset), space, dataset, limit=limit, arch=arch, retrain=retrain)
     if estimator is not None and chosen != method_of(method, space, preset):
         settings["estimator"] = estimator
@@ -134,7 +134,12 @@ def todays_settings(spec: RunSpec) -> dict[str, Any]:
     return _settings(method, sizes, spec.space, spec.dataset, limit=limit, arch=asked.get("arch"), retrain=retrain)
 
 
-def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -> None:
+def _check_training(
+    name: str, method: Any, space: str, stages: tuple[int, ...], limit: Mapping[str, Any] | None
+) -> None:
+    """Refuse stages, and a limit in training, that a method cannot have."""
+    if limit is not None and limit.get("in_training", True):
+        check_within({name: method})
     if len(stages) > MAX_STAGES or sum(stages) > MAX_EPOCHS:
         raise ValueError(
             f"{len(stages):,} stages of {sum(stages):,} epochs in all are more than a record holds; give at most "
@@ -144,6 +149,23 @@ def _check_stages(name: str, method: Any, space: str, stages: tuple[int, ...]) -
         method.check_stages(space_named(space).whole, stages)
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}") from None
+
+
+def check_within(methods: Mapping[str, Method]) -> None:
+    """Refuse a limit that holds in training for methods whose paths keep to none.
+
+    Raises:
+        ValueError: There are such; it names them all.
+    """
+    deaf: dict[str, list[str]] = {}
+    for name, method in methods.items():
+        if not method.trains_within:
+            deaf.setdefault(method.trains_on, []).append(name)
+    if deaf:
+        each = ", ".join(f"{', '.join(names)} ({paths})" for paths, names in deaf.items())
+        raise ValueError(
+            f"--train-within-limit restricts {UNIFORM}, and others train {each}; leave out the option, or these methods"
+        )
 
 
 def limit_settings(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.spaces import SPACES, Arch, SearchSpace
-from senas_bench.tasks.method import CELLS, Method
+from senas_bench.tasks.method import CELLS, LEARNED, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
 from senas_bench.tasks.task import Task
 
@@ -45,6 +45,7 @@ class Darts(Method):
 
     spaces = CELLS
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "darts"
     second_order: bool = False
     arch_lr: float = 3e-4

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.spaces.cost import multiply_adds
-from senas_bench.tasks.method import NB201_ONLY, Method
+from senas_bench.tasks.method import LEARNED, NB201_ONLY, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import Path
@@ -128,6 +128,7 @@ class Enas(Method):
 
     spaces = NB201_ONLY
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "enas"
     candidates: int = 100
     hidden: int = 32

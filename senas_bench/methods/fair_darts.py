@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from senas_bench.methods.darts import most_probable
 from senas_bench.spaces import SearchSpace
-from senas_bench.tasks.method import CELLS, Method
+from senas_bench.tasks.method import CELLS, LEARNED, Method
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 
@@ -36,6 +36,7 @@ class FairDarts(Method):
 
     spaces = CELLS
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "fair-darts"
     zero_one: float = 10.0
     arch_lr: float = 3e-3

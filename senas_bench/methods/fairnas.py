@@ -10,7 +10,7 @@ from senas_bench.methods.spos import SEARCHES
 from senas_bench.ranking import needs_snapshots
 from senas_bench.ranking.estimator import EstimatorName
 from senas_bench.searching.evolution import Evolution
-from senas_bench.tasks.method import Method
+from senas_bench.tasks.method import FAIR, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
 from senas_bench.training.fair import FairPaths
@@ -39,6 +39,7 @@ class FairNas(Method):
     """
 
     spaces = ("nasbench201", "mobilenet-fair")
+    trains_on = FAIR
     recipe: str = "reference"
     estimator: EstimatorName = "weight-average"
     search: str = field(default="rank", metadata={"added": True})

@@ -9,7 +9,7 @@ import numpy as np
 
 from senas_bench.methods.expected_cost import ExpectedCost, most_probable_of_region
 from senas_bench.networks.mixture import Mixture
-from senas_bench.tasks.method import Method
+from senas_bench.tasks.method import LEARNED, Method
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import Path
@@ -55,6 +55,7 @@ class FbNet(Method):
 
     spaces = LAYERED
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "fbnet"
     tau_max: float = 5.0
     tau_min: float = 0.0871

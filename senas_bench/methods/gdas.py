@@ -9,7 +9,7 @@ import numpy as np
 
 from senas_bench.methods.darts import most_probable
 from senas_bench.networks.mixture import Mixture
-from senas_bench.tasks.method import CELLS, Method, fact
+from senas_bench.tasks.method import CELLS, LEARNED, Method, fact
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import Path
@@ -46,6 +46,7 @@ class Gdas(Method):
     """
 
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "gdas"
     tau_max: float = 10.0
     tau_min: float = 0.1

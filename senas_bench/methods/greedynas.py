@@ -16,7 +16,7 @@ from senas_bench.searching.evolution import Evolution
 from senas_bench.spaces import Arch
 from senas_bench.spaces.cost import multiply_adds
 from senas_bench.spaces.regions import Region
-from senas_bench.tasks.method import Method
+from senas_bench.tasks.method import WITHIN, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import Path
@@ -64,6 +64,7 @@ class GreedyNas(Method):
     """
 
     spaces = LAYERED
+    trains_on = WITHIN
     recipe: str = "greedynas"
     estimator: EstimatorName = "weight-average"
     search: str = "rank"

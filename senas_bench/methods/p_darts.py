@@ -13,7 +13,7 @@ import numpy as np
 from senas_bench.methods.darts import learned
 from senas_bench.spaces import SPACES, Arch, SearchSpace
 from senas_bench.spaces.best import best_arch
-from senas_bench.tasks.method import CELLS, Method
+from senas_bench.tasks.method import CELLS, LEARNED, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
 
@@ -64,6 +64,7 @@ class PDarts(Method):
 
     spaces = CELLS
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "p-darts"
     cells: tuple[int, ...] = (1, 3, 5)
     small_cells: tuple[int, ...] = (1, 2, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from senas_bench.methods.darts import most_probable
-from senas_bench.tasks.method import CELLS, Method
+from senas_bench.tasks.method import CELLS, LEARNED, Method
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 
@@ -31,6 +31,7 @@ class PcDarts(Method):
 
     spaces = CELLS
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "pc-darts"
     partial: int = 4
     warm_up: float = 0.3

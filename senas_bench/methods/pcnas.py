@@ -38,6 +38,7 @@ class PcNas(Method):
     """
 
     spaces = LAYERED
+    trains_on = "uniform paths, and later archs that begin with a partial model of its pool"
     recipe: str = "reference"
     estimator: EstimatorName = "weight-average"
     partials: int = 5

@@ -11,7 +11,7 @@ import numpy as np
 from senas_bench.methods.expected_cost import ExpectedCost, most_probable_of_region
 from senas_bench.methods.fbnet import LAYERED
 from senas_bench.networks.mixture import Mixture
-from senas_bench.tasks.method import Method
+from senas_bench.tasks.method import LEARNED, Method
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 
@@ -49,6 +49,7 @@ class ProxylessNas(Method):
 
     spaces = LAYERED
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "proxylessnas"
     rest: float = 0.25
     every: int = 5

@@ -12,7 +12,7 @@ from senas_bench.methods.expected_cost import most_probable_of_region
 from senas_bench.methods.fbnet import LAYERED
 from senas_bench.methods.proxylessnas import sample_arch
 from senas_bench.spaces.cost import multiply_adds
-from senas_bench.tasks.method import Method
+from senas_bench.tasks.method import LEARNED, Method
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 
@@ -48,6 +48,7 @@ class ProxylessNasR(Method):
 
     spaces = LAYERED
     bilevel = True
+    trains_on = LEARNED
     recipe: str = "proxylessnas"
     rest: float = 0.25
     every: int = 16

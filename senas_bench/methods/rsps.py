@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from senas_bench.tasks.method import NB201_ONLY, Method
+from senas_bench.tasks.method import NB201_ONLY, UNIFORM, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
 from senas_bench.training.connected import ConnectedPath
@@ -36,6 +36,10 @@ class Rsps(Method):
     recipe: str = "rsps"
     candidates: int = 100
     redraw: bool = field(default=True, metadata={"added": True})
+
+    @property
+    def trains_on(self) -> str:
+        return "paths that leave no node without an input" if self.redraw else UNIFORM
 
     def __call__(self, task: Task) -> MethodOutput:
         network = task.build(task.space)

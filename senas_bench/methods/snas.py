@@ -10,7 +10,7 @@ import numpy as np
 
 from senas_bench.methods.darts import most_probable
 from senas_bench.networks.mixture import Mixture
-from senas_bench.tasks.method import CELLS, Method
+from senas_bench.tasks.method import CELLS, LEARNED, Method
 from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 from senas_bench.training.samplers import Path, Sampler
@@ -44,6 +44,7 @@ class Snas(Method):
     """
 
     spaces = CELLS
+    trains_on = LEARNED
     recipe: str = "snas"
     temperature: float = 1.0
     temperature_end: float = 0.03

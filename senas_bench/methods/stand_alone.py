@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from senas_bench.tasks.method import NB201_ONLY, Method
+from senas_bench.tasks.method import NB201_ONLY, WITHIN, Method
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.tasks.task import Task
 
@@ -29,6 +29,7 @@ class StandAlone(Method):
     ranks = False
     only_ranked = True
     spaces = NB201_ONLY
+    trains_on = WITHIN
     recipe: str = "stand-alone"
     archs: int = 30
 

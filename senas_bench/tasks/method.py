@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 NB201_ONLY = ("nasbench201",)
 CELLS = ("nasbench201", "darts", "darts-separate")
 """Spaces made of cells, whose networks run mixtures."""
+UNIFORM = "uniform paths"
+WITHIN = "paths within the limit"
+FAIR = "strictly fair paths"
+LEARNED = "what its logits choose"
+"""What `Method.trains_on` may say; the first two can keep a limit that holds in training."""
 RESERVED = ("all", "optimal")
 """Names that mean something else: every method, and the last row of table 3."""
 
@@ -49,6 +54,8 @@ class Method:
         spaces: Names of those it runs in; None for every one.
         watched: It ranks a sample of archs while it trains (`Report.curve`), for figures 7 and 8.
         bilevel: It learns an architecture beside the weights, on images of its own: see `Loaders.bilevel`.
+        trains_on: The paths of its supernet, in words: `UNIFORM`, those of `Task.uniform_paths`; `WITHIN`, within a
+            limit always; any others keep to none, so that it is refused a limit that holds in training.
         shrinks_by: What decides which operators leave, in words; None where none does.
         tuned: Its settings were chosen with CIFAR-10 truth in view.
         knows_size: Its score contains the number of parameters of an arch.
@@ -63,7 +70,13 @@ class Method:
     spaces: tuple[str, ...] | None = None
     watched: bool = False
     bilevel: bool = False
+    trains_on: str = UNIFORM
     shrinks_by: str | None = None
+
+    @property
+    def trains_within(self) -> bool:
+        """Whether it can keep a limit while it trains; so can what trains nothing."""
+        return not self.trains or self.trains_on in (UNIFORM, WITHIN)
 
     @property
     def tuned(self) -> bool:
@@ -205,6 +218,8 @@ def _facts(name: str, method: Any) -> str | None:
     for preset, recipe in method.recipes.items():
         if not isinstance(recipe, TrainingRecipe):
             return f"{kind}.recipes[{preset!r}] is {recipe!r:.40}; give a TrainingRecipe"
+    if not isinstance(method.trains_on, str) or not method.trains_on.strip():
+        return f"{kind}.trains_on is {method.trains_on!r:.40}; say on what in words, such as {UNIFORM!r}"
     if isinstance(method.spaces, str) or not set(method.spaces or ()) <= SPACES.keys():
         return f"{kind}.spaces is {method.spaces!r:.60}; give a tuple of names among: {', '.join(SPACES)}"
     return None

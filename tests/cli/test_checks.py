@@ -167,6 +167,39 @@ def test_a_limit_that_no_network_meets(refused, space, option, message):
     assert line.startswith(f"{given}: no arch of {space} ") and message in line
 
 
+@pytest.mark.parametrize("limit", ["--max-flops 1", "--max-latency 1"])
+@pytest.mark.parametrize(
+    ("space", "method", "paths"),
+    [
+        ("nasbench201", "fairnas", "strictly fair paths"),
+        ("nasbench201", "fairnas+se-nas", "strictly fair paths"),
+        ("nasbench201", "rsps", "paths that leave no node without an input"),
+        ("nasbench201", "gdas", "what its logits choose"),
+        ("mobilenet", "pcnas-pool", "uniform paths, and later archs that begin with a partial model of its pool"),
+    ],
+)
+def test_a_limit_in_training_of_paths_that_keep_to_none(refused, space, method, paths, limit):
+    """Refused before latency is measured."""
+    line = refused("search", "--space", space, "--method", method, *limit.split(), "--train-within-limit")
+    said = f"--train-within-limit restricts uniform paths, and others train {method} ({paths})"
+    assert line == f"{said}; leave out the option, or these methods"
+
+
+def test_an_artefact_names_all_whose_paths_keep_to_no_limit(refused):
+    line = refused("reproduce", "table5", "--train-within-limit", "--seeds", "0")
+    assert "others train proxylessnas-r, proxylessnas (what its logits choose); leave out" in line
+    line = refused("reproduce", "table4", "--train-within-limit", "--methods", "spos,fairnas,greedynas,pcnas-pool")
+    assert "others train fairnas (strictly fair paths), pcnas-pool (uniform paths, and later" in line
+
+
+def test_a_limit_in_training_of_paths_that_keep_to_it():
+    limit = limit_settings("flops", level=320, in_training=True)
+    for method in ("spos", "se-nas", "greedynas", "random", "synflow"):
+        assert make_spec(method, 0, "embedded", space="mobilenet", limit=limit).settings["limit"] == limit
+    with pytest.raises(ValueError, match=r"^--train-within-limit restricts uniform paths"):
+        make_spec("fbnet", 0, "embedded", space="mobilenet", limit=limit)
+
+
 def test_the_folder_of_what_a_search_finds(refused, tmp_path):
     (tmp_path / "file").write_text("")
     assert refused("search", "--space", "mobilenet", "--out", "file") == "--out file is a file; name a folder"

@@ -1,5 +1,6 @@
 """What a method may be, and what is said of one that cannot run."""
 
+import inspect
 import re
 from dataclasses import dataclass, field, make_dataclass
 
@@ -14,7 +15,7 @@ from senas_bench.ranking import ESTIMATORS
 from senas_bench.ranking.estimator import Estimator
 from senas_bench.shrinking import CRITERIA
 from senas_bench.shrinking.si import SelectionImportance
-from senas_bench.tasks.method import Method, check_method, fact
+from senas_bench.tasks.method import FAIR, LEARNED, UNIFORM, WITHIN, Method, check_method, fact
 from senas_bench.training.recipe import TrainingRecipe
 
 
@@ -52,6 +53,22 @@ def test_facts_follow_from_the_fields_of_an_entry():
     assert [name for name, method in METHODS.items() if not method.ranks] == [
         "random-search", "regularized-evolution", "stand-alone",
     ]  # fmt: skip
+
+
+def test_what_supernets_train_on():
+    """Uniform paths, which can keep a limit, are those of the task; all other paths are named."""
+    trained = {name: method for name, method in METHODS.items() if method.trains}
+    uniform = {name for name, method in trained.items() if method.trains_on == UNIFORM}
+    assert all("uniform_paths" in inspect.getsource(type(trained[name])) for name in uniform)
+    others = {name: trained[name].trains_on for name in trained if name not in uniform}
+    learned = {"darts-v1", "darts-v2", "gdas", "gdas-code", "snas", "p-darts", "fair-darts", "pc-darts", "enas"}
+    learned |= {"fbnet", "proxylessnas", "proxylessnas-r"}
+    assert {name for name, paths in others.items() if paths == LEARNED} == learned
+    assert {name for name, paths in others.items() if paths == FAIR} == {"fairnas", "fairnas+se-nas"}
+    assert {name for name, paths in others.items() if paths == WITHIN} == {"greedynas", "stand-alone"}
+    assert others.keys() - learned == {"fairnas", "fairnas+se-nas", "greedynas", "stand-alone", "rsps", "pcnas-pool"}
+    deaf = learned | {"fairnas", "fairnas+se-nas", "rsps", "pcnas-pool"}
+    assert {name for name, method in METHODS.items() if not method.trains_within} == deaf
 
 
 class Thawed(Method):
@@ -107,6 +124,10 @@ class Facts(Counts):
     spaces: object = fact(None)
 
 
+class Mumbling(Counts):
+    trains_on = None
+
+
 class Bringing(Counts):
     recipes = {"cpu": TrainingRecipe()}  # noqa: RUF012
 
@@ -136,6 +157,7 @@ class Misled(Counts):
         (Facts(recipe=3), "Facts.recipe is 3; give the name of a recipe"),
         (Facts(spaces="nasbench201"), "Facts.spaces is 'nasbench201'; give a tuple of names among: nasbench201"),
         (Facts(spaces=("nasbench101",)), "give a tuple of names among"),
+        (Mumbling(), "Mumbling.trains_on is None; say on what in words, such as 'uniform paths'"),
         (Bringing(), "Bringing brings recipes, but `recipe` names none"),
         (Misled(), "Misled.recipes['cpu'] is (20,); give a TrainingRecipe"),
     ],
