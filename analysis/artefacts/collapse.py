@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from senas_bench.analysis.output.formats import listed
 from senas_bench.experiments.spec import RunRecord
@@ -27,36 +26,32 @@ def skips_of(arch: str) -> tuple[int, int]:
     return operators.count(SKIP), len(operators)
 
 
-def learns_logits(record: RunRecord) -> bool:
-    """Whether the arch of a run was chosen by logits that learned beside the weights."""
-    return bool(_learned(record))
-
-
-def _learned(record: RunRecord) -> list[Mapping[str, Any]]:
-    return [line for line in record.history if "probabilities" in line]
+def _chosen_cell(record: RunRecord) -> str | None:
+    """The arch that logits chose which learned beside the weights; None where there are none, or it has no cell."""
+    lines = [line for line in record.history if "probabilities" in line]
+    arch = lines[-1].get("chosen", record.pick) if lines else ""
+    return arch if "~" in arch else None
 
 
 def collapsed(record: RunRecord) -> tuple[int, int] | None:
     """`skips_of` what a run's logits choose, whatever a limit or a rule on skips makes of it; None where it is not
-    collapsed, or the run learned no logits."""
-    if not (lines := _learned(record)):
-        return None
-    arch = lines[-1].get("chosen", record.pick)
-    if "~" not in arch:  # no cell
+    collapsed, learned no logits, or chose no cell."""
+    if (arch := _chosen_cell(record)) is None:
         return None
     skips, inputs = skips_of(arch)
     return (skips, inputs) if skips > SHARE * inputs or not inputs else None
 
 
 def collapse_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
-    """A line on the rows whose logits chose more than half skips in the normal cell, or no input at all.
+    """A line on the rows whose logits chose more than half skips in the normal cell, or no input at all; none where no
+    logits chose a cell.
 
     Args:
         groups: Runs by the label of their row.
     """
     said, looked = [], False
     for label, group in groups.items():
-        looked = looked or any(map(learns_logits, group))
+        looked = looked or any(_chosen_cell(record) is not None for record in group)
         found = {record.spec.seed: counts for record in group if (counts := collapsed(record)) is not None}
         if found:
             shares = ", ".join(dict.fromkeys(f"{skips} of {inputs}" for skips, inputs in found.values()))

@@ -1,7 +1,4 @@
-from dataclasses import replace
-
 from senas_bench.analysis.artefacts.collapse import collapse_notes, collapsed, skips_of
-from senas_bench.analysis.artefacts.protocols import _path_notes
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.spaces.darts import GENOTYPES, arch_from_genotype, arch_to_str
 
@@ -45,18 +42,6 @@ def test_notes_name_rows_and_seeds():
     assert collapse_notes(groups) == [f"{what}: DARTS with seeds 2 (6 of 6)."]
     assert collapse_notes({"DARTS": [a_record(HALF, probabilities={})]}) == [f"{what}: none."]
     assert collapse_notes({"SPOS": [a_record(ALL_SKIPS)]}) == []
-
-
-def test_a_table_says_that_logits_know_no_limit():
-    """And says of the others alone that they train on uniform paths."""
-
-    def limited(record: RunRecord) -> RunRecord:
-        settings = {"recipe": {"stage_epochs": [1]}, "limit": {"cost": "flops", "level": 590, "in_training": False}}
-        return replace(record, spec=replace(record.spec, settings=settings))
-
-    ours, other = limited(a_record(HALF, probabilities={})), limited(a_record(HALF))
-    said = "of all archs within it, the pick is the one their logits rate best."
-    of_logits = f"No limit in the search of darts-v1: {said}"
-    uniform = "Supernets train on uniform paths over all archs; the limit filters what is scored and searched."
-    assert _path_notes([ours]) == [of_logits] and _path_notes([other]) == [uniform]
-    assert _path_notes([ours, other]) == [uniform, of_logits]
+    layers = a_record("identity-mb3", probabilities={})
+    assert collapse_notes({"ProxylessNAS": [layers]}) == []  # nothing was judged
+    assert collapse_notes({"ProxylessNAS": [layers], "SPOS": [a_record(ALL_SKIPS)]}) == []
