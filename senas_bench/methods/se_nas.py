@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 RANK_LIMIT = 500
 """A space of at most this many archs is ranked whole, whatever sample the preset ranks."""
 LEFT_FOR_SEARCH = 1000
-"""Archs within a limit that a shrink leaves at least, about. The paper does not say how its criterion, which drops
-whole layers down to one operator, leaves any choice under a limit."""
+LEFT_SHARE = 1 / 200
+"""Archs within a limit that a shrink leaves at least, about: so many, or this share of all that meet it where that is
+fewer. The paper does not say how its criterion, which drops whole layers down to one operator, leaves any choice under
+a limit. Without one it leaves 5 to 16 archs of NB201; the share leaves about as many in a window of its FLOPs."""
 REMOVALS = ("global", "per-edge", "edge-by-edge")
 SAMPLERS = ("uniform", "fair")
 
@@ -48,7 +51,7 @@ class SeNas(Method):
             but the last.
         estimator: Of an arch's performance, for the ranking.
         criterion: Scores the operators.
-        drop: k, operators dropped by each shrink (10 on NB201).
+        drop: k, operators dropped by each shrink (10 on NB201); fewer where too few archs within a limit would be left.
         threshold: T, largest size of a merged group (50); 0 never merges, which leaves shrinking alone.
         removal: `global` drops the lowest of all; `per-edge` the lowest of each edge, whatever `drop` says, as the
             paper's FairNAS + SE-NAS; `edge-by-edge` spreads `drop` over the edges and scores anew at each, as PCNAS.
@@ -154,9 +157,8 @@ class SeNas(Method):
                 shrunk = shrunk.with_groups(plan_groups(shrunk, self.threshold))
             after = expanded_parameters(network, shrunk)
             event = _describe(space, shrunk, decided, stage, epoch, count_parameters(network), after)
-            task.work.progress.message(
-                f"dropped {', '.join(event['dropped'])}; {shrunk.size} archs, {after} parameters"
-            )
+            event |= self._short_of(space, event["dropped"])
+            task.work.progress.message(_said(event))
             found.history.append(event)
             if stops:
                 # expanded or not, archs keep their weights until these are trained again
@@ -208,6 +210,7 @@ class SeNas(Method):
 
     def _shrink(self, trained: Trained, task: Task) -> tuple[SearchSpace, CriterionOutput]:
         """The space without the worst operators, and the scores that decided."""
+        keep = _enough_left(task)
         if self.removal == "edge-by-edge":
 
             def score(left: SearchSpace, edge: int) -> CriterionOutput:
@@ -215,12 +218,16 @@ class SeNas(Method):
                 here = replace(trained, phase=f"{trained.phase}-edge-{edge}", space=left)
                 return scored_by(self.criterion, here, task)
 
-            return shrink_edge_by_edge(trained.space, score, self.drop)
+            return shrink_edge_by_edge(trained.space, score, self.drop, keep)
         output = scored_by(self.criterion, trained, task)
         if self.removal == "per-edge":
-            return shrink_per_edge(trained.space, output.scores), output
-        keep = lambda space: feasible(space, task.problem.limit, LEFT_FOR_SEARCH)  # noqa: E731
+            return shrink_per_edge(trained.space, output.scores, keep=keep), output
         return shrink(trained.space, output.scores, self.drop, self.max_per_edge or None, keep=keep), output
+
+    def _short_of(self, space: SearchSpace, dropped: Sequence[str]) -> dict[str, int]:
+        """How many operators were to go, where fewer did."""
+        asked = len(space.edges) if self.removal == "per-edge" else self.drop
+        return {"asked": asked} if len(dropped) < asked else {}
 
     def _rank(self, found: _Found, trained: Trained, task: Task, stage: int, epoch: int, last: bool) -> None:
         """Where it ranks, add scores over the report archs, NaN outside the space, and the table of the archs alive."""
@@ -235,6 +242,15 @@ class SeNas(Method):
         found.spaces.append(space)
         found.rankings.append(np.array([by_arch.get(bytes(row), np.nan) for row in task.report.archs]))
         found.tables.append(ScoreTable(alive, scores, task.report.set if whole else "current", stage, epoch))
+
+
+def _enough_left(task: Task) -> Callable[[SearchSpace], bool]:
+    """Whether a shrunk space holds enough archs within the task's limit; any does where there is none."""
+    limit = task.problem.limit
+    if limit is None:
+        return lambda space: True
+    least = min(LEFT_FOR_SEARCH, math.ceil(LEFT_SHARE * task.within(task.space).size))
+    return lambda space: feasible(space, limit, least)
 
 
 @dataclass
@@ -258,6 +274,15 @@ def _alive(region: Region, among: np.ndarray, rng: np.random.Generator) -> np.nd
     inside = among[region.space.contains_rows(among)]
     # a small sample of a large space can miss it
     return inside if len(inside) else region.sample_distinct(rng, RANK_LIMIT)
+
+
+def _said(event: Mapping[str, Any]) -> str:
+    """A shrink as a message."""
+    dropped, few = event["dropped"], ""
+    if "asked" in event:
+        few = f", {len(dropped)} of {event['asked']}: each edge keeps an operator, and a limit enough archs"
+    left = f"{event['archs']} archs, {event['parameters'][1]} parameters"
+    return f"dropped {', '.join(dropped) or 'nothing'}{few}; {left}"
 
 
 def _describe(

@@ -27,7 +27,7 @@ def shrink(
         max_per_edge: Most operators that one call may take from an edge (1 in the paper's DARTS runs).
         edges: The only ones that may lose operators; None means all.
         keep: Whether a space will do; an operator without which it would not is skipped, such as the last with which
-            a limit can be met.
+            a limit can be met. So fewer than `k` may go.
 
     Raises:
         ValueError: An alive operator has no score, a score is NaN, or `k` is negative.
@@ -52,8 +52,17 @@ def shrink(
     return space
 
 
-def shrink_per_edge(space: SearchSpace, scores: OperatorScores, per_edge: int = 1) -> SearchSpace:
+def shrink_per_edge(
+    space: SearchSpace,
+    scores: OperatorScores,
+    per_edge: int = 1,
+    keep: Callable[[SearchSpace], bool] = lambda space: True,
+) -> SearchSpace:
     """Drop the `per_edge` lowest operators of every edge, so that strict fairness stays possible.
+
+    Args:
+        keep: As in `shrink`: in place of an operator that is skipped the next of its edge goes. Where an edge has none
+            that may go, the space stays as it is, for counts must stay equal.
 
     Raises:
         ValueError: Edges have unequal counts, or too few operators are left.
@@ -63,11 +72,15 @@ def shrink_per_edge(space: SearchSpace, scores: OperatorScores, per_edge: int = 
         raise ValueError(f"edges have {sorted(counts)} candidates; equal counts are needed to drop {per_edge} per edge")
     if counts.pop() <= per_edge:
         raise ValueError(f"cannot drop {per_edge} per edge: each must keep one operator")
-    return shrink(space, scores, per_edge * len(space.edges), max_per_edge=per_edge)
+    shrunk = shrink(space, scores, per_edge * len(space.edges), max_per_edge=per_edge, keep=keep)
+    return shrunk if len({len(alive) for alive in shrunk.candidates}) == 1 else space
 
 
 def shrink_edge_by_edge(
-    space: SearchSpace, score: Callable[[SearchSpace, int], CriterionOutput], k: int
+    space: SearchSpace,
+    score: Callable[[SearchSpace, int], CriterionOutput],
+    k: int,
+    keep: Callable[[SearchSpace], bool] = lambda space: True,
 ) -> tuple[SearchSpace, CriterionOutput]:
     """Drop `k` operators edge by edge, shallow to deep, scored anew at each on what is left by then.
 
@@ -78,6 +91,7 @@ def shrink_edge_by_edge(
     Args:
         score: `(space, edge)` to scores of all operators alive; called once for each edge that loses any.
         k: Spread over the edges by `even_drops`.
+        keep: As in `shrink`: in place of an operator that is skipped the next of its edge goes, or none.
 
     Returns:
         The space, and the scores that decided: those of each edge at its turn, none for an edge that lost nothing.
@@ -89,7 +103,7 @@ def shrink_edge_by_edge(
             continue
         output = score(space, edge)
         here = [(edge, op) for op in space.candidates[edge]]
-        space = shrink(space, output.scores, drop, edges=(edge,))
+        space = shrink(space, output.scores, drop, edges=(edge,), keep=keep)
         scores.update({pair: output.scores[pair] for pair in here})
         for name, values in output.parts.items():
             parts.setdefault(name, {}).update({pair: values[pair] for pair in here})

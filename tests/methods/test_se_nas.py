@@ -1,6 +1,7 @@
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from senas_bench.shrinking import CRITERIA, CriterionOutput
 from senas_bench.shrinking.se_nas import SeNasCriterion, operator_scores
 from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.nasbench201 import NB201, prune, shared_function
 from senas_bench.spaces.nasbench201.network import Cell, NB201Network
 from senas_bench.tasks.outputs import MethodOutput
@@ -472,6 +474,69 @@ def test_edge_by_edge_each_edge_is_scored_on_what_is_left(tmp_path):
     assert len(criterion.asked) == 12
     for event, before in zip(events_of(output), spaces_of(output), strict=False):
         assert len(event["scores"]) == len(before.alive()) and event["importance"] == event["scores"]
+
+
+def within_a_limit(folder, **changes):
+    """A task under a limit of 90 to 100% of some FLOPs, and the 1,080 archs that meet it."""
+    task = a_task(folder, **changes)
+    for high in np.unique(Limit.of(task.problem.cost, "flops", 1.0).cost(NB201.archs()))[::-1]:
+        limit = Limit.of(task.problem.cost, "flops", high)
+        archs = NB201.archs()[limit.holds(NB201.archs())]
+        if len(archs) == 1080:
+            break
+    assert len(archs) == 1080
+    problem, report = replace(task.problem, limit=limit), replace(task.report, archs=archs[:ARCHS])
+    return replace(task, problem=problem, report=report), archs
+
+
+def test_under_a_limit_a_shrink_drops_operators_and_leaves_archs(tmp_path):
+    """A 200th of those within it, which is 6: to leave a thousand would drop none of ten."""
+    task, archs = within_a_limit(tmp_path)
+    output = SeNas(criterion=Planted(), threshold=0)(task)
+    spaces = spaces_of(output)
+    assert [len(space.alive()) for space in spaces[:2]] == [30, 20]
+    assert min(int(space.contains_rows(archs).sum()) for space in spaces) >= 6
+    assert output.pick in set(map(tuple, archs.tolist())) and output.pick in spaces[-1]
+
+
+def test_of_a_large_region_a_thousand_are_left(monkeypatch):
+    """As before there was a share: a 200th of 200,000 archs, and of more."""
+    monkeypatch.setattr(se_nas, "feasible", lambda *given: given)
+    for size, least in ((200_001, 1000), (10**9, 1000), (199_000, 995), (1080, 6), (3, 1)):
+        task = SimpleNamespace(space=None, within=lambda space, size=size: SimpleNamespace(size=size))
+        task.problem = SimpleNamespace(limit="a limit")
+        assert se_nas._enough_left(task)("a space") == ("a space", "a limit", least)
+
+
+@pytest.mark.parametrize(("removal", "sampler"), [("per-edge", "fair"), ("edge-by-edge", "uniform")])
+def test_no_way_to_drop_leaves_a_space_without_archs(tmp_path, removal, sampler):
+    """Five stages: four operators of each edge would go, and leave one arch of pools alone, which is too cheap."""
+    task, archs = within_a_limit(tmp_path, stage_epochs=(1,) * 5)
+    messages: list[str] = []
+    task = replace(task, work=replace(task.work, progress=Listening(messages)))
+    output = SeNas(criterion=Planted(), removal=removal, sampler=sampler, threshold=0)(task)
+    spaces = spaces_of(output)
+    assert min(int(space.contains_rows(archs).sum()) for space in spaces) >= 6
+    asked = 6 if removal == "per-edge" else 10
+    for event, (before, after) in zip(events_of(output), pairwise(spaces), strict=True):
+        gone = len(before.alive()) - len(after.alive())
+        assert len(event["dropped"]) == gone
+        assert event.get("asked") == (asked if gone < asked else None)
+        if removal == "per-edge":
+            assert gone in (0, 6) and len({len(alive) for alive in after.candidates}) == 1
+    assert any("asked" in event for event in events_of(output))
+    assert any(f" of {asked}: each edge keeps an operator, and a limit enough archs; " in line for line in messages)
+    assert output.pick in set(map(tuple, archs.tolist())) and output.pick in spaces[-1]
+
+
+class Listening(SilentProgress):
+    """Keeps the messages."""
+
+    def __init__(self, messages: list[str]) -> None:
+        self.messages = messages
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
 
 @pytest.mark.slow

@@ -175,6 +175,31 @@ def test_an_operator_without_which_a_space_would_not_do_stays():
     assert dropped(space, after) == {(0, 0), (1, 2)}
 
 
+def test_per_edge_the_next_of_an_edge_goes_in_place_of_one_that_is_needed():
+    space = a_space((0, 1, 2), (0, 1, 2))
+    scores = {pair: float(pair[1]) for pair in space.alive()}
+    after = shrink_per_edge(space, scores, keep=lambda left: 0 in left.candidates[1])
+    assert after.candidates == ((1, 2), (0, 2))
+
+
+def test_per_edge_none_goes_where_an_edge_must_keep_all():
+    """Counts stay equal, also where two per edge are to go and one edge could give one."""
+    space = a_space((0, 1, 2), (0, 1, 2))
+    scores = {pair: float(pair[1]) for pair in space.alive()}
+    assert shrink_per_edge(space, scores, keep=lambda left: len(left.candidates[1]) == 3) == space
+    assert shrink_per_edge(space, scores, 2, keep=lambda left: len(left.candidates[1]) > 1) == space
+
+
+def test_edge_by_edge_an_operator_without_which_a_space_would_not_do_stays():
+    """Edge 0 loses its next; edge 1, which must keep all, none; edge 2 its lowest."""
+    space = a_space((0, 1, 2), (0, 1), (0, 1))
+    score = lambda left, edge: CriterionOutput({pair: float(pair[1]) for pair in left.alive()})  # noqa: E731
+    keep = lambda left: 0 in left.candidates[0] and len(left.candidates[1]) == 2  # noqa: E731
+    after, output = shrink_edge_by_edge(space, score, 3, keep)
+    assert after.candidates == ((0, 2), (0, 1), (1,))
+    assert output.scores == {pair: float(pair[1]) for pair in space.alive()}
+
+
 def test_none_of_darts_is_neither_scored_nor_dropped():
     """Every edge keeps `none` and one operator beside it, however many are to go."""
     scores = {pair: float(pair[1]) for pair in DARTS.droppable()}
