@@ -67,7 +67,8 @@ class Angle:
         tensors, shape = read
         candidates, groups = (tuple(map(tuple, shape[name])) for name in ("candidates", "groups"))
         base = task.build(replace(task.space, candidates=candidates, groups=groups))
-        base.load_state_dict(tensors)
+        # of DARTS cells the supernet keeps the batch norms of pools that were dropped
+        base.load_state_dict({name: tensors[name] for name in base.state_dict()})
         return base
 
 

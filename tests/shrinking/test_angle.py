@@ -236,6 +236,31 @@ def test_the_base_is_reset_once_after_so_many_drops(tmp_path, after, base):
     assert (far == near) == (after in (0, 16))
 
 
+def test_a_base_of_darts_cells_whose_pools_are_dropped(tmp_path):
+    """The supernet keeps the batch norms of pools that are gone, a network over what is left has none. After the reset
+    weights that did not move have no angle; those of the start have one."""
+    skeleton = DartsSkeleton(8, 3, in_channels=2, channels=4, layers=3, reductions=(1,))
+
+    class InDarts(Resetting):
+        space = DARTS
+
+        def build(self, space):
+            torch.manual_seed(5)
+            return DartsNetwork(space, skeleton)
+
+    pools = [DARTS.operators.index(name) for name in ("max_pool_3x3", "avg_pool_3x3")]
+    first = DARTS.without(0, pools[0]).without(3, pools[1])
+    second, task, trained = first.without(5, pools[0]), InDarts(tmp_path), Trained()
+    trained.network, criterion = task.build(DARTS), Angle(per_operator=2, reset_after=2)
+    for trained.space in (first, second):
+        expand(trained.network, trained.space)
+        if trained.space == first:
+            disturb(trained.network)
+        scores = criterion(trained, task).scores
+        assert set(scores) == set(trained.space.droppable())
+        assert (max(scores.values()) < 1e-6) == (trained.space == second)
+
+
 @pytest.mark.slow
 def test_a_base_that_may_be_expanded_is_measured_by_its_copies():
     """Networks of equal weights have no angle, however far the first is expanded beyond the other."""
