@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,7 +21,8 @@ def best_arch(space: SearchSpace, scores: np.ndarray, limit: Limit | None = None
     node takes the two edges whose best operators are the most probable. Without a limit each part of the space is on
     its own. Within one the parts are joined one after the other, and of equal costs only the best sum goes on, which is
     exact as long as there are few costs: so with multiply-adds of the DARTS spaces. Otherwise nearly equal costs count
-    as equal.
+    as equal. Costs that are no whole numbers, such as latencies, round to another sum in another order: the window is
+    searched with a margin for that, and of what is found the best that `Limit.holds` is taken.
 
     Args:
         scores: `(edges, operators)`, higher is better; -inf for what must not be chosen.
@@ -29,14 +31,25 @@ def best_arch(space: SearchSpace, scores: np.ndarray, limit: Limit | None = None
         ValueError: No arch may be chosen, or none of them was found within the limit.
     """
     parts = space.parts()
-    chosen = _within(parts, scores, limit) if limit else [int(np.argmax(_sums(part, scores))) for part in parts]
-    arch = [0] * len(space.edges)
-    for (edges, ways), way in zip(parts, chosen, strict=True):
-        for edge, operator in zip(edges, ways[way].tolist(), strict=True):
-            arch[edge] = operator
+    if limit is None:
+        arch = _arch(parts, [int(np.argmax(_sums(part, scores))) for part in parts])
+    else:
+        found = (_arch(parts, chosen) for chosen in _within(parts, scores, limit))
+        best = next((arch for arch in found if limit.holds(np.array([arch]))[0]), None)
+        if best is None:
+            raise ValueError(f"no arch was found within the {limit.name} limit {limit.span(limit.low, limit.high)}")
+        arch = best
     if not np.isfinite(sum(scores[edge, operator] for edge, operator in enumerate(arch))):
         raise ValueError(f"every arch of {space.name} has an operator that must not be chosen")
-    return tuple(arch)
+    return arch
+
+
+def _arch(parts: list[Part], chosen: list[int]) -> Arch:
+    """The arch in which each part takes the way that is chosen."""
+    operators: dict[int, int] = {}
+    for (edges, ways), way in zip(parts, chosen, strict=True):
+        operators |= zip(edges, ways[way].tolist(), strict=True)
+    return tuple(operators[edge] for edge in range(len(operators)))
 
 
 def _sums(part: Part, table: np.ndarray) -> np.ndarray:
@@ -45,27 +58,34 @@ def _sums(part: Part, table: np.ndarray) -> np.ndarray:
     return table[np.array(edges), ways].sum(axis=1)
 
 
-def _within(parts: list[Part], scores: np.ndarray, limit: Limit) -> list[int]:
-    """The way that each part takes in the best arch within a limit."""
+def _within(parts: list[Part], scores: np.ndarray, limit: Limit) -> Iterator[list[int]]:
+    """The ways that the parts take in archs within a limit, but for the rounding of sums; the best first."""
     options = [_distinct(_sums(part, limit.per_edge), _sums(part, scores)) for part in parts]
     least = [*itertools.accumulate((cost.min(initial=np.inf) for cost, *_ in options[::-1]), initial=0.0)][::-1]
     most = [*itertools.accumulate((cost.max(initial=-np.inf) for cost, *_ in options[::-1]), initial=0.0)][::-1]
+    margin = _margin(limit)
     costs, totals, steps = np.array([float(limit.base)]), np.zeros(1), []
     for (cost, score, way), below, above in zip(options, least[1:], most[1:], strict=True):
         cell = max(MOST // max(len(cost), 1), 1)
         joined = (costs[:, None] + cost).ravel()
-        rows = np.flatnonzero((joined + below <= limit.high) & (joined + above >= limit.low))
+        rows = np.flatnonzero((joined + below <= limit.high + margin) & (joined + above >= limit.low - margin))
         sums = (totals[:, None] + score).ravel()
         costs, totals, kept = _distinct(joined[rows], sums[rows], cell)
         came, took = np.divmod(rows[kept], max(len(cost), 1))
         steps.append((came, way[took]))
-    if not len(totals):
-        raise ValueError(f"no arch was found within the {limit.name} limit {limit.span(limit.low, limit.high)}")
-    place, chosen = int(np.argmax(totals)), []
-    for came, took in reversed(steps):
-        chosen.append(int(took[place]))
-        place = int(came[place])
-    return chosen[::-1]
+    for place in np.argsort(-totals, kind="stable").tolist():
+        chosen = []
+        for came, took in reversed(steps):
+            chosen.append(int(took[place]))
+            place = int(came[place])
+        yield chosen[::-1]
+
+
+def _margin(limit: Limit) -> float:
+    """What two sums of an arch's costs may differ by: each of their additions rounds by half a unit in the last place
+    of the largest sum."""
+    sizes = np.abs(np.where(np.isfinite(limit.per_edge), limit.per_edge, 0.0)).max(axis=1)
+    return len(sizes) * float(np.spacing(abs(limit.base) + sizes.sum()))
 
 
 def _distinct(costs: np.ndarray, scores: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -50,6 +50,32 @@ def test_within_a_limit_it_is_the_best_by_brute_force(share, most, monkeypatch):
             assert best_arch(space, scores, limit) == by_brute_force(space, scores, limit)
 
 
+@pytest.mark.parametrize("ends", [(0.9, 1.0), (1.0, 1.1), (1.0, 1.0)], ids=["high", "low", "both"])
+def test_an_arch_on_an_end_of_a_window_of_latencies_counts_as_it_does_for_the_limit(ends):
+    """The window ends at the cost of an arch to the last bit, as the limit adds it up; the search adds in another
+    order."""
+    archs = NB201.archs()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        milliseconds, base = rng.random((6, 5)), rng.random()
+        own = Limit(milliseconds, base, 0.0, np.inf).cost(archs[[rng.integers(len(archs))]])[0]
+        limit = Limit(milliseconds, base, ends[0] * own, ends[1] * own, "latency")
+        scores = scores_of(NB201, seed)
+        assert best_arch(NB201, scores, limit) == by_brute_force(NB201, scores, limit)
+
+
+def test_what_lies_an_ulp_beyond_a_window_is_refused():
+    """Where the window's only arch, by the sum of the search, is beyond it as the limit adds it up."""
+    archs = NB201.archs()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        milliseconds, base = rng.random((6, 5)), rng.random()
+        own = Limit(milliseconds, base, 0.0, np.inf).cost(archs[[rng.integers(len(archs))]])[0]
+        above = np.nextafter(own, np.inf)
+        with pytest.raises(ValueError, match="no arch was found within the latency limit"):
+            best_arch(NB201, scores_of(NB201, seed), Limit(milliseconds, base, above, above, "latency"))
+
+
 def test_a_darts_cell_is_derived_as_darts_derives_it():
     """Of each node the two edges whose best operators, `none` left out, are the most probable."""
     rng = np.random.default_rng(3)
