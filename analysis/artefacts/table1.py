@@ -203,8 +203,8 @@ def draw_table1(table: Table) -> Figure:
     rows = table.meta["rows"]
     datasets = list(dict.fromkeys(row["column"].rpartition("_")[0] for row in rows))
     names = [name for name in ORDER if any(row["ranking"] == name for row in rows)]
-    width = panel_width(1) + 0.4 if len(datasets) == 1 else 2.4
-    figure, axes = grid(1, len(datasets), width=width, height=0.95 + 0.24 * len(names), sharex=True)
+    width = panel_width(1) if len(datasets) == 1 else 2.4
+    figure, axes = grid(1, len(datasets), width=width, height=0.95 + 0.31 * len(names), sharex=True)
     published = table.paper.set_index("ranking")
     for index, (ax, dataset) in enumerate(zip(axes, datasets, strict=True)):
         for row in rows:
@@ -219,8 +219,8 @@ def draw_table1(table: Table) -> Figure:
                 ax.plot(tau, names.index(name), "D", color="#444444", markerfacecolor="none")
                 above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "va": "bottom"}
                 ax.annotate("paper", (tau, names.index(name)), fontsize=6, color="#444444", **above)
-        labels = [f"{name} ({_counts(rows, name)})" if index == 0 else "" for name in names]
-        ax.set_yticks(range(len(names)), labels)
+        labels = [f"{name}\n{_counts(rows, name)}" if index == 0 else "" for name in names]
+        ax.set_yticks(range(len(names)), labels, fontsize=7)
         ax.set(ylim=(len(names) - 0.5, -0.7), xlabel="Kendall's tau", title=dataset)
     low = min([0.0, *(row["tau_mean"] - (row["tau_std"] or 0.0) for row in rows if row["tau_mean"] is not None)])
     axes[0].set_xlim(max(TAU[0], low) - 0.03, TAU[1])

@@ -84,7 +84,8 @@ def _against_baseline(rows: Sequence[Row]) -> Sentence | None:
         means = " against ".join(fixed(row[f"{key}_mean"], digits) for row in (ours, theirs))
         how = "as well" if lead == 0 else "better" if lead > 0 else "worse"
         numbers = f"{key} {means}, paired difference {signed(test.difference, digits)}, p = {test.p:.2g}"
-        said.append(f"it {does} {how} ({numbers})")
+        of_then = "; archs that it drops keep their scores of then" if key == "tau" else ""
+        said.append(f"it {does} {how} ({numbers}{of_then})")
         if _decides(test):
             wins.setdefault(lead > 0, []).append(f"{does.removesuffix('s')}ing")
     if not said:

@@ -12,7 +12,7 @@ from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts.convergence import render_fig7, render_fig8
 from senas_bench.analysis.artefacts.convergence_figures import _apart
 from senas_bench.analysis.output.figures import save
-from senas_bench.analysis.style import style
+from senas_bench.analysis.style import ink, style
 from senas_bench.groundtruth import Query
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -107,7 +107,7 @@ def test_fig7_draws_the_rows(study, two_datasets, tmp_path):
     assert sizes(alive) == {"5 archs": 10, "3 archs": 40}  # from the first shrink to the end
     assert list(sizes(whole)) == ["5 archs, a sample"]
     ends = {method: points(table, method, "sample")[60] for method in ("spos", "se-nas")}
-    assert names(whole) == [(method, style(method).colour) for method in sorted(ends, key=ends.__getitem__)]
+    assert names(whole) == [(method, ink(style(method).colour)) for method in sorted(ends, key=ends.__getitem__)]
     assert {name for name, _ in names(alive)} == {"spos", "se-nas"} and not figure.legends
     said = figure.get_supxlabel()
     parts = ["n = 2 seeds", "bands and bars: ± std over seeds", "dotted: shrinks"]

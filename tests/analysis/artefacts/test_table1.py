@@ -336,7 +336,7 @@ def test_table1_is_drawn(study, table_of, tmp_path):
     labels = [label.get_text() for label in first.get_yticklabels()]
     counts = ["3 seeds, 40 archs"] + ["3 seeds, 12 archs"] * 2 + ["1 pairs, 40 archs"]
     counts += [f"{n} seeds, 40 archs" for n in (3, 1, 3)]
-    assert labels == [f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+    assert labels == [f"{name}\n{count}" for name, count in zip(names, counts, strict=True)]
     assert first.get_xlim() == second.get_xlim() and first.get_xlim()[1] == 1
     assert first.get_ylim()[0] > first.get_ylim()[1]  # the first on top
     for ax, dataset in ((first, "cifar10"), (second, "cifar100")):
