@@ -11,9 +11,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from traceback import extract_tb
+from typing import TYPE_CHECKING
 
-_USED: dict[Path, frozenset[str]] = {}
-"""By file, the methods that it added."""
+if TYPE_CHECKING:
+    from senas_bench.tasks.method import Method
+
+_USED: dict[Path, dict[str, Method]] = {}
+"""By file, the methods that it added or replaced."""
 
 
 def use(*files: str | Path) -> None:
@@ -36,9 +40,14 @@ def used() -> tuple[Path, ...]:
     return tuple(_USED)
 
 
-def known_to_workers() -> frozenset[str]:
-    """The methods that workers know beside those of the package."""
-    return frozenset().union(*_USED.values())
+def known_to_workers() -> dict[str, Method]:
+    """The methods as workers know them: those of the package, and what files added or replaced, the last one counts."""
+    from senas_bench.methods import SHIPPED
+
+    known = dict(SHIPPED)
+    for methods in _USED.values():
+        known |= methods
+    return known
 
 
 def fingerprints() -> Mapping[str, str]:
@@ -46,12 +55,12 @@ def fingerprints() -> Mapping[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in _USED}
 
 
-def _run(path: Path) -> frozenset[str]:
+def _run(path: Path) -> dict[str, Method]:
     from senas_bench.methods import METHODS
 
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{path} is no Python file; give one that adds something, such as mine.py (docs/adding.md)")
-    before = set(METHODS)
+    before = dict(METHODS)
     sys.path.insert(0, str(path.parent))
     try:
         module = importlib.import_module(path.stem)
@@ -61,4 +70,4 @@ def _run(path: Path) -> frozenset[str]:
     if not Path(module.__file__ or "").is_file() or not path.samefile(str(module.__file__)):
         where = module.__file__ or "of Python itself"
         raise ValueError(f"{path}: a module {path.stem} is there already ({where}); give the file another name")
-    return frozenset(set(METHODS) - before)
+    return {name: method for name, method in METHODS.items() if before.get(name) is not method}

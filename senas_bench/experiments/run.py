@@ -48,7 +48,7 @@ def run(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
 def _computed(spec: RunSpec, place: Place) -> tuple[RunRecord, Any]:
     """`run`, on the threads that are set."""
     method = method_of(spec.method, spec.space, spec.preset, spec.settings.get("estimator"))
-    named = named_settings(method).get("named")
+    named = named_settings(spec.method, method).get("named")
     if settings_of(method) != spec.settings["method"] or named != spec.settings.get("named"):
         raise ValueError(f"the spec of {spec.run_id} has other settings of {spec.method!r} than this version")
     trainer = trainer_of(method, place.ground_truth, spec.dataset)

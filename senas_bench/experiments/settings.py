@@ -14,6 +14,7 @@ from senas_bench.experiments.presets import RETRAIN, STAND_ALONE, Preset
 from senas_bench.experiments.spec import SEEDS, RunSpec, settings_of
 from senas_bench.experiments.store import MAX_EPOCHS, MAX_STAGES
 from senas_bench.experiments.studies import level_limit, method_of, preset_of
+from senas_bench.methods import GIVEN, SHIPPED
 from senas_bench.spaces import SPACES, space_named
 from senas_bench.spaces.limits import Limit
 from senas_bench.tasks.method import UNIFORM, named_strategies
@@ -47,8 +48,7 @@ def make_spec(
         dataset: Images; the preset's by default.
         data_dir: Where they lie.
         sizes: Replaces the preset's sizes; see `resized`.
-        ground_truth: Benchmark table that a method which trains from scratch looks its trainings up in; its name and
-            hashes are then settings. Not touched for any other method.
+        ground_truth: Benchmark table of a method that trains from scratch; its name and hashes are then settings.
         space: Key of `SPACES`.
         limit: What archs may cost, as `limit_settings` gives it; None for no limit.
         arch: Arch string for the method `fixed`.
@@ -66,7 +66,8 @@ def make_spec(
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
     _check_training(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs, limit)
-    settings = _settings(chosen, sizes.for_images(dataset), space, dataset, limit=limit, arch=arch, retrain=retrain)
+    asked = {"limit": limit, "arch": arch, "retrain": retrain}
+    settings = _settings(method, chosen, sizes.for_images(dataset), space, dataset, **asked)
     if estimator is not None and chosen != method_of(method, space, preset):
         settings["estimator"] = estimator
     if (trainer := trainer_of(chosen, ground_truth, dataset)) is not None:
@@ -85,6 +86,7 @@ def make_spec(
 
 
 def _settings(
+    name: str,
     method: Method,
     sizes: Preset,
     space: str,
@@ -96,7 +98,7 @@ def _settings(
 ) -> dict[str, Any]:
     """The method, its recipe and the sizes, and of what is asked for as in `make_spec` that which is there."""
     settings: dict[str, Any] = {"method": settings_of(method), **sizes.to_settings(method.recipe)}
-    settings |= named_settings(method)
+    settings |= named_settings(name, method)
     if method.bilevel and not sizes.held_out:  # the official split is the benchmark's: its second part is for this
         settings["recipe"]["architecture_images"] = "valid"
     if method.watched and sizes.curve_points and space == "nasbench201" and limit is None:
@@ -111,9 +113,13 @@ def _settings(
     return settings
 
 
-def named_settings(method: Method) -> dict[str, Any]:
-    """`named`: class and fields of what a method names and somebody added or replaced; empty where all is shipped."""
-    found = {name: {"kind": type(one).__name__, **settings_of(one)} for name, one in named_strategies(method).items()}
+def named_settings(name: str, method: Method) -> dict[str, Any]:
+    """`named`: class and fields of what a method names and somebody added or replaced; the method's own class where the
+    package ships none of it by that name. Empty where all is shipped."""
+    parts = named_strategies(method)
+    found = {part: {"kind": type(one).__name__, **settings_of(one)} for part, one in parts.items()}
+    if type(method) is not type((SHIPPED | GIVEN).get(name)):
+        found["method"] = {"kind": type(method).__name__}
     return {"named": found} if found else {}
 
 
@@ -131,7 +137,8 @@ def todays_settings(spec: RunSpec) -> dict[str, Any]:
     if limit is not None:
         limit = {**limit, "in_training": False}
     retrain = "retrain" in asked
-    return _settings(method, sizes, spec.space, spec.dataset, limit=limit, arch=asked.get("arch"), retrain=retrain)
+    given = {"limit": limit, "arch": asked.get("arch"), "retrain": retrain}
+    return _settings(spec.method, method, sizes, spec.space, spec.dataset, **given)
 
 
 def _check_training(

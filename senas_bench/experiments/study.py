@@ -230,15 +230,15 @@ def check_known_to_workers(specs: Sequence[RunSpec]) -> None:
     """Refuse what other processes could not run.
 
     Raises:
-        ValueError: A method was added in this process.
+        ValueError: A method was added or replaced in this process.
     """
     from senas_bench.experiments.additions import known_to_workers
-    from senas_bench.methods import METHODS, SHIPPED
+    from senas_bench.methods import METHODS
 
-    known = SHIPPED | known_to_workers()
-    added = dict.fromkeys(spec.method for spec in specs if spec.method in METHODS and spec.method not in known)
-    if added:
-        names = f"{', '.join(added)} is known to this process alone, and workers are others"
+    known, asked = known_to_workers(), dict.fromkeys(spec.method for spec in specs)
+    if own := [name for name in asked if name in METHODS and METHODS[name] is not known.get(name)]:
+        who = ", ".join(f"{name} as it was replaced" if name in known else name for name in own)
+        names = f"{who} is known to this process alone, and workers are others"
         raise ValueError(f"{names}; give executor='serial', or a file that adds it: --with FILE.py, use('FILE.py')")
 
 

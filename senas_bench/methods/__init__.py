@@ -146,8 +146,8 @@ by log-likelihood, `spos` by the accuracy of averaged weights.
 
 What `senas-bench methods` says of each stands in `about.py`. How a method is shown, and which artefacts leave it out
 unless asked, stands in `analysis/style.py`; one without a line there is in every artefact that its facts fit."""
-SHIPPED = frozenset(METHODS)
-"""Those of the package, which every process knows; others were added to `METHODS` in this one."""
+SHIPPED = dict(METHODS)
+"""As the package ships them, which every process knows, whatever is added or replaced in this one."""
 GIVEN: dict[str, Method] = {"fixed": Fixed()}
 """No methods, but they run like one: the arch is given."""
 

@@ -47,12 +47,13 @@ def test_what_a_name_stands_for_decides_the_id(added, monkeypatch):
     """Of one that was added, also inside of another; of one that was replaced; of a proxy. A shipped name is a name."""
     assert "named" not in make_spec("spos", 0, "embedded").settings
     first = make_spec("spos-quick", 0, "embedded")
-    assert first.settings["named"] == {"estimator quick": {"kind": "Quick", "batches": ESTIMATORS["quick"].batches}}
+    quick = {"kind": "Quick", "batches": ESTIMATORS["quick"].batches}
+    assert first.settings["named"] == {"estimator quick": quick, "method": {"kind": "Spos"}}
     monkeypatch.setitem(ESTIMATORS, "quick", added.Quick(batches=7))
     changed = make_spec("spos-quick", 0, "embedded")
     assert changed.settings["named"]["estimator quick"]["batches"] == 7 and changed.run_id != first.run_id
     monkeypatch.setitem(METHODS, "both", Spos(estimator=Aggregate(("quick", "params"))))
-    assert set(make_spec("both", 0, "embedded").settings["named"]) == {"estimator quick"}
+    assert set(make_spec("both", 0, "embedded").settings["named"]) == {"estimator quick", "method"}
     shipped = make_spec("spos", 0, "embedded", estimator="naswot")
     monkeypatch.setitem(PROXIES, "naswot", replace(PROXIES["naswot"], dead=False))
     other = make_spec("spos", 0, "embedded", estimator="naswot")

@@ -26,6 +26,7 @@ from senas_bench.tasks.outputs import MethodOutput
 from senas_bench.tasks.task import Task
 
 ROOT = Path(__file__).parents[2]
+ARCH = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 
 
 def test_a_method_is_in_every_artefact_that_its_facts_fit(added):
@@ -51,7 +52,7 @@ def test_it_is_listed_and_named_where_a_name_is_wrong(added, call):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_specs_of_added_methods_are_json_and_read_back(added, preset):
     free = make_spec("count-convs", 0, preset, dataset="digits")
-    assert free.settings.keys() == {"method", "preset"} and free.settings["method"] == {"operator": CONV3}
+    assert free.settings.keys() == {"method", "named", "preset"} and free.settings["method"] == {"operator": CONV3}
     own = make_spec("short", 0, preset, dataset="digits")
     assert own.settings["recipe"]["stage_epochs"] == [1, 1]
     assert own.settings["curve"]["points"] == PRESETS[preset].curve_points
@@ -60,6 +61,29 @@ def test_specs_of_added_methods_are_json_and_read_back(added, preset):
         assert again.run_id == spec.run_id
         kind = METHODS[spec.method].recipe
         assert Preset.from_settings(again.settings, kind).recipes.keys() == ({kind} if kind else set())
+
+
+def test_two_classes_of_one_name_and_fields_have_ids_of_their_own(added, monkeypatch, tmp_path):
+    """One that was added, and one in the place of a shipped method; what ships has no more in its spec than it had."""
+
+    @dataclass(frozen=True)
+    class Other(added.CountConvs):
+        def __call__(self, task: Task) -> MethodOutput:
+            raise AssertionError
+
+    first = make_spec("count-convs", 0, "embedded")
+    assert first.settings["named"] == {"method": {"kind": "CountConvs"}}
+    monkeypatch.setitem(METHODS, "count-convs", Other())
+    assert make_spec("count-convs", 0, "embedded").run_id != first.run_id
+    with pytest.raises(ValueError, match="has other settings of 'count-convs' than this version"):
+        run(first, Place(tmp_path))
+    shipped = {name: make_spec(name, 0, "embedded") for name in ("random", "params")}
+    assert not any("named" in spec.settings for spec in shipped.values())
+    monkeypatch.setitem(METHODS, "random", added.CountConvs())
+    assert make_spec("random", 0, "embedded").settings["named"] == {"method": {"kind": "CountConvs"}}
+    monkeypatch.setitem(METHODS, "params", replace(METHODS["params"]))  # of the shipped class: its fields say it all
+    assert make_spec("params", 0, "embedded").run_id == shipped["params"].run_id
+    assert "named" not in make_spec("fixed", 0, "embedded", arch=ARCH).settings
 
 
 def test_the_options_reach_a_recipe_that_a_method_brings(added):

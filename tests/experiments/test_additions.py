@@ -14,7 +14,8 @@ from senas_bench.cli.app import app
 from senas_bench.experiments import additions
 from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.study import check_known_to_workers
-from senas_bench.methods import METHODS
+from senas_bench.methods import METHODS, SHIPPED
+from senas_bench.methods.baselines import LargestCost
 
 MINE = """
 from senas_bench import METHODS
@@ -39,12 +40,26 @@ def mine(tmp_path, monkeypatch):
 def test_a_file_is_run_once_and_what_it_adds_is_known_to_workers(mine):
     specs = [make_spec("params", 0, "embedded")]
     sb.use(mine.name, str(mine))
-    assert additions.used() == (mine,) and additions.known_to_workers() == {"mine"}
+    assert additions.used() == (mine,) and set(additions.known_to_workers()) - set(SHIPPED) == {"mine"}
     METHODS["mine"] = first = METHODS["mine"]
     sb.use(mine)
     assert METHODS["mine"] is first
     check_known_to_workers([*specs, make_spec("mine", 0, "embedded")])
     assert additions.fingerprints() == {mine.name: hashlib.sha256(MINE.encode()).hexdigest()}
+
+
+def test_a_method_that_was_replaced_is_known_to_workers_only_where_a_file_replaced_it(mine, monkeypatch):
+    spec = make_spec("random", 0, "embedded")
+    monkeypatch.setitem(METHODS, "random", LargestCost("params"))
+    with pytest.raises(ValueError, match=r"^random as it was replaced is known to this process alone.*--with FILE.py"):
+        check_known_to_workers([spec])
+    mine.write_text(MINE.replace('"mine"', '"random"'))
+    sb.use(mine)
+    assert METHODS["random"] == LargestCost("flops_m")
+    check_known_to_workers([spec])
+    METHODS["random"] = LargestCost("flops_m")  # an equal one is trusted no more than any other
+    with pytest.raises(ValueError, match="random as it was replaced"):
+        check_known_to_workers([spec])
 
 
 @pytest.mark.parametrize(
