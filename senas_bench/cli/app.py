@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -100,6 +101,14 @@ def _interrupt(signum: int, frame: Any) -> None:
     raise SystemExit(128 + signum)
 
 
+_FORMATTED = warnings.formatwarning
+
+
+def _warned(message: Warning | str, category: type[Warning], *where: Any) -> str:
+    """A warning of ours is a line; others, such as of what is deprecated, say where they come from."""
+    return f"warning: {message}\n" if category is UserWarning else _FORMATTED(message, category, *where)
+
+
 COLLECT = (50_000, 20, 50)
 """How many new objects make Python look for circles of dead ones, and how seldom it looks among older ones too. Imports
 make a million objects that stay: to go through them again and again is a sixth of the time a command takes to start."""
@@ -112,6 +121,7 @@ def main() -> None:
 
     stand_in()
     spell_out()
+    warnings.formatwarning = _warned
     gc.set_threshold(*COLLECT)
     signal.signal(signal.SIGTERM, _interrupt)
     together = helping = False

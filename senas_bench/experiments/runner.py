@@ -137,7 +137,7 @@ class Runner:
     def _keep(self, finished: tuple[RunRecord, Any]) -> RunRecord:
         record, tables = finished
         store = RunStore(self.root)
-        return store.load(record.spec) if store.has(record.spec) else store.save(record, tables)
+        return store.make_way(record.spec) or store.save(record, tables)
 
     def _goes_on(self, mine: bool) -> bool:
         """Whether the run is to be computed, as the first process has it."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import secrets
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from senas_bench.errors import DataError
-from senas_bench.experiments.spec import SCHEMA, RunRecord, RunSpec
+from senas_bench.experiments.sealing import Newer, check, sealed, sha256, unsealed
+from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.files import atomic_write, prove_room, room_named
 from senas_bench.locks import LockHeld, held
 
@@ -37,9 +34,6 @@ SCORES = pa.schema(
 """One row per arch per evaluation. `set`: "full" space, fixed "sample" of it, or the "current" archs of the stage;
 `stage` from 1; `epoch`: trained so far; `tier` 0 ranks above 1 above 2; `score`: higher is better, never NaN."""
 
-SEAL = "record_sha256"
-"""Entry of a stored record's provenance: the sha256 of its text without the entry. It is the store's own, no record
-that was read has it; files from before it was introduced load without."""
 MAX_STAGES, MAX_EPOCHS = 2**7 - 1, 2**15 - 1
 """What the integers of `SCORES` hold."""
 WORK = "work"
@@ -77,9 +71,10 @@ def scores_to_bytes(scores: pd.DataFrame) -> bytes:
 class RunStore:
     """A results folder: `runs/<run_id>.{json,parquet}` of finished runs, `work/<run_id>/` of unfinished ones.
 
-    The JSON file is written last, so a run is finished exactly when it is there. A damaged run counts as
-    missing: it is moved aside to `<name>.corrupt` with a warning, so it is reported once and never deleted.
-    Both files are checked by sha256 whenever they are read. Reading creates nothing, and works in a read-only folder.
+    The JSON file is written last, so a run is finished exactly when it is there. A damaged run, or one of which a part
+    is not there yet, counts as missing, with a warning. Who reads leaves it in its place; who is about to write it
+    moves it aside to `<name>.corrupt`: nothing is deleted. Both files are checked by sha256 whenever they are read.
+    Reading creates nothing, and works in a read-only folder.
     """
 
     root: Path
@@ -118,8 +113,8 @@ class RunStore:
         """
         run_id = record.spec.run_id
         scores = None if tables is None else scores_to_bytes(tables)
-        record = replace(record, scores_sha256=None if scores is None else _sha256(scores))
-        text = _sealed(record.to_json()).encode()
+        record = replace(record, scores_sha256=None if scores is None else sha256(scores))
+        text = sealed(record.to_json()).encode()
         self._make(self._runs)
         with self._lock("save"):
             for stale in self._runs.glob(f".{run_id}.*.tmp"):  # of a writer that was killed
@@ -240,7 +235,11 @@ class RunStore:
         """
         self.prepare()
         with self.hold(spec.run_id, RUN_PATIENCE):
-            yield self._find(spec.run_id, spec)
+            yield self.make_way(spec)
+
+    def make_way(self, spec: RunSpec) -> RunRecord | None:
+        """The record of a finished run; None where it is to be written, and what was damaged there is moved aside."""
+        return self._find(spec.run_id, spec, aside=True)
 
     @property
     def trainings(self) -> Path:
@@ -290,31 +289,35 @@ class RunStore:
     def _lock(self, name: str, patience: float | None = None) -> AbstractContextManager[None]:
         return held(self._make(self._work) / f"{name}.lock", PATIENCE if patience is None else patience)
 
-    def _find(self, run_id: str, spec: RunSpec | None = None) -> RunRecord | None:
-        """The checked record, or None when it is missing or was damaged and has been moved aside.
+    def _find(self, run_id: str, spec: RunSpec | None = None, aside: bool = False) -> RunRecord | None:
+        """The checked record; None when it is missing or, with a warning, damaged.
+
+        Args:
+            aside: What is damaged is moved aside; otherwise it stays, as it may be on its way here.
 
         Raises:
             DataError: A newer version wrote it: it stays where it is.
         """
         try:
             return self._read(run_id, spec)
-        except _Newer:
+        except Newer:
             raise
         except DAMAGE as error:
             reason = error
+        fate = "left in place"
         try:
-            with self._lock("save"):
+            with self._lock("save") if self._work.is_dir() else nullcontext():
                 try:  # again: a writer may have been between the two files
                     return self._read(run_id, spec)
                 except DAMAGE:
-                    aside = [_move_aside(path) for path in (self._json(run_id), self._parquet(run_id)) if path.exists()]
-            fate = f"moved to {', '.join(aside)}"
+                    there = [path for path in (self._json(run_id), self._parquet(run_id)) if aside and path.exists()]
+                    fate = f"moved to {', '.join(map(_move_aside, there))}" if there else fate
         except OSError as error:
             fate = f"left in place ({error.strerror})"
         except LockHeld as error:
             fate = f"left in place ({error})"
-        why = " ".join(str(reason).split()) or type(reason).__name__
-        warnings.warn(f"run {run_id} is damaged and counts as missing: {why}; {fate}", stacklevel=3)
+        why = "no " * isinstance(reason, KeyError) + (" ".join(str(reason).split()) or type(reason).__name__)
+        warnings.warn(f"run {run_id} is damaged or incomplete and counts as missing: {why}; {fate}", stacklevel=1)
         return None
 
     def _read(self, run_id: str, spec: RunSpec | None) -> RunRecord | None:
@@ -323,7 +326,7 @@ class RunStore:
             text = path.read_bytes().decode()
         except FileNotFoundError:
             return None
-        record = RunRecord.from_json(_unsealed(text, path))
+        record = RunRecord.from_json(unsealed(text, path))
         if record.spec.run_id != run_id or (spec is not None and record.spec.canonical() != spec.canonical()):
             raise ValueError("its spec is not the one that was asked")
         if record.scores_sha256 is not None:
@@ -335,58 +338,8 @@ class RunStore:
         if not path.exists():
             raise DataError(f"scores {path} is missing; run it again")
         data = path.read_bytes()
-        _check(path, _sha256(data), record.scores_sha256)
+        check(path, sha256(data), record.scores_sha256)
         return data
-
-
-class _Newer(DataError):
-    """A record that a newer version wrote: no damage, and not to be touched."""
-
-
-def _sealed(text: str) -> str:
-    """The text of a record, with its seal: see `SEAL`."""
-    raw = json.loads(text)
-    return _to_text({**raw, "provenance": {**raw["provenance"], SEAL: _sha256(text.encode())}})
-
-
-def _unsealed(text: str, path: Path) -> str:
-    """The text of a record without its seal, which must fit.
-
-    Raises:
-        DataError: It does not, or the record is of a newer schema.
-    """
-    raw = json.loads(text)
-    provenance = raw["provenance"]
-    if SEAL not in provenance:
-        if any(re.fullmatch("[0-9a-f]{64}", str(value)) for value in provenance.values()):
-            raise DataError(f"{path} has its {SEAL} under another name")
-        return text
-    # Cut from the text, not written again: a store of many runs would take seconds to open.
-    line = rf'\n  "{SEAL}": "[0-9a-f]{{64}}"'
-    bare, cuts = re.subn(rf",{line}(?=,?\n)|(?<={{){line},|(?<={{){line}\n (?=}})", "", text)
-    if cuts != 1:
-        raise DataError(f"{path} is not as it was written")
-    _check(path, _sha256(bare.encode()), provenance[SEAL])
-    if raw["schema"] > SCHEMA:
-        raise _Newer(
-            f"{path} has schema {raw['schema']}, this version reads {SCHEMA}; update senas-bench, or name another "
-            "folder with --results"
-        )
-    return bare
-
-
-def _to_text(raw: Any) -> str:
-    """As `RunRecord.to_json` writes."""
-    return json.dumps(raw, sort_keys=True, indent=1, allow_nan=False) + "\n"
-
-
-def _check(path: Path, found: str, expected: str | None) -> None:
-    if found != expected:
-        raise DataError(f"{path} has sha256 {found}, expected {expected}; run it again")
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _move_aside(path: Path, suffix: str = "corrupt") -> str:

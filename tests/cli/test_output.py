@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -29,6 +30,12 @@ def test_json_is_ascii(capsys):
     print_json({"a": "± –"})
     out = capsys.readouterr().out
     assert out.isascii() and strict(out) == {"a": "± –"}
+
+
+def test_a_warning_of_ours_is_one_line(senas):
+    senas("methods", "--json")
+    assert warnings.formatwarning("run x is damaged", UserWarning, "store.py", 1) == "warning: run x is damaged\n"
+    assert "other.py:1: DeprecationWarning: old" in warnings.formatwarning("old", DeprecationWarning, "other.py", 1)
 
 
 def test_one_arch_correlates_with_nothing(senas, monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import time
 import zipfile
 from dataclasses import replace
@@ -52,6 +53,29 @@ def test_the_table_so_far_is_printed_and_nothing_is_written(cli, finish, tmp_pat
     assert sorted((tmp_path / "runs").rglob("*")) == before
     outcome = cli.call("status", "--table", "--results", "nowhere")
     assert outcome.code == 3 and "no finished runs in nowhere" in outcome.err
+
+
+def test_commands_that_read_leave_a_folder_into_which_somebody_copies_as_it_is(cli, finish, tmp_path):
+    """A record whose scores are not there yet, half a record, and a file that is no record; each is a line."""
+    spos, other = (finish(method, seeds=1)[0].spec.run_id for method in ("spos", "rsps"))
+    finish("random", seeds=1)
+    runs = tmp_path / "runs/runs"
+    (runs / f"{spos}.parquet").unlink()
+    (runs / f"{other}.json").write_bytes((runs / f"{other}.json").read_bytes()[:300])
+    (runs / "notes.json").write_text("{}")
+    shutil.rmtree(tmp_path / "runs/work")
+
+    def files():
+        folders = (tmp_path / "runs", runs)
+        kept = (path for folder in folders for path in folder.iterdir() if path.name not in ("tables", "figures"))
+        return {path: path.is_dir() or path.read_bytes() for path in kept}
+
+    before, asked = files(), ["reproduce", "table3", "--methods", "random,spos,rsps", "--seeds", "0"]
+    for command in (["status"], ["status", "--table"], [*asked, "--dry-run"], [*asked, "--finished", "--json"]):
+        with pytest.warns(UserWarning, match=f"run {other} is damaged or incomplete .*; left in place"):
+            cli.done(*command)
+        assert files() == before, command
+    assert (tmp_path / "runs/tables/table3.json").exists()
 
 
 def test_the_table_so_far_of_searches_is_printed(cli, finish, tmp_path):

@@ -131,7 +131,7 @@ def test_malformed_scores_are_refused_and_nothing_is_written(tmp_path, scores):
 
 @pytest.mark.parametrize("suffix", ["json", "parquet"])
 @pytest.mark.parametrize("damage", ["truncate", "empty", "edit"])
-def test_damaged_run_is_missing_moved_aside_and_reported_once(tmp_path, suffix, damage):
+def test_damaged_run_is_missing_and_moved_aside_by_who_computes_it(tmp_path, suffix, damage):
     store = RunStore(tmp_path)
     saved = store.save(a_record(), some_scores())
     path = tmp_path / "runs" / f"{a_spec().run_id}.{suffix}"
@@ -141,13 +141,45 @@ def test_damaged_run_is_missing_moved_aside_and_reported_once(tmp_path, suffix, 
     assert damaged != whole
     for attempt, aside in enumerate([".corrupt", ".corrupt2"]):
         path.write_bytes(damaged)
-        with pytest.warns(UserWarning, match=f"{a_spec().run_id} is damaged"):
-            assert not store.has(a_spec()), attempt
+        with pytest.warns(UserWarning, match=f"{a_spec().run_id} is damaged .*; left in place"):
+            assert not store.has(a_spec()) and store.records() == [], attempt
+        assert path.read_bytes() == damaged
+        with (
+            pytest.warns(UserWarning, match=f"{a_spec().run_id} is damaged .*; moved to "),
+            store.claim(a_spec()) as it,
+        ):
+            assert it is None
         assert path.with_name(path.name + aside).read_bytes() == damaged
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert store.missing([a_spec()]) == [a_spec()] and store.records() == []
         assert store.save(a_record(), some_scores()) == saved == store.load(a_spec())
+
+
+def test_what_is_still_being_copied_is_there_once_it_is_whole(tmp_path):
+    """A record before its scores, half a record, and what is no record: reading changes no file and makes none."""
+    whole = RunStore(tmp_path / "whole")
+    for seed in range(3):
+        whole.save(a_record(seed), some_scores())
+    (runs := tmp_path / "copy/runs").mkdir(parents=True)
+    files = [tmp_path / "whole/runs" / f"{a_spec(seed).run_id}.json" for seed in range(3)]
+    for path in files[:2]:
+        shutil.copy(path, runs)
+    (runs / files[2].name).write_bytes(files[2].read_bytes()[:200])
+    (runs / "notes.json").write_text("{}")
+    before = {path: path.read_bytes() for path in runs.iterdir()}
+    store = RunStore(tmp_path / "copy")
+    with pytest.warns(UserWarning) as caught:
+        assert store.records() == [] and len(store.missing(map(a_spec, range(3)))) == 3
+        assert store.finished([a_spec()]) == []
+    lines = {str(warning.message) for warning in caught}
+    assert len(lines) == 4 and all("counts as missing" in line and line.endswith("left in place") for line in lines)
+    assert {path: path.read_bytes() for path in runs.iterdir()} == before and names(store.root) == ["runs"]
+    shutil.copytree(tmp_path / "whole/runs", runs, dirs_exist_ok=True)
+    (runs / "notes.json").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(store.records()) == 3
 
 
 def test_lost_scores_make_a_run_missing(tmp_path):
@@ -362,7 +394,7 @@ def test_a_damaged_run_whose_lock_stays_held_is_left_in_place(tmp_path, monkeypa
     monkeypatch.setattr(store_module, "PATIENCE", 0.0)
     holder = f"process {os.getpid()} on "
     with RunStore(tmp_path)._lock("save"), pytest.warns(UserWarning, match=f"left in place \\({holder}.*save.lock"):
-        assert not RunStore(tmp_path).has(a_spec())
+        assert not RunStore(tmp_path).make_way(a_spec())
     assert path.read_text() == "{"
 
 
@@ -454,7 +486,7 @@ def test_a_record_of_a_newer_version_is_left_alone(tmp_path):
 @pytest.mark.parametrize("text", ["[" * 100_000, "null", "1", '{"provenance": 1}', '{"provenance": {}}', "\x00"])
 def test_whatever_lies_in_place_of_a_record_is_reported_in_one_line(tmp_path, text):
     a_file(tmp_path).write_text(text)
-    with pytest.warns(UserWarning, match="is damaged and counts as missing") as caught:
+    with pytest.warns(UserWarning, match="is damaged or incomplete and counts as missing") as caught:
         assert RunStore(tmp_path).records() == []
     assert "\n" not in str(caught[0].message) and len(str(caught[0].message)) < 500
 
