@@ -90,6 +90,18 @@ def test_a_table_is_drawn_as_its_artefact_draws_it(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_table_that_was_renamed_is_drawn_too(tmp_path):
+    """As the README's ten lines after `make reproduce`: the folder has a table of more methods, or of other sizes."""
+    sb.reproduce("table3", methods=["params", "random"], seeds=0, results=tmp_path, **SMALL)
+    fewer = sb.reproduce("table3", methods=["params"], seeds=0, results=tmp_path, finished=True, **SMALL)
+    other = sb.reproduce("table3", methods=["params"], seeds=0, results=tmp_path, **{**SMALL, "rank_archs": 50})
+    assert fewer.name == "table3-params" and other.name.startswith("table3-embedded-digits-")
+    for table in (fewer, other):
+        (axes, *_) = sb.figure(table).axes
+        assert [text.get_text() for text in axes.get_yticklabels()] == ["params (1)"]
+
+
+@pytest.mark.slow
 def test_several_artefacts_are_a_dict():
     tables = sb.reproduce("table1", "table3", methods=["params", "random"], seeds=0, results="here", **SMALL)
     assert list(tables) == ["table1", "table3"] and Path("here/tables/table1.csv").exists()

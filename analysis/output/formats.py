@@ -37,6 +37,7 @@ class Table:
         paper: The paper's own rows as numbers, each labelled as the paper's; none where it prints no numbers.
         paper_frame: The same as a reader sees them.
         aside: Columns of `frame` that a page of a paper has no room for; the LaTeX file leaves them out.
+        artefact: Key of what it is a table of, which draws it; its first name, whatever it is renamed to.
     """
 
     name: str
@@ -46,8 +47,10 @@ class Table:
     paper: pd.DataFrame = field(default_factory=pd.DataFrame)
     paper_frame: pd.DataFrame = field(default_factory=pd.DataFrame)
     aside: tuple[str, ...] = ()
+    artefact: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "artefact", self.artefact or self.name)
         object.__setattr__(self, "said", {head: notes for head, notes in self.said.items() if notes})
         for name in ("frame", "paper_frame"):
             frame = getattr(self, name)

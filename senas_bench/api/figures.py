@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def figure(table: Table) -> Figure:
-    """Draw the figure of a table that `reproduce` or `make` returned; nothing is written.
+    """Draw the figure of a table that `reproduce` or `make` returned, under whatever name; nothing is written.
 
     Raises:
         ValueError: It is no artefact's, or that has no figure.
@@ -19,7 +19,7 @@ def figure(table: Table) -> Figure:
     from senas_bench.analysis.artefacts import ARTEFACTS
     from senas_bench.names import lookup
 
-    drawn = lookup("artefact", table.name, ARTEFACTS).figure(table)
+    drawn = lookup("artefact", table.artefact, ARTEFACTS).figure(table)
     if drawn is None:
         raise ValueError(f"{table.name} has no figure, it is a table alone")
     return drawn
