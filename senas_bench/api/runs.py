@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from senas_bench.experiments.spec import RunRecord
     from senas_bench.experiments.store import RunStore
 
-SHOWN = ("tables", "figures")
-"""Folders of a pack beside the runs."""
+BESIDE = ("tables", "figures", "latency")
+"""Folders of a pack beside the runs; `latency` has the tables by which limits are known again."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of all files in a pack, so that equal folders give equal packs."""
 
@@ -120,7 +120,7 @@ def method_of_run(run_id: str) -> str:
 
 
 def pack(results: Path, out: Path) -> list[str]:
-    """Write one archive of the records, scores, tables, figures and report of a results folder, to share it.
+    """Write one archive of the records, scores, tables (of latency too), figures and report of a results folder.
 
     Unpacked it is a results folder. Nothing in it names a folder of this machine: in the command lines of records
     absolute paths are cut to their last part, and other files that name one are refused. Equal folders give equal
@@ -144,7 +144,8 @@ def pack(results: Path, out: Path) -> list[str]:
         own = RunStore(Path(folder))
         files = {path.name: path for record in records for path in _shared(record, store, own)}
         entries = {f"runs/{name}": path.read_bytes() for name, path in sorted(files.items())}
-    outputs = [path for name in SHOWN for path in sorted((results / name).glob("*")) if path.is_file()]
+    beside = [path for name in BESIDE for path in sorted((results / name).glob("*")) if path.suffix != ".lock"]
+    outputs = [path for path in beside if path.is_file()]
     outputs += [path for path in [results / "report.html"] if path.is_file()]
     entries |= {path.relative_to(results).as_posix(): path.read_bytes() for path in outputs}
     _refuse_paths(entries, results)

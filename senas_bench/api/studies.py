@@ -234,6 +234,8 @@ def prepare(
     setting.check_tools()
     if finished and fresh:
         raise ValueError("--finished runs nothing and --fresh runs everything anew; give one of them")
+    if finished and dry:
+        raise ValueError("--finished runs nothing, so --dry-run has nothing to say of it; give one of them")
     sizes = setting.sizes()
     setting.check_images(sizes)
     truth = load_truth(setting.ground_truth, seed_truth)
@@ -276,8 +278,8 @@ def _search_specs(
     """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained.
 
     Args:
-        finished: They may only be finished, under limits that the folder keeps a table of, and that methods can train
-            within if they are to: others are left out.
+        finished: They may only be finished, under limits that the folder keeps a table of, which else a line names, and
+            that methods can train within if they are to: others are left out.
         dry: They are only counted, and no latency is measured.
 
     Raises:
@@ -287,6 +289,7 @@ def _search_specs(
     from senas_bench.methods import method_named
 
     specs: dict[str, RunSpec] = {}
+    unknown: dict[str, None] = {}
     rows = [row for name, group in methods.items() for row in artefacts[name].searches if row.method in group]
     if setting.train_within_limit and finished:
         rows = [row for row in rows if method_named(row.method).trains_within]
@@ -299,11 +302,15 @@ def _search_specs(
             kept = used_latency_table if finished else partial(latency_table_for, measure=not dry)
             table = kept(row.space, sizes, setting)
             if table is None and finished:
+                unknown[row.space] = None
                 continue
         limit = limit_settings(row.cost, level=row.level, table=table, in_training=setting.train_within_limit)
         for arch in _given(row, sizes, setting, limit) if row.archs else [None]:
             spec = setting.spec(row.method, sizes, space=row.space, limit=limit, arch=arch, retrain=True)
             specs[spec.run_id] = spec
+    for space in unknown:
+        where = f"{setting.results} keeps no latency table of its networks; name one with --latency-table"
+        print(f"runs under limits of latency in {space} are left out: {where}", file=sys.stderr)
     return list(specs.values())
 
 

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from senas_bench.experiments.store import RunStore
 
 
-def plan_of(store: RunStore, specs: Sequence[RunSpec]) -> dict[str, Any]:
+def plan_of(store: RunStore, specs: Sequence[RunSpec], fresh: bool = False) -> dict[str, Any]:
     """What would run, and the core-hours of it, as JSON values: a row per method, and where they search, per space and
-    limit. Core-hours are None where no run like it was timed; those of the whole leave such runs out."""
+    limit. Core-hours are None where no run like it was timed; those of the whole leave such runs out.
+
+    Args:
+        fresh: Finished runs are computed again.
+    """
     from senas_bench.experiments.estimates import core_seconds, known_costs
 
     known = known_costs(store.records())
-    missing = {spec.run_id for spec in store.missing(specs)}
+    missing = {spec.run_id for spec in (specs if fresh else store.missing(specs))}
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(_label(spec), []).append(spec)
@@ -35,11 +39,11 @@ def plan_of(store: RunStore, specs: Sequence[RunSpec]) -> dict[str, Any]:
     return {"rows": rows, "total": total}
 
 
-def show_plan(store: RunStore, specs: Sequence[RunSpec], as_json: bool = False) -> None:
+def show_plan(store: RunStore, specs: Sequence[RunSpec], as_json: bool = False, fresh: bool = False) -> None:
     """Print what `plan_of` finds, and whether this machine is good at bfloat16."""
     from senas_bench.kernels.processor import recommend_precision
 
-    plan = {**plan_of(store, specs), "bfloat16_on_the_cpu": recommend_precision()}
+    plan = {**plan_of(store, specs, fresh), "bfloat16_on_the_cpu": recommend_precision()}
     if as_json:
         print_json(plan)
         return

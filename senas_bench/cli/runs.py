@@ -102,7 +102,7 @@ def runs_pack(
     out: Annotated[Path, typer.Argument(help="Archive to write: .zip.")] = Path("runs.zip"),
     results: ResultsOption = Path("runs"),
 ) -> None:
-    """One archive of records, scores, tables, figures and report, to share: a results folder once it is unpacked."""
+    """One archive of records, scores, tables (of latency too), figures and report: a results folder once unpacked."""
     from senas_bench.api.runs import pack
     from senas_bench.files import check_output
 

@@ -153,7 +153,7 @@ def reproduce(
     how = {"finished": only_finished, "fresh": fresh, "seed_truth": seed_truth, "dry": dry_run}
     study = prepare(artefacts, seeds, split_names(methods), setting, **how)
     if dry_run:
-        show_plan(study.store, study.specs, as_json)
+        show_plan(study.store, study.specs, as_json, fresh)
     elif not _finish(study, no_timing, as_json):
         raise typer.Exit(FAILED)
 

@@ -80,6 +80,19 @@ def test_runs_of_the_folder_come_first_scaled_by_epochs_and_threads(plan):
     ]
 
 
+def test_fresh_runs_are_all_to_compute_and_none_beside_finished(senas, tmp_path):
+    spec = make_spec("params", 0, "embedded")
+    RunStore(tmp_path / "runs").save(RunRecord(spec, ARCH, (), {}, None, {"wall_seconds": 7.0}, {}), None)
+    asked = ["reproduce", "table3", "--methods", "params", "--seeds", "0-1", "--dry-run"]
+    assert "total: 1 of 2 runs to compute" in senas(*asked)[1]
+    code, out, _ = senas(*asked, "--fresh")
+    assert code == 0 and "seeds 0-1: 2 to compute: about 14 core-seconds" in out and "total: 2 of 2 runs" in out
+    assert json.loads(senas(*asked, "--fresh", "--json")[1])["total"]["to_compute"] == 2
+    assert RunStore(tmp_path / "runs").has(spec)
+    code, out, err = senas(*asked, "--finished")
+    assert (code, out) == (2, "") and "--finished runs nothing, so --dry-run has nothing to say of it" in err
+
+
 @pytest.mark.parametrize("other", ["rank_archs", "space"])
 def test_runs_of_another_kind_tell_nothing(plan, other):
     spec = make_spec("spos", 0, "embedded")

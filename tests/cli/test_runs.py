@@ -55,6 +55,7 @@ def test_the_table_so_far_is_printed_and_nothing_is_written(cli, finish, tmp_pat
     assert outcome.code == 3 and "no finished runs in nowhere" in outcome.err
 
 
+@pytest.mark.filterwarnings("ignore:run ")
 def test_commands_that_read_leave_a_folder_into_which_somebody_copies_as_it_is(cli, finish, tmp_path):
     """A record whose scores are not there yet, half a record, and a file that is no record; each is a line."""
     spos, other = (finish(method, seeds=1)[0].spec.run_id for method in ("spos", "rsps"))
@@ -157,8 +158,11 @@ def test_a_pack_is_a_results_folder(cli, finish, tmp_path):
     records = finish("spos,random")
     (tmp_path / "runs/tables").mkdir()
     (tmp_path / "runs/tables/table3.csv").write_text("a,b\n")
+    (tmp_path / "runs/latency").mkdir()
+    (tmp_path / "runs/latency/latency-mobilenet-0123456789ab.json").write_text("{}")
+    (tmp_path / "runs/latency/latency-mobilenet-0123456789ab.lock").write_text("{}")
     out = cli.done("runs", "pack").out
-    assert out.startswith("4 runs, 7 files; written: runs.zip")
+    assert out.startswith("4 runs, 8 files; written: runs.zip")
     first = (tmp_path / "runs.zip").read_bytes()
     cli.done("runs", "pack", "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == first
@@ -168,6 +172,7 @@ def test_a_pack_is_a_results_folder(cli, finish, tmp_path):
     assert there.records() == RunStore(tmp_path / "runs").records()
     assert there.scores(there.load(records[0].spec)).equals(RunStore(tmp_path / "runs").scores(records[0]))
     assert (tmp_path / "there/runs/tables/table3.csv").read_text() == "a,b\n"
+    assert [path.suffix for path in (tmp_path / "there/runs/latency").iterdir()] == [".json"]
 
 
 def test_a_pack_names_no_folder_of_this_machine(cli, finish, tmp_path):

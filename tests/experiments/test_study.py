@@ -60,7 +60,10 @@ def test_what_is_finished_is_found_under_the_limits_that_it_was_made_with(tmp_pa
 def test_what_is_only_shown_is_never_measured(tmp_path, capsys):
     with pytest.raises(DataError, match=r"none of the runs is finished in .*run them without --finished"):
         sb.reproduce("table5", methods="spos", finished=True, results=tmp_path, device="cpu")
-    assert "measuring" not in capsys.readouterr().err and not (tmp_path / "latency").exists()
+    err = capsys.readouterr().err
+    assert "measuring" not in err and not (tmp_path / "latency").exists()
+    left_out = f"runs under limits of latency in mobilenet are left out: {tmp_path} keeps no latency table"
+    assert left_out in err and err.count("left out") == 1 and "name one with --latency-table" in err
 
 
 def test_a_plan_measures_nothing(tmp_path, capsys):
