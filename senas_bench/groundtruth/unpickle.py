@@ -11,6 +11,7 @@ Opcodes: the comments of `pickletools` in Python's library.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -21,7 +22,11 @@ LONGEST = 1 << 20
 PATIENCE = 1 << 22
 """Bytes between two calls of `fold` that found something. A training's record has .1 MB, the list of all arch strings
 1.5 MB; much more would be a file that only fills the memory."""
+GROWTH = 8
+"""Bytes of new values for each byte that was read, beside `PATIENCE`: calls could copy what is remembered as often as
+they like. A value of numpy makes 1.5."""
 
+_FULL = "no benchmark file, or one made to fill memory"
 WITHOUT_WEIGHTS = 'name the "simple" archive without weights, which has the same accuracies'
 _WEIGHTS = ("torch.storage", "_load_from_bytes")
 """How weights stand in a pickle that torch did not write itself: the records of a "full" archive of NATS-Bench."""
@@ -62,6 +67,8 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def _dict(pairs: Any = ()) -> dict[Any, Any]:
+    if not isinstance(pairs, list | tuple) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in pairs):
+        raise Unreadable("a dict of other things than pairs")
     return _filled({}, [part for pair in pairs for part in pair])
 
 
@@ -104,7 +111,7 @@ class PickleStream:
     def __init__(self, stream: _Readable, fold: Callable[[dict[Any, Any]], bool] = lambda _: False) -> None:
         self._stream, self._fold = stream, fold
         self._buffer, self._at, self._end = b"" + _PAD, 0, 0
-        self._waiting = 0
+        self._waiting = self._read = self._made = 0
         self._strings: dict[bytes, str] = {}
         self._begin()
 
@@ -187,10 +194,9 @@ class PickleStream:
             parts.append(part)
             have += len(part)
             self._waiting += len(part)
+            self._read += len(part)
         if self._waiting > PATIENCE:
-            raise Unreadable(
-                f"{self._waiting >> 20} MB without a record: no benchmark file, or one made to fill memory"
-            )
+            raise Unreadable(f"{self._waiting >> 20} MB without a record: {_FULL}")
         self._buffer, self._at, self._end = b"".join((*parts, _PAD)), 0, have
 
     def _take(self, size: int) -> bytes:
@@ -243,7 +249,15 @@ class PickleStream:
         # By identity, as no pickle can make a function; `in` would compare what it made.
         if not isinstance(arguments, tuple) or not any(function is known for known in ALLOWED.values()):
             raise Unreadable("a call of something that is no function")
-        self._stack.append(function(*arguments))
+        self._make(function(*arguments))
+
+    def _make(self, value: Any) -> None:
+        """A new value, whatever of it stands in the file."""
+        if isinstance(value, bytes | dict | list | set):
+            self._made += sys.getsizeof(value)
+            if self._made > PATIENCE + GROWTH * self._read:
+                raise Unreadable(f"{self._made >> 20} MB of values made of {self._read >> 10} kB: {_FULL}")
+        self._stack.append(value)
 
     def _build(self, state: Any) -> None:
         """Attributes, of a dtype or of a dict of weights. Nobody reads them; but a dtype has its byte order there."""
@@ -289,7 +303,7 @@ _Opcode = Callable[[PickleStream], Any]
 
 
 def _constant(make: Callable[[], Any]) -> _Opcode:
-    return lambda self: self._stack.append(make())
+    return lambda self: self._make(make())
 
 
 def _tuple_of(size: int) -> _Opcode:

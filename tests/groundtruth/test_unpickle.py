@@ -3,6 +3,7 @@
 import io
 import pickle
 import pickletools
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
@@ -137,13 +138,51 @@ def test_hostile_opcodes(content, message):
 @pytest.mark.slow
 def test_a_pickle_that_only_fills_the_memory_is_refused(monkeypatch):
     with pytest.raises(Unreadable, match="4 MB without a record"):
-        load(b"(" + b"}" * (6 << 20))
+        load(b"(" + b"N" * (6 << 20))
     monkeypatch.setattr(unpickle, "PATIENCE", 1000)
     monkeypatch.setattr(unpickle, "CHUNK", 100)
     content = pickle.dumps([{"wanted": str(number) * 400} for number in range(10)], 2)
     assert len(content) > 4000 and len(load(content, lambda found: "wanted" in found)) == 10
     with pytest.raises(Unreadable, match="without a record"):
         load(content)
+
+
+LATIN = b"c_codecs\nencode\n"
+NUMBERS = [n for n in range(1 << 15) if ord("R") not in n.to_bytes(2, "little")]
+AGAIN = {
+    "bytes of one text": b"(" + LATIN + b"X" + (1 << 18).to_bytes(4, "little") + b"x" * (1 << 18) + b"X\6\0\0\0latin1"
+    b"\x86q\0R" + (LATIN + b"h\0R") * 400,
+    "sets of one list": b"(cbuiltins\nset\n](" + b"".join(b"M" + n.to_bytes(2, "little") for n in NUMBERS)
+    + b"e\x85q\0R" + b"cbuiltins\nset\nh\0R" * 400,
+    "empty sets": b"(" + b"\x8f" * 400_000,
+}  # fmt: skip
+"""Pickles below .5 MB that would take 80 MB or more: by calls with a remembered argument, or a byte for each set."""
+
+
+@pytest.mark.parametrize("found", [False, True])
+@pytest.mark.parametrize("name", AGAIN)
+def test_calls_that_fill_the_memory_are_refused(name, found):
+    """Also where a dict that is wanted stands after each."""
+    content = AGAIN[name] if not found else AGAIN[name].replace(b"R", b"R}K\1K\1s0")
+    assert len(content) < 1 << 19
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unreadable, match=r"^\d MB of values made of \d+ kB: no benchmark file"):
+            load(content, lambda _: found)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 16 << 20
+
+
+def test_a_dict_of_pairs_is_of_pairs():
+    """A remembered list, many times in another: its square."""
+    ordered = b"ccollections\nOrderedDict\n"
+    pairs = b"](](K\1K\2e](K\3K\4ee\x85R."
+    assert load(ordered + pairs) == {1: 2, 3: 4}
+    many = b"](](" + b"K\1" * 1000 + b"eq\0" + b"h\0" * 999 + b"e\x85R."
+    with pytest.raises(Unreadable, match="a dict of other things than pairs"):
+        load(ordered + many)
 
 
 def test_every_opcode_is_the_one_its_comment_names():
