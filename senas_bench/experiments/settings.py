@@ -39,6 +39,7 @@ def make_spec(
     arch: str | None = None,
     retrain: bool = False,
     estimator: str | None = None,
+    images_id: str | None = None,
 ) -> RunSpec:
     """The spec of one run, with every setting that decides its result written out.
 
@@ -54,10 +55,11 @@ def make_spec(
         arch: Arch string for the method `fixed`.
         retrain: Train the pick from scratch at the end, and test it.
         estimator: Ranks in place of the method's own, see `method_of`; the run then stands in no table.
+        images_id: Their fingerprint, see `data_id`, where somebody knows it already.
 
     Raises:
-        ValueError: Unknown name, a seed that torch cannot take, a method that does not run in the space, with these
-            stages or with a limit in training, a bad arch string, or the table lacks what the method needs.
+        ValueError: Unknown name, a bad seed or arch string, or what cannot run in the space, with stages, with a limit in
+            training or with the table.
         DataError: The images are missing.
     """
     if not 0 <= seed < SEEDS:
@@ -66,8 +68,7 @@ def make_spec(
     sizes = sizes or preset_of(space, preset)
     dataset = sizes.dataset if dataset is None else dataset
     _check_training(method, chosen, space, sizes.recipe_of(chosen.recipe).stage_epochs, limit)
-    asked = {"limit": limit, "arch": arch, "retrain": retrain}
-    settings = _settings(method, chosen, sizes.for_images(dataset), space, dataset, **asked)
+    settings = _settings(method, chosen, sizes.for_images(dataset), space, dataset, limit, arch, retrain)
     if estimator is not None and chosen != method_of(method, space, preset):
         settings["estimator"] = estimator
     if (trainer := trainer_of(chosen, ground_truth, dataset)) is not None:
@@ -78,7 +79,7 @@ def make_spec(
         preset=preset,
         space=space,
         dataset=dataset,
-        data_id=data_id(dataset, data_dir, official_split=not sizes.held_out),
+        data_id=images_id or data_id(dataset, data_dir, official_split=not sizes.held_out),
         device=device,
         threads=threads,
         settings=settings,
@@ -91,7 +92,6 @@ def _settings(
     sizes: Preset,
     space: str,
     dataset: str,
-    *,
     limit: Mapping[str, Any] | None,
     arch: str | None,
     retrain: bool,
@@ -136,9 +136,8 @@ def todays_settings(spec: RunSpec) -> dict[str, Any]:
     limit = asked.get("limit")
     if limit is not None:
         limit = {**limit, "in_training": False}
-    retrain = "retrain" in asked
-    given = {"limit": limit, "arch": asked.get("arch"), "retrain": retrain}
-    return _settings(spec.method, method, sizes, spec.space, spec.dataset, **given)
+    given = (limit, asked.get("arch"), "retrain" in asked)
+    return _settings(spec.method, method, sizes, spec.space, spec.dataset, *given)
 
 
 def _check_training(
