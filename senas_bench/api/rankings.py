@@ -43,7 +43,13 @@ def rank(
     from senas_bench.experiments.store import RunStore
 
     (seed,) = seeds_of(seed)
-    setting = replace(setting_of(options), executor="serial", jobs=1)
+    setting = setting_of(options)
+    setting.check_tools()
+    for name in ("latency_table", "train_within_limit"):
+        if getattr(setting, name):
+            raise ValueError(f"{name} is of searches under a limit, and a ranking has none; leave it out")
+    if setting.executor == "joblib":  # a single run
+        setting = replace(setting, executor="serial", jobs=1)
     sizes = setting.sizes()
     setting.check_images(sizes)
     check_ranks(method, sizes.rank_archs)

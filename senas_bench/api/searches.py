@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from senas_bench.api.options import setting_of
 from senas_bench.experiments.failures import RunsFailed
+from senas_bench.experiments.limits import limit_asked
 from senas_bench.experiments.seeds import seeds_of
-from senas_bench.experiments.study import Setting, at_seeds, limit_asked
+from senas_bench.experiments.study import Setting, at_seeds
 from senas_bench.files import check_folder
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from senas_bench.api.options import Options
     from senas_bench.experiments.failures import Failure
+    from senas_bench.experiments.presets import Preset
     from senas_bench.experiments.spec import RunRecord, RunSpec
 
 
@@ -30,7 +32,7 @@ def search(
     max_flops: float | None = None,
     max_params: float | None = None,
     max_latency: float | None = None,
-    at_least: float = 0.9,
+    at_least: float | None = None,
     retrain: bool = False,
     out: str | Path | None = None,
     **options: Unpack[Options],
@@ -42,7 +44,7 @@ def search(
         seeds: One or several.
         max_flops, max_params: Millions, of the network built; at most one limit.
         max_latency: Milliseconds for a batch, by the latency table.
-        at_least: Share of the limit that a network must use.
+        at_least: Share of the limit that a network must use; None for .9.
         retrain: Train the picks from scratch, and test them.
         out: Folder for the found archs and their picture.
         options: See `Setting`: preset, results, jobs, ...
@@ -113,7 +115,7 @@ def find(
     method: str,
     seeds: Sequence[int],
     limits: dict[str, float | None],
-    at_least: float,
+    at_least: float | None,
     retrain: bool,
     out: Path | None,
     setting: Setting,
@@ -131,6 +133,7 @@ def find(
         check_within({method: method_of(method, space, setting.preset)})
     setting = setting.placed()
     limit = limit_asked(limits, at_least, space, sizes, setting)
+    _check_alone(setting, space, sizes, method, retrain)
     spec = setting.spec(method, sizes, space=space, limit=limit, retrain=retrain)
     return _finish(at_seeds([spec], seeds), setting)
 
@@ -141,9 +144,28 @@ def train_alone(arch: str, space: str, seeds: Sequence[int], setting: Setting) -
     sizes = setting.sizes(space)
     setting.check_images(sizes)
     text = one_arch(arch, space)
+    for name in ("stage_epochs", "latency_table", "train_within_limit"):
+        if getattr(setting, name):
+            raise ValueError(f"{name} is of searches, and one given arch is trained; leave it out")
+    _check_alone(setting, space, sizes, "fixed", retrain=True)
     setting = setting.placed()
     spec = setting.spec("fixed", sizes, space=space, arch=text, retrain=True)
     return _finish(at_seeds([spec], seeds), setting)
+
+
+def _check_alone(setting: Setting, space: str, sizes: Preset, method: str, retrain: bool) -> None:
+    """Refuse epochs of networks trained alone where none is, or all are by a recipe that keeps its own."""
+    if setting.alone_epochs is None:
+        return
+    from senas_bench.experiments.presets import STAND_ALONE
+    from senas_bench.methods import method_named
+
+    if STAND_ALONE not in sizes.recipes:
+        raise ValueError(
+            f"alone_epochs are of networks of nasbench201; those of {space} keep the preset's, leave it out"
+        )
+    if not retrain and method_named(method).recipe != STAND_ALONE:
+        raise ValueError(f"alone_epochs are of networks trained alone, and {method} trains none; add retrain=True")
 
 
 def _finish(specs: list[RunSpec], setting: Setting) -> Found:

@@ -15,8 +15,9 @@ from senas_bench.api.keeping import write_beside
 from senas_bench.api.options import setting_of
 from senas_bench.errors import DataError
 from senas_bench.experiments.failures import RunsFailed
+from senas_bench.experiments.limits import latency_table_for, used_latency_table
 from senas_bench.experiments.seeds import seeds_of
-from senas_bench.experiments.study import Setting, at_seeds, latency_table_for, used_latency_table
+from senas_bench.experiments.study import Setting, at_seeds
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -246,6 +247,7 @@ def prepare(
         raise ValueError(f"no artefact is named; give one of: {', '.join(ARTEFACTS)}")
     chosen = {name: ARTEFACTS[name] for asked in artefacts for name in named(asked)}
     own = _methods(chosen, None if methods is None else _listed(methods), setting, sizes)
+    _check_limits(chosen, own, setting)
     if not finished:
         own = makeable(chosen, own, sizes, truth, setting.images(sizes))
     setting = setting.placed()
@@ -256,6 +258,21 @@ def prepare(
         note_stages(setting.preset, sizes, ranked)
     also = [] if methods is not None else _also(chosen, {*ranked}, setting, sizes)
     return Study(chosen, own, methods is not None, specs, setting, truth, finished, fresh, at_seeds(also, numbers))
+
+
+def _check_limits(artefacts: Mapping[str, Artefact], methods: Mapping[str, Sequence[str]], setting: Setting) -> None:
+    """Refuse options of searches under limits where no artefact shows any."""
+    rows = _rows(artefacts, methods)
+    if setting.train_within_limit and not rows:
+        raise ValueError(f"--train-within-limit is of searches, and {', '.join(artefacts)} shows none; leave it out")
+    if setting.latency_table is not None and not any(row.cost == "latency" for row in rows):
+        what = "searches under limits of latency"
+        raise ValueError(f"--latency-table is of {what}, and {', '.join(artefacts)} shows none; leave it out")
+
+
+def _rows(artefacts: Mapping[str, Artefact], methods: Mapping[str, Sequence[str]]) -> list[Search]:
+    """The searches that artefacts show of these methods."""
+    return [row for name, group in methods.items() for row in artefacts[name].searches if row.method in group]
 
 
 def _also(artefacts: Mapping[str, Artefact], ran: set[str], setting: Setting, sizes: Preset) -> list[RunSpec]:
@@ -290,7 +307,7 @@ def _search_specs(
 
     specs: dict[str, RunSpec] = {}
     unknown: dict[str, None] = {}
-    rows = [row for name, group in methods.items() for row in artefacts[name].searches if row.method in group]
+    rows = _rows(artefacts, methods)
     if setting.train_within_limit and finished:
         rows = [row for row in rows if method_named(row.method).trains_within]
     elif setting.train_within_limit:

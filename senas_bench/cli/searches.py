@@ -58,8 +58,9 @@ def search(
         float | None, typer.Option(help="Milliseconds for a batch, by the latency table.", rich_help_panel=WHAT)
     ] = None,
     at_least: Annotated[
-        float, typer.Option(help="Share of the limit that a network must use.", rich_help_panel=WHAT)
-    ] = 0.9,
+        float | None,
+        typer.Option(help="Share of the limit that a network must use; .9 if none.", rich_help_panel=WHAT),
+    ] = None,
     latency_table: LatencyTableOption = None,
     retrain: Annotated[
         bool,

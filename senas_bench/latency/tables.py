@@ -178,6 +178,10 @@ class LatencyTable:
             return cls._from_json(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
             raise DataError(f"no latency table at {path}; measure one first") from None
+        except IsADirectoryError:
+            raise DataError(
+                f"{path} is a folder; name one of the .json files that `senas-bench latency` made"
+            ) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # of JSON, or of what is in it
             why = f"{error} is missing" if isinstance(error, KeyError) else error
             raise DataError(f"{path} is no undamaged latency table: {why}; delete it and measure again") from None

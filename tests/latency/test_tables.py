@@ -151,6 +151,11 @@ def test_a_file_that_is_no_table_is_refused(data, tmp_path):
         LatencyTable.load(path)
 
 
+def test_a_folder_is_refused_with_advice(tmp_path):
+    with pytest.raises(DataError, match=r"is a folder; name one of the \.json files that `senas-bench latency` made"):
+        LatencyTable.load(tmp_path)
+
+
 def test_a_table_cut_short_is_refused(tmp_path):
     path = tmp_path / "table.json"
     mobile_table().save(path)
