@@ -8,16 +8,23 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from senas_bench.tasks.method import Method
 
-_USED: dict[Path, dict[str, Method]] = {}
-"""By file, the methods that it added or replaced."""
+
+class _Used(NamedTuple):
+    """A file as it was when it was run: the SHA-256 of what it held, and the methods that it added or replaced."""
+
+    sha256: str
+    methods: dict[str, Method]
+
+
+_USED: dict[Path, _Used] = {}
 
 
 def use(*files: str | Path) -> None:
@@ -35,9 +42,22 @@ def use(*files: str | Path) -> None:
             _USED[path] = _run(path)
 
 
-def used() -> tuple[Path, ...]:
-    """The files that this process has run."""
-    return tuple(_USED)
+def use_as_read(files: Iterable[tuple[Path, str]]) -> None:
+    """`use` of a worker: files with the SHA-256 of what the process that began the study read in them.
+
+    Raises:
+        ValueError: As `use`; or one holds something else here.
+    """
+    for path, sha256 in files:
+        use(path)
+        if _USED[path].sha256 != sha256:
+            why = "holds something else than when the command read it, and its runs would be of two codes"
+            raise ValueError(f"{path.name} {why}; start the command again, with the same file for all workers")
+
+
+def used() -> tuple[tuple[Path, str], ...]:
+    """The files that this process has run, and the SHA-256 of what they held then."""
+    return tuple((path, one.sha256) for path, one in _USED.items())
 
 
 def known_to_workers() -> dict[str, Method]:
@@ -45,22 +65,26 @@ def known_to_workers() -> dict[str, Method]:
     from senas_bench.methods import SHIPPED
 
     known = dict(SHIPPED)
-    for methods in _USED.values():
-        known |= methods
+    for one in _USED.values():
+        known |= one.methods
     return known
 
 
 def fingerprints() -> Mapping[str, str]:
-    """By name of each file the SHA-256 of what it holds, for the provenance."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in _USED}
+    """By name of each file the SHA-256 of what it held when it was run, for the provenance."""
+    return {path.name: one.sha256 for path, one in _USED.items()}
 
 
-def _run(path: Path) -> dict[str, Method]:
+def _run(path: Path) -> _Used:
     from senas_bench.methods import METHODS
 
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{path} is no Python file; give one that adds something, such as mine.py (docs/adding.md)")
-    before = dict(METHODS)
+    if "." in path.stem:
+        raise ValueError(
+            f"{path}: Python imports no name with a dot in it; call the file {path.stem.replace('.', '_')}.py"
+        )
+    before, sha256 = dict(METHODS), hashlib.sha256(path.read_bytes()).hexdigest()
     sys.path.insert(0, str(path.parent))
     try:
         module = importlib.import_module(path.stem)
@@ -70,4 +94,4 @@ def _run(path: Path) -> dict[str, Method]:
     if not Path(module.__file__ or "").is_file() or not path.samefile(str(module.__file__)):
         where = module.__file__ or "of Python itself"
         raise ValueError(f"{path}: a module {path.stem} is there already ({where}); give the file another name")
-    return {name: method for name, method in METHODS.items() if before.get(name) is not method}
+    return _Used(sha256, {name: method for name, method in METHODS.items() if before.get(name) is not method})

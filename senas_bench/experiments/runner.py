@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.experiments.active import status_file
-from senas_bench.experiments.additions import use
+from senas_bench.experiments.additions import use_as_read
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.progress import (
@@ -49,7 +49,8 @@ class Runner:
         share: Runs of the results folder that begin with the same training compute it once; `RunStore.forget_trainings`
             removes what nobody asked to keep.
         keep_trained: Keep such trainings in the results folder.
-        additions: Files that make known what the package does not have; a worker runs them first.
+        additions: Files that make known what the package does not have, as `additions.used` gives them; a worker runs
+            them first.
     """
 
     root: Path
@@ -62,14 +63,14 @@ class Runner:
     tensorboard: Path | None = None
     share: bool = False
     keep_trained: bool = False
-    additions: tuple[Path, ...] = ()
+    additions: tuple[tuple[Path, str], ...] = ()
 
     def __call__(self, spec: RunSpec) -> RunRecord | None:
         """The record of `spec`: from the store, or computed, resuming what an earlier try left behind.
 
         None in a process that is not the first, which helps to compute it and leaves the store alone.
         """
-        use(*self.additions)
+        use_as_read(self.additions)
         store = RunStore(self.root)
         if self.processes is not None and not self.processes.first:
             if self._goes_on(True):
@@ -165,7 +166,7 @@ class DistantRunner:
 
     def __call__(self, spec: RunSpec) -> tuple[RunRecord, Any]:
         """The record and its scores; see `run`."""
-        use(*self.runner.additions)
+        use_as_read(self.runner.additions)
         store = RunStore(self.runner.root)
         if store.is_identical(self.identity):
             record = self.runner(spec)

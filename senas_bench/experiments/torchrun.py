@@ -170,11 +170,12 @@ def _as_json(runner: Runner) -> dict[str, Any]:
     """What a runner of another process needs to know of this one."""
     paths = {name: getattr(runner, name) for name in PATHS}
     absolute = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
-    return {**absolute, "workers": runner.workers, "additions": [str(path) for path in runner.additions]}
+    additions = [(str(path), sha256) for path, sha256 in runner.additions]
+    return {**absolute, "workers": runner.workers, "additions": additions}
 
 
 def _from_json(fields: dict[str, Any]) -> Runner:
     from senas_bench.experiments.runner import Runner
 
     known: dict[str, Any] = {name: Path(v) if name in PATHS and v else v for name, v in fields.items()}
-    return Runner(**{**known, "additions": tuple(map(Path, known["additions"]))})
+    return Runner(**{**known, "additions": tuple((Path(path), sha256) for path, sha256 in known["additions"])})

@@ -1,10 +1,12 @@
 """Files that add methods: in this process, in workers, on the command line."""
 
 import hashlib
+import importlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 import senas_bench as sb
 from senas_bench.cli.app import app
 from senas_bench.experiments import additions
+from senas_bench.experiments.runner import Runner
 from senas_bench.experiments.settings import make_spec
 from senas_bench.experiments.study import check_known_to_workers
 from senas_bench.methods import METHODS, SHIPPED
@@ -40,12 +43,31 @@ def mine(tmp_path, monkeypatch):
 def test_a_file_is_run_once_and_what_it_adds_is_known_to_workers(mine):
     specs = [make_spec("params", 0, "embedded")]
     sb.use(mine.name, str(mine))
-    assert additions.used() == (mine,) and set(additions.known_to_workers()) - set(SHIPPED) == {"mine"}
+    sha256 = hashlib.sha256(MINE.encode()).hexdigest()
+    assert additions.used() == ((mine, sha256),) and set(additions.known_to_workers()) - set(SHIPPED) == {"mine"}
     METHODS["mine"] = first = METHODS["mine"]
     sb.use(mine)
     assert METHODS["mine"] is first
     check_known_to_workers([*specs, make_spec("mine", 0, "embedded")])
-    assert additions.fingerprints() == {mine.name: hashlib.sha256(MINE.encode()).hexdigest()}
+    assert additions.fingerprints() == {mine.name: sha256}
+
+
+def test_the_checksum_is_of_what_was_run_and_a_worker_refuses_another(mine, monkeypatch, tmp_path):
+    """The file is changed, then deleted, while the study goes on: no run here fails, and records have what was run."""
+    sb.use(mine)
+    known, spec = additions.used(), make_spec("mine", 0, "embedded")
+    runner = Runner(tmp_path / "r", additions=known)
+    mine.write_text(MINE + "# changed\n")
+    assert additions.used() == known
+    mine.unlink()
+    assert runner(spec).provenance["additions"] == {mine.name: known[0][1]}
+    monkeypatch.setattr(additions, "_USED", {})  # as in a worker that begins now
+    METHODS.pop("mine")
+    sys.modules.pop(mine.stem)
+    mine.write_text(MINE + "# changed\n")
+    importlib.invalidate_caches()
+    with pytest.raises(ValueError, match=r"^mine_of_a_test.py holds something else .*; start the command again"):
+        runner(replace(spec, seed=1))
 
 
 def test_a_method_that_was_replaced_is_known_to_workers_only_where_a_file_replaced_it(mine, monkeypatch):
@@ -68,6 +90,7 @@ def test_a_method_that_was_replaced_is_known_to_workers_only_where_a_file_replac
         ("absent.py", None, "absent.py is no Python file"),
         ("mine.txt", "", "mine.txt is no Python file"),
         ("wrong_of_a_test.py", "\nx = 1 / 0\n", r"^wrong_of_a_test.py, line 2: ZeroDivisionError: division by zero$"),
+        ("a.b.py", "", r"a\.b\.py: Python imports no name with a dot in it; call the file a_b\.py"),
         ("json.py", "", "a module json is there already"),
         ("math.py", "", "a module math is there already"),
     ],

@@ -336,5 +336,11 @@ def test_what_a_helper_says_of_a_failure(store, alone, capsys, tmp_path, error, 
     assert capsys.readouterr().err.partition(" ")[2].strip() == line
 
 
+def test_a_helper_knows_which_files_were_read(tmp_path):
+    runner = Runner(tmp_path, additions=((tmp_path / "mine.py", "0" * 64),))
+    told = torchrun._from_json(json.loads(json.dumps(torchrun._as_json(runner))))
+    assert told.additions == runner.additions
+
+
 if __name__ == "__main__":
     worker(int(sys.argv[1]), sys.argv[2:])
