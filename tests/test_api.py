@@ -9,6 +9,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -113,6 +114,7 @@ def test_rank_and_evaluate(tmp_path):
     assert len(scores) == 60 and scores["estimate"].is_monotonic_decreasing
     assert scores["score"].is_monotonic_decreasing
     found = sb.evaluate_ranking(scores, resamples=100)
+    assert sb.evaluate_ranking(scores, k=10, resamples=100)["precision@10"] == found["precision@10"]
     scores.to_csv(tmp_path / "scores.csv", index=False)
     assert sb.evaluate_ranking(tmp_path / "scores.csv", resamples=100) == found
     assert found["n"] == 60 and json.dumps(found) and "whole space" in found["standing"]["reason"]
@@ -176,6 +178,11 @@ def test_failed_runs_are_an_error_once_the_rest_is_written(monkeypatch, tmp_path
         (lambda: sb.reproduce("table3", seeds=[0, -1]), ValueError, "seed -1 must be"),
         (lambda: sb.reproduce("table3", seeds=["0"]), ValueError, "seed '0' must be"),
         (lambda: sb.reproduce("table3", seeds="0-"), ValueError, "bad seeds '0-'; write 0-9"),
+        (lambda: sb.reproduce("table3", seeds=1.5), ValueError, "seed 1.5 must be a whole number"),
+        (lambda: sb.reproduce("table3", methods=5), ValueError, "methods 5 must be names, such as"),
+        (lambda: sb.reproduce("table3", stage_epochs="5,5,5"), ValueError, r"'5,5,5' must be a number for each stage"),
+        (lambda: sb.reproduce("table3", stage_epochs=5), ValueError, r"stage_epochs 5 must be a number for each stage"),
+        (lambda: sb.rank("params", seed=[0, 1]), ValueError, "2 seeds; a ranking is of one run"),
         (lambda: sb.reproduce("table3", finished=True, fresh=True), ValueError, "give one of them"),
         (lambda: sb.reproduce("table3", finished=True), DataError, "none of the"),
         (lambda: sb.reproduce("table3", device="gpu"), ValueError, "unknown device 'gpu'"),
@@ -203,6 +210,8 @@ def test_failed_runs_are_an_error_once_the_rest_is_written(monkeypatch, tmp_path
         (lambda: sb.rank("params", latency_table="t.json"), ValueError, "latency_table is of searches under a limit"),
         (lambda: sb.rank("params", train_within_limit=True), ValueError, "and a ranking has none"),
         (lambda: sb.evaluate_ranking(pd.DataFrame({"arch": []})), ValueError, "no column arch_str, score"),
+        (lambda: sb.evaluate_ranking([pd.DataFrame(), pd.DataFrame()]), ValueError, 'name several frames: {"mine": fr'),
+        (lambda: sb.evaluate_ranking(5), ValueError, "scores must be a frame, a file or a list of files"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_computed(call, error, words, monkeypatch, tmp_path):
@@ -239,6 +248,19 @@ def test_options_become_part_of_the_runs():
     setting = replace(Setting(), stage_epochs=[1, 2])
     assert setting.sizes().recipes["reference"].stage_epochs == (1, 2)
     assert seeds_of([3, 3, 1]) == [3, 1] and seeds_of("0-1,4") == [0, 1, 4]
+
+
+def test_numbers_of_numpy_and_a_home_are_as_good(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    setting = Setting(results="~/runs", data_dir="~/images", rank_archs=np.int64(40), stage_epochs=np.array([1, 2]))
+    assert (setting.results, setting.data_dir) == (tmp_path / "me/runs", tmp_path / "me/images")
+    assert setting == Setting(results=setting.results, data_dir=setting.data_dir, rank_archs=40, stage_epochs=(1, 2))
+    assert type(setting.rank_archs) is int and setting.sizes().recipes["reference"].stage_epochs == (1, 2)
+    for seeds in (np.int64(3), np.array([3]), [np.uint8(3), 3], range(3, 4)):
+        assert json.dumps(seeds_of(seeds)) == "[3]"
+    for wrong in (np.bool_(True), [True], np.array([0.5])):
+        with pytest.raises(ValueError, match="must be a whole number, at least 0 and below"):
+            seeds_of(wrong)
 
 
 def test_what_is_no_method_is_said_at_once(monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,9 @@ def rank(
     """
     from senas_bench.experiments.store import RunStore
 
-    (seed,) = seeds_of(seed)
+    seeds = seeds_of(seed)
+    if len(seeds) > 1:
+        raise ValueError(f"{len(seeds)} seeds; a ranking is of one run, give one of them")
     setting = setting_of(options)
     setting.check_tools()
     for name in ("latency_table", "train_within_limit"):
@@ -54,7 +56,7 @@ def rank(
     setting.check_images(sizes)
     check_ranks(method, sizes.rank_archs)
     setting = setting.placed()
-    spec = replace(setting.spec(method, sizes, estimator=estimator), seed=seed)
+    spec = replace(setting.spec(method, sizes, estimator=estimator), seed=seeds[0])
     store = RunStore(setting.results)
     store.prepare()
     if failed := setting.compute(store, [spec]):
@@ -71,7 +73,7 @@ def evaluate_ranking(
     split: str = "test",
     epochs: int = 200,
     ground_truth: Path | None = None,
-    k: Sequence[int] = (10, 100),
+    k: int | Sequence[int] = (10, 100),
     resamples: int = 1000,
     plot: str | Path | None = None,
 ) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def evaluate_ranking(
             of files, or either by a name.
         dataset, split, epochs: Which accuracy; the mean of its training seeds.
         ground_truth: Benchmark table; None for the embedded one.
-        k: Sizes of the top for `precision@k` and `best_rank@k`.
+        k: Size of the top, or several, for `precision@k` and `best_rank@k`.
         resamples: Of the bootstrap behind the intervals.
         plot: Picture of the ranks to write, `.png` or `.svg`.
 
@@ -91,7 +93,7 @@ def evaluate_ranking(
         several, `files` with that by name, and `pairs`: each two on the archs that both have.
 
     Raises:
-        ValueError: A column is missing, or an arch or score is bad or repeated.
+        ValueError: A column is missing, an arch or score is bad or repeated, or several frames have no names.
         DataError: A file cannot be read.
 
     >>> import pandas as pd
@@ -104,6 +106,11 @@ def evaluate_ranking(
     import pandas as pd
 
     one = isinstance(scores, str | Path | pd.DataFrame)
+    files = isinstance(scores, Iterable) and all(isinstance(path, str | Path) for path in scores)
+    if not (one or files or isinstance(scores, Mapping)):
+        raise ValueError('scores must be a frame, a file or a list of files; name several frames: {"mine": frame}')
+    if isinstance(k, int):
+        k = (k,)
     if one:
         named: Mapping[str, Any] = {"scores" if isinstance(scores, pd.DataFrame) else str(scores): scores}
     else:

@@ -50,7 +50,7 @@ def report(
         DataError: A table cannot be read.
     """
     where = None if out is None else Path(out)
-    return write_report(Path(results), ground_truth, seed_truth, where, no_timing).path
+    return write_report(Path(results).expanduser(), ground_truth, seed_truth, where, no_timing).path
 
 
 def write_report(

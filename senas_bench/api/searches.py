@@ -58,7 +58,7 @@ def search(
         RunsFailed: Of all runs, once what the others found is written.
     """
     limits = {"flops": max_flops, "params": max_params, "latency": max_latency}
-    where = None if out is None else Path(out)
+    where = None if out is None else Path(out).expanduser()
     found = find(space, method, seeds_of(seeds), limits, at_least, retrain, where, setting_of(options))
     if where is not None:
         found.write(where)

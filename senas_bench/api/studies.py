@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -378,6 +378,8 @@ def _methods(
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"methods {names!r:.60} must be names, such as ['params', 'random'] or 'params,random'")
     names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
     return list(dict.fromkeys(names))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from senas_bench.experiments.spec import SEEDS
 
 MAX_SEEDS = 10_000
 
 
-def seeds_of(seeds: int | str | Sequence[int]) -> list[int]:
-    """Seeds, each once; text as `parse_seeds` reads it.
+def seeds_of(seeds: int | str | Iterable[int]) -> list[int]:
+    """Seeds, each once; text as `parse_seeds` reads it. Whole numbers of numpy are as good as Python's.
 
     Raises:
         ValueError: None, or what is no whole number below 2**64.
@@ -21,13 +23,32 @@ def seeds_of(seeds: int | str | Sequence[int]) -> list[int]:
     """
     if isinstance(seeds, str):
         return parse_seeds(seeds)
-    numbers = [seeds] if isinstance(seeds, int) else list(dict.fromkeys(seeds))
-    for seed in numbers:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEEDS:
-            raise ValueError(f"seed {seed!r:.60} must be a whole number, at least 0 and below 2**64")
+    many = isinstance(seeds, Iterable) and not isinstance(seeds, bytes | Mapping)
+    numbers = list(dict.fromkeys(map(_seed, seeds if many else [seeds])))
     if not numbers:
         raise ValueError("no seeds; give at least one, such as range(3)")
     return numbers
+
+
+def _seed(value: Any) -> int:
+    seed = whole(value)
+    if seed is None or not 0 <= seed < SEEDS:
+        raise ValueError(f"seed {value!r:.60} must be a whole number, at least 0 and below 2**64")
+    return seed
+
+
+def whole(value: Any) -> int | None:
+    """A whole number as Python's, whoever made it; None for anything else, a truth value too.
+
+    >>> whole(3), whole(3.0), whole(True)
+    (3, None, None)
+    """
+    if type(value).__name__ in ("bool", "bool_"):  # of Python and of numpy
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def parse_seeds(text: str) -> list[int]:

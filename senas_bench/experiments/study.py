@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from senas_bench.experiments.machine import device_of, jobs_of, workers_of
+from senas_bench.experiments.seeds import whole
 from senas_bench.kernels import ENGINES
 from senas_bench.names import lookup
 from senas_bench.training.recipe import PRECISIONS
@@ -85,21 +86,20 @@ class Setting:
         object.__setattr__(self, "_images_ids", {})
         for name in PATHS:
             path = getattr(self, name)
-            object.__setattr__(self, name, None if path is None else Path(path))
+            object.__setattr__(self, name, None if path is None else Path(path).expanduser())
         for name, least in LEAST.items():
-            _check_whole(name, getattr(self, name), least)
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _whole(name, getattr(self, name), least))
         if self.threads > MOST_THREADS:
             raise ValueError(f"threads {self.threads} must be at most {MOST_THREADS:,}")
-        for epochs in self.stage_epochs or ():
-            _check_whole("stage_epochs", epochs, 1)
+        if self.stage_epochs is not None:
+            object.__setattr__(self, "stage_epochs", _stages(self.stage_epochs))
         if self.engine is not None:
             lookup("engine", self.engine, dict.fromkeys(ENGINES))
         if self.precision is not None:
             lookup("precision", self.precision, dict.fromkeys(PRECISIONS))
         if (self.engine, self.precision) == ("compiled", "bfloat16"):
             raise ValueError("--engine compiled computes in float32; leave --precision bfloat16 to --engine torch")
-        if self.stage_epochs is not None and not len(self.stage_epochs):
-            raise ValueError("stage_epochs are empty; give the epochs of at least one stage, such as (5, 5, 5)")
 
     def images(self, sizes: Preset) -> str:
         """The data set."""
@@ -272,9 +272,20 @@ def in_order(specs: Sequence[RunSpec], jobs: int) -> list[RunSpec]:
     return order
 
 
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+def _whole(name: str, value: Any, least: int) -> int:
+    number = whole(value)
+    if number is None or number < least:
         raise ValueError(f"{name} {value!r:.60} must be a whole number of at least {least}")
+    return number
+
+
+def _stages(epochs: Any) -> tuple[int, ...]:
+    if isinstance(epochs, str) or not isinstance(epochs, Iterable):
+        raise ValueError(f"stage_epochs {epochs!r:.60} must be a number for each stage, such as (5, 5, 5)")
+    stages = tuple(_whole("stage_epochs", one, 1) for one in epochs)
+    if not stages:
+        raise ValueError("stage_epochs are empty; give the epochs of at least one stage, such as (5, 5, 5)")
+    return stages
 
 
 def at_seeds(specs: Sequence[RunSpec], seeds: Sequence[int]) -> list[RunSpec]:
