@@ -131,7 +131,7 @@ def test_rank_and_evaluate(tmp_path):
 
 def test_report(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "senas_bench.cli.app", raising=False)  # which other tests may have imported
-    with pytest.raises(ValueError, match="no finished runs in runs"):
+    with pytest.raises(DataError, match="no finished runs in runs"):
         sb.report()
     sb.reproduce("table3", methods=["params", "flops"], seeds=range(2), **SMALL)
     page = sb.report(out=tmp_path / "page.html")

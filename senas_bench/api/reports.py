@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from senas_bench.api.keeping import write_beside
 from senas_bench.api.studies import load_truth
+from senas_bench.errors import DataError
 from senas_bench.files import atomic_write, check_output
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def report(
         The page.
 
     Raises:
-        ValueError: No run is finished, or nothing of the folder can be shown.
-        DataError: A table cannot be read.
+        ValueError: Nothing of the folder can be shown.
+        DataError: No run is finished, or a table cannot be read.
     """
     where = None if out is None else Path(out)
     return write_report(Path(results).expanduser(), ground_truth, seed_truth, where, no_timing).path
@@ -65,7 +66,7 @@ def write_report(
     store = RunStore(results)
     records = store.records()
     if not records:
-        raise ValueError(
+        raise DataError(
             f"no finished runs in {results}; run `senas-bench reproduce table3` first, or name another folder"
         )
     from senas_bench.analysis.artefacts import NO_RUNS, render_each

@@ -130,8 +130,8 @@ def pack(results: Path, out: Path) -> list[str]:
         The names in the archive.
 
     Raises:
-        ValueError: Nothing is finished, or a file names a folder of this machine.
-        DataError: A file is damaged.
+        ValueError: A file names a folder of this machine.
+        DataError: Nothing is finished, or a file is damaged.
     """
     from senas_bench.experiments.store import RunStore
     from senas_bench.files import atomic_file
@@ -139,7 +139,7 @@ def pack(results: Path, out: Path) -> list[str]:
     store = RunStore(results)
     records = store.records()
     if not records:
-        raise ValueError(f"no finished runs in {results}; there is nothing to pack")
+        raise DataError(f"no finished runs in {results}; there is nothing to pack")
     with tempfile.TemporaryDirectory() as folder:
         own = RunStore(Path(folder))
         files = {path.name: path for record in records for path in _shared(record, store, own)}

@@ -57,7 +57,9 @@ DeviceOption = Annotated[
 JobsOption = Annotated[
     int,
     typer.Option(
-        min=0, help="Runs at a time; 0 = one per CPU core (one on a GPU; with ray, what fits).", rich_help_panel=WHERE
+        min=0,
+        help="Runs at a time; 0 = one per CPU core, or per --threads of them (one on a GPU; with ray, what fits).",
+        rich_help_panel=WHERE,
     ),
 ]
 ThreadsOption = Annotated[

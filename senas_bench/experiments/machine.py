@@ -45,11 +45,12 @@ def _driver() -> bool:
     return True
 
 
-def jobs_of(jobs: int, device: str, executor: str = "joblib") -> int:
-    """Runs at a time; 0 of `ray` means what fits, and elsewhere one per core, or one on a GPU."""
+def jobs_of(jobs: int, device: str, executor: str = "joblib", threads: int = 1) -> int:
+    """Runs at a time; 0 of `ray` means what fits, and elsewhere as many of so many threads as there are cores for, or
+    one on a GPU."""
     if executor == "ray":  # which knows how much room there is
         return jobs
-    return jobs or (1 if device == "cuda" else provenance.cpu_cores() or 1)
+    return jobs or (1 if device == "cuda" else max(1, (provenance.cpu_cores() or 1) // threads))
 
 
 def workers_of(jobs: int) -> int:

@@ -206,7 +206,7 @@ class Setting:
         if not missing:
             return []
         alone = started() > 1 or self.executor == "serial"
-        jobs = 1 if alone else min(jobs_of(self.jobs, self.device, self.executor), len(missing))
+        jobs = 1 if alone else min(jobs_of(self.jobs, self.device, self.executor, self.threads), len(missing))
         pool = TorchrunExecutor() if started() > 1 else EXECUTORS[self.executor](jobs, **self.executor_options())
         workers = workers_of(jobs) if self.executor != "ray" else max(spec.threads for spec in missing)
         if jobs > 1 or self.executor == "ray":

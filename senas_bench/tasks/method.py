@@ -27,6 +27,8 @@ WITHIN = "paths within the limit"
 FAIR = "strictly fair paths"
 LEARNED = "what its logits choose"
 """What `Method.trains_on` may say; the first two can keep a limit that holds in training."""
+LONGEST_NAME = 100
+"""Letters of a name: files are called after it, with preset, images, seed and hash."""
 RESERVED = ("all", "optimal")
 """Names that mean something else: every method, and the last row of table 3."""
 
@@ -176,6 +178,8 @@ def _name(name: str, method: Any) -> str | None:
         return "the name means something else; choose another"
     if not re.fullmatch(r"[a-z0-9][a-z0-9+._-]*", name):
         return "a name is made of small letters, digits and + . _ -, for files are named after it"
+    if len(name) > LONGEST_NAME:
+        return f"a name has at most {LONGEST_NAME} letters, for files are named after it; this one has {len(name)}"
     return None
 
 

@@ -195,5 +195,5 @@ def test_a_pack_names_no_folder_of_this_machine(cli, finish, tmp_path):
 
 def test_a_pack_of_nothing_is_refused(cli, tmp_path):
     outcome = cli.call("runs", "pack", "--results", "nowhere")
-    assert outcome.code == 2 and "no finished runs in nowhere" in outcome.err
+    assert outcome.code == 3 and "no finished runs in nowhere" in outcome.err
     assert "must end in .zip" in cli.call("runs", "pack", "x.tar").err and not list(tmp_path.glob("*.zip"))

@@ -124,3 +124,5 @@ def test_cores_are_those_that_the_quota_pays_for(monkeypatch, quota, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(module, "cpu_quota", lambda: quota)
     assert module.cpu_cores() == cores and jobs_of(0, "cpu") == cores
+    assert [jobs_of(0, "cpu", threads=threads) for threads in (2, 64)] == [max(1, cores // 2), max(1, cores // 64)]
+    assert jobs_of(7, "cpu", threads=2) == 7 and jobs_of(0, "cuda", threads=2) == 1

@@ -170,11 +170,18 @@ def test_what_cannot_run_is_refused_in_one_sentence(monkeypatch, method, message
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["fixed", "optimal", "all", "My method", "a/b", "a,b", ""])
+@pytest.mark.parametrize("name", ["fixed", "optimal", "all", "My method", "a/b", "a,b", "", "a" * 101])
 def test_names_that_mean_something_else_or_cannot_name_a_file(monkeypatch, name):
     monkeypatch.setitem(METHODS, name, Counts())
-    with pytest.raises(ValueError, match=r"choose another|a name is made of small letters"):
+    with pytest.raises(
+        ValueError, match="choose another|a name is made of small letters|a name has at most 100 letters"
+    ):
         method_named(name)
+
+
+def test_a_name_of_100_letters_is_one(monkeypatch):
+    monkeypatch.setitem(METHODS, "a" * 100, Counts())
+    assert method_named("a" * 100) == Counts()
 
 
 @dataclass(frozen=True)
