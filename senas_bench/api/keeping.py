@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from senas_bench.locks import held
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -14,8 +16,13 @@ if TYPE_CHECKING:
     from senas_bench.analysis.output.formats import Table
 
 
+PATIENCE = 600.0
+"""Seconds to wait for a process that writes a table."""
+
+
 def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tuple[Table, list[Path]]:
-    """Write a table and the figure of its artefact, under a name of their own where the folder has more by theirs.
+    """Write a table and the figure of its artefact, under a name of their own where the folder has more by theirs. Of
+    several processes, such as jobs of an array, one at a time chooses a name.
 
     Returns:
         The table as it is named, and the files; none, and a line says why, in a folder that may only be read.
@@ -23,11 +30,15 @@ def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tupl
     from senas_bench.analysis.output.formats import write
     from senas_bench.analysis.output.naming import beside
 
-    table, why = beside(table, results)
-    if why:
-        print(why, file=sys.stderr)
+    folder = Path(results) / "tables"
     try:
-        return table, write(table, results) + (save_figure(artefact, table, results) if artefact else [])
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / "names.lock", PATIENCE):
+            table, why = beside(table, results)
+            paths = write(table, results)
+        if why:
+            print(why, file=sys.stderr)
+        return table, paths + (save_figure(artefact, table, results) if artefact else [])
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise

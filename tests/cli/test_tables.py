@@ -1,9 +1,19 @@
 """No table is replaced by one that shows less, or other runs; one that cannot be made keeps no other from it."""
 
+import contextlib
 import errno
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
 import pytest
+
+from senas_bench.analysis.output import naming
+from senas_bench.analysis.output.formats import Table
+from senas_bench.analysis.output.naming import beside
+from senas_bench.api.keeping import write_beside
 
 pytestmark = pytest.mark.usefixtures("plain_figures")
 SUFFIXES = ("csv", "json", "md", "parquet", "tex")
@@ -134,6 +144,30 @@ def test_finished_runs_of_any_method_stand_on_the_ladder(cli, finish, table):
     outcome = cli.done(*asked, "--methods", "spos")
     assert "this one is ladder-spos" in outcome.err
     assert {row["method"] for row in table("ladder-spos")["rows"]} == {"spos"}
+
+
+def test_of_two_that_write_at_once_none_takes_the_name_of_the_other(tmp_path, monkeypatch, capsys):
+    """As two jobs of an array end together: the one that comes later sees what the first wrote."""
+    both = threading.Barrier(2)
+
+    def slowly(table, folder):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # both would be here, if they could
+        found = beside(table, folder)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(naming, "beside", slowly)
+    rows = [{"method": "spos", "per_seed": [{"seed": 0}]}]
+    made = [
+        Table("table3", pd.DataFrame({"method": ["spos"]}), {}, {"title": "T", "rows": rows, "seeds": [seed]})
+        for seed in (0, 1)
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        named = [table.name for table, _ in pool.map(lambda table: write_beside(table, tmp_path, None), made)]
+    assert sorted(named) in (["table3", "table3-seeds-0"], ["table3", "table3-seeds-1"])
+    assert {path.name for path in (tmp_path / "tables").glob("*.json")} == {f"{name}.json" for name in named}
+    assert not list((tmp_path / "tables").glob("*.lock"))
 
 
 def test_a_folder_that_may_only_be_read_is_shown(cli, finish, tmp_path, monkeypatch):
