@@ -256,7 +256,7 @@ def test_numbers_of_numpy_and_a_home_are_as_good(monkeypatch, tmp_path):
     assert (setting.results, setting.data_dir) == (tmp_path / "me/runs", tmp_path / "me/images")
     assert setting == Setting(results=setting.results, data_dir=setting.data_dir, rank_archs=40, stage_epochs=(1, 2))
     assert type(setting.rank_archs) is int and setting.sizes().recipes["reference"].stage_epochs == (1, 2)
-    for seeds in (np.int64(3), np.array([3]), [np.uint8(3), 3], range(3, 4)):
+    for seeds in (np.int64(3), np.array(3), np.array([3]), [np.uint8(3), 3], range(3, 4)):
         assert json.dumps(seeds_of(seeds)) == "[3]"
     for wrong in (np.bool_(True), [True], np.array([0.5])):
         with pytest.raises(ValueError, match="must be a whole number, at least 0 and below"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from senas_bench.experiments.spec import SEEDS
@@ -23,8 +23,8 @@ def seeds_of(seeds: int | str | Iterable[int]) -> list[int]:
     """
     if isinstance(seeds, str):
         return parse_seeds(seeds)
-    many = isinstance(seeds, Iterable) and not isinstance(seeds, bytes | Mapping)
-    numbers = list(dict.fromkeys(map(_seed, seeds if many else [seeds])))
+    several: Any = seeds if whole(seeds) is None and isinstance(seeds, Iterable) else [seeds]
+    numbers = list(dict.fromkeys(map(_seed, several)))
     if not numbers:
         raise ValueError("no seeds; give at least one, such as range(3)")
     return numbers
