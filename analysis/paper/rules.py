@@ -223,7 +223,7 @@ def _against(table: Table, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -
     unit = {"flops": "M", "latency": "ms"}[ours["cost"]]
     reading = f"{ours['search']} against {theirs['search']}, {ours['level']:g} {unit} in the paper"
     column = f"top-1_{table.meta['images']}_{ours['split']}"
-    return Measured(reading, column, (ours["search"], theirs["search"]), *sides, digits=2)
+    return Measured(reading, column, (ours["search"], theirs["search"]), sides[0], sides[1], digits=2)
 
 
 RULES = {

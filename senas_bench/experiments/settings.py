@@ -58,8 +58,7 @@ def make_spec(
         images_id: Their fingerprint, see `data_id`, where somebody knows it already.
 
     Raises:
-        ValueError: Unknown name, a bad seed or arch string, or what cannot run in the space, with stages, with a limit in
-            training or with the table.
+        ValueError: Unknown name, bad seed or arch, or what cannot run in the space, with stages, limit or table.
         DataError: The images are missing.
     """
     if not 0 <= seed < SEEDS:
