@@ -58,13 +58,13 @@ def write_names(ax: Axes, labels: Sequence[Label]) -> None:
     for label in labels:
         x, y = at((label.x, label.y))
         page.marks.append((x, y))
-        page.taken.append((x - MARK, y - MARK, x + MARK, y + MARK))
+        page.take([(x - MARK, y - MARK, x + MARK, y + MARK)])
         if label.bar is not None:
             low, high = (at((label.x, end))[1] for end in label.bar)
-            page.taken.append((x - BAR, low, x + BAR, high))
+            page.take([(x - BAR, low, x + BAR, high)])
     for line in _lines(ax):
         for one, other in itertools.pairwise(line):
-            page.taken += _along(one, other)
+            page.take(_along(one, other))
     named = [label for label in labels if label.text]
     for label in sorted(named, key=lambda label: (label.optional, -at((label.x, label.y))[1])):
         size = 0.56 * label.letters * len(label.text), 1.15 * label.letters
@@ -72,7 +72,7 @@ def write_names(ax: Axes, labels: Sequence[Label]) -> None:
         best = min((spot for spot in spots if not (label.optional and spot.far)), key=page.cost)
         if label.optional and page.cost(best) > FREE:
             continue
-        page.taken += [best.box, *best.line]
+        page.take([best.box, *best.line])
         _write(ax, label, best)
 
 
@@ -149,15 +149,19 @@ class _Page:
 
     width: float
     height: float
-    taken: list[Box] = field(default_factory=list)
+    taken: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
     marks: list[Place] = field(default_factory=list)
+
+    def take(self, boxes: Sequence[Box]) -> None:
+        """Something is there now."""
+        self.taken = np.concatenate([self.taken, np.reshape(boxes, (-1, 4))])
 
     def cost(self, spot: _Spot) -> float:
         """What lies under a name and the line that leads to it and how far it is out of the panel, in square points;
         then how far it is from its mark. One that is nearer to another mark is read as that one's."""
         left, bottom, right, top = spot.box
         out = max(0.0, -left) + max(0.0, right - self.width) + max(0.0, -bottom) + max(0.0, top - self.height)
-        under = sum(_overlap(part, other) for part in (spot.box, *spot.line) for other in self.taken)
+        under = _overlap(np.array([spot.box, *spot.line]), self.taken)
         own = math.hypot(*spot.offset)
         near = min((math.dist(spot.end, mark) for mark in self.marks if mark != spot.mark), default=math.inf)
         return 50.0 * out + under + 0.35 * own + 2.0 * max(0.0, own - near)
@@ -171,8 +175,10 @@ def _along(one: Place, other: Place, start: float = 0.0, step: float = 3.0) -> l
     return [(x - LINE, y - LINE, x + LINE, y + LINE) for x, y in centres]
 
 
-def _overlap(a: Box, b: Box) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+def _overlap(boxes: np.ndarray, others: np.ndarray) -> float:
+    """The area that each of some boxes `(n, 4)` shares with each of others `(m, 4)`, in all."""
+    ends = np.minimum(boxes[:, None, 2:], others[:, 2:]) - np.maximum(boxes[:, None, :2], others[:, :2])
+    return float(ends.clip(0).prod(-1).sum())
 
 
 def _offsets() -> list[Place]:
