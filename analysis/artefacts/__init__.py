@@ -184,7 +184,7 @@ def make(
     from senas_bench.experiments.store import RunStore
     from senas_bench.groundtruth import load_ground_truth
 
-    artefact, store = lookup("artefact", name, ARTEFACTS), RunStore(Path(results))
+    artefact, store = lookup("artefact", name, ARTEFACTS), RunStore(Path(results).expanduser())
     records = store.records()
     if methods and not artefact.searches:
         records = [record for record in records if record.spec.method in methods and not is_search(record)]

@@ -37,7 +37,7 @@ def test_analysis_never_loads_torch_and_no_drawing_before_something_is_drawn():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_make_renders_from_a_folder(toy, runs, query, tmp_path):
+def test_make_renders_from_a_folder(toy, runs, query, tmp_path, monkeypatch):
     store = RunStore(tmp_path)
     for record in runs.records:
         store.save(record, runs.scores(record) if record.scores_sha256 else None)
@@ -50,6 +50,8 @@ def test_make_renders_from_a_folder(toy, runs, query, tmp_path):
     assert [row["method"] for row in few.meta["rows"]] == ["spos", "optimal"] and "No runs" not in str(few.notes)
     rows = make("table1", tmp_path, truth, seeds).meta["rows"]
     assert [row["tau_mean"] for row in rows if row["ranking"] == "stand-alone, benchmark"] == [1.0]
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert make("table3", f"~/{tmp_path.name}", truth, methods=["spos"]).meta["rows"][0]["n"] == 2
     with pytest.raises(ValueError, match=r"no finished runs for fig1 in .*; run `senas-bench reproduce fig1` first"):
         make("fig1", tmp_path, truth)
 
