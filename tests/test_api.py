@@ -16,6 +16,7 @@ import pytest
 import senas_bench as sb
 from senas_bench.analysis.output.formats import Table, to_json
 from senas_bench.api.options import Options
+from senas_bench.api.studies import prepare
 from senas_bench.errors import DataError
 from senas_bench.experiments.executors import SerialExecutor
 from senas_bench.experiments.failures import RunsFailed
@@ -261,6 +262,17 @@ def test_numbers_of_numpy_and_a_home_are_as_good(monkeypatch, tmp_path):
     for wrong in (np.bool_(True), [True], np.array([0.5])):
         with pytest.raises(ValueError, match="must be a whole number, at least 0 and below"):
             seeds_of(wrong)
+
+
+def test_what_can_be_read_only_once_is_read_only_once(tmp_path):
+    """Names and files from a generator, as of `Path.glob`."""
+    study = prepare(["table3"], 0, (name for name in ("params", "random")), Setting(results=tmp_path), dry=True)
+    assert [spec.method for spec in study.specs] == ["params", "random"]
+    nodes = "+|none~0|none~1|+"
+    archs = [f"|nor_conv_3x3~0|{nodes}|none~0|none~1|none~2|", f"|none~0|{nodes}|nor_conv_3x3~0|none~1|none~2|"]
+    pd.DataFrame({"arch_str": archs, "score": [0.0, 1.0]}).to_csv(tmp_path / "s1.csv", index=False)
+    found = sb.evaluate_ranking(tmp_path.glob("s*.csv"), k=np.int64(1))
+    assert [one["precision@1"] for one in found["files"].values()] == [1.0]
 
 
 def test_what_is_no_method_is_said_at_once(monkeypatch):

@@ -210,12 +210,18 @@ def _limited(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["cost"], row["level"], row["space"].startswith("darts")
 
 
+PARTS = ("spos", "si-shrink", "se-nas-shrink", "se-nas")
+"""Methods of Table 6, each with one part more than the one before it."""
+
+
 def _parts(table: Table, subject: str) -> Iterator[Measured]:
-    """Table 6: each row against the one before it, which lacks one part, and the whole against SPOS."""
-    rows = table.meta["rows"]
-    if rows[-1]["method"] == subject:
-        for one, other in [*itertools.pairwise(rows), (rows[0], rows[-1])]:
-            yield _against(table, other, one)
+    """Table 6: each row against that which lacks one part. What all parts add to SPOS is a row of Table 4."""
+    for lacking, having in itertools.pairwise(PARTS):
+        sides = [_find(table, method=name) for name in (having, lacking)]
+        if all(sides):
+            yield _against(table, *sides)
+        else:
+            yield Measured(f"{having} against {lacking}", None, (having, lacking), {}, {})
 
 
 def _against(table: Table, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Measured:
@@ -223,7 +229,13 @@ def _against(table: Table, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -
     unit = {"flops": "M", "latency": "ms"}[ours["cost"]]
     reading = f"{ours['search']} against {theirs['search']}, {ours['level']:g} {unit} in the paper"
     column = f"top-1_{table.meta['images']}_{ours['split']}"
-    return Measured(reading, column, (ours["search"], theirs["search"]), sides[0], sides[1], digits=2)
+    limits = [row.get("limit_mean") for row in (ours, theirs)]
+    why = ""
+    if None not in limits and not np.isclose(*limits):
+        here = " and ".join(f"{limit / 1e6:.2f} M" if unit == "M" else f"{limit:.3f} ms" for limit in limits)
+        why = f"Not tested: their limits here are {here}."
+    names = ours["search"], theirs["search"]
+    return Measured(reading, column, names, sides[0], sides[1], digits=2, undecidable=why)
 
 
 RULES = {

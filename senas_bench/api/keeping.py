@@ -35,10 +35,10 @@ def write_beside(table: Table, results: Path, artefact: Artefact | None) -> tupl
         folder.mkdir(parents=True, exist_ok=True)
         with held(folder / "names.lock", PATIENCE):
             table, why = beside(table, results)
-            paths = write(table, results)
+            paths = write(table, results) + (save_figure(artefact, table, results) if artefact else [])
         if why:
             print(why, file=sys.stderr)
-        return table, paths + (save_figure(artefact, table, results) if artefact else [])
+        return table, paths
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise

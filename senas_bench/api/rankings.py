@@ -106,10 +106,11 @@ def evaluate_ranking(
     import pandas as pd
 
     one = isinstance(scores, str | Path | pd.DataFrame)
-    files = isinstance(scores, Iterable) and all(isinstance(path, str | Path) for path in scores)
-    if not (one or files or isinstance(scores, Mapping)):
-        raise ValueError('scores must be a frame, a file or a list of files; name several frames: {"mine": frame}')
-    if isinstance(k, int):
+    if not one and not isinstance(scores, Mapping):
+        scores = list(scores) if isinstance(scores, Iterable) else [scores]
+        if not all(isinstance(path, str | Path) for path in scores):
+            raise ValueError('scores must be a frame, a file or a list of files; name several frames: {"mine": frame}')
+    if not isinstance(k, Iterable):
         k = (k,)
     if one:
         named: Mapping[str, Any] = {"scores" if isinstance(scores, pd.DataFrame) else str(scores): scores}

@@ -6,16 +6,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from senas_bench.api.checks import makeable, note_stages
 from senas_bench.api.keeping import write_beside
+from senas_bench.api.limited import check_limits, search_specs
 from senas_bench.api.options import setting_of
 from senas_bench.errors import DataError
 from senas_bench.experiments.failures import RunsFailed
-from senas_bench.experiments.limits import latency_table_for, used_latency_table
 from senas_bench.experiments.seeds import seeds_of
 from senas_bench.experiments.study import Setting, at_seeds
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from senas_bench.analysis.artefacts import Artefact
-    from senas_bench.analysis.artefacts.artefact import Search
     from senas_bench.analysis.output.formats import Table
     from senas_bench.api.options import Options
     from senas_bench.experiments.failures import Failure
@@ -247,32 +245,17 @@ def prepare(
         raise ValueError(f"no artefact is named; give one of: {', '.join(ARTEFACTS)}")
     chosen = {name: ARTEFACTS[name] for asked in artefacts for name in named(asked)}
     own = _methods(chosen, None if methods is None else _listed(methods), setting, sizes)
-    _check_limits(chosen, own, setting)
+    check_limits(chosen, own, setting)
     if not finished:
         own = makeable(chosen, own, sizes, truth, setting.images(sizes))
     setting = setting.placed()
     ranked = dict.fromkeys(method for name, group in own.items() if not chosen[name].searches for method in group)
     specs = at_seeds([setting.spec(method, sizes) for method in ranked], numbers)
-    specs += at_seeds(_search_specs(chosen, own, setting, finished=finished, dry=dry), numbers)
+    specs += at_seeds(search_specs(chosen, own, setting, finished=finished, dry=dry), numbers)
     if not finished:
         note_stages(setting.preset, sizes, ranked)
     also = [] if methods is not None else _also(chosen, {*ranked}, setting, sizes)
     return Study(chosen, own, methods is not None, specs, setting, truth, finished, fresh, at_seeds(also, numbers))
-
-
-def _check_limits(artefacts: Mapping[str, Artefact], methods: Mapping[str, Sequence[str]], setting: Setting) -> None:
-    """Refuse options of searches under limits where no artefact shows any."""
-    rows = _rows(artefacts, methods)
-    if setting.train_within_limit and not rows:
-        raise ValueError(f"--train-within-limit is of searches, and {', '.join(artefacts)} shows none; leave it out")
-    if setting.latency_table is not None and not any(row.cost == "latency" for row in rows):
-        what = "searches under limits of latency"
-        raise ValueError(f"--latency-table is of {what}, and {', '.join(artefacts)} shows none; leave it out")
-
-
-def _rows(artefacts: Mapping[str, Artefact], methods: Mapping[str, Sequence[str]]) -> list[Search]:
-    """The searches that artefacts show of these methods."""
-    return [row for name, group in methods.items() for row in artefacts[name].searches if row.method in group]
 
 
 def _also(artefacts: Mapping[str, Artefact], ran: set[str], setting: Setting, sizes: Preset) -> list[RunSpec]:
@@ -282,66 +265,6 @@ def _also(artefacts: Mapping[str, Artefact], ran: set[str], setting: Setting, si
         with suppress(ValueError, DataError):
             specs += [setting.spec(method, sizes)] if method not in ran else []
     return specs
-
-
-def _search_specs(
-    artefacts: Mapping[str, Artefact],
-    methods: Mapping[str, Sequence[str]],
-    setting: Setting,
-    *,
-    finished: bool,
-    dry: bool,
-) -> list[RunSpec]:
-    """The runs of artefacts that show searches under the paper's limits, each once; the picks are retrained.
-
-    Args:
-        finished: They may only be finished, under limits that the folder keeps a table of, which else a line names, and
-            that methods can train within if they are to: others are left out.
-        dry: They are only counted, and no latency is measured.
-
-    Raises:
-        ValueError: A method cannot train within a limit, and is to.
-    """
-    from senas_bench.experiments.settings import check_within, limit_settings
-    from senas_bench.methods import method_named
-
-    specs: dict[str, RunSpec] = {}
-    unknown: dict[str, None] = {}
-    rows = _rows(artefacts, methods)
-    if setting.train_within_limit and finished:
-        rows = [row for row in rows if method_named(row.method).trains_within]
-    elif setting.train_within_limit:
-        check_within({row.method: method_named(row.method) for row in rows})
-    for row in rows:
-        sizes: Preset = setting.sizes(row.space)
-        table = None
-        if row.cost == "latency":
-            kept = used_latency_table if finished else partial(latency_table_for, measure=not dry)
-            table = kept(row.space, sizes, setting)
-            if table is None and finished:
-                unknown[row.space] = None
-                continue
-        limit = limit_settings(row.cost, level=row.level, table=table, in_training=setting.train_within_limit)
-        for arch in _given(row, sizes, setting, limit) if row.archs else [None]:
-            spec = setting.spec(row.method, sizes, space=row.space, limit=limit, arch=arch, retrain=True)
-            specs[spec.run_id] = spec
-    for space in unknown:
-        where = f"{setting.results} keeps no latency table of its networks; name one with --latency-table"
-        print(f"runs under limits of latency in {space} are left out: {where}", file=sys.stderr)
-    return list(specs.values())
-
-
-def _given(row: Search, sizes: Preset, setting: Setting, limit: Mapping[str, Any]) -> list[str]:
-    """The first archs of the sample that meets the limit, of which the searches of the row's space know all."""
-    from senas_bench.experiments.settings import limit_of
-    from senas_bench.experiments.studies import skeleton_for
-    from senas_bench.experiments.tasks import report_archs
-    from senas_bench.spaces import SPACES
-
-    space = SPACES[row.space]
-    within = limit_of(row.space, limit, skeleton_for(row.space, sizes, setting.images(sizes)))
-    archs = report_archs(space.whole, max(sizes.rank_archs, row.archs), within)[: row.archs]
-    return [space.to_str(tuple(arch)) for arch in archs.tolist()]
 
 
 def load_truth(ground_truth: Path | None, seed_truth: Path | None) -> GroundTruth:
@@ -378,10 +301,11 @@ def _methods(
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:
-    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+    given: Any = names.split(",") if isinstance(names, str) else names
+    found = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(name, str) for name in found):
         raise ValueError(f"methods {names!r:.60} must be names, such as ['params', 'random'] or 'params,random'")
-    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(name.strip() for name in found))
 
 
 def _possible(setting: Setting, sizes: Preset) -> list[str]:

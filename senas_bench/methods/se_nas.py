@@ -21,7 +21,7 @@ from senas_bench.shrinking.shrink import shrink, shrink_edge_by_edge, shrink_per
 from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.regions import Region, feasible
 from senas_bench.tasks.curve import ShrinkingCurve
-from senas_bench.tasks.method import FAIR, UNIFORM, Method, fact
+from senas_bench.tasks.method import FAIR, LEARNED, UNIFORM, Method, fact
 from senas_bench.tasks.outputs import MethodOutput, ScoreTable, Trained
 from senas_bench.tasks.report import Watch
 from senas_bench.tasks.task import Task
@@ -106,7 +106,8 @@ class SeNas(Method):
 
     @property
     def trains_on(self) -> str:
-        return FAIR if self.sampler == "fair" else UNIFORM
+        paths = FAIR if self.sampler == "fair" else UNIFORM
+        return f"{paths}, and a second supernet on {LEARNED}" if self.bilevel else paths
 
     def check_stages(self, space: SearchSpace, stages: tuple[int, ...]) -> None:
         """Refuse stages that the space cannot shrink through, before anything is trained. One stage shrinks nothing.

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 
+from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.output import naming
 from senas_bench.analysis.output.formats import Table
 from senas_bench.analysis.output.naming import beside
+from senas_bench.api import keeping
 from senas_bench.api.keeping import write_beside
 
 pytestmark = pytest.mark.usefixtures("plain_figures")
@@ -168,6 +170,14 @@ def test_of_two_that_write_at_once_none_takes_the_name_of_the_other(tmp_path, mo
     assert sorted(named) in (["table3", "table3-seeds-0"], ["table3", "table3-seeds-1"])
     assert {path.name for path in (tmp_path / "tables").glob("*.json")} == {f"{name}.json" for name in named}
     assert not list((tmp_path / "tables").glob("*.lock"))
+
+
+def test_a_figure_is_drawn_before_another_may_take_the_name(tmp_path, monkeypatch):
+    table = Table("table3", pd.DataFrame({"method": ["spos"]}), {}, {"title": "T", "rows": [], "seeds": [0]})
+    held = []
+    monkeypatch.setattr(keeping, "save_figure", lambda *_: held.extend((tmp_path / "tables").glob("*.lock")) or [])
+    write_beside(table, tmp_path, ARTEFACTS["table3"])
+    assert [path.name for path in held] == ["names.lock"]
 
 
 def test_a_folder_that_may_only_be_read_is_shown(cli, finish, tmp_path, monkeypatch):
