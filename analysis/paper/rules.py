@@ -217,9 +217,9 @@ PARTS = ("spos", "si-shrink", "se-nas-shrink", "se-nas")
 def _parts(table: Table, subject: str) -> Iterator[Measured]:
     """Table 6: each row against that which lacks one part. What all parts add to SPOS is a row of Table 4."""
     for lacking, having in itertools.pairwise(PARTS):
-        sides = [_find(table, method=name) for name in (having, lacking)]
-        if all(sides):
-            yield _against(table, *sides)
+        ours, theirs = (_find(table, method=name) for name in (having, lacking))
+        if ours and theirs:
+            yield _against(table, ours, theirs)
         else:
             yield Measured(f"{having} against {lacking}", None, (having, lacking), {}, {})
 
@@ -229,9 +229,9 @@ def _against(table: Table, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -
     unit = {"flops": "M", "latency": "ms"}[ours["cost"]]
     reading = f"{ours['search']} against {theirs['search']}, {ours['level']:g} {unit} in the paper"
     column = f"top-1_{table.meta['images']}_{ours['split']}"
-    limits = [row.get("limit_mean") for row in (ours, theirs)]
+    limits: list[float] = [row["limit_mean"] for row in (ours, theirs) if row.get("limit_mean") is not None]
     why = ""
-    if None not in limits and not np.isclose(*limits):
+    if len(limits) == 2 and not np.isclose(limits[0], limits[1]):
         here = " and ".join(f"{limit / 1e6:.2f} M" if unit == "M" else f"{limit:.3f} ms" for limit in limits)
         why = f"Not tested: their limits here are {here}."
     names = ours["search"], theirs["search"]

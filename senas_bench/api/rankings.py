@@ -106,16 +106,16 @@ def evaluate_ranking(
     import pandas as pd
 
     one = isinstance(scores, str | Path | pd.DataFrame)
-    if not one and not isinstance(scores, Mapping):
-        scores = list(scores) if isinstance(scores, Iterable) else [scores]
-        if not all(isinstance(path, str | Path) for path in scores):
+    named: Any = scores
+    if one:
+        named = {"scores" if isinstance(scores, pd.DataFrame) else str(scores): scores}
+    elif not isinstance(scores, Mapping):
+        given: list[Any] = list(scores) if isinstance(scores, Iterable) else [scores]
+        if not all(isinstance(path, str | Path) for path in given):
             raise ValueError('scores must be a frame, a file or a list of files; name several frames: {"mine": frame}')
+        named = {str(path): path for path in given}
     if not isinstance(k, Iterable):
         k = (k,)
-    if one:
-        named: Mapping[str, Any] = {"scores" if isinstance(scores, pd.DataFrame) else str(scores): scores}
-    else:
-        named = scores if isinstance(scores, Mapping) else {str(path): path for path in scores}
     where = None if plot is None else Path(plot)
     found = judge(named, (dataset, split, epochs), ground_truth, k, resamples, where)
     return next(iter(found["files"].values())) if one else found
