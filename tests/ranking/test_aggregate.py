@@ -73,8 +73,14 @@ def test_archs_that_are_cut_off_stand_at_the_bottom_of_the_sample():
     sample = np.array([-np.inf, 0.0, -np.inf, 1.0])
     found = percentiles(np.array([-np.inf, -1000.0, 0.0, 1.0]), sample)
     assert found[[0, 2, 3]].tolist() == [1 / 4, 5 / 8, 7 / 8] and 1 / 4 < found[1] < 5 / 8
-    alone = percentiles(np.array([-np.inf, -9.0]), np.array([0.0, 1.0]))
-    assert 0 < alone[1] < alone[0] or alone[0] > 0
+
+
+def test_archs_far_out_of_the_sample_keep_their_side_and_those_cut_off_stand_below_them():
+    """A sample without any that is cut off says nothing of how far down these are."""
+    sample = np.array([0.0, 1.0])
+    far = percentiles(np.array([-np.inf, -1e9, -300.0, -9.0, 0.0, 1.0, 15.0, 1e9]), sample)
+    assert (np.diff(far) > 0).all() and far[0] > 0 and far[-1] < 1 and np.isfinite(np.log(far)).all()
+    assert far[3:6].tolist() == [0.25 * np.exp(-18.0), 1 / 4, 3 / 4]  # the deviation of the sample is 1/2
 
 
 @pytest.mark.parametrize(
