@@ -79,6 +79,15 @@ def test_missing_and_records(tmp_path):
         store.load(a_spec(1))
 
 
+def test_a_run_that_was_set_aside_is_not_unfinished(tmp_path):
+    store = RunStore(tmp_path)
+    work = store.work_dir(a_spec())
+    assert store.unfinished() == [a_spec().run_id]
+    store.set_aside(a_spec())
+    assert not work.exists() and [path.name for path in work.parent.glob("*.old*")] == [f"{work.name}.old"]
+    assert store.unfinished() == []
+
+
 def test_tuples_in_settings_equal_the_lists_they_are_read_back_as(tmp_path):
     spec = replace(a_spec(), settings={"widths": (8, 16)})
     RunStore(tmp_path).save(replace(a_record(), spec=spec), None)

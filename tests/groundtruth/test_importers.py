@@ -434,6 +434,19 @@ def test_verify_says_what_is_below_chance_above_the_best_or_empty(tmp_path):
     assert problems(*[np.nan] * 4) == ["cifar10_test_acc_200ep: no arch was measured"]
 
 
+def test_verify_takes_the_best_arch_to_the_hundredth(tmp_path):
+    """That of index 6111 has 94.3733 where all digits are kept."""
+    archs = (*ARCHS, arch_to_str(official_archs()[6111]))
+
+    def problems(best):
+        GroundTruth("t", archs, {TEST: [85.25, 93, 93, 90, best]}).save(tmp_path / "t.parquet")
+        return benchmark_verify(tmp_path / "t.parquet")
+
+    assert problems(94.37) == []
+    (off,) = problems(94.3933)
+    assert off == "cifar10_test_acc_200ep: index 6111 has 94.3933 where 94.3733 is known"
+
+
 @pytest.mark.slow
 def test_verify_finds_wrong_values(tmp_path, shared):
     official = shared / "nb201" / "nb201_accuracies.parquet"

@@ -25,6 +25,13 @@ def test_rows_come_in_official_order_with_their_values(small):
     assert shuffled.sha256 != small(columns={VAL: np.arange(4.0)}).sha256
 
 
+def test_one_nan_is_as_good_as_another(small):
+    """They differ in their sign bit, which files of other programs may have set."""
+    first, second = ([85.5, nan, 92.0, 10.0] for nan in (np.nan, -np.nan))
+    assert np.array(first).tobytes() != np.array(second).tobytes()
+    assert small(columns={SEED: first}).sha256 == small(columns={SEED: second}).sha256
+
+
 def test_accuracy_joins_by_arch(small):
     truth = small()
     assert truth.accuracy(TEST, [ARCHS[3], ARCHS[0], ARCHS[3]]).tolist() == [10, 85, 10]

@@ -162,6 +162,18 @@ def test_warm_up_is_forgotten_and_the_quantile_is_taken():
     assert (first.setting.repeats, last.setting.quantile) == (1, 1.0)
 
 
+def test_spreads_are_interquartile_ranges():
+    """A round is one run of each of six operators. In the four rounds an operator takes 1, 2, 3 and 10, all else twice
+    that. The quartiles of 1, 2, 3, 10 are 1.75 and 4.75; those of six times each are the same."""
+    skeleton = replace(MOBILE, widths=(6,), repeats=(1,), strides=(1,))
+    lengths = [length for length in (1, 2, 3, 10) for _ in range(6)]
+    times = itertools.accumulate(itertools.chain.from_iterable((0, 0, length, 2 * length) for length in lengths))
+    clock = Clock("scripted", lambda: next(times), lambda start, end: end - start)
+    table = build_table("mobilenet", skeleton, clock=clock, warmup=0, repeats=4)
+    assert table.per_edge_spread[~np.isnan(table.per_edge)].tolist() == [3.0] * 6
+    assert (table.base, table.base_spread) == (3.5, 6.0)
+
+
 def test_all_calls_are_measured_before_any_is_again():
     order = []
     calls = [lambda: order.append("a"), lambda: order.append("b")]

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from senas_bench.errors import DataError
-from senas_bench.latency.tables import LatencyTable, Setting, Validation, sample_archs, space_over, table_path
+from senas_bench.latency.tables import (
+    LatencyTable,
+    Setting,
+    Validation,
+    kept_tables,
+    sample_archs,
+    space_over,
+    table_path,
+)
 from senas_bench.spaces.darts import DARTS, DartsSkeleton
 from senas_bench.spaces.limited import LimitedSampler
 from senas_bench.spaces.limits import Limit
@@ -260,6 +268,18 @@ def test_a_file_is_named_by_what_must_be_equal(tmp_path):
     ]
     assert len({name(), *others}) == 8
     assert name().startswith("latency-mobilenet-")
+
+
+def test_a_folder_gives_the_tables_of_one_skeleton(tmp_path):
+    """Those of two machines; not that of other networks, whose file lies beside them."""
+    narrow = replace(SKELETON, stem=6)
+    for device in ("one", "another"):
+        table = replace(mobile_table(), setting=replace(SETTING, device=device))
+        table.save(table_path(tmp_path, "mobilenet", SKELETON, table.setting))
+    mobile_table(narrow).save(table_path(tmp_path, "mobilenet", narrow, SETTING))
+    assert {table.setting.device for table in kept_tables(tmp_path, "mobilenet", SKELETON)} == {"one", "another"}
+    assert [table.skeleton for table in kept_tables(tmp_path, "mobilenet", narrow)] == [narrow]
+    assert kept_tables(tmp_path, "mobilenet", replace(SKELETON, stem=8)) == []
 
 
 def test_validation_by_hand():

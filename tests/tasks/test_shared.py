@@ -163,6 +163,15 @@ def test_they_are_dropped_or_kept(tmp_path, epochs, others):
     assert not list((tmp_path / "kept").rglob("*.lock"))
 
 
+def test_one_that_somebody_holds_is_not_dropped(tmp_path):
+    store = RunStore(tmp_path)
+    store.trainings.mkdir(parents=True)
+    for name in ("held.safetensors", "held.lock", "left.safetensors"):
+        (store.trainings / name).touch()
+    store.forget_trainings()
+    assert sorted(path.name for path in store.trainings.iterdir()) == ["held.lock", "held.safetensors"]
+
+
 @pytest.mark.slow
 def test_a_damaged_one_is_trained_again(tmp_path, epochs, others):
     store, expected = RunStore(tmp_path), computed(tmp_path / "alone", ["loglik"])["loglik"]

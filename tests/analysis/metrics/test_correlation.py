@@ -135,6 +135,11 @@ def test_tau_of_the_top_tenth_is_tau_among_the_archs_that_are_truly_best():
         top(truth[:5])
 
 
+def test_a_share_that_floats_put_just_below_a_number_is_that_number():
+    """0.29 * 100 is 28.999999999999996."""
+    assert top(np.arange(100.0), 0.29).nonzero()[0].tolist() == list(range(71, 100))
+
+
 def test_the_best_of_the_top_is_the_expectation_over_tie_breaks():
     """Truth 5 to 1, scores 2 1 1 1 0. Of the top 2 the first is sure: 5. Without it, one of 4, 3, 2."""
     assert best_at_k([2, 1, 1, 1, 0], [5, 4, 3, 2, 1], 2) == 5

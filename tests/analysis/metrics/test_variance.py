@@ -49,3 +49,11 @@ def test_one_way_needs_a_spread_to_compare_with():
     for groups in ([[1.0, 2.0]], [[1.0], [2.0]]):
         with pytest.raises(ValueError, match="give at least two groups, and one of two values"):
             one_way(groups)
+
+
+def test_one_way_of_unequal_groups_by_hand():
+    """Means 1, 4, 8 about 5: 2 * 16 + 1 + 3 * 9 = 60, so 30 between groups, and 10/3 within. The size of groups that
+    counts is (6 - 14/6) / 2 = 11/6, not their mean of 2."""
+    found = one_way([[0, 2], [4], [6, 8, 10]])
+    assert found is not None
+    assert (found.between, found.within) == (pytest.approx((160 / 11) ** 0.5), pytest.approx((10 / 3) ** 0.5))

@@ -220,3 +220,9 @@ def test_halves_of_the_functions():
     assert all(len(found) == 1 for found in halves.values())
     second = sum(1 in found for stands, found in halves.items() if stands is not None)
     assert 0.45 < second / 5043 < 0.55
+
+
+@pytest.mark.parametrize(("arch", "half"), [((3,) * 6, 0), ((1, 2, 3, 4, 0, 1), 1), ((1,) * 6, 1)])
+def test_the_half_of_an_arch_never_changes(arch, half):
+    """By the first byte of the hash of its function's six bytes: 0xbe, 0x65 and 0xdf. No other byte has these halves."""
+    assert half_of(arch) == half
