@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from senas_bench.cli.app import COLLECT
 
@@ -20,11 +21,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 """As `make test` has it, before torch reads it: with two threads sums are rounded otherwise."""
 
 
+settings.register_profile("suite", derandomize=True, database=None, deadline=None)
+settings.load_profile("suite")
+"""The cases that hypothesis draws are the same each time."""
+
+
 @pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    """A test leaves torch's number of threads to those after it as it was."""
+def torch_as_before() -> Iterator[None]:
+    """A test begins with the same draws of torch whatever ran before, and leaves its number of threads as it was.
+
+    torch is not imported for this: a test that imports it itself begins with draws of its own.
+    """
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1
+    if torch:
+        torch.manual_seed(0)
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(before)

@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,8 @@ def test_an_issue_holds_what_doctor_says():
 
 
 def test_what_is_built_is_not_committed():
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git repository: nobody can be asked what it ignores")
     built = ["build/site/index.html", "dist/senas_bench.whl", "runs/tables/table3.md"]
     done = subprocess.run(["git", "check-ignore", *built], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == built or done.returncode == 128  # no git repository
+    assert done.stdout.split() == built

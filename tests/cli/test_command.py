@@ -90,8 +90,11 @@ def test_an_empty_word_after_a_flag_is_an_argument():
     assert "argument '' is empty" in refusal("compare", "--", "a", "")
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
-@pytest.mark.parametrize(("words", "option"), FLOATS, ids=ids(FLOATS))
+NOT_FINITE = [*((*case, "nan") for case in FLOATS), *((*FLOATS[0], value) for value in ("inf", "-inf", "1e999"))]
+"""Every option once, and one of them with all such values: they are refused in one place."""
+
+
+@pytest.mark.parametrize(("words", "option", "value"), NOT_FINITE, ids=[" ".join((*a, b, c)) for a, b, c in NOT_FINITE])
 def test_no_number_is_not_finite(words, option, value, tmp_path):
     assert f"{option} {float(value)} must be a finite number" in refusal(
         *words, *arguments_of(words), f"{option}={value}", *(["--space", "darts"] if words == ("search",) else [])

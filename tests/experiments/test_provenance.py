@@ -2,7 +2,6 @@ import json
 import os
 import platform
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,10 +26,8 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_fields_are_json_and_quick():
-    began = time.monotonic()
+def test_fields_are_json():
     facts = provenance(["senas-bench"], "cpu")
-    assert time.monotonic() - began < 5
     assert json.loads(json.dumps(facts)) == facts
     assert facts["senas_bench"] == __version__
     assert facts["python"] == platform.python_version()

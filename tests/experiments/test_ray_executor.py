@@ -249,7 +249,7 @@ signal.signal(signal.SIGTERM, stop)
 folder = sys.argv[2]
 def sleep(spec):
     Path(folder, str(os.getpid())).touch()
-    time.sleep(60)
+    time.sleep(600)
 specs = [RunSpec("spos", seed, "embedded", "nasbench201", "digits", "d1") for seed in range(5)]
 with contextlib.closing(RayExecutor(1, sys.argv[1]).map(sleep, specs)) as results:
     list(results)
@@ -262,6 +262,14 @@ def alive(pid: int) -> bool:
     return False
 
 
+def left(pids: list[int]) -> list[int]:
+    """Those that are still alive after as long as they need to end."""
+    deadline = time.monotonic() + 60
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return [pid for pid in pids if alive(pid)]
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="asks /proc whether a process lives")
 def test_an_interrupt_ends_the_runs_of_the_cluster(cluster, tmp_path):
     command = [sys.executable, "-c", INTERRUPTED, cluster.address, str(tmp_path)]
@@ -272,9 +280,8 @@ def test_an_interrupt_ends_the_runs_of_the_cluster(cluster, tmp_path):
     sleepers = [int(path.name) for path in tmp_path.iterdir()]
     assert len(sleepers) == 1
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=8) == 143
-    time.sleep(1)
-    assert not [pid for pid in sleepers if alive(pid)]
+    assert process.wait(timeout=60) == 143
+    assert left(sleepers) == []
 
 
 def test_no_specs():

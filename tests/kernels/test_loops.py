@@ -1,5 +1,6 @@
 import copy
 import errno
+import itertools
 import platform
 import re
 import shutil
@@ -51,9 +52,10 @@ def need(compiled) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3, 8, 12, 64, 100])
 @pytest.mark.parametrize("affine", [False, True])
-def test_batch_norm(compiled, channels, affine):
+@pytest.mark.parametrize("eps", [1e-5, 0.1])
+def test_batch_norm(compiled, channels, affine, eps):
     need(compiled)
-    norm = torch.nn.BatchNorm2d(channels, affine=affine)
+    norm = torch.nn.BatchNorm2d(channels, eps, affine=affine)
     if affine:
         torch.nn.init.uniform_(norm.weight)
         torch.nn.init.uniform_(norm.bias)
@@ -63,6 +65,18 @@ def test_batch_norm(compiled, channels, affine):
         expected = norm.double()(z.double()).float()
     torch.testing.assert_close(value, expected, rtol=0, atol=5e-6)
     assert torch.equal(rect, torch.relu(value))
+
+
+def test_without_momentum_running_statistics_are_means_over_batches(compiled):
+    need(compiled)
+    norm = torch.nn.BatchNorm2d(3, momentum=None)
+    twin = copy.deepcopy(norm).double()
+    for seed in range(2):
+        z = channels_last(4, 3, 5, 6, seed=seed)
+        norms.normalise(z, norm)
+        twin(z.double())
+    for name, buffer in twin.named_buffers():
+        torch.testing.assert_close(norm.get_buffer(name).double(), buffer.double(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -135,12 +149,15 @@ def test_what_is_not_a_number_stays_so(compiled):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 5, 8, 24, 64, 96])
-@pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize(
-    ("normalised", "plain"), [(1, 0), (2, 0), (3, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 1)]
+    ("normalised", "plain", "affine"),
+    [
+        *[(*counts, False) for counts in [(0, 1), (0, 2), (0, 3)]],
+        *[(*counts, a) for counts in [(1, 0), (2, 0), (3, 0), (1, 1), (1, 2), (2, 1)] for a in (False, True)],
+    ],
 )
 @pytest.mark.parametrize(("value", "rect"), [(True, True), (True, False), (False, True)])
-def test_gradients_of_sums(compiled, channels, affine, normalised, plain, value, rect):
+def test_gradients_of_sums(compiled, channels, normalised, plain, affine, value, rect):
     """All gradients and running statistics, beside torch's in double precision."""
     need(compiled)
     torch.manual_seed(0)
@@ -182,11 +199,22 @@ def test_gradient_of_the_pool(compiled, shape):
     torch.testing.assert_close(got, torch.autograd.grad(expected, x, back)[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("channels", [1, 4, 8, 13, 24])
-@pytest.mark.parametrize("kernel", [3, 5, 7])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize(("height", "width"), [(2, 2), (4, 5), (9, 8)])
+DEPTHWISE = [
+    ([1, 4, 8, 13, 24][number % 5], *shape, *[(2, 2), (4, 5), (9, 8)][number % 3])
+    for number, shape in enumerate([*itertools.product([3, 5, 7], [1, 2], [1, 2])] * 2)
+]
+"""Of 180 cases 24, among which are all kernels, strides and dilations, and any two values together."""
+
+
+def test_any_two_values_are_together_in_a_case_of_a_depthwise_convolution():
+    """Channels, kernel, stride, dilation and side."""
+    cases = [(*case[:4], case[4:]) for case in DEPTHWISE]
+    counts = [5, 3, 2, 2, 3]
+    for one, other in itertools.combinations(range(5), 2):
+        assert len({(case[one], case[other]) for case in cases}) == counts[one] * counts[other]
+
+
+@pytest.mark.parametrize(("channels", "kernel", "stride", "dilation", "height", "width"), DEPTHWISE)
 def test_gradients_of_a_depthwise_convolution(compiled, channels, kernel, stride, dilation, height, width):
     need(compiled)
     padding = dilation * (kernel // 2)

@@ -195,6 +195,18 @@ def test_a_weight_that_is_used_twice_gets_the_sum_of_both():
     torch.testing.assert_close(dw, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_without_momentum_running_statistics_are_means_over_batches():
+    norm, twin = torch.nn.BatchNorm2d(3, momentum=None), torch.nn.BatchNorm2d(3, momentum=None).double()
+    recorded = tape.Tape()
+    for seed in range(2):
+        with torch.no_grad():
+            recorded.normalise(images(seed), norm)
+            recorded.do()
+        twin(images(seed).double())
+    for name, buffer in twin.named_buffers():
+        torch.testing.assert_close(norm.get_buffer(name).double(), buffer.double(), rtol=1e-5, atol=1e-5)
+
+
 def test_frozen_weights_and_images_with_gradients():
     network = a_network(8, False)
     for weight in network.parameters():

@@ -224,5 +224,5 @@ def test_halves_of_the_functions():
 
 @pytest.mark.parametrize(("arch", "half"), [((3,) * 6, 0), ((1, 2, 3, 4, 0, 1), 1), ((1,) * 6, 1)])
 def test_the_half_of_an_arch_never_changes(arch, half):
-    """By the first byte of the hash of its function's six bytes: 0xbe, 0x65 and 0xdf. No other byte has these halves."""
+    """By the first byte of the hash of its function's six bytes: 0xbe, 0x65, 0xdf. No other byte has these halves."""
     assert half_of(arch) == half
