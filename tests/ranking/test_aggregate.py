@@ -21,7 +21,7 @@ from senas_bench.ranking.snapshots import NOBODY, Watcher
 from senas_bench.spaces.nasbench201 import NB201
 from senas_bench.tasks.look import look
 from senas_bench.tasks.method import check_method
-from senas_bench.tasks.report import reference_archs
+from senas_bench.tasks.report import Report, reference_archs
 from senas_bench.training.recipe import TrainingRecipe
 
 
@@ -58,6 +58,13 @@ def test_percentiles_by_hand():
     """Of the sample 1, 2, 2, 4: places 1/8, 4/8 (the mean of 3/8 and 5/8), 7/8; half-way between two, half-way."""
     sample = np.array([4.0, 2.0, 1.0, 2.0])
     assert percentiles(np.array([1.0, 2.0, 4.0, 3.0]), sample).tolist() == [1 / 8, 4 / 8, 7 / 8, (4 + 7) / 16]
+
+
+def test_beyond_the_sample_its_deviation_is_the_scale():
+    """0 and 10 are at 1/4 and 3/4 and deviate by 5 from their mean: 4 beyond them is 4/5 of that."""
+    sample = np.array([0.0, 10.0])
+    assert percentiles(np.array([14.0]), sample) == pytest.approx(1 - 0.25 * np.exp(-4 / 5))
+    assert percentiles(np.array([-4.0]), sample) == pytest.approx(0.25 * np.exp(-4 / 5))
 
 
 def test_percentiles_grow_strictly_and_stay_between_0_and_1():
@@ -211,6 +218,21 @@ def test_a_run_scores_its_sample_once_and_counts_it_once(task):
     task.estimate(smaller, few[few[:, 3] != 1], aggregate, "one", purpose="search")
     sample = smaller.space.contains_rows(task.report.archs).sum()
     assert ASKED[-2][1] == min(sample, 120)
+
+
+def test_a_hundred_alive_of_the_report_are_a_sample_and_fewer_are_not():
+    """Of 120 archs of the report 100, then 99, have operator 0 or 1 on the first edge. Then 200 of the space are drawn,
+    though a thousand are asked for."""
+    space, archs = NB201, NB201.archs()
+    for operator in (2, 3, 4):
+        space = space.without(0, operator)
+    inside, outside = archs[archs[:, 0] < 2], archs[archs[:, 0] > 1]
+    for alive in (100, 99):
+        report = Report(np.concatenate([outside[: 120 - alive], inside[:alive]]), "sample")
+        found = reference_archs(report, space, space, 1000, np.random.default_rng(0))
+        own = sorted(map(tuple, found.tolist())) != sorted(map(tuple, inside[:alive].tolist()))
+        assert (len(found), own) == ((100, False) if alive == 100 else (200, True))
+        assert space.contains_rows(found).all() and len(np.unique(found, axis=0)) == len(found)
 
 
 @pytest.mark.parametrize("watched", [False, True])

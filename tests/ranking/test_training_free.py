@@ -221,6 +221,21 @@ def test_archs_share_the_weights_of_what_they_share():
     assert all(torch.equal(tensor, first[name]) for name, tensor in second.items())
 
 
+def test_weights_and_each_purpose_have_random_numbers_of_their_own():
+    """The network is built while torch has the seed of its weights."""
+    seeds = []
+
+    def seen(space, affine):
+        seeds.append(torch.initial_seed())
+        return network(space, affine)
+
+    fresh = Fresh(NB201_SPACE, seen, COST, SHAPE, 0)
+    fresh.build((CONV3, CONV1, SKIP, SKIP, POOL, CONV1))
+    seeds += [fresh.generator(purpose=purpose).initial_seed() for purpose in (1, 2)]
+    assert len(seeds) == len(set(seeds)) == 3
+    assert fresh.generator(purpose=2).initial_seed() == seeds[2]
+
+
 def test_a_run_scores_an_arch_once_and_counts_it_where_it_did(tmp_path):
     """One that is made again, for it was cut before it was kept, counts its own once more."""
 

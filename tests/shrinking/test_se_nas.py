@@ -216,6 +216,21 @@ def test_scores_below_zero_enter_as_percentiles():
     assert shifted[0, 0] < 0  # a difference needs no sign
 
 
+def test_a_lowest_score_of_zero_enters_as_percentiles_too():
+    """P(a) is 58 + op of e0 + 2 op of e1. Operator 1 of e1 is in archs of 60 and 63, and no other mean is that low:
+    with 61.5 less it is exactly 0. The ranks of the six archs are those of the test above."""
+
+    class Zero(Task):
+        def estimate(self, *given, **how):
+            return super().estimate(*given, **how) - 61.5
+
+    importance = SelectionImportance()(Trained(SMALL), Zero()).scores
+    assert min(importance.values()) == importance[1, 1] == 0
+    ranks = {(0, 0): (1 + 2 + 5) / 3, (0, 3): (3 + 4 + 6) / 3, (1, 1): 2, (1, 2): 3, (1, 4): 5.5, (2, 2): 3.5}
+    expected = {pair: rank / 6 for pair, rank in ranks.items()}
+    assert SeNasCriterion()(Trained(SMALL), Zero()).parts["importance"] == pytest.approx(expected)
+
+
 def test_an_impossible_operator_takes_no_part_and_goes_first():
     """SI of -inf stays the score; the others score as if it were not there."""
     possible = {(0, 0): 1.0, (0, 1): 3.0, (1, 0): 2.0, (1, 1): 2.5}

@@ -90,6 +90,12 @@ def test_a_darts_cell_is_derived_as_darts_derives_it():
     assert best_arch(DARTS, scores) == tuple(expected)
 
 
+def test_of_equal_ones_within_a_limit_it_is_the_first():
+    """All archs cost nothing and score nothing."""
+    nothing = np.zeros((6, 5))
+    assert best_arch(NB201, nothing, Limit(nothing, 0.0, 0.0, 0.0)) == (0,) * 6
+
+
 def test_the_whole_space_of_two_cells_within_a_limit():
     """It meets it, and no change of one node that does is better."""
     table = darts_cost(DartsSkeleton(8, 10, channels=4, layers=5), shared_cell=False)

@@ -588,3 +588,32 @@ def test_the_sample_of_a_whole_space_is_the_balanced_one():
     assert (archs == balanced_sample(SPACE, 3, np.random.default_rng(0))).all()
     assert list(rows) == SPACE.alive()
     assert all((np.flatnonzero(archs[:, edge] == op) == own).all() for (edge, op), own in rows.items())
+
+
+def test_an_operator_keeps_the_rows_of_the_pool_where_fewer_others_are_found():
+    """The pool has two archs with each operator, the region finds one more: two are the better sample."""
+    space = a_space((0, 1), (2, 3))
+    pool = np.array([[0, 2], [0, 3], [1, 2], [1, 3]], np.int8)
+
+    class OneMore:
+        def __init__(self):
+            self.space = space
+
+        def pool(self, per_operator, rng):
+            return pool
+
+        def more_with(self, edge, operator, rng, n):
+            return pool[pool[:, edge] == operator][:1]
+
+    archs, rows = operator_sample(OneMore(), 3, np.random.default_rng(0))
+    assert archs.tolist() == pool.tolist()
+    found = {pair: own.tolist() for pair, own in rows.items()}
+    assert found == {(0, 0): [0, 1], (0, 1): [2, 3], (1, 2): [0, 2], (1, 3): [1, 3]}
+
+
+@pytest.mark.parametrize("part", ["per_edge", "base", "low", "high"])
+def test_whatever_changes_a_window_changes_its_identity(part):
+    limit = Limit(TIES, 11.0, 12.0, 20.0)
+    other = replace(limit, **{part: getattr(limit, part) + 1})
+    assert other.identity() != limit.identity()
+    assert replace(limit, per_edge=TIES.copy(), name="flops", in_training=False).identity() == limit.identity()
