@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -358,6 +359,16 @@ def test_loss_of_the_auxiliary_head_is_added():
     assert result.history[0]["loss"] == pytest.approx(smoothed(main) + 0.4 * smoothed(auxiliary), abs=2e-6)
 
 
+def test_each_process_and_epoch_has_noise_of_its_own():
+    def drawn(epoch, rank):
+        generator = torch.Generator().manual_seed(4)
+        with loop._noise(None, 0.0, 0.0, generator, epoch, rank, torch.device("cpu")):
+            return torch.rand(3).tolist()
+
+    assert drawn(0, 0) == drawn(0, 0)
+    assert drawn(0, 1) != drawn(0, 0) != drawn(1, 0)
+
+
 @pytest.mark.slow
 def test_drop_path_rises_in_training_only_and_survives_an_interruption(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
@@ -506,6 +517,29 @@ def test_observing_changes_nothing_and_is_kept_apart():
         last = other.eval()(torch.ones(2, 1, 8, 8), ARCH).double().sum(0).numpy()
     assert np.array_equal(watched.observed[3].scores, last)
     assert not np.array_equal(watched.observed[2].scores, last)
+
+
+def test_seconds_of_a_look_are_its_own(monkeypatch):
+    """A clock goes on by 1 each time it is read, and by 5 while the observer looks, by 7 while a batch is drawn."""
+    now = [0.0]
+
+    def clock():
+        now[0] += 1
+        return now[0]
+
+    class Slow(Batches):
+        def epoch(self, generator):
+            now[0] += 7
+            return super().epoch(generator)
+
+    def observe(epoch):
+        now[0] += 5
+        return np.zeros(1), {}
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=clock))
+    result = run(a_network(), loader=Slow(1), epochs=2, observe=observe)
+    assert {epoch: seen.seconds for epoch, seen in result.observed.items()} == {1: 6.0, 2: 6.0}
+    assert result.seconds == 2 * 8.0
 
 
 def test_what_was_observed_survives_an_interruption(tmp_path, monkeypatch):
@@ -776,11 +810,19 @@ def some_gradients(weights: nn.ParameterList, seed: int) -> None:
 def test_a_step_is_that_of_plain_sgd(clip, nesterov, spared):
     """Forty steps, beside torch's plain SGD with its own clipping: weights and momenta."""
     ours, theirs = some_weights(), some_weights()
-    recipe = replace(RECIPE, lr=0.01, nesterov=nesterov, decay_norm_and_bias=not spared)
-    optimizer, plain = make_optimizer(ours, recipe), make_optimizer(theirs, recipe)
+    recipe = replace(
+        RECIPE, lr=0.01, momentum=0.9, nesterov=nesterov, weight_decay=5e-4, decay_norm_and_bias=not spared
+    )
+    optimizer = make_optimizer(ours, recipe)
     assert optimizer.param_groups[0]["fused"]
-    for group in plain.param_groups:
-        group["fused"], group["foreach"] = False, False
+    groups = list(theirs)
+    if spared:  # the first and the fifth are vectors
+        groups = [
+            {"params": [theirs[i] for i in (1, 2, 3, 5)]},
+            {"params": [theirs[0], theirs[4]], "weight_decay": 0.0},
+        ]
+    more = {"momentum": 0.9, "nesterov": nesterov, "weight_decay": 5e-4, "fused": False, "foreach": False}
+    plain = torch.optim.SGD(groups, lr=0.01, **more)
     for seed in range(40):
         for weights in (ours, theirs):
             some_gradients(weights, seed)

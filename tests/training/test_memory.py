@@ -102,15 +102,20 @@ def test_a_sampler_is_told_how_the_training_goes():
     assert training.counts["archs_scored"] == 5 * EPOCHS
 
 
-def test_losses_are_those_before_the_step():
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_losses_are_those_before_the_step(accumulate):
+    """Of a batch in two parts the mean of theirs, each with the batch norm of its own."""
     pool, network = Pool(), a_network()
     first = copy.deepcopy(network).train()
     batches = Batches()
     order = torch.randperm(STEPS, generator=torch.Generator().manual_seed(1)).tolist()
-    run(network, pool)
+    run(network, pool, replace(RECIPE, accumulate=accumulate))
     paths, losses = pool.told[1]
-    x, y = batches.x[order[0]], batches.y[order[0]]
-    expected = [torch.nn.functional.cross_entropy(first(x, path), y).item() for path in paths]
+    size = 8 // accumulate
+    parts = list(zip(batches.x[order[0]].split(size), batches.y[order[0]].split(size), strict=True))
+    expected = [
+        np.mean([torch.nn.functional.cross_entropy(first(x, path), y).item() for x, y in parts]) for path in paths
+    ]
     assert losses == pytest.approx(expected, rel=1e-5)
 
 
