@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from senas_bench.training.checkpoint import read_checkpoint
 from senas_bench.training.distributed import ALONE, Processes, Share, join, meet
 from senas_bench.training.loop import carry_momentum, make_optimizer, train
 from senas_bench.training.recipe import TrainingRecipe
+from senas_bench.training.samplers import Sampler
 
 RECIPE = TrainingRecipe(batch_size=16, lr=0.1, lr_min=0.01, lr_horizon=0, snapshots=2, accumulate=2, schedule="linear")
 MERGED = SearchSpace(
@@ -45,20 +47,35 @@ def a_network(space: SearchSpace = NB201, seed: int = 0) -> NB201Network:
     return NB201Network(space, channels=2, cells=1, in_channels=1, num_classes=3)
 
 
+class Told(Sampler):
+    """Uniform paths; it remembers the losses that it is told."""
+
+    def __init__(self, space: SearchSpace, before_step) -> None:
+        self.sample, self.before_step, self.losses = UniformPath(space, 3), before_step, []
+
+    def __call__(self, rng):
+        self.before_step()
+        return self.sample(rng)
+
+    def after_step(self, paths, losses):
+        self.losses += losses
+
+    def tensors(self):
+        return {"losses": torch.tensor(self.losses, dtype=torch.float64)}
+
+    def load(self, tensors):
+        self.losses = tensors["losses"].tolist()
+
+
 def two_stages(processes: Processes, folder: Path | None = None, before_step=lambda stage: None) -> dict:
-    """A stage, an expansion, and another stage: losses, weights and momentum at the end."""
-    network, optimizer, result, losses = a_network(), None, None, []
+    """A stage, an expansion, and another stage: losses, those a sampler is told, weights and momentum at the end."""
+    network, optimizer, result, losses, told = a_network(), None, None, [], []
     for stage, space in enumerate((NB201, MERGED), start=1):
         if stage == 2:
             sources = expand(network, MERGED)
             optimizer = make_optimizer(network, RECIPE)
             carry_momentum(result.optimizer, optimizer, sources)
-        sample = UniformPath(space, 3)
-
-        def paths(rng, stage=stage, sample=sample):
-            before_step(stage)
-            return sample(rng)
-
+        paths = Told(space, partial(before_step, stage))
         result = train(
             network,
             processes.share(images()),
@@ -72,6 +89,7 @@ def two_stages(processes: Processes, folder: Path | None = None, before_step=lam
             processes=processes,
         )
         losses += [line["loss"] for line in result.history]
+        told += paths.losses
     momentum = {
         name: result.optimizer.state[weight]["momentum_buffer"]
         for name, weight in network.named_parameters()
@@ -79,6 +97,7 @@ def two_stages(processes: Processes, folder: Path | None = None, before_step=lam
     }
     return {
         "losses": losses,
+        "told": told,
         "counts": result.counts,
         "weights": dict(network.named_parameters()),
         "momentum": momentum,
@@ -190,6 +209,8 @@ def test_two_processes_are_one_that_accumulates_their_parts(uninterrupted):
     for got in uninterrupted:
         assert len(got["losses"]) == 2 * EPOCHS
         assert got["losses"] == pytest.approx(expected["losses"], abs=1e-5)
+        assert len(got["told"]) == 2 * EPOCHS * len(images())
+        assert got["told"] == pytest.approx(expected["told"], abs=1e-5)
         assert got["counts"] == expected["counts"]
         for part in ("weights", "momentum"):
             assert got[part].keys() == expected[part].keys()
@@ -200,7 +221,7 @@ def test_two_processes_are_one_that_accumulates_their_parts(uninterrupted):
 @pytest.mark.slow
 def test_the_processes_end_with_the_same_network(uninterrupted):
     one, other = uninterrupted
-    assert all(one[part] == other[part] for part in ("losses", "weights", "momentum", "buffers", "mean"))
+    assert all(one[part] == other[part] for part in ("losses", "told", "weights", "momentum", "buffers", "mean"))
     assert one["state"] == other["state"]
 
 
