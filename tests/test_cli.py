@@ -679,7 +679,7 @@ def test_report_makes_all_that_the_runs_of_a_folder_allow(reproduced, tiny, tmp_
     before = contents(folder)
     done("report", "--results", folder, "--no-timing")
     assert contents(folder) == {**before, "report.html": page}
-    assert "run `senas-bench reproduce table3` first" in refused(2, "report", "--results", tmp_path / "nothing")
+    assert "run `senas-bench reproduce table3` first" in refused(3, "report", "--results", tmp_path / "nothing")
     (tmp_path / "file").touch()
     assert "is a file; name a folder" in refused(2, "report", "--results", tmp_path / "file")
 
