@@ -209,13 +209,16 @@ def _same_sets(points: list[_Point], whole: Callable[[str, int], pd.Series | Non
 def _rows(
     points: list[_Point], column: str, truth: GroundTruth, query: Query, first: list[str]
 ) -> list[dict[str, Any]]:
-    """One row per method, set and epoch: mean over seeds; no interval below 10 archs or 3 seeds."""
+    """One row per method, set and epoch: mean over seeds; no interval below 10 archs or 3 seeds. Archs that are one
+    function have no tau: whatever tells their accuracies apart in a benchmark is chance."""
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for point in points:
         for name, ranking in point.rankings.items():
             run = {"seed": point.seed, **taus_of(ranking, truth, query)}
             if name in FEW:
                 run["functions"] = distinct_functions(ranking.index)
+            if run.get("functions") == 1:
+                run |= {"tau": None, "tau_top10": None}
             groups.setdefault((point.method, name, point.epoch), []).append(run)
     known = [*first, *in_order({method for method, _, _ in groups}.difference(first))]
     order = sorted(groups, key=lambda key: (known.index(key[0]), list(SETS).index(key[1]), key[2]))
@@ -276,7 +279,7 @@ def _set_notes(rows: list[dict[str, Any]], images: str) -> list[str]:
         "full": "full: all archs of the space; one that was dropped ranks below those that stayed, by its last score",
         "sample": "sample: one fixed random sample of the space, ranked as full",
         "current": "current: the archs alive, whose number shrinks, of many a sample; a tau on 5 to 16 archs is not "
-        + "comparable with full",
+        + "comparable with full; archs that are one function have none",
         "same": "same: the baseline of the same seed on the archs alive in SE-NAS; before the end, on those it scored",
     }
     notes = ["Kendall's tau-b; 95% interval over seeds, none below 3 seeds or 10 archs."]
@@ -291,7 +294,7 @@ def _set_notes(rows: list[dict[str, Any]], images: str) -> list[str]:
     for method in in_order({method for method, _ in one}):
         seeds = listed(seed for name, seed in one if name == method)
         notes.append(
-            f"{method}: the archs alive at the end are one function with seeds {seeds}; no tau ranks anything there."
+            f"{method}: the archs alive at the end are one function with seeds {seeds}: nothing to rank, no tau."
         )
     transferred = [words(row["column"]) for row in rows if not row["column"].startswith(f"{images}_")]
     if transferred:
@@ -307,7 +310,12 @@ def _gap_notes(shown: Sequence[RunRecord], rows: list[dict], methods: Sequence[s
     notes = [f"Tuned with CIFAR-10 truth in view: {', '.join(ours)}."] if ours else []
     notes += [f"No runs of: {', '.join(absent)}."] if absent else []
     ranked = {(row["method"], run["seed"]) for row in rows for run in row["per_seed"]}
-    undefined = {(row["method"], run["seed"]) for row in rows for run in row["per_seed"] if run["tau"] is None}
+    undefined = {
+        (row["method"], run["seed"])
+        for row in rows
+        for run in row["per_seed"]
+        if run["tau"] is None and run.get("functions") != 1
+    }
     for method in methods:
         if seeds := {seed for name, seed in map(run_key, shown) if name == method and (name, seed) not in ranked}:
             notes.append(f"{method} ranks no archs with seeds {listed(seeds)}.")

@@ -189,10 +189,11 @@ def _facts(record: RunRecord, join: _Join, no_timing: bool) -> dict[str, Any]:
     if (ranking := rankings.get("current")) is not None:
         accuracy = join.accuracy(ranking.index)
         facts |= {"n_current": len(ranking), "n_functions": distinct_functions(ranking.index)}
-        facts |= {"tau_current": correlation.kendall_tau(ranking.to_numpy(), accuracy)}
         baseline = join.rankings.get((style(record.spec.method).against or "", record.spec.seed), {}).get(join.whole)
-        if baseline is not None and ranking.index.isin(baseline.index).all():
-            facts["tau_spos_same_set"] = correlation.kendall_tau(baseline.loc[ranking.index].to_numpy(), accuracy)
+        if facts["n_functions"] > 1:
+            facts["tau_current"] = correlation.kendall_tau(ranking.to_numpy(), accuracy)
+            if baseline is not None and ranking.index.isin(baseline.index).all():
+                facts["tau_spos_same_set"] = correlation.kendall_tau(baseline.loc[ranking.index].to_numpy(), accuracy)
     return {key: defined(value) for key, value in facts.items()}
 
 

@@ -91,7 +91,8 @@ def function_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         if seeds := [run["seed"] for run in row["per_seed"] if run["n_functions"] == 1]:
             which = f"with seeds {listed(seeds)} ({len(seeds)} of {row['n']})"
-            notes.append(f"{row['method']}: all archs alive at the end are one function {which}: nothing is ranked.")
+            said = f"all archs alive at the end are one function {which}: nothing to rank, no tau."
+            notes.append(f"{row['method']}: {said}")
     return notes
 
 

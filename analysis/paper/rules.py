@@ -264,9 +264,9 @@ def _find(table: Table, **where: Any) -> Mapping[str, Any] | None:
 
 
 def _by_seed(row: Mapping[str, Any] | None, key: str = "tau") -> dict[int, float]:
-    """The values of a row by seed, without undefined ones: no tau ranks archs that are all one function."""
+    """The values of a row by seed, without undefined ones."""
     runs = row["per_seed"] if row else ()
-    return {run["seed"]: run[key] for run in runs if run.get(key) is not None and run.get("functions") != 1}
+    return {run["seed"]: run[key] for run in runs if run.get(key) is not None}
 
 
 def _columns(table: Table) -> list[str]:

@@ -371,8 +371,17 @@ def test_names_and_methods():
     assert ARTEFACTS["fig7"].methods == ARTEFACTS["fig8"].methods == ("spos", "se-nas", "spos+", "se-nas+")
 
 
-def test_survivors_that_are_one_function_are_named(study, truth, monkeypatch):
-    monkeypatch.setattr(convergence, "distinct_functions", lambda archs: 1)
-    study.both()
-    expected = "se-nas: the archs alive at the end are one function with seeds 0; no tau ranks anything there."
-    assert expected in render(study, truth).notes and expected in render(study, truth, render_fig8).notes
+def test_survivors_that_are_one_function_have_no_tau(study, truth, monkeypatch):
+    """Those of seed 0, nor has the baseline on them; the mean is that of seed 1."""
+    study.both(seeds=(0, 1))
+    before = render(study, truth)
+    counts = iter([5, 3, 1, 5, 3, 2, 5, 1, 5, 2])  # se-nas at its three epochs, then the baseline on its archs
+    monkeypatch.setattr(convergence, "distinct_functions", lambda archs: next(counts))
+    table = render(study, truth)
+    for method, name in (("se-nas", "current"), ("spos", "same")):
+        row = only_row(table, method=method, set=name, epoch=60)
+        assert [run["tau"] for run in row["per_seed"]] == [None, row["tau_mean"]] and row["n"] == 1
+        assert row["tau_mean"] == points(before, method, name)[60]
+    said = notes(table)
+    assert "se-nas: the archs alive at the end are one function with seeds 0: nothing to rank, no tau." in said
+    assert "alike" not in said

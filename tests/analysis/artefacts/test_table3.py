@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from senas_bench.analysis.artefacts import ARTEFACTS, render_sound
+from senas_bench.analysis.artefacts import ARTEFACTS, render_sound, table3
 from senas_bench.analysis.artefacts.table3 import draw_table3, render_table3, verdict
 from senas_bench.analysis.evaluation import evaluate_ranking, read_scores
 from senas_bench.analysis.join import final_scores
@@ -113,6 +113,19 @@ def test_tau_over_the_archs_alive_and_the_baseline_on_them(runs, table, toy):
         assert run["tau_spos_same_set"] == pytest.approx(tau(scores, [50, 85, 86, 87, 88, 89]))
     assert table.frame["tau current"].tolist()[2].endswith("(6; 6 functions)")
     assert rows_of(table)["spos"]["tau_current_mean"] is None
+
+
+def test_archs_alive_that_are_one_function_have_no_tau(runs, truth, monkeypatch):
+    """Nor has the baseline on them, and the verdict pairs what is left."""
+    counts = iter([1, 2])
+    monkeypatch.setattr(table3, "distinct_functions", lambda archs: next(counts))
+    table = render_table3(runs.records, runs.scores, truth, no_timing=True)
+    row = rows_of(table)["se-nas"]
+    for key in ("tau_current", "tau_spos_same_set"):
+        first, second = (run[key] for run in row["per_seed"])
+        assert first is None and second == row[f"{key}_mean"]
+    verdict = next(note for note in table.notes if "one function with 1 of 2 seeds" in note)
+    assert "n = 1 seeds" in verdict
 
 
 def test_final_scores_are_the_widest_ranking_best_first(runs, toy):
@@ -629,7 +642,7 @@ def test_archs_alive_that_are_one_function_are_named(toy):
     rows = [
         {"method": "se-nas", "n": 3, "per_seed": [{"seed": seed, "n_functions": 1 + seed % 2} for seed in range(3)]}
     ]
-    expected = "se-nas: all archs alive at the end are one function with seeds 0, 2 (2 of 3): nothing is ranked."
+    expected = "se-nas: all archs alive at the end are one function with seeds 0, 2 (2 of 3): nothing to rank, no tau."
     assert function_notes(rows) == [expected]
 
 

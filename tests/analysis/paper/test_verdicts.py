@@ -147,16 +147,6 @@ def test_a_reading_says_how_many_functions_are_alive():
         assert ", 1-4 functions; one function with 3 of 10 seeds, where nothing is ranked." in said
 
 
-def test_archs_that_are_one_function_have_no_tau():
-    rows = [
-        tau_row(HIGH, 9, method="se-nas", set="current", functions_min=1, functions_max=4),
-        tau_row(LOW, 9, method="spos", set="same"),
-    ]
-    rows[0]["per_seed"] = [{**run, "functions": 1 if run["seed"] == 3 else 4} for run in rows[0]["per_seed"]]
-    row = row_of(verdicts({"fig8": artefact("fig8", rows)}), "tau-higher", "both on the archs alive")
-    assert row["n"] == 9 and row["p"] == 2 / 512
-
-
 def test_the_spread_of_taus_over_unlike_archs_decides_nothing():
     narrow, wide = ([0.5 + side * width for side in (-1, 1) for _ in range(5)] for width in (1 / 64, 1 / 4))
     rows = [tau_row(wide, 9, method="se-nas", set="current"), tau_row(narrow, 500, method="spos", set="full")]
