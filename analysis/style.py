@@ -82,6 +82,7 @@ STYLES = {
     "spos+four-proxies": Style(colour="#1f7a7a", marker="P", against="four-proxies", left_out_of=EVERYWHERE),
     "spos+four-proxies+top25": Style(colour="#1f7a7a", marker="*", against="spos+four-proxies", left_out_of=EVERYWHERE),
     "se-nas": Style(colour="#d55e00", marker="o", against="spos"),
+    "se-nas-within-edge": Style(colour="#d55e00", marker="X", against="spos", left_out_of=EVERYWHERE),
     "se-nas+": Style(colour="#cc79a7", marker="D", against="spos+"),
     "se-nas+synflow-bn": Style(colour="#8a3a7a", marker="P", against="spos+synflow-bn"),
     "se-nas+four-proxies": Style(colour="#6a5acd", marker="P", against="spos+four-proxies", left_out_of=EVERYWHERE),

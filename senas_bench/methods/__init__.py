@@ -116,6 +116,9 @@ METHODS: dict[str, Method] = {
     "se-nas-shrink": SeNas(threshold=0, dropped_by="SI / SC"),
     # it shrinks and expands
     "se-nas": SeNas(dropped_by="SI / SC", watched=True),
+    "se-nas-within-edge": SeNas(
+        criterion=SeNasCriterion(normalizer="within-edge"), dropped_by="SI / SC within each edge", spaces=NB201_ONLY
+    ),
     "fairnas+se-nas": SeNas(removal="per-edge", sampler="fair", dropped_by="SI / SC, one per edge", spaces=NB201_ONLY),
     "se-nas+": SeNas(
         recipe="tuned",

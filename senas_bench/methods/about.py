@@ -74,6 +74,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "It shrinks and expands": {
         "se-nas": "drops by SI / SC, then merges and expands (Hu et al., Pattern Recognition 2021)",
+        "se-nas-within-edge": "ablation of Eq. 7: `se-nas`, SI / SC within each edge",
         "fairnas+se-nas": "`se-nas` on fair paths, one operator dropped on each edge",
         "se-nas+": "`se-nas` with our estimator, criterion and schedule",
         "se-nas+synflow-bn": "`se-nas` with SI of `spos+synflow-bn`, within each edge; ours",
