@@ -101,9 +101,12 @@ def _options(record: RunRecord, by_threads: bool) -> Options:
     own = ",".join(map(str, settings.get("recipe", {}).get("stage_epochs", ())))
     stages = changed.pop("stage_epochs", None)
     alone = str(settings.get("method", {}).get("recipe", "")).startswith((STAND_ALONE, RETRAIN))
-    options: Options = {"sizes": frozenset([canonical_json(changed) if changed else None])}
-    if "recipe" in settings:  # what trains nothing goes with any epochs
+    sizes = {name: value for name, value in changed.items() if name not in settings.get("recipe", {})}
+    options: Options = {"sizes": frozenset([canonical_json(sizes) if sizes else None])}
+    if "recipe" in settings:  # what has none goes with any epochs and hyper-parameters
         options["epochs alone" if alone else "epochs"] = _compatible(stages, own, _total)
+        trained = {name: value for name, value in changed.items() if name not in sizes}
+        options["recipe"] = frozenset([canonical_json(trained) if trained else None])
     if "," in own and not alone:
         options["stages"] = _compatible(stages, own, str)
     options |= {name: frozenset([canonical_json(settings[name])]) for name in ("curve", "truth") if name in settings}
