@@ -5,7 +5,8 @@ of two): one thread on an AMD EPYC, most of them beside other work, so they are 
 in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies` and `snas` to `pcnas-pool`, has 1.5 to 2
 times its seconds there. A scored image took as long as in the runs of `untrained`, and training took what was left.
 Searches in the MobileNet-like and DARTS spaces have their seconds on the newer one, beside other work
-(`results/cpu-tables4-6`).
+(`results/cpu-tables4-6`), as have those of preset `paper`, in bfloat16, which that processor has instructions for
+(`results/paper-cifar10`).
 """
 
 from __future__ import annotations
@@ -109,6 +110,14 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "se-nas": Timing(21.0, 0.062, 151.0),
         "se-nas+": Timing(26.0, 0.062, 102.0),
     },
+    ("nasbench201", "paper"): {
+        **_UNTRAINED,
+        "synflow-bn": Timing(0.0, 0.12),
+        "az-nas": Timing(0.0, 0.7),
+        "four-proxies": Timing(0.0, 0.8),
+        "spos": Timing(160.0, 1.1),
+        "se-nas": Timing(140.0, 1.1, 2300.0),
+    },
     ("mobilenet", "cpu"): {
         "fixed": Timing(retrain=49.0),
         "random": Timing(retrain=65.0),
@@ -141,22 +150,27 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
 SIZES = {
     "embedded": {"resolution": 8, "channels": 8, "cells": 1, "score_images": 400, "bn_mode": "batch"},
     "cpu": {"resolution": 16, "cells": 1, "bn_mode": "batch"},
+    "paper": {"resolution": 0, "cells": 5, "bn_mode": "batch"},
 }
 """Sizes of the presets that were timed; of others nothing is known."""
-SCORED = {"embedded": 400, "cpu": 1000}
+SCORED = {"embedded": 400, "cpu": 1000, "paper": 1000}
 """Images that scored an arch there."""
-IMAGES = {"embedded": ("digits",), "cpu": ("cifar10", "cifar100")}
+IMAGES = {"embedded": ("digits",), "cpu": ("cifar10", "cifar100"), "paper": ("cifar10", "cifar100")}
 """Data sets of the size of the one that was timed."""
-SOURCES = {"embedded": "results/embedded", "cpu": "results/cpu-*"}
+PRECISION = {"embedded": "float32", "cpu": "float32", "paper": "bfloat16"}
+"""In which training was timed."""
+SOURCES = {"embedded": "results/embedded", "cpu": "results/cpu-*", "paper": "results/paper-cifar10"}
 
 
 def seconds_of(spec: RunSpec) -> float | None:
     """About how many core-seconds a run takes; None where nothing like it was timed: on a GPU, with several threads, at
-    other sizes, on other images."""
+    other sizes or precision, on other images."""
     timing = TIMINGS.get((spec.space, spec.preset), {}).get(spec.method)
     sizes = spec.settings["preset"]
     like = spec.device == "cpu" and spec.threads == 1 and spec.dataset in IMAGES.get(spec.preset, ())
-    if timing is None or not like or spec.settings.get("recipe", {}).get("precision") == "bfloat16":
+    if timing is None or not like:
+        return None
+    if timing.epoch and spec.settings["recipe"].get("precision", "float32") != PRECISION[spec.preset]:
         return None
     if sizes.get("engine") == "torch":
         return None
@@ -166,7 +180,9 @@ def seconds_of(spec: RunSpec) -> float | None:
     functions = min(SHARE * sample, WHOLE_SPACE) if sample else WHOLE_SPACE
     retrained = _epochs(spec.settings.get("retrain"))
     epochs = _epochs(spec.settings.get("recipe"))
-    scored = (timing.function * functions + timing.other) * sizes["score_images"] / SCORED[spec.preset]
+    scored = timing.function * functions + timing.other
+    if "recipe" in spec.settings:  # what has none, a proxy, looks at a batch of its own
+        scored *= sizes["score_images"] / SCORED[spec.preset]
     return timing.epoch * epochs + scored + timing.retrain * retrained
 
 

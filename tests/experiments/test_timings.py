@@ -8,12 +8,12 @@ from statistics import median
 import pytest
 
 from senas_bench.experiments.settings import make_spec, resized
-from senas_bench.experiments.spec import RunRecord
+from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.studies import preset_of
 from senas_bench.experiments.timings import TIMINGS, seconds_of
 
 RESULTS = Path(__file__).parents[2] / "results"
-FOLDERS = ("embedded", "cpu-cifar10", "cpu-cifar10-short", "cpu-tables4-6")
+FOLDERS = ("embedded", "cpu-cifar10", "cpu-cifar10-short", "cpu-tables4-6", "paper-cifar10")
 
 
 def committed(folder: str) -> dict[tuple[str, str], list[RunRecord]]:
@@ -50,6 +50,18 @@ def test_more_epochs_and_archs_cost_more():
     assert dear == pytest.approx(300 * timing.epoch + 7548 * timing.function + timing.other)
 
 
+def test_the_papers_size_was_timed_in_bfloat16():
+    sizes = preset_of("nasbench201", "paper")
+    specs = [
+        make_spec("spos", 0, "paper", dataset="digits", sizes=resized(sizes, precision=precision))
+        for precision in (None, "float32", "bfloat16")
+    ]
+    timing = TIMINGS["nasbench201", "paper"]["spos"]
+    specs = [replace(spec, dataset="cifar10") for spec in specs]
+    assert [seconds_of(spec) for spec in specs[:2]] == [None, None]
+    assert seconds_of(specs[2]) == pytest.approx(60 * timing.epoch + 5 * 7548 * timing.function)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"device": "cuda"}, {"threads": 2}, {"dataset": "imagenet16-120"}, {"preset": "paper"}, {"method": "pcnas"}],
@@ -65,12 +77,15 @@ def test_other_sizes_were_not_timed():
     )
 
 
+def at_cpu(method: str, **given) -> RunSpec:
+    sizes = resized(preset_of("nasbench201", "cpu"), **given)
+    return replace(make_spec(method, 0, "cpu", dataset="digits", sizes=sizes), dataset="cifar10")
+
+
 def test_more_images_take_longer_to_score_and_another_engine_was_not_timed():
-    spec, more, torch = (
-        replace(
-            make_spec("untrained", 0, "cpu", dataset="digits", sizes=resized(preset_of("nasbench201", "cpu"), **given)),
-            dataset="cifar10",
-        )
-        for given in ({}, {"score_images": 5000}, {"engine": "torch"})
-    )
-    assert seconds_of(more) == pytest.approx(5 * seconds_of(spec)) and seconds_of(torch) is None
+    assert seconds_of(at_cpu("untrained", score_images=5000)) == pytest.approx(5 * seconds_of(at_cpu("untrained")))
+    assert seconds_of(at_cpu("untrained", engine="torch")) is None
+
+
+def test_a_proxy_looks_at_images_of_its_own():
+    assert seconds_of(at_cpu("synflow", score_images=5000)) == seconds_of(at_cpu("synflow"))
