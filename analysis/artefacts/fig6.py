@@ -33,7 +33,7 @@ from senas_bench.analysis.metrics.statistics import over_seeds
 from senas_bench.analysis.output.figures import grid
 from senas_bench.analysis.output.formats import Table, fixed, listed, plus_minus, span, words
 from senas_bench.analysis.output.notes import COLUMNS, RUNS, SETTING, VERDICTS
-from senas_bench.analysis.style import facts_of, fitting, shown_as, style, tuned
+from senas_bench.analysis.style import facts_of, fitting, of_kind, shown_as, style, tuned
 from senas_bench.experiments.spec import RunRecord
 from senas_bench.plotting import COLUMN
 from senas_bench.spaces.nasbench201 import NB201
@@ -64,6 +64,11 @@ def default_methods() -> list[str]:
     return sorted(fitting("fig6", lambda method: method.shrinks_by is not None), key=lambda m: not style(m).against)
 
 
+def also_shown() -> list[str]:
+    """Every method that shrinks."""
+    return of_kind(lambda method: method.shrinks_by is not None)
+
+
 def render_fig6(
     records: Sequence[RunRecord],
     scores: Callable[[RunRecord], pd.DataFrame],
@@ -82,13 +87,14 @@ def render_fig6(
         scores: Not read: what is alive after a shrink stands in the history of a run.
         truth: Joined to the runs here; must hold all 15,625 archs.
         no_timing: Changes nothing: no row depends on the machine.
-        methods: In order; default those of the artefact.
+        methods: In order; default those of the artefact, then any other that shrinks and has runs.
 
     Raises:
         ValueError: No records, none that shrank, settings that may not share a table, a method and seed twice, or a
             truth that lacks 200-epoch accuracy or archs.
     """
-    setting, wanted = one_setting(records), methods or default_methods()
+    setting, ran = one_setting(records), {record.spec.method for record in records}
+    wanted = methods or list(dict.fromkeys([*default_methods(), *(name for name in also_shown() if name in ran)]))
     groups = by_method(records, wanted, ())
     column = primary_column(accuracy_queries(truth), setting["images"])
     operators = operator_truth(truth, column)
@@ -311,4 +317,5 @@ FIG6 = Artefact(
     reads=only_primary,
     every_arch=True,
     shrinks=True,
+    also=also_shown,
 )

@@ -278,7 +278,8 @@ def load_truth(ground_truth: Path | None, seed_truth: Path | None) -> GroundTrut
 def _methods(
     artefacts: Mapping[str, Artefact], names: list[str] | None, setting: Setting, sizes: Preset
 ) -> dict[str, Sequence[str]]:
-    """The methods of each artefact: its own, or those asked for. Of several artefacts, each takes those it knows.
+    """The methods of each artefact: its own, or those asked for. Of several artefacts, each takes those it knows,
+    and one that is open all.
 
     Raises:
         ValueError: A method that was asked for is of none of the artefacts.
@@ -290,7 +291,10 @@ def _methods(
         names = _possible(setting, sizes)
     if len(artefacts) == 1 and not next(iter(artefacts.values())).searches:
         return dict.fromkeys(artefacts, names)
-    shown = {name: {*artefact.methods, *artefact.also()} for name, artefact in artefacts.items()}
+    shown = {
+        name: {*artefact.methods, *artefact.also(), *(names if artefact.open else ())}
+        for name, artefact in artefacts.items()
+    }
     known = {name: [method for method in names if method in group] for name, group in shown.items()}
     if every:
         known |= {name: list(artefact.methods) for name, artefact in artefacts.items() if artefact.searches}

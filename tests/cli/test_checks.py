@@ -234,6 +234,13 @@ def test_all_methods_are_those_that_can_run_and_of_the_others_it_is_said_why(tmp
     assert "cannot be looked up" in outcome.err
 
 
+def test_table_3_takes_any_method_beside_other_artefacts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = ("--seeds", "0", "--methods", "se-nas-within-edge,snas", "--dry-run")
+    out = call("reproduce", "table3", "fig6", *asked).out
+    assert "se-nas-within-edge-embedded" in out and "snas-embedded" in out
+
+
 def test_all_methods_of_several_artefacts_are_those_that_each_shows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     only = call("reproduce", "fig6", "fig1", "--seeds", "0", "--methods", "all", "--dry-run").out

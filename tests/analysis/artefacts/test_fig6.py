@@ -273,6 +273,15 @@ def test_methods_that_drop_per_edge_and_more_than_twice(shrunk, made_up):
     assert notes_with(table, "FAIRNAS+SE-NAS vs what", "top 10 after shrink 3")
 
 
+def test_every_other_method_that_shrank_is_shown_too(shrunk, made_up):
+    for method in ("se-nas-within-edge", "se-nas", "spos"):
+        shrunk(method, 0, *([FIRST, SECOND] if method != "spos" else []))
+    table = render(shrunk, made_up)
+    assert list(dict.fromkeys(row["method"] for row in table.meta["rows"])) == ["se-nas", "se-nas-within-edge"]
+    assert "se-nas-within-edge" in ARTEFACTS["fig6"].also() and "spos" not in ARTEFACTS["fig6"].also()
+    assert not notes_with(table, "No runs of", "se-nas-within-edge")
+
+
 def test_only_what_was_asked_and_what_is_missing(shrunk, made_up):
     shrunk("se-nas", 0, FIRST, SECOND)
     shrunk("se-nas", 1, FIRST, SECOND)
