@@ -1,12 +1,12 @@
 """What runs took, for `--dry-run`: core-seconds from the committed results. No torch here.
 
 Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
-of two): one thread on an AMD EPYC, most of them beside other work, so they are rather too high; what runs share counts
-in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies` and `snas` to `pcnas-pool`, has 1.5 to 2
-times its seconds there. A scored image took as long as in the runs of `untrained`, and training took what was left.
-Searches in the MobileNet-like and DARTS spaces have their seconds on the newer one, beside other work
-(`results/cpu-tables4-6`), as have those of preset `paper`, in bfloat16, which that processor has instructions for
-(`results/paper-cifar10`).
+of two): one thread on an AMD EPYC, most of them beside other work, so they are rather too high; what runs share
+counts in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies`, `snas` to `pcnas-pool`, the
+hybrids with `synflow-bn` and `se-nas-within-edge`, has 1.5 to 2 times its seconds there. A scored image took as long
+as in the runs of `untrained`, and training took what was left. Searches in the MobileNet-like and DARTS spaces have
+their seconds on the newer one, beside other work (`results/cpu-tables4-6`), as have those of preset `paper`, in
+bfloat16, which that processor has instructions for (`results/paper-cifar10`).
 """
 
 from __future__ import annotations
@@ -101,14 +101,17 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "fairnas": Timing(128.0, 0.062),
         "spos": Timing(23.0, 0.062, 118.0),
         "spos+": Timing(23.0, 0.062, 118.0),
+        "spos+synflow-bn": Timing(9.0, 0.062, 20.0),
         "spos+four-proxies": Timing(23.0, 0.3, 100.0),
         "stand-alone": Timing(610.0),
         "random-shrink": Timing(14.0, 0.062, 4.0),
-        "si-shrink": Timing(17.0, 0.062, 50.0),
+        "si-shrink": Timing(13.0, 0.062, 50.0),
         "magnitude-shrink": Timing(48.0, 0.062, 4.0),
         "angle-shrink": Timing(22.0, 0.062, 4.0),
         "se-nas": Timing(21.0, 0.062, 151.0),
+        "se-nas-within-edge": Timing(9.0, 0.062, 60.0),
         "se-nas+": Timing(26.0, 0.062, 102.0),
+        "se-nas+synflow-bn": Timing(9.0, 0.062, 190.0),
     },
     ("nasbench201", "paper"): {
         **_UNTRAINED,
