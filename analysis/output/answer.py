@@ -9,6 +9,7 @@ import numpy as np
 
 from senas_bench.analysis.artefacts.ladder_costs import LOOKED_UP
 from senas_bench.analysis.artefacts.table3 import ALPHA
+from senas_bench.analysis.join import sizes_in_words
 from senas_bench.analysis.metrics.statistics import MIN_PAIRS, SignFlip, sign_flip
 from senas_bench.analysis.output.formats import Table, fixed, listed, plus_minus, scaled, words
 from senas_bench.analysis.paper.judges import signed
@@ -94,7 +95,8 @@ def _against_baseline(rows: Sequence[Row]) -> Sentence | None:
     verbs = [f"{'beats' if won else 'loses to'} {names[1]} in {' and '.join(how)}" for won, how in wins.items()]
     head = f"{names[0]} {' and '.join(verbs)}" if verbs else f"Whether {names[0]} beats {names[1]} cannot be told here"
     few = f"; a verdict needs {MIN_PAIRS} seeds" if len(seeds) < MIN_PAIRS else ""
-    return Sentence(f"{head}:", f"{' and '.join(said)}; n = {len(seeds)} seeds, sign-flip tests, not adjusted{few}.")
+    count = f"n = {len(seeds)} seed{'s' * (len(seeds) != 1)}"
+    return Sentence(f"{head}:", f"{' and '.join(said)}; {count}, sign-flip tests, not adjusted{few}.")
 
 
 def _proxies(rows: Sequence[Row]) -> Sentence:
@@ -127,6 +129,8 @@ def _scale(tables: Mapping[str, Table], preset: Mapping[str, Any], rows: Sequenc
         text += f"{pixels}, networks of {preset['channels']} channels and {_cells(preset['cells'])} per stage"
         if name != "paper":
             text += f" (the paper's: {PRESETS['paper'].channels} and {PRESETS['paper'].cells})"
+    changed = next((meta["changed_sizes"] for meta in metas if meta.get("changed_sizes")), {})
+    text += f"; not the preset's {sizes_in_words(changed)}" if changed else ""
     truths = dict.fromkeys(meta["ground_truth"] for meta in metas if "ground_truth" in meta)
     text += f"; truth {', '.join(truths)}" if truths else ""
     text += f"; seeds {listed(seeds)}" if seeds else ""

@@ -98,3 +98,6 @@ def test_without_a_ladder_the_scale_alone_is_left():
     meta = {"title": "Table 6", "preset": "paper", "images": "cifar10", "seeds": [], "rows": []}
     ((head, text),) = answer({"table6": Table("table6", pd.DataFrame(), {}, meta)}, {})
     assert (head, text) == ("The scale:", "preset paper, images cifar10.")
+    meta["changed_sizes"] = {"precision": ["bfloat16"], "rank_archs": ["500"]}
+    ((_, text),) = answer({"table6": Table("table6", pd.DataFrame(), {}, meta)}, {})
+    assert text == "preset paper, images cifar10; not the preset's precision bfloat16, rank archs 500."
