@@ -173,7 +173,8 @@ def seconds_of(spec: RunSpec) -> float | None:
     like = spec.device == "cpu" and spec.threads == 1 and spec.dataset in IMAGES.get(spec.preset, ())
     if timing is None or not like:
         return None
-    if timing.epoch and spec.settings["recipe"].get("precision", "float32") != PRECISION[spec.preset]:
+    trained = spec.settings.get("recipe", {})
+    if (timing.epoch or timing.retrain) and trained.get("precision", "float32") != PRECISION[spec.preset]:
         return None
     if sizes.get("engine") == "torch":
         return None
