@@ -11,8 +11,17 @@ from senas_bench.experiments.settings import todays_settings
 from senas_bench.experiments.spec import RunRecord, RunSpec, canonical_json
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
-    "method": ("stop_at", "criterion.reset_after"),
-    "recipe": ("lr_restarts", "architecture_images", "label_smoothing", "lighting"),
+    "method": ("stop_at", "criterion.reset_after", "arch_lr", "tau_by_step"),
+    "recipe": (
+        "lr_restarts",
+        "architecture_images",
+        "label_smoothing",
+        "lighting",
+        "lr_min",
+        "lr_horizon",
+        "swing",
+        "swings",
+    ),
     "retrain": ("dropout", "clip", "schedule", "colour_jitter", "lighting"),
     "limit": ("in_training",),
     "preset": ("pad",),

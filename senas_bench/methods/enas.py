@@ -80,7 +80,7 @@ class LearningController:
             each += int(multiply_adds(self.cost, archs).sum()) if self.cost else 0
         samples, size = self.steps * self.aggregate, self.loader.batch_size
         price = {"multiply_adds": each * size} if self.cost else {}
-        return {"images_trained": samples * size, "forward_paths": samples, **price}
+        return {"forward_paths": samples, "archs_scored": samples, "images_scored": samples * size, **price}
 
     def _turns(self, generator: torch.Generator) -> Iterator[Batch]:
         while True:

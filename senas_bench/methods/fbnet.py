@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +44,9 @@ class FbNet(Method):
     Args:
         recipe: Recipe of the preset, for the weights; it trains the sum of the stages without a break.
         tau_max, tau_min: Temperature at the start and the end. The paper multiplies 5 by exp(-0.045) in each of its 90
-            epochs; we keep both ends and the exponential between them, whatever the number of epochs.
+            epochs; we keep the exponential between both ends, whatever the number of epochs.
+        tau_by_step: Lower the temperature after each step of the weights and not after each epoch, which a training of
+            a few epochs would spend at the start of the schedule.
         rest: Share of the epochs in which the weights learn alone, rounded down to whole ones: 10 of 90.
         alpha, beta: Of the loss.
         arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
@@ -65,6 +67,7 @@ class FbNet(Method):
     arch_lr: float = 0.01
     arch_betas: tuple[float, float] = (0.9, 0.999)
     arch_weight_decay: float = 5e-4
+    tau_by_step: bool = field(default=False, metadata={"added": True})
 
     def __post_init__(self) -> None:
         if min(self.tau_max, self.tau_min) <= 0:
@@ -77,7 +80,7 @@ class FbNet(Method):
             task.space, "alphas", lr=self.arch_lr, betas=self.arch_betas, weight_decay=self.arch_weight_decay
         )
         epochs = sum(task.recipe.stage_epochs)
-        soft = SoftSamples(self, alphas, ExpectedCost.of(task))
+        soft = SoftSamples(self, alphas, ExpectedCost.of(task), epochs * len(first) if self.tau_by_step else 0)
         trained = task.train(
             task.build(task.space),
             task.space,
@@ -98,14 +101,17 @@ class SoftSamples:
         settings: The method.
         alphas: The logits.
         cost: Of a mixture.
+        steps: Of the weights in the training, where each lowers the temperature; 0 where epochs do.
     """
 
-    def __init__(self, settings: FbNet, alphas: Alphas, cost: ExpectedCost) -> None:
+    def __init__(self, settings: FbNet, alphas: Alphas, cost: ExpectedCost, steps: int = 0) -> None:
         self.settings, self.alphas, self.cost = settings, alphas, cost
+        self.steps, self.share = steps, 0.0
         self.tau = settings.tau_max
 
     def begin_epoch(self, share: float) -> None:
-        """Lower the temperature; `share` of the epochs are done."""
+        """Lower the temperature; `share` of the training is done."""
+        self.share = share
         self.tau = self.settings.tau_max * (self.settings.tau_min / self.settings.tau_max) ** share
 
     def draw(self, rng: np.random.Generator) -> Mixture:
@@ -120,6 +126,8 @@ class SoftSamples:
     def sample(self, rng: np.random.Generator) -> list[Path]:
         """The path sampler of a step of the weights: `draw`, without gradients."""
         drawn = self.draw(rng)
+        if self.steps:
+            self.begin_epoch(self.share + 1 / self.steps)
         return [Mixture(drawn.weights.detach(), drawn.runs)]
 
     def gradient(

@@ -36,7 +36,7 @@ class Snas(Method):
     Args:
         recipe: Recipe of the preset, for the weights; it trains the sum of the stages without a break.
         temperature, temperature_end: In the first and in the last epoch, linear between them [code].
-        resource: Weight of the resource term [code, for its parametrised one].
+        resource: Weight of the resource term [code: the default of its option; the commands of its README have .0015].
         arch_lr, arch_betas, arch_weight_decay: Of the logits' Adam, at a constant rate.
 
     Raises:

@@ -27,7 +27,9 @@ class Ntk(Proxy):
     Batch: 8 images. Init: the network's own, torch's for its layers. Batch norm: statistics of the batch, so that a
     logit feels the other images. Dead edges add nothing. Deviations: TE-NAS has 72 images on NAS-Bench-201, weights
     normal by the outputs of a layer, three channels, and three draws (`TrainingFree.draws`); AZ-NAS's comparison 64
-    images, torch's weights and one draw. K in float64. It is a noisy score: two of these ways agree to a tau of .5.
+    images, torch's weights and one draw. K in float64. It is a noisy score: two of these ways agree to a tau of .5. Of
+    DARTS cells without a pool at the end it is rounding, about -1e13: batch norms fix the sum of their logits over the
+    batch, see `JacobCov`, and K has no inverse.
     """
 
     saw = BY_AUTHORS

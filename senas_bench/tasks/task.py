@@ -285,11 +285,12 @@ class Task:
     def pick(
         self, trained: Trained, archs: np.ndarray, estimator: EstimatorName = "weight-average"
     ) -> tuple[Arch, ScoreTable]:
-        """The best of a few archs, as RSPS, SETN, ENAS and FairNAS choose; and their ranking, the set `candidates`.
+        """The best of a few archs, as RSPS, SETN and ENAS choose; and their ranking, the set `candidates`.
 
         Args:
             archs: `(n, edges)`, n = `self.candidates` or the method's own number. In the latter case each is
-                scored on one validation batch, as the methods' code does, though the same one for all.
+                scored on one validation batch, as the methods' code does, though the same one for all and of
+                `score_batch` images.
         """
         batches = None if self.candidates else 1
         scores = self.estimate(trained, archs, estimator, "candidates", purpose="search", batches=batches)

@@ -19,7 +19,7 @@ from senas_bench.training.samplers import Path
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Counts = Mapping[str, int]
-"""Work done, by names of `methods.task.COUNTERS`."""
+"""Work done, by names of `tasks.work.COUNTERS`."""
 
 
 class Architecture(Protocol):

@@ -26,6 +26,8 @@ class TrainingRecipe:
         architecture_images: Of an architecture that learns beside the weights: `half` of the training images, the other
             half for the weights; or `valid`, the validation images, and all training images for the weights, as
             NAS-Bench-201 splits them [code: AutoDL-Projects].
+        swings: Half periods of the cosine over all epochs, an odd number, so that it ends at `lr_min`: ENAS's rate goes
+            down and up again. 0 for a cosine by `lr_horizon` and `swing`.
         precision: What training, scoring and calibration compute in, on every device: `float32`, or `bfloat16` by
             torch's autocast. Empty for what `amp` says: bfloat16 on CUDA, float32 on a CPU. Weights, their steps and
             the gradients of an architecture are float32 in any case.
@@ -35,7 +37,7 @@ class TrainingRecipe:
         snapshots: K of Eq. 4, taken at evenly spaced steps.
         snapshot_epochs: Number of last epochs of a stage over which the K snapshots spread.
         amp: bfloat16 autocast on CUDA; what older runs say, and `precision` comes before it.
-        swing: Let the cosine go on beyond its horizon, back up and down again, as ENAS has it.
+        swing: Let the cosine go on beyond its horizon, back up and down again.
         controller_steps: Steps of ENAS's controller an epoch.
         schedule: `cosine`; `linear`, a straight line; or `p-darts`, P-DARTS's by whole epochs, see `p_darts_rate`.
         warmup_epochs: Epochs over which the rate first rises from 0 to `lr`; the schedule takes what is left of
@@ -87,6 +89,7 @@ class TrainingRecipe:
     lr_restarts: bool = field(default=True, metadata={"added": True})
     architecture_images: str = field(default="half", metadata={"added": True})
     precision: str = field(default="", metadata={"added": True})
+    swings: int = field(default=0, metadata={"added": True})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "colour_jitter", tuple(self.colour_jitter))  # a list where it comes from JSON
@@ -102,6 +105,8 @@ class TrainingRecipe:
             raise ValueError("snapshots and snapshot_epochs must be at least 1")
         if self.swing and self.schedule != "cosine":
             raise ValueError("only the cosine swings; use schedule='cosine' or swing=False")
+        if self.swings and (self.swings < 0 or self.swings % 2 == 0 or self.lr_horizon or self.schedule != "cosine"):
+            raise ValueError(f"swings {self.swings} must be odd, of a cosine over all epochs: set lr_horizon to 0")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} must divide the batch_size, which is {self.batch_size}")
         for name in ("label_smoothing", "drop_path", "dropout"):
@@ -141,6 +146,7 @@ def learning_rate(recipe: TrainingRecipe, progress: float, epochs: int, before: 
             return recipe.lr * progress / recipe.warmup_epochs
         progress, horizon = progress - recipe.warmup_epochs, horizon - recipe.warmup_epochs
     fraction = progress / horizon if recipe.swing else min(progress / horizon, 1.0)
+    fraction *= recipe.swings or 1
     if recipe.schedule == "linear":
         return recipe.lr + (recipe.lr_min - recipe.lr) * fraction
     return recipe.lr_min + (recipe.lr - recipe.lr_min) * (1 + math.cos(math.pi * fraction)) / 2

@@ -85,6 +85,21 @@ def test_supernets_of_searches_train_on_one_schedule(space, preset, law):
     assert preset_of("nasbench201", preset).recipes["reference"].lr_restarts
 
 
+@pytest.mark.parametrize(("preset", "images"), [("embedded", 1_000), ("cpu", 45_000)])
+@pytest.mark.parametrize("space", LIMITED)
+def test_logits_of_short_searches_can_leave_their_start(space, preset, images):
+    """Adam moves a logit by about its rate in a step; a nat apart, one operator is e times as probable as another."""
+    learned = [name for name, own in METHODS.items() if hasattr(own, "arch_lr") and space in (own.spaces or ())]
+    assert learned or space == "mobilenet-fair"
+    for name in learned:
+        method = method_of(name, space, preset)
+        recipe = preset_of(space, preset).recipes[method.recipe]
+        epochs = sum(recipe.stage_epochs) / (3 if name == "p-darts" else 1)
+        steps = epochs * images // 2 // recipe.batch_size // getattr(method, "every", 1)
+        assert steps * method.arch_lr >= 0.5, name
+    assert all(method_of(name, "nasbench201", preset) is METHODS[name] for name in learned)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("space", ["mobilenet", "mobilenet-g2"])
 def test_mobilenet_trains_as_docs_say(space, preset):

@@ -393,10 +393,9 @@ BILEVEL = 2 * HALF_STEPS, HALF_STEPS
 BATCHES = {
     **dict.fromkeys(("darts-v1", "darts-v2", "gdas", "setn", "fbnet", "fair-darts", "p-darts"), BILEVEL),
     "proxylessnas": (HALF_STEPS + EPOCHS, HALF_STEPS),  # a fifth of the steps, of which an epoch has five
-    "proxylessnas-r": (HALF_STEPS, HALF_STEPS),  # rewards are no training
+    **dict.fromkeys(("proxylessnas-r", "enas"), (HALF_STEPS, HALF_STEPS)),  # rewards are no training
     "pc-darts": (HALF_STEPS + 2 * HALF_STEPS // EPOCHS, HALF_STEPS),  # in the first epoch the weights alone learn
     "snas": (STEPS, STEPS),
-    "enas": (HALF_STEPS + EPOCHS * 20, HALF_STEPS),  # its controller takes 20 batches an epoch
     # two of the three stages train a second supernet on both halves
     "magnitude-shrink": (STEPS + 2 * 2 * HALF_STEPS // EPOCHS, STEPS + 2 * HALF_STEPS // EPOCHS),
     "stand-alone": (ALONE * STEPS, ALONE * STEPS),

@@ -56,6 +56,18 @@ def test_temperature_falls_as_in_the_paper():
         assert taus[0] == 5 and steps == pytest.approx([-0.045 * 90 / epochs] * (epochs - 1), rel=1e-3)
 
 
+def test_temperature_may_fall_step_by_step():
+    """In a single epoch that covers the whole schedule; by epochs it would stay at its start."""
+    soft = samples(FbNet(tau_by_step=True))
+    soft.steps, rng, taus = 4, np.random.default_rng(0), []
+    soft.begin_epoch(0.0)
+    for _ in range(4):
+        taus.append(soft.tau)
+        soft.sample(rng)
+    assert taus == pytest.approx([5 * (0.0871 / 5) ** (step / 4) for step in range(4)])
+    assert soft.tau == pytest.approx(0.0871)
+
+
 @pytest.mark.parametrize("space", [NB201, NB201.without(0, 3).without(4, 1)])
 def test_all_alive_operators_run_with_weights_of_the_gumbel_softmax(space):
     soft = samples(space=space)

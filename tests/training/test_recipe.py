@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +57,18 @@ def test_swinging_cosine_goes_back_up(progress, expected):
 @pytest.mark.parametrize("progress", [0, 3.3, 9.9, 10])
 def test_up_to_its_horizon_a_swing_is_the_plain_cosine(progress):
     assert learning_rate(SWING, progress, 60) == learning_rate(replace(SWING, swing=False), progress, 60)
+
+
+SWINGS = replace(REFERENCE, lr=0.05, lr_min=0.0005, lr_horizon=0, swings=25)
+
+
+@pytest.mark.parametrize("epochs", [3, 15, 48, 60, 250])
+def test_swings_are_as_many_in_every_length_and_end_at_the_lower_rate(epochs):
+    """25 half periods, as in 250 epochs of which 10 are one."""
+    shares = np.linspace(0, 1, 101)
+    rates = [learning_rate(replace(SWINGS, stage_epochs=(epochs,)), epochs * share, epochs) for share in shares]
+    assert rates == pytest.approx([learning_rate(SWING, 250 * share, 250) for share in shares], rel=1e-9)
+    assert rates[-1] == pytest.approx(0.0005) and max(rates) == pytest.approx(0.05)
 
 
 def test_equal_ends_are_a_constant_rate():
@@ -154,6 +167,7 @@ def test_fields_that_came_later_are_no_settings_of_older_recipes():
     settings = settings_of(TrainingRecipe(**later))
     assert settings.keys() == first | later.keys()
     assert later.items() <= settings.items()
+    assert settings_of(TrainingRecipe(lr_horizon=0, swings=25)).keys() == first | {"swings"}
 
 
 @pytest.mark.parametrize(
@@ -217,6 +231,9 @@ def test_bad_values_are_refused():
     [
         ({"schedule": "step"}, "schedule 'step'; one of: cosine, linear, p-darts"),
         ({"schedule": "linear", "swing": True}, "only the cosine swings"),
+        ({"swings": 25}, "swings 25 must be odd, of a cosine over all epochs: set lr_horizon to 0"),
+        ({"swings": 24, "lr_horizon": 0}, "swings 24 must be odd"),
+        ({"swings": 25, "lr_horizon": 0, "schedule": "linear"}, "swings 25 must be odd, of a cosine"),
         ({"accumulate": 0}, "accumulate 0 must divide the batch_size, which is 256"),
         ({"accumulate": 3}, "accumulate 3 must divide the batch_size, which is 256"),
         ({"label_smoothing": 1.0}, "label_smoothing 1.0 must be at least 0 and below 1"),

@@ -22,7 +22,8 @@ trained."""
 FEW_STEPS = {"embedded": (2, 0.1), "cpu": (2, 0.01)}
 """Steps of the weights for each of the logits of ProxylessNAS, and the rate of the logits of it and of FBNet. Logits
 that take a hundred thousand steps of 0.001 in the paper have tens or hundreds here: at that rate the pick would be that
-of their random start."""
+of their random start. Every logit of ProxylessNAS-R takes a step for two of the weights too, and FBNet's temperature
+falls step by step."""
 
 
 def _recipes(
@@ -72,6 +73,7 @@ STUDIES = {
             "evolution": {"population": 12, "generations": 4, "parents": 4},
             "every": FEW_STEPS["embedded"][0],
             "arch_lr": FEW_STEPS["embedded"][1],
+            "tau_by_step": True,
             "filter_images": 64,
             "pool_size": 30,
             "partials": 2,
@@ -90,6 +92,7 @@ STUDIES = {
             "evolution": {"population": 20, "generations": 5, "parents": 5},
             "every": FEW_STEPS["cpu"][0],
             "arch_lr": FEW_STEPS["cpu"][1],
+            "tau_by_step": True,
             "filter_images": 125,
             "pool_size": 100,
             "partials": 2,
