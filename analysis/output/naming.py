@@ -49,9 +49,9 @@ def beside(table: Table, folder: Path) -> tuple[Table, str | None]:
         if not lost:
             break
         parts |= {kind: _own(kind, table.meta) for kind in lost}
-        why = why or f"tables/{table.name}.* shows {', '.join(lost.values())}, and stays"
+        why = why or f"kept tables/{table.name}.*, which also shows {', '.join(lost.values())}"
         renamed = replace(table, name="-".join([table.name, *parts.values()]))
-    return renamed, why and f"{why}: this one is {renamed.name}"
+    return renamed, why and f"{why}; the new table is tables/{renamed.name}.*"
 
 
 def _written(folder: Path, name: str) -> Mapping[str, Any] | None:
@@ -73,7 +73,7 @@ def _lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     lost: dict[str, str] = {}
     for kind in ("methods", "seeds", "columns"):
         if gone := sorted(before[kind] - now[kind]):
-            lost[kind] = f"{kind} {', '.join(map(str, gone))} too"
+            lost[kind] = f"{kind} {', '.join(map(str, gone))}"
     if not lost and before["cells"] - now["cells"]:
         lost["cells"] = "more runs"
     return lost

@@ -187,7 +187,7 @@ WithOption = Annotated[
         metavar="FILE.py",
         envvar="SENAS_BENCH_WITH",
         show_envvar=True,
-        help="Run your file first, here and in workers: the methods, ... it adds are known. Several times for several.",
+        help="Python file that adds methods, criteria, proxies or spaces of yours; may be given several times.",
     ),
 ]
 

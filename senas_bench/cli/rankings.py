@@ -9,7 +9,10 @@ from senas_bench.cli.options import OUTPUT, SIZE, WHAT, JsonOption, TruthOption,
 
 
 def evaluate_ranking(
-    scores: Annotated[list[Path], typer.Argument(help="CSV or Parquet files with columns arch_str and score.")],
+    scores: Annotated[
+        list[Path],
+        typer.Argument(help="CSV or Parquet with arch_str, |op~0|+|op~0|op~1|+..., and score, higher is better."),
+    ],
     dataset: Annotated[
         str, typer.Option(help="cifar10, cifar100 or imagenet16-120.", rich_help_panel=WHAT)
     ] = "cifar10",

@@ -35,7 +35,11 @@ def report(
 
     path, studies = write_report(results, ground_truth, seed_truth, out, no_timing)
     for label, counts in studies.items():
-        print(f"{label}: {counts}" if len(studies) > 1 else f"claims of the paper: {counts}; written: {path}")
+        print(
+            f"{label}, claims of the paper: {counts}"
+            if len(studies) > 1
+            else f"claims of the paper: {counts}; written: {path}"
+        )
     if len(studies) > 1:
         print(f"{len(studies)} studies; written: {path}")
 

@@ -223,7 +223,7 @@ def rank(
     accumulate: AccumulateOption = None,
     results: ResultsOption = Path("runs"),
 ) -> None:
-    """Run a method and write, of its widest final ranking, the rank of each arch and what it was estimated at."""
+    """Run one method and write its ranking: arch_str, score (a rank, higher is better) and what it measured."""
     from senas_bench.files import atomic_file, check_output
 
     check_output(out, (".csv", ".parquet"))

@@ -52,7 +52,7 @@ class SeNas(Method):
         estimator: Of an arch's performance, for the ranking.
         criterion: Scores the operators.
         drop: k, operators dropped by each shrink (10 on NB201); fewer where too few archs within a limit would be left.
-        threshold: T, largest size of a merged group (50); 0 never merges, which leaves shrinking alone.
+        threshold: T, largest size of a merged group (50); 0 never merges: the method only shrinks.
         removal: `global` drops the lowest of all; `per-edge` the lowest of each edge, whatever `drop` says, as the
             paper's FairNAS + SE-NAS; `edge-by-edge` spreads `drop` over the edges and scores anew at each, as PCNAS.
         sampler: Of the paths of a training step: `uniform`, one path; or `fair`, FairNAS's, which together use
