@@ -1,8 +1,9 @@
-"""Where systems that learn logits collapse: cells made of skips."""
+"""What systems that learn logits end with: cells made of skips, and how far the logits went."""
 
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 
 from senas_bench.analysis.output.formats import listed
@@ -60,3 +61,33 @@ def collapse_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
         return []
     what = "Collapse to skips (more than half the inputs of the normal cell, as the logits choose it without any limit)"
     return [f"{what}: {'; '.join(said) or 'none'}."]
+
+
+def lead(record: RunRecord) -> tuple[float, int] | None:
+    """How sure the logits of a run are at its end: the weight of the best operator of an edge over the mean weight of
+    its operators, the mean over edges, and the most operators that an edge has, which is the most it can be. None where
+    it learned no logits. Weights are probabilities, or sigmoids as they are.
+
+    An edge with probabilities .5, .25 and .25 has 1.5 of 3.
+    """
+    lines = [line for line in record.history if "probabilities" in line]
+    edges = [list(edge.values()) for edge in lines[-1]["probabilities"].values()] if lines else []
+    edges = [edge for edge in edges if len(edge) > 1 and sum(edge) > 0]
+    if not edges:
+        return None
+    return statistics.fmean(max(edge) / statistics.fmean(edge) for edge in edges), max(map(len, edges))
+
+
+def lead_notes(groups: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """A line on how far the logits of rows went, the mean over seeds; none where no row learned any.
+
+    Args:
+        groups: Runs by the label of their row.
+    """
+    said = []
+    for label, group in groups.items():
+        if leads := [found for record in group if (found := lead(record)) is not None]:
+            most = max(most for _, most in leads)
+            said.append(f"{label} {statistics.fmean(value for value, _ in leads):.2f} of {most}")
+    what = "How sure logits are at the end: the best operator of an edge weighs, in mean weights of its operators"
+    return [f"{what}, {'; '.join(said)}. Near 1 mixtures stayed even."] if said else []

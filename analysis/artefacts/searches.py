@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from senas_bench.analysis.artefacts.artefact import Artefact, Search, key_of
-from senas_bench.analysis.artefacts.collapse import collapse_notes
+from senas_bench.analysis.artefacts.collapse import collapse_notes, lead_notes
 from senas_bench.analysis.artefacts.protocols import protocol_notes
 from senas_bench.analysis.artefacts.trained_again import noise_of, noise_said
 from senas_bench.analysis.join import one_setting
@@ -131,12 +131,14 @@ def render(
         "rows": rows,
         "noise": [asdict(found) for found in noise],
     }
+    named = {f"{search.label} ({search.level:g})": group for search, group in shown.items()}
     notes = {
         VERDICTS: [noise_said(found) for found in noise],
         SETTING: _notes(meta, rows),
         RUNS: [
             *protocol_notes(every),
-            *collapse_notes({f"{search.label} ({search.level:g})": group for search, group in shown.items()}),
+            *collapse_notes(named),
+            *lead_notes(named),
             *(f"No runs of: {s.label} ({s.level:g})." for s, group in groups.items() if not group),
         ],
         PAPER: networks.NOTES if name == "table4" else (),

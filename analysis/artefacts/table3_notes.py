@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from senas_bench.analysis.artefacts.collapse import collapse_notes
+from senas_bench.analysis.artefacts.collapse import collapse_notes, lead_notes
 from senas_bench.analysis.join import TOP_NOTE
 from senas_bench.analysis.metrics.bootstrap import MIN_ARCHS
 from senas_bench.analysis.output.formats import listed, span
@@ -31,6 +31,7 @@ def run_notes(groups: Mapping[str, Sequence[RunRecord]], rows: Sequence[Mapping[
         *reading_notes(groups),
         *image_notes(groups),
         *collapse_notes(shown),
+        *lead_notes(shown),
         *function_notes(rows),
     ]
 

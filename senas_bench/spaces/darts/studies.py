@@ -71,8 +71,8 @@ whose stages have an epoch at least, takes 1.8 times as many, by which operators
 2.5 times."""
 ARCH_LR = {"embedded": 0.1, "cpu": 0.01}
 """Rate of all logits, as in the MobileNet-like spaces: chosen by the number of steps alone. Adam moves a logit by about
-its rate in a step. DARTS takes 20,000 steps of 0.0003 in its paper, and 20 or 350 here: at that rate the pick would be
-that of the random start."""
+its rate in a step. DARTS takes 20,000 steps of 0.0003 in its paper, and 20 or 350 here: at that rate its mixtures stay
+even."""
 STUDIES = {
     "embedded": Study(
         {"channels": 4, "rank_archs": 30, "score_images": 100, "score_batch": 100},

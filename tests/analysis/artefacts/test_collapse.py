@@ -1,4 +1,6 @@
-from senas_bench.analysis.artefacts.collapse import collapse_notes, collapsed, skips_of
+import pytest
+
+from senas_bench.analysis.artefacts.collapse import collapse_notes, collapsed, lead, lead_notes, skips_of
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.spaces.darts import GENOTYPES, arch_from_genotype, arch_to_str
 
@@ -45,3 +47,19 @@ def test_notes_name_rows_and_seeds():
     layers = a_record("identity-mb3", probabilities={})
     assert collapse_notes({"ProxylessNAS": [layers]}) == []  # nothing was judged
     assert collapse_notes({"ProxylessNAS": [layers], "SPOS": [a_record(ALL_SKIPS)]}) == []
+
+
+def test_how_far_logits_went_is_told_in_even_shares():
+    """By hand: .5 of three is 1.5 of an even share, .7 of two 1.4; an edge of one operator decides nothing."""
+    edges = {"0->1": {"a": 0.5, "b": 0.25, "c": 0.25}, "0->2": {"a": 0.3, "b": 0.7}, "1->2": {"a": 1.0}}
+    one, other = (
+        a_record(HALF, probabilities=edges),
+        a_record(HALF, 1, probabilities={"0->1": {"a": 0.675, "b": 0.325}}),
+    )
+    assert lead(one) == pytest.approx((1.45, 3)) and lead(other) == pytest.approx((1.35, 2))
+    sigmoids = a_record(HALF, probabilities={"0->1": {"a": 0.9, "b": 0.3}})
+    assert lead(sigmoids) == pytest.approx((1.5, 2))
+    assert lead(a_record(HALF)) is None and lead(a_record(HALF, probabilities={})) is None
+    (note,) = lead_notes({"DARTS": [one, other], "SPOS": [a_record(HALF)], "Fair DARTS": [sigmoids]})
+    assert "in mean weights of its operators, DARTS 1.40 of 3; Fair DARTS 1.50 of 2. Near 1 mix" in note
+    assert lead_notes({"SPOS": [a_record(HALF)]}) == []
