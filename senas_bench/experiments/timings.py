@@ -2,7 +2,7 @@
 
 Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
 of two): one thread on an AMD EPYC, most of them beside other work, so they are rather too high; what runs share
-counts in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies`, `snas` to `pcnas-pool`, the
+counts in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies`, `enas`, `snas` to `pcnas-pool`, the
 hybrids with `synflow-bn` and `se-nas-within-edge`, has 1.5 to 2 times its seconds there. A scored image took as long
 as in the runs of `untrained`, and training took what was left. Searches in the MobileNet-like and DARTS spaces have
 their seconds on the newer one, beside other work (`results/cpu-tables4-6`), as have those of preset `paper`, in
@@ -88,7 +88,7 @@ TIMINGS: dict[tuple[str, str], Mapping[str, Timing]] = {
         "darts-v2": Timing(160.0),
         "gdas": Timing(27.0),
         "setn": Timing(110.0, 0.0, 20.0),
-        "enas": Timing(44.0, 0.0, 26.0),
+        "enas": Timing(12.0, 0.0, 30.0),
         "snas": Timing(32.0),
         "p-darts": Timing(45.0),
         "fair-darts": Timing(28.0),
