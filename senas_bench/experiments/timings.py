@@ -3,9 +3,9 @@
 Medians over the seeds of `results/embedded`, `results/cpu-cifar10-short` (`cpu-cifar10` gave the same within a factor
 of two): one thread on an AMD EPYC, most of them beside other work, so they are rather too high; what runs share
 counts in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies`, `enas`, `snas` to
-`pcnas-pool`, the hybrids with `synflow-bn` and `se-nas-within-edge`, has 1.5 to 2 times its seconds there. A scored image took as long
-as in the runs of `untrained`, and training took what was left. Searches in the MobileNet-like and DARTS spaces have
-their seconds on the newer one, beside other work (`results/cpu-tables4-6`), as have those of preset `paper`, in
+`pcnas-pool`, the hybrids with `synflow-bn` and `se-nas-within-edge`, has 1.5 to 2 times its seconds there. A scored
+image took as long as in the runs of `untrained`, and training took what was left. Searches in the MobileNet-like and
+DARTS spaces have their seconds on the newer one, beside other work (`results/cpu-tables4-6`), as have those of preset `paper`, in
 bfloat16, which that processor has instructions for (`results/paper-cifar10`).
 """
 
