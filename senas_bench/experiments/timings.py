@@ -5,8 +5,8 @@ of two): one thread on an AMD EPYC, most of them beside other work, so they are 
 counts in each. What ran on a newer EPYC (Zen 4), the proxies of `results/cpu-proxies`, `enas`, `snas` to
 `pcnas-pool`, the hybrids with `synflow-bn` and `se-nas-within-edge`, has 1.5 to 2 times its seconds there. A scored
 image took as long as in the runs of `untrained`, and training took what was left. Searches in the MobileNet-like and
-DARTS spaces have their seconds on the newer one, beside other work (`results/cpu-tables4-6`), as have those of preset `paper`, in
-bfloat16, which that processor has instructions for (`results/paper-cifar10`).
+DARTS spaces have their seconds on the newer one, beside other work (`results/cpu-tables4-6`), as have those of
+preset `paper`, in bfloat16, which that processor has instructions for (`results/paper-cifar10`).
 """
 
 from __future__ import annotations
