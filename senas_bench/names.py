@@ -13,8 +13,10 @@ def lookup(kind: str, name: str, mapping: Mapping[str, T]) -> T:
     """The entry under `name`.
 
     Raises:
-        ValueError: No such entry; the message names the nearest one and lists all.
+        ValueError: No name, or no such entry; the message names the nearest one and lists all.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"{kind} {name!r:.60} must be a name; one of: {', '.join(mapping)}")
     if name in mapping:
         return mapping[name]
     alike = [known for known in mapping if known.lower() == name.lower()]

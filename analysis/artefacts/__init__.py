@@ -71,7 +71,7 @@ def named(name: str) -> list[str]:
     Raises:
         ValueError: Unknown name.
     """
-    if name in GROUPS:
+    if isinstance(name, str) and name in GROUPS:
         return [own for own, artefact in ARTEFACTS.items() if GROUPS[name](artefact)]
     lookup("artefact", name, ARTEFACTS)
     return [name]

@@ -47,7 +47,7 @@ def over_seeds(values: ArrayLike, level: float = 0.95) -> SeedSummary:
         return SeedSummary(1, mean, None, None)
     std = float(x.std(ddof=1))
     half = float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5
-    enough = n >= MIN_SEEDS and np.ptp(x) > 0
+    enough = n >= MIN_SEEDS and np.ptp(x) > 1e-9 * np.abs(x).max()  # values that agree may differ by rounding
     return SeedSummary(n, mean, std, (mean - half, mean + half) if enough else None)
 
 

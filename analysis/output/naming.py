@@ -13,6 +13,8 @@ from typing import Any
 from senas_bench.analysis.output.formats import Table
 
 SETTING = ("preset", "images", "data_id", "device")
+TRUTH = ("column", "ground_truth_sha256")
+"""By what a table judges."""
 WHO = ("method", "ranking", "search", "level", "subject")
 """What a row is about, where it says so."""
 LONGEST = 60
@@ -74,6 +76,9 @@ def _lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     for kind in ("methods", "seeds", "columns"):
         if gone := sorted(before[kind] - now[kind]):
             lost[kind] = f"{kind} {', '.join(map(str, gone))}"
+    truth = [old[key] != new[key] for key in TRUTH if key in old and key in new]
+    if any(truth) and "columns" not in lost and not before["columns"] < now["columns"]:
+        lost["columns"] = f"another truth ({old.get('ground_truth')})"
     if not lost and before["cells"] - now["cells"]:
         lost["cells"] = "more runs"
     return lost

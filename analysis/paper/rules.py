@@ -167,7 +167,8 @@ def _supernet_gap(table: Table, _: str) -> Iterator[Measured]:
         saw = _saw(table, column).strip()
         yield Measured("stand-alone trained here, both on the same archs", column, names, here, same, remark=saw)
         splits = [column.replace("_test", split) for split in ("_test", "_valtest", "_val")]  # what single seeds have
-        given = next(filter(None, (_find(table, ranking=BENCHMARK, column=split) for split in splits)), None)
+        rows_of_benchmark = (_find(table, ranking=BENCHMARK, column=split) for split in splits)
+        given = next((row for row in rows_of_benchmark if row and row["tau_mean"] is not None), None)
         level = {seed: given["tau_mean"] - GAP for seed in whole} if given else {}
         remark = f"{_TAKEN}{_saw(table, column)}"
         if given and rows[2]:

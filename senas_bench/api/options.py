@@ -44,8 +44,10 @@ def setting_of(options: Mapping[str, Any]) -> Setting:
     """`Options` as a `Setting`, which makes a `Path` of whatever names one.
 
     Raises:
-        ValueError: An option that there is none of.
+        ValueError: An option that there is none of, or that is empty.
     """
     for name in options:
         lookup("option", name, Options.__annotations__)
+        if options[name] == "" and isinstance(options[name], str):
+            raise ValueError(f"option {name} is empty; give a value, or leave it out")
     return Setting(**options)

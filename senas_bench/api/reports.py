@@ -69,6 +69,8 @@ def write_report(
         raise DataError(
             f"no finished runs in {results}; run `senas-bench reproduce table3` first, or name another folder"
         )
+    path = out or results / "report.html"
+    check_output(path)
     from senas_bench.analysis.artefacts import NO_RUNS, render_each
     from senas_bench.analysis.output.report import make_part, page_html
     from senas_bench.analysis.output.sections import sections
@@ -86,7 +88,6 @@ def write_report(
     if reasons and not any(part.tables for part in parts.values()):
         raise ValueError(f"nothing of {results} can be shown; {'; '.join(reasons)}")
     print(*reasons, sep="\n", end="\n" * bool(reasons), file=sys.stderr)
-    path = out or results / "report.html"
     atomic_write(path, page_html(list(parts.values()), no_timing=no_timing).encode())
     several = len(parts) > 1
     return Reported(path, {name: _write(part, f"-{name}" if several else "", results) for name, part in parts.items()})

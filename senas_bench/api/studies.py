@@ -309,6 +309,8 @@ def _listed(names: str | Sequence[str]) -> list[str]:
     found = list(given) if isinstance(given, Iterable) else [given]
     if not all(isinstance(name, str) for name in found):
         raise ValueError(f"methods {names!r:.60} must be names, such as ['params', 'random'] or 'params,random'")
+    if not found:
+        raise ValueError("no methods; give one at least, or None for those that the artefact shows")
     return list(dict.fromkeys(name.strip() for name in found))
 
 

@@ -76,7 +76,7 @@ def fingerprints() -> Mapping[str, str]:
 
 
 def _run(path: Path) -> _Used:
-    from senas_bench.methods import METHODS
+    from senas_bench.methods import METHODS, all_methods
 
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{path} is no Python file; give one that adds something, such as mine.py (docs/adding.md)")
@@ -88,10 +88,11 @@ def _run(path: Path) -> _Used:
     sys.path.insert(0, str(path.parent))
     try:
         module = importlib.import_module(path.stem)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that ends Python would end the command as if all were done
         lines = [f", line {frame.lineno}" for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
         raise ValueError(f"{path.name}{''.join(lines[-1:])}: {type(error).__name__}: {error}") from error
     if not Path(module.__file__ or "").is_file() or not path.samefile(str(module.__file__)):
         where = module.__file__ or "of Python itself"
         raise ValueError(f"{path}: a module {path.stem} is there already ({where}); give the file another name")
+    all_methods()  # says what is wrong with an entry before anything is computed
     return _Used(sha256, {name: method for name, method in METHODS.items() if before.get(name) is not method})

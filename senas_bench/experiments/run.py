@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -93,13 +93,37 @@ def _output_of(method: Any, task: Any) -> MethodOutput:
     Raises:
         RunError: It returns something else.
     """
-    output = method(task)
+    kind = type(method).__name__
+    try:
+        output = method(task)
+    except SystemExit as stop:
+        if isinstance(stop.code, int) and stop.code > 128:  # a signal
+            raise
+        raise RunError(f"{kind} ended Python (SystemExit: {stop.code}); a method returns, or raises an error") from stop
     if not isinstance(output, MethodOutput):
-        kind = type(method).__name__
         raise RunError(f"{kind} returned {type(output).__name__}; a method returns MethodOutput(pick, tables, history)")
     if not all(isinstance(table, ScoreTable) for table in output.tables):
-        raise RunError(f"{type(method).__name__} returned tables that are no ScoreTable; see docs/adding.md")
+        raise RunError(f"{kind} returned tables that are no ScoreTable; see docs/adding.md")
+    _check_rankings(kind, output.tables, task.report)
     return output
+
+
+def _check_rankings(kind: str, tables: Sequence[ScoreTable], report: Any) -> None:
+    """Taus compare if all methods rank the same archs.
+
+    Raises:
+        RunError: A ranking for the report holds an arch twice or one that it has not asked for; or the last lacks one.
+    """
+    asked = {tuple(row) for row in report.archs.tolist()}
+    rankings = [{tuple(row) for row in table.archs.tolist()} for table in tables if table.set == report.set]
+    counts = [len(table.archs) for table in tables if table.set == report.set]
+    twice = [count for found, count in zip(rankings, counts, strict=True) if len(found) < count]
+    if len(asked) < len(report.archs) or twice or any(found - asked for found in rankings):
+        raise RunError(
+            f"{kind} ranked archs that are not those of task.report.archs, each once; rank these, as they are"
+        )
+    if rankings and rankings[-1] < asked:
+        raise RunError(f"{kind} ranked {len(rankings[-1])} of the {len(asked)} archs of task.report.archs; rank all")
 
 
 @functools.cache

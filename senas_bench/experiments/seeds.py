@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ def seeds_of(seeds: int | str | Iterable[int]) -> list[int]:
     """Seeds, each once; text as `parse_seeds` reads it. Whole numbers of numpy are as good as Python's.
 
     Raises:
-        ValueError: None, or what is no whole number below 2**64.
+        ValueError: None, more than `MAX_SEEDS`, or what is no whole number below 2**64.
 
     >>> seeds_of(range(3)), seeds_of(7), seeds_of("0-1,5")
     ([0, 1, 2], [7], [0, 1, 5])
@@ -24,7 +25,9 @@ def seeds_of(seeds: int | str | Iterable[int]) -> list[int]:
     if isinstance(seeds, str):
         return parse_seeds(seeds)
     several: Any = seeds if whole(seeds) is None and isinstance(seeds, Iterable) else [seeds]
-    numbers = list(dict.fromkeys(map(_seed, several)))
+    numbers = list(dict.fromkeys(map(_seed, itertools.islice(several, MAX_SEEDS + 1))))
+    if len(numbers) > MAX_SEEDS:
+        raise ValueError(f"more than {MAX_SEEDS} seeds; give fewer")
     if not numbers:
         raise ValueError("no seeds; give at least one, such as range(3)")
     return numbers

@@ -309,6 +309,8 @@ class RunStore:
             with self._lock("save") if self._work.is_dir() else nullcontext():
                 try:  # again: a writer may have been between the two files
                     return self._read(run_id, spec)
+                except Newer:
+                    raise
                 except DAMAGE:
                     there = [path for path in (self._json(run_id), self._parquet(run_id)) if aside and path.exists()]
                     fate = f"moved to {', '.join(map(_move_aside, there))}" if there else fate

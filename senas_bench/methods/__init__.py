@@ -161,6 +161,8 @@ def method_named(name: str) -> Method:
     Raises:
         ValueError: Unknown, or what `check_method` refuses.
     """
+    if not isinstance(name, str):
+        lookup("method", name, METHODS)
     if name in GIVEN and name in METHODS:
         raise ValueError(f"method {name!r}: the name means something else; choose another")
     method = GIVEN[name] if name in GIVEN else lookup("method", name, METHODS)

@@ -106,7 +106,7 @@ def test_one_that_shows_as_much_or_more_takes_the_place_and_the_same_bytes(cli, 
     cli.done(*reproduce(*small, *([] if "--seeds" in small else ["--seeds", "0"])))
     assert contents(tmp_path / "runs").keys() == files("table3")
     outcome = cli.done(*reproduce("--methods", "random,spos,se-nas", "--seeds", "0-1"))
-    assert contents(tmp_path / "runs") == whole and "stays" not in outcome.err
+    assert contents(tmp_path / "runs") == whole and "kept tables" not in outcome.err
 
 
 @pytest.mark.slow

@@ -90,6 +90,12 @@ def test_a_method_that_was_replaced_is_known_to_workers_only_where_a_file_replac
         ("absent.py", None, "absent.py is no Python file"),
         ("mine.txt", "", "mine.txt is no Python file"),
         ("wrong_of_a_test.py", "\nx = 1 / 0\n", r"^wrong_of_a_test.py, line 2: ZeroDivisionError: division by zero$"),
+        ("ends_of_a_test.py", "import sys\n\nsys.exit(0)\n", r"^ends_of_a_test.py, line 3: SystemExit: 0$"),
+        (
+            "capital_of_a_test.py",
+            'from senas_bench import METHODS\n\nMETHODS["Mine"] = METHODS["random"]\n',
+            "method 'Mine': a name is made of small letters",
+        ),
         ("a.b.py", "", r"a\.b\.py: Python imports no name with a dot in it; call the file a_b\.py"),
         ("json.py", "", "a module json is there already"),
         ("math.py", "", "a module math is there already"),

@@ -35,6 +35,7 @@ from senas_bench.methods.truth import TruthRandomSearch
 from senas_bench.progress import SilentProgress, read_status
 from senas_bench.spaces import SPACES
 from senas_bench.spaces.nasbench201 import NB201, arch_from_str, arch_to_str, official_archs
+from senas_bench.tasks.outputs import MethodOutput, ScoreTable
 from senas_bench.training import loop
 from senas_bench.training.recipe import PRECISIONS, TrainingRecipe
 
@@ -311,6 +312,34 @@ def test_an_engine_that_cannot_be_had_is_refused(tmp_path, monkeypatch):
     spec = make_spec("untrained", 0, "embedded", sizes=resized(TINY, engine="compiled"))
     with pytest.raises(RunError, match="engine compiled cannot be had: SENAS_COMPILE=0 forbids them"):
         Runner(tmp_path)(spec)
+
+
+def archs_twice(archs):
+    return np.concatenate([archs[:-1], archs[:1]])
+
+
+@pytest.mark.parametrize(
+    ("ranked", "said"),
+    [
+        (archs_twice, "ranked archs that are not those of task.report.archs, each once"),
+        (lambda archs: (archs + 1) % 5, "ranked archs that are not those of task.report.archs, each once"),
+        (lambda archs: archs[:12], "ranked 12 of the 20 archs of task.report.archs; rank all"),
+        (lambda archs: sys.exit(0), r"ended Python \(SystemExit: 0\); a method returns, or raises an error"),
+    ],
+)
+def test_what_a_method_returns_is_checked_before_it_is_kept(ranked, said, tmp_path, monkeypatch):
+    """Taus of unlike archs would stand side by side; a process that ends would look like one that is done."""
+
+    class Ranks(type(METHODS["params"])):
+        def __call__(self, task):
+            archs = ranked(task.report.archs)
+            table = ScoreTable(archs, np.zeros(len(archs)), task.report.set, 1, 1)
+            return MethodOutput(tuple(archs[0].tolist()), (table,))
+
+    monkeypatch.setitem(METHODS, "params", Ranks("params"))
+    with pytest.raises(RunError, match=said):
+        Runner(tmp_path)(tiny_spec("params", rank_archs=20))
+    assert not RunStore(tmp_path).records()
 
 
 def test_the_precision_is_part_of_a_spec_and_of_a_shared_training():

@@ -20,6 +20,7 @@ import pytest
 from senas_bench import files as files_module
 from senas_bench.errors import DataError
 from senas_bench.experiments import store as store_module
+from senas_bench.experiments.sealing import Newer
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore, scores_to_bytes
 from senas_bench.files import atomic_write
@@ -490,6 +491,20 @@ def test_a_record_of_a_newer_version_is_left_alone(tmp_path):
         with pytest.raises(DataError, match="has schema 2, this version reads 1; update senas-bench, or name another"):
             ask(RunStore(tmp_path), a_spec())
     assert names(tmp_path / "runs") == [path.name] and path.read_bytes() == before
+
+
+def test_a_record_of_a_newer_version_that_comes_while_one_reads_is_left_alone(tmp_path, monkeypatch):
+    """The first read sees half a record, the second a whole newer one."""
+    path, store, seen = a_file(tmp_path), RunStore(tmp_path), []
+
+    def read(self, run_id, spec=None):
+        seen.append(run_id)
+        raise Newer("has schema 2") if len(seen) > 1 else ValueError("half a record")
+
+    monkeypatch.setattr(RunStore, "_read", read)
+    with pytest.raises(Newer, match="has schema 2"):
+        store.make_way(a_spec())
+    assert len(seen) == 2 and path.exists()
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "null", "1", '{"provenance": 1}', '{"provenance": {}}', "\x00"])

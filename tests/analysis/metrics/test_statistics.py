@@ -47,6 +47,8 @@ def test_over_seeds_is_the_t_interval():
 def test_few_seeds():
     assert over_seeds([3.0]).std is None
     assert over_seeds([3.0]).interval is None
+    agree = np.array([0.7, 0.8, 0.9]) - np.array([0.4, 0.5, 0.6])
+    assert np.ptp(agree) > 0 and over_seeds(agree).interval is None  # but for rounding they agree
     assert over_seeds([1.0, 2.0]).std == pytest.approx(0.5**0.5)
     assert over_seeds([1.0, 2.0]).interval is None
     assert over_seeds([1.0, 2.0, 3.0]).interval is not None

@@ -309,6 +309,23 @@ def test_the_gap_of_a_plain_supernet():
     assert benchmark["n"] == 8 and "taken as given" in benchmark["numbers"]
 
 
+def test_roundings_are_no_difference():
+    """.7 less .3 is below .4 by an ulp: on all seeds, that is equal and no sign of anything."""
+    rows = [tau_row([0.7] * 8, ranking="stand-alone"), tau_row([0.4] * 8, ranking="supernet, same archs")]
+    here, _ = rows_of(verdicts({"table1": artefact("table1", rows)}), "supernet-gap")
+    assert here["difference"] < 0 and here["verdict"] == UNDECIDED and "p = 1" in here["numbers"]
+
+
+def test_a_benchmark_whose_seeds_share_no_archs_has_no_tau():
+    """The next split that has one counts; none is no run."""
+    supernet = tau_row([0.625] * 8, ranking="supernet")
+    without = tau_row([], ranking="stand-alone, benchmark", column="cifar10_test") | {"tau_mean": None}
+    other = tau_row([0.875], ranking="stand-alone, benchmark", column="cifar10_val", tau_mean=0.875)
+    for rows, word in ([supernet, without], NO_RUNS), ([supernet, without, other], FAILS):
+        benchmark = row_of(verdicts({"table1": artefact("table1", rows)}), "supernet-gap", "in the benchmark")
+        assert benchmark["verdict"] == word
+
+
 @pytest.mark.parametrize(("repeats", "word"), [(8, HOLDS), (7, UNDECIDED)])
 def test_ranks_over_repeats(repeats, word):
     """Archs of the supernet move by 4 between one half of its repeats and the other, those alone by nothing."""
