@@ -59,7 +59,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         return _of_run(path)
     missing = [name for name in ("arch_str", "score") if name not in table.column_names]
     if missing:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; it has: {', '.join(names)}")
+        raise ValueError(f"{path}: no column {', '.join(missing)}; it has: {', '.join(map(repr, names))}")
     if not len(table):
         raise ValueError(f"{path}: no rows; give one per arch")
     archs = [_checked_arch(path, row, text) for row, text in enumerate(table["arch_str"].to_pylist(), start=1)]

@@ -80,7 +80,7 @@ def write_report(
         tables, missing = render_each(section.records, store.scores, truth, no_timing=no_timing)
         parts[section.label] = make_part(section.title, tables, section.records, missing)
     reasons = [
-        f"{label}: {name} is not shown: {reason}"
+        f"{label}: {name} is {'shown' if ' without ' in name else 'not shown'}: {reason}"
         for label, part in parts.items()
         for name, reason in part.missing.items()
         if reason != NO_RUNS

@@ -191,7 +191,8 @@ def one_arch(text: str, space: str) -> str:
 
         archs = read_archs(Path(text), space)
         if len(archs) != 1 or archs[0].space != space:
-            raise ValueError(f"{text} holds {len(archs)} archs of {archs[0].space}; one of {space} is needed")
+            held = " and ".join(sorted({own.space for own in archs}))
+            raise ValueError(f"{text} holds {len(archs)} archs of {held}; one of {space} is needed")
         return SPACES[space].to_str(archs[0].arch)
     return text
 

@@ -34,8 +34,10 @@ def draw(space: str, archs: Sequence[NamedArch], skeleton: Any = None) -> Figure
     """
     kind = space_named(space)
     others = sorted({named.space for named in archs} - {space})
-    if others or not archs:
-        raise ValueError(f"no archs of {space} to draw{'; these are of ' + ', '.join(others) if others else ''}")
+    if not archs:
+        raise ValueError(f"no archs of {space} to draw")
+    if others:
+        raise ValueError(f"cannot draw archs of {' and '.join(others)} among those of {space}; give those of one space")
     several = len(archs) > 1
     rows = [(named.label or (f"arch {n}" if several else ""), named.arch) for n, named in enumerate(archs, 1)]
     return kind.draw(rows) if skeleton is None or kind.draw_over is None else kind.draw_over(rows, skeleton)

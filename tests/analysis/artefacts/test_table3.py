@@ -562,7 +562,7 @@ def test_an_index_is_a_column_and_the_text_of_numbers_is_exact(tmp_path, toy):
 
 
 def test_unreadable_scores(tmp_path):
-    with pytest.raises(ValueError, match="no column score; it has: arch_str, accuracy"):
+    with pytest.raises(ValueError, match="no column score; it has: 'arch_str', 'accuracy'"):
         (tmp_path / "a.csv").write_text("arch_str,accuracy\nx,1\n")
         read_scores(tmp_path / "a.csv")
     with pytest.raises(FileNotFoundError, match="not found"):
