@@ -94,5 +94,11 @@ def _run(path: Path) -> _Used:
     if not Path(module.__file__ or "").is_file() or not path.samefile(str(module.__file__)):
         where = module.__file__ or "of Python itself"
         raise ValueError(f"{path}: a module {path.stem} is there already ({where}); give the file another name")
-    all_methods()  # says what is wrong with an entry before anything is computed
+    try:
+        all_methods()  # says what is wrong with an entry before anything is computed
+    except ValueError:
+        METHODS.clear()
+        METHODS.update(before)
+        del sys.modules[path.stem]  # so that it is read again when it is mended
+        raise
     return _Used(sha256, {name: method for name, method in METHODS.items() if before.get(name) is not method})
