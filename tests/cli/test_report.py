@@ -64,7 +64,8 @@ def test_a_section_per_preset_images_and_size(cli, finish, tmp_path, monkeypatch
     names = ["cpu-cifar10", "cpu-cifar100", "embedded-digits", "embedded-digits-stage_epochs-15-5-5-5"]
     assert {f"{name}-{label}" for name in ("table3", "verdicts") for label in names} <= tables(tmp_path)
     assert not {"table3", "verdicts"} & tables(tmp_path)
-    assert [line.partition(": ")[0] for line in outcome.out.splitlines()] == [*names, "4 studies; written"]
+    said = [f"{name}, claims of the paper" for name in names]
+    assert [line.partition(": ")[0] for line in outcome.out.splitlines()] == [*said, "4 studies; written"]
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids)) and {a for a in re.findall(r'href="#([^"]*)"', page)} <= set(ids)
     before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")}
