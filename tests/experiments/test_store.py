@@ -541,3 +541,20 @@ def test_a_full_disk_names_path_and_free_space(tmp_path, monkeypatch, action):
     with pytest.raises((OSError, ValueError), match=r"No space left on device, [0-9.]+ MB free") as error:
         calls[action]()
     assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_run_is_set_aside_with_its_scores(tmp_path):
+    store = RunStore(tmp_path)
+    store.save(a_record(), some_scores())
+    store.set_aside(a_spec())
+    run_id = a_spec().run_id
+    assert names(tmp_path / "runs") == [f"{run_id}.json.old", f"{run_id}.parquet.old"]
+
+
+def test_a_copy_of_a_record_counts_once(tmp_path):
+    store = RunStore(tmp_path)
+    store.save(a_record(), None)
+    found = tmp_path / f"runs/{a_spec().run_id}.json"
+    shutil.copy(found, found.with_stem(f"{found.stem}-copy"))
+    with pytest.warns(UserWarning, match="is not the one"):
+        assert len(store.records()) == 1

@@ -240,3 +240,12 @@ def test_an_unused_controller_goes_through_a_checkpoint():
     fresh.load(Reinforce(a_controller()).tensors())
     assert math.isnan(fresh.baseline)
     assert torch.equal(fresh.controller.start, a_controller().start)
+
+
+def test_distinct_archs_are_within_what_holds():
+    def holds(archs):
+        return archs[:, 0] == 1
+
+    controller = Controller(NB201, torch.Generator().manual_seed(0))
+    drawn = controller.sample_distinct(np.random.default_rng(0), 50, holds)
+    assert len(drawn) == 50 and holds(drawn).all()

@@ -7,6 +7,7 @@ from senas_bench.searching import evolution
 from senas_bench.searching.evolution import MAX_TRIES, Evolution
 from senas_bench.searching.random_search import RandomSearch
 from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.darts import DARTS
 from senas_bench.spaces.limited import LimitedSampler
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.mobilenet import MOBILENET, mobilenet_cost
@@ -283,3 +284,17 @@ def test_the_first_generation_begins_with_what_is_given():
         first = [tuple(row) for row in score.batches[0].tolist()]
         assert first[: len(expected)] == expected and len(first) == population == len(set(first))
         assert limit.holds(archs).all()
+
+
+@pytest.mark.parametrize("make", ["_cross", "_mutate"])
+def test_children_are_archs_where_a_rule_leaves_edges_out(make):
+    rng = np.random.default_rng(0)
+    best = [DARTS.sample(rng) for _ in range(10)]
+    children = [getattr(Evolution(mutation_rate=0.3), make)(DARTS, best, rng) for _ in range(50)]
+    assert all(child in DARTS for child in children)
+
+
+def test_defaults_are_the_codes():
+    usual = Evolution()
+    assert (usual.population, usual.generations, usual.parents, usual.crossover) == (50, 20, 10, 0.5)
+    assert usual.mutation_rate == 0.1 and MAX_TRIES == 100

@@ -4,11 +4,13 @@ from math import exp, inf
 import numpy as np
 import pytest
 
+from senas_bench.shrinking.angle import Angle
 from senas_bench.shrinking.se_nas import (
     NORMALIZERS,
     SeNasCriterion,
     normalize,
     operator_scores,
+    percentiles,
     selection_confidence,
 )
 from senas_bench.shrinking.si import SelectionImportance
@@ -237,3 +239,48 @@ def test_an_impossible_operator_takes_no_part_and_goes_first():
     scores = operator_scores({(0, 2): -np.inf, **possible})
     assert scores.pop((0, 2)) == -np.inf
     assert scores == operator_scores(possible)
+
+
+class Region:
+    """A space in which no arch within the limit has operator 4 of edge 1."""
+
+    def __init__(self):
+        self.space = SMALL
+
+    def pool(self, per_operator, rng):
+        archs = SMALL.archs()
+        return archs[archs[:, 1] != 4]
+
+    def more_with(self, *_):
+        return None
+
+
+class Limited(Task):
+    def within(self, space):
+        return Region()
+
+
+def test_an_operator_that_no_arch_within_the_limit_has_is_worst_and_moves_no_other():
+    found = SeNasCriterion("snapshot-loglik")(Trained(SMALL), Limited(log=True))
+    impossible = (1, 4)
+    assert found.scores[impossible] == -inf and found.parts["importance"][impossible] == -inf
+    assert impossible not in found.parts["confidence"]
+    rest = {pair: value for pair, value in found.parts["importance"].items() if pair != impossible}
+    assert {pair: value for pair, value in found.scores.items() if pair != impossible} == operator_scores(rest)
+    assert SeNasCriterion()(Trained(SMALL), Limited()).parts["importance"][0, 0] > 1  # accuracies, no percentiles
+
+
+def test_percentiles_of_ties_and_of_what_is_cut_off():
+    assert percentiles(np.array([-inf, 2.0, 2.0, 5.0])).tolist() == [-inf, 2.5 / 4, 2.5 / 4, 1.0]
+
+
+def test_a_confidence_at_the_mean_gives_infinity_as_in_textbooks():
+    """Variances 1, 49 and 25, whose mean is 25: that of edge 2 is 0 after normalization."""
+    scores = operator_scores(
+        {(0, 0): 19.0, (0, 1): 21.0, (1, 0): 13.0, (1, 1): 27.0, (2, 0): 15.0, (2, 1): 25.0}, "minmax"
+    )
+    assert scores[2, 0] == scores[2, 1] == inf
+
+
+def test_defaults_are_the_papers():
+    assert {kind().per_operator for kind in (SeNasCriterion, SelectionImportance, Angle)} == {100}

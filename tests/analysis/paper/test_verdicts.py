@@ -221,7 +221,8 @@ def test_a_rival_without_runs_is_one_row():
 
 
 @pytest.mark.parametrize(
-    ("n", "lead", "word"), [(8, 0.25, HOLDS), (8, -2.0, FAILS), (8, 2.0, FAILS), (7, 0.25, UNDECIDED)]
+    ("n", "lead", "word"),
+    [(8, 0.25, HOLDS), (8, -2.0, FAILS), (8, 2.0, FAILS), (8, 0.5, HOLDS), (7, 0.25, UNDECIDED), (7, 2.0, UNDECIDED)],
 )
 def test_comparable_is_decided_by_the_interval(n, lead, word):
     row = row_of(verdicts({"table3": table3(n, se_nas=90.0 + lead, gdas=90.0)}), "matches-gdas")
@@ -307,6 +308,14 @@ def test_the_gap_of_a_plain_supernet():
     assert here["verdict"] == HOLDS and here["difference"] == pytest.approx(0.075)
     assert benchmark["verdict"] == FAILS and benchmark["difference"] == pytest.approx(-0.05)
     assert benchmark["n"] == 8 and "taken as given" in benchmark["numbers"]
+
+
+def test_the_test_accuracies_of_the_benchmark_come_before_its_validation():
+    rows = [tau_row([0.625] * 8, ranking="supernet")]
+    for split, tau in (("val", 0.5), ("valtest", 0.6), ("test", 0.7)):
+        rows.append(tau_row([tau], ranking="stand-alone, benchmark", column=f"cifar10_{split}", tau_mean=tau))
+    row = row_of(verdicts({"table1": artefact("table1", rows)}), "supernet-gap", "in the benchmark")
+    assert row["first"] == pytest.approx(0.4)
 
 
 def test_roundings_are_no_difference():
