@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -372,6 +373,18 @@ def test_claims_of_different_runs_do_not_wait_and_a_failed_claim_is_free_again(t
 
     threading.Thread(target=claim_again, daemon=True).start()
     assert done.wait(5)
+
+
+def test_a_claim_waits_for_as_long_as_a_run_may_take(tmp_path, monkeypatch):
+    asked = []
+
+    def free(path, patience):
+        asked.append((path.name, patience))
+        return nullcontext()
+
+    monkeypatch.setattr(store_module, "held", free)
+    with RunStore(tmp_path).claim(a_spec()):
+        assert asked == [(f"{a_spec().run_id}.lock", store_module.RUN_PATIENCE)]
 
 
 @pytest.mark.parametrize("code", [0, errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])

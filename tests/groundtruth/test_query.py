@@ -26,6 +26,7 @@ def test_query_names_its_column_and_back():
         (("cifar10", "valid", 200, "mean"), "one of: val, test"),
         (("cifar10", "test", 90, "mean"), "one of: 12, 200"),
         (("cifar10", "test", "200", "mean"), "one of: 12, 200"),
+        (("cifar10", "test", 200.0, "mean"), "one of: 12, 200"),
         (("cifar10", "test", 200, "median"), "'mean' or one training seed"),
         (("cifar10", "test", 200, -1), "'mean' or one training seed"),
         (("cifar10", "test", 200, True), "'mean' or one training seed"),

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from senas_bench.searching.most_probable import most_probable_within
+from senas_bench.searching.most_probable import _best_by_cost, most_probable_within
+from senas_bench.spaces import SearchSpace
 from senas_bench.spaces.darts import DARTS
 from senas_bench.spaces.limits import Limit
 from senas_bench.spaces.mobilenet import MOBILENET, TABLE2, mobilenet_cost
@@ -60,3 +61,21 @@ def test_where_every_arch_costs_the_same():
 def test_a_space_with_a_rule_is_refused():
     with pytest.raises(ValueError, match="not every choice of darts is an arch"):
         most_probable_within(np.zeros((14, 8)), DARTS)
+
+
+def sums(table: np.ndarray, archs: np.ndarray) -> np.ndarray:
+    return table[np.arange(archs.shape[1]), archs].sum(axis=1)
+
+
+def test_where_rounding_hides_all_that_meet_the_limit_the_best_drawn_is_taken():
+    """The first of the windows around three neighbouring costs in which no arch by rounded costs lies."""
+    rng = np.random.default_rng(0)
+    space = SearchSpace("toy", tuple("abcde"), tuple("uvwxyz"), ((0, 1, 2, 3, 4),) * 6)
+    costs, table, archs = rng.random((6, 5)), rng.normal(size=(6, 5)), space.archs()
+    ordered = np.sort(sums(costs, archs))
+    windows = (Limit(costs, 0.0, ordered[k] - 1e-9, ordered[k + 2] + 1e-9) for k in range(3000, 12000))
+    hidden = (limit for limit in windows if not limit.holds(_best_by_cost(table, space.candidates, limit)).any())
+    limit = next(hidden)
+    inside = archs[limit.holds(archs)]
+    found = np.array([most_probable_within(table, within(space, limit))])
+    assert len(inside) >= 2 and sums(table, found)[0] == sums(table, inside).max()

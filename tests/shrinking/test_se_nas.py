@@ -15,6 +15,7 @@ from senas_bench.shrinking.se_nas import (
 )
 from senas_bench.shrinking.si import SelectionImportance
 from senas_bench.spaces import SearchSpace
+from senas_bench.spaces.nasbench201 import NB201
 
 # Three candidates on edge 0, two on edge 1, one on edge 2.
 SI = {(0, 0): 10.0, (0, 1): 20.0, (0, 2): 30.0, (1, 0): 40.0, (1, 3): 44.0, (2, 2): 99.0}
@@ -214,8 +215,9 @@ def test_scores_below_zero_enter_as_percentiles():
     assert output.parts["importance"] == pytest.approx(expected)
     assert output.scores == pytest.approx(operator_scores(expected))
     assert output.scores[0, 3] > output.scores[0, 0]
-    shifted = SeNasCriterion(normalizer="within-edge")(Trained(SMALL), Below()).parts["importance"]
-    assert shifted[0, 0] < 0  # a difference needs no sign
+    for normalizer in ("minmax", "within-edge"):
+        shifted = SeNasCriterion(normalizer=normalizer)(Trained(SMALL), Below()).parts["importance"]
+        assert shifted[0, 0] < 0  # a difference needs no sign
 
 
 def test_a_lowest_score_of_zero_enters_as_percentiles_too():
@@ -280,6 +282,18 @@ def test_a_confidence_at_the_mean_gives_infinity_as_in_textbooks():
         {(0, 0): 19.0, (0, 1): 21.0, (1, 0): 13.0, (1, 1): 27.0, (2, 0): 15.0, (2, 1): 25.0}, "minmax"
     )
     assert scores[2, 0] == scores[2, 1] == inf
+
+
+def test_of_a_large_space_each_operator_is_in_so_many_archs():
+    asked = []
+
+    class Asked(Task):
+        def estimate(self, trained, archs, *given, **how):
+            asked.append(archs.shape)
+            return super().estimate(trained, archs, *given, **how)
+
+    SeNasCriterion(per_operator=7)(Trained(NB201), Asked())
+    assert asked == [(35, 6)]
 
 
 def test_defaults_are_the_papers():

@@ -1,3 +1,4 @@
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +50,7 @@ class Task:
     asked: list = field(default_factory=list)
 
     def rng(self, phase):
-        return np.random.default_rng([self.seed, len(phase)])
+        return np.random.default_rng([self.seed, zlib.crc32(phase.encode())])
 
     def within(self, space):
         return space
@@ -92,3 +93,11 @@ def test_archs_depend_on_the_runs_seed():
         SelectionImportance(per_operator=7)(Trained(NB201), task)
         asked.append(task.asked[0][0].tolist())
     assert asked[0] == asked[1] != asked[2]
+
+
+def test_each_stage_draws_archs_of_its_own():
+    task = Task()
+    for phase in ("stage-1", "stage-2"):
+        SelectionImportance(per_operator=7)(Trained(NB201, phase), task)
+    (first, *_), (second, *_) = task.asked
+    assert first.tolist() != second.tolist()

@@ -9,6 +9,7 @@ from senas_bench.analysis.artefacts import ARTEFACTS
 from senas_bench.analysis.artefacts import fig6 as survival
 from senas_bench.analysis.artefacts.fig6 import render_fig6
 from senas_bench.analysis.metrics.operators import (
+    DRAWS,
     operator_truth,
     random_reference,
     random_survivors,
@@ -227,6 +228,17 @@ def test_random_reference(operators):
     assert 0 <= value["recall_10_low"] < 1 / 3 < value["recall_10_high"] <= 1
     assert value["space_best"] + value["space_regret"] == pytest.approx(76.25)
     assert value == random_reference(operators, 10)
+
+
+def test_bounds_of_a_random_reference_hold_95_percent_of_the_draws(operators):
+    """The best arch is made of ranks 1 to 6."""
+    value = random_reference(operators, 10)
+    edges = np.array([edge for edge, _ in operators.pairs])
+    left = random_survivors(edges, 10, np.random.default_rng(0), DRAWS)
+    ranks = [(np.flatnonzero(alive) + 1).mean() for alive in left]
+    bounds = [value["survivor_rank_low"], value["survivor_rank_high"]]
+    assert bounds == pytest.approx(np.quantile(ranks, [0.025, 0.975]).tolist())
+    assert value["holds_best"] == left[:, :6].all(axis=1).mean()
 
 
 def test_verdicts_against_random_runs_of_the_same_seeds(shrunk, made_up):

@@ -166,3 +166,22 @@ def test_mean_tau_interval_where_there_is_none():
     rng = np.random.default_rng(0)
     assert mean_tau_interval([np.arange(9)], np.arange(9), rng) is None
     assert mean_tau_interval([np.zeros(20)], np.arange(20), rng, n_resamples=50) is None
+
+
+def test_mean_tau_interval_of_one_column_over_the_fewest_archs_is_tau_interval():
+    scores = np.random.default_rng(0).random(10)
+    truth = scores + np.random.default_rng(1).random(10)
+    expected = tau_interval(scores, truth, np.random.default_rng(0), n_resamples=50)
+    assert mean_tau_interval([scores], truth, np.random.default_rng(0), n_resamples=50) == pytest.approx(expected)
+
+
+def test_a_statistic_that_is_nan_on_the_archs_has_nan_bounds():
+    """It is nan on what repeats no arch, so on the archs themselves and on no resample of 20."""
+
+    def statistic(index):
+        repeats = len(set(index.tolist())) < len(index)
+        return [1.0 if repeats else np.nan, 2.0]
+
+    low, high = bootstrap_interval(statistic, 20, np.random.default_rng(0), n_resamples=20)
+    assert np.isnan([low[0], high[0]]).all()
+    assert (low[1], high[1]) == (2, 2)

@@ -216,6 +216,10 @@ def test_spread_of_few_or_equal_seeds(paired):
             assert one.p == one.smallest_p == (1 / 8 if paired else 2 / 70)
 
 
+def test_a_spread_needs_three_seeds_of_each_side():
+    assert spread_test([1.0, 2.0], [1.0, 2.0, 3.0, 4.0, 5.0]) is None
+
+
 @pytest.mark.parametrize("test", [permutation_test, spread_test])
 def test_samples_that_cannot_be_tested(test):
     with pytest.raises(ValueError, match="infinity"):

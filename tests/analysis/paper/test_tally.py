@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from senas_bench.analysis.output.formats import Table
-from senas_bench.analysis.paper.tally import by_claim, count_words, line, summary, tally
+from senas_bench.analysis.paper.tally import by_claim, count_words, line, seeds_behind, summary, tally
 
 
 def row(verdict, seeds=3, claim="a", **rest):
@@ -41,3 +41,9 @@ def test_rows_are_grouped_by_claim_in_order():
     rows = [row("no runs", claim="b"), row("holds", claim="a"), row("undecided", claim="b")]
     assert [[one["verdict"] for one in group] for group in by_claim(rows)] == [["no runs", "undecided"], ["holds"]]
     assert count_words(rows) == [("holds", 1), ("undecided", 1), ("no runs", 1)]
+
+
+def test_seeds_that_either_side_lacks_are_not_behind_a_row():
+    values = [(1.0, None), (None, 1.0), (1.0, 1.0)]
+    runs = [{"seed": seed, "first": first, "second": second} for seed, (first, second) in enumerate(values)]
+    assert seeds_behind({"per_seed": runs}) == 1

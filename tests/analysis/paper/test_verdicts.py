@@ -8,7 +8,7 @@ from senas_bench.analysis.artefacts.table3 import render_table3
 from senas_bench.analysis.output import formats
 from senas_bench.analysis.paper.judges import ALIKE, FAILS, FIXED, HOLDS, NO_RUNS, UNDECIDED
 from senas_bench.analysis.paper.numbers import CLAIMS
-from senas_bench.analysis.paper.rules import RIVALS
+from senas_bench.analysis.paper.rules import NEAR, RIVALS
 from senas_bench.analysis.paper.verdicts import OURS, verdicts
 
 TEN = range(10)
@@ -213,6 +213,10 @@ def test_a_pick_far_from_the_optimum_does_not_hold():
     assert [row["verdict"] for row in rows_of(table, "near-optimal")] == [FAILS, HOLDS]  # 1.5 away, 1 and 2 allowed
 
 
+def test_near_is_one_point_on_cifar10_and_two_on_the_others():
+    assert NEAR == {"cifar10_test": 1, "cifar100_test": 2, "imagenet16-120_test": 2}
+
+
 def test_a_rival_without_runs_is_one_row():
     table = verdicts({"table3": table3(8, ("cifar10_test", "cifar100_test"), se_nas=93.5, rsps=80.0)})
     found = [row for row in rows_of(table, "beats-rivals") if row["verdict"] == NO_RUNS]
@@ -238,6 +242,14 @@ def test_an_interval_across_the_limit_is_undecided():
     assert row["verdict"] == UNDECIDED and row["low"] < ALIKE < row["high"]
 
 
+def test_a_mean_beyond_the_limit_is_undecided_where_the_interval_reaches_back():
+    table = table3(8, se_nas=90.0, gdas=90.0)
+    for run in table.meta["rows"][0]["per_seed"]:
+        run["cifar10_test"] = 90.1 + run["seed"] % 2
+    row = row_of(verdicts({"table3": table}), "matches-gdas")
+    assert row["verdict"] == UNDECIDED and row["low"] < ALIKE < row["difference"]
+
+
 @pytest.mark.parametrize(
     ("images", "preset", "word"),
     [(33, "paper", HOLDS), (40, "paper", HOLDS), (41, "paper", FAILS), (33, "cpu", FIXED), (41, "cpu", FIXED)],
@@ -252,6 +264,33 @@ def test_cost_is_decided_by_counts_of_one_seed_where_no_preset_fixes_it(images, 
     fixed = "exact counts, n = 1 seeds. Preset cpu fixes how long each method trains" in row["numbers"]
     assert fixed == (preset == "cpu")
     assert [row["ratio"] for row in rows_of(decided, "third-of-cost")] == [images / 100, images / 100, 1]
+
+
+def paper_costs(n=1, **picks):
+    table = table3(n, **picks)
+    table.meta["preset"] = "paper"
+    return table
+
+
+def test_costs_need_no_pairs_and_count_the_seeds_of_the_side_with_fewer():
+    table = paper_costs(2, se_nas=90.0, gdas=90.0)
+    del table.meta["rows"][0]["per_seed"][1]
+    found = rows_of(verdicts({"table3": table}), "third-of-cost")
+    assert {(row["n"], row["ratio"], row["verdict"]) for row in found} == {(1, 1, FAILS)}
+
+
+def test_a_cost_without_a_rival_has_no_runs():
+    found = rows_of(verdicts({"table3": paper_costs(2, se_nas=90.0)}), "third-of-cost")
+    assert {row["verdict"] for row in found} == {NO_RUNS}
+
+
+def test_each_cost_is_the_sum_of_its_counts():
+    table = paper_costs(se_nas=90.0, gdas=90.0)
+    counts = ("images_trained", "images_scored", "path_evaluations", "backward_paths")
+    for row, values in zip(table.meta["rows"], ((10, 30, 5, 2), (20, 50, 8, 12)), strict=False):
+        row["per_seed"][0].update(zip(counts, values, strict=True))
+    found = rows_of(verdicts({"table3": table}), "third-of-cost")
+    assert [(row["first"], row["second"]) for row in found] == [(10, 20), (40, 70), (5, 8), (7, 20)]
 
 
 def test_ours_are_extra_rows_with_families_of_their_own():
@@ -393,6 +432,12 @@ def test_picks_under_a_limit_compare_with_those_under_the_same_in_the_same_kind_
     first, second = found.values()
     assert (first["verdict"], first["difference"], first["p_holm"]) == (HOLDS, 1.0, 4 / 512)
     assert second["verdict"] == UNDECIDED and "picks trained here" in table.notes[0]
+
+
+def test_seeds_whose_pick_has_no_accuracy_are_left_out():
+    rows = [search_row(name, name, [50.0 + seed / 64 for seed in TEN]) for name in ("se-nas", "fairnas")]
+    rows[0]["per_seed"][3]["top1"] = None
+    assert row_of(verdicts({"table4": searches("table4", *rows)}), "better-within-flops")["n"] == 9
 
 
 def test_each_part_is_set_against_what_lacks_it():
