@@ -27,25 +27,30 @@ def spell_out() -> None:
 
 def stand_in() -> None:
     """Let no command end for standard error that cannot be written, as where its terminal is gone or its disk full, nor
-    for a stream that was closed before it began. What else standard output cannot take is an error, as it should be."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+    for a stream that was closed before it began, nor for a reader of its output that has read enough, such as `head`:
+    the files that it makes are still made. What else standard output cannot take is an error, as it should be."""
+    for name, errors in (("stdout", BrokenPipeError), ("stderr", OSError)):
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  it stays open
-    buffer = getattr(sys.stderr, "buffer", None) if sys.stderr is sys.__stderr__ else None  # which keeps its file open
-    raw = getattr(buffer, "raw", buffer)  # Python may be told not to buffer
-    if isinstance(raw, io.FileIO):
-        buffer = io.BufferedWriter(_Unfailing(raw))
-        sys.stderr = io.TextIOWrapper(buffer, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
+            continue
+        ours = stream is getattr(sys, f"__{name}__")  # which keeps its file open
+        buffer = getattr(stream, "buffer", None) if ours else None
+        raw = getattr(buffer, "raw", buffer)  # Python may be told not to buffer
+        if isinstance(raw, io.FileIO):
+            lines = stream.line_buffering or stream.write_through or name == "stderr"
+            buffer = io.BufferedWriter(_Unfailing(raw, errors))
+            setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=lines))
 
 
 class _Unfailing(io.RawIOBase):
-    """A file whose writes do not fail."""
+    """A file some of whose errors of writing are passed over."""
 
-    def __init__(self, file: io.FileIO) -> None:
-        self.file, self.name = file, file.name
+    def __init__(self, file: io.FileIO, errors: type[OSError]) -> None:
+        self.file, self.name, self.errors = file, file.name, errors
 
     def write(self, data: Any) -> int | None:
-        with suppress(OSError):
+        with suppress(self.errors):
             return self.file.write(data)
         return len(data)
 

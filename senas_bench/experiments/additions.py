@@ -14,14 +14,22 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from senas_bench.experiments.spec import RunRecord, RunSpec
     from senas_bench.tasks.method import Method
 
 
 class _Used(NamedTuple):
-    """A file as it was when it was run: the SHA-256 of what it held, and the methods that it added or replaced."""
+    """A file as it was when it was run: the SHA-256 of what it held, the methods that it added or replaced, and the
+    names of its classes."""
 
     sha256: str
     methods: dict[str, Method]
+    classes: tuple[str, ...] = ()
+
+    def decides(self, spec: RunSpec) -> bool:
+        """Whether the spec names a method or a class of the file: an edit of it may change the result."""
+        text = spec.canonical()
+        return spec.method in self.methods or any(f'"{name}"' in text for name in self.classes)
 
 
 _USED: dict[Path, _Used] = {}
@@ -75,6 +83,22 @@ def fingerprints() -> Mapping[str, str]:
     return {path.name: one.sha256 for path, one in _USED.items()}
 
 
+def code_of(spec: RunSpec) -> dict[str, str]:
+    """The same of those files alone that `spec` names something of."""
+    return {path.name: one.sha256 for path, one in _USED.items() if one.decides(spec)}
+
+
+def changed_since(records: Iterable[RunRecord]) -> dict[str, list[str]]:
+    """Run ids of finished runs, by name of the file that decided them and held something else then."""
+    changed: dict[str, list[str]] = {}
+    for record in records:
+        then = record.provenance.get("additions", {})
+        for name, sha256 in code_of(record.spec).items():
+            if then.get(name, sha256) != sha256:
+                changed.setdefault(name, []).append(record.spec.run_id)
+    return changed
+
+
 def _run(path: Path) -> _Used:
     from senas_bench.methods import METHODS, all_methods
 
@@ -101,4 +125,5 @@ def _run(path: Path) -> _Used:
         METHODS.update(before)
         del sys.modules[path.stem]  # so that it is read again when it is mended
         raise
-    return _Used(sha256, {name: method for name, method in METHODS.items() if before.get(name) is not method})
+    classes = tuple(one.__name__ for one in vars(module).values() if getattr(one, "__module__", "") == path.stem)
+    return _Used(sha256, {name: method for name, method in METHODS.items() if before.get(name) is not method}, classes)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from senas_bench.experiments.active import status_file
-from senas_bench.experiments.additions import use_as_read
+from senas_bench.experiments.additions import code_of, use_as_read
 from senas_bench.experiments.spec import RunRecord, RunSpec
 from senas_bench.experiments.store import RunStore
 from senas_bench.progress import (
@@ -80,14 +80,13 @@ class Runner:
             if finished is not None:
                 self._goes_on(False)
                 return finished
-            work_dir = store.work_dir(spec)
+            work_dir = store.work_dir(spec, code_of(spec))
             self._goes_on(True)
             try:
                 with self._said(spec, status_file(store.root, spec.run_id)) as progress:
                     done = self.run_in(work_dir, spec, store if self.share or self.keep_trained else None, progress)
             except Exception:
-                with contextlib.suppress(OSError):  # refused before it kept anything, it is not unfinished
-                    work_dir.rmdir()
+                store.forget_unused(spec)
                 raise
             return store.save(*done)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,8 @@ MAX_STAGES, MAX_EPOCHS = 2**7 - 1, 2**15 - 1
 """What the integers of `SCORES` hold."""
 WORK = "work"
 """Name of the folder of what is not finished."""
+CODE = "additions.json"
+"""Name of the file in a work folder that says which files of the user the run was begun with."""
 TRAININGS = "trained"
 """Name of the folders of trainings that runs share."""
 OUTPUTS = ("tables", "figures")
@@ -172,9 +175,33 @@ class RunStore:
         found = [self._find(path.name.removesuffix(".json")) for path in sorted(self._runs.glob("*.json"))]
         return [record for record in found if record is not None]
 
-    def work_dir(self, spec: RunSpec) -> Path:
-        """The folder for the checkpoints of an unfinished run, created; `save` removes it."""
-        return self._make(self._work / spec.run_id)
+    def work_dir(self, spec: RunSpec, code: Mapping[str, str] | None = None) -> Path:
+        """The folder for the checkpoints of an unfinished run, created; `save` removes it.
+
+        Args:
+            code: Files of the user that decide the run, see `additions.code_of`. What another state of them has begun
+                is set aside, with a warning: the run would be of two codes. None to take what is there.
+        """
+        folder = self._make(self._work / spec.run_id)
+        if code:
+            begun = folder / CODE
+            if begun.exists() and (then := json.loads(begun.read_bytes())) != code:
+                changed = ", ".join(sorted(name for name, sha in code.items() if then.get(name) != sha))
+                aside = _move_aside(folder, "old")
+                warnings.warn(
+                    f"run {spec.run_id} begins anew: {changed or 'its code'} has changed since it was interrupted; "
+                    f"what was done is in {aside}",
+                    stacklevel=1,
+                )
+            atomic_write(self._make(folder) / CODE, json.dumps(code, sort_keys=True).encode())
+        return folder
+
+    def forget_unused(self, spec: RunSpec) -> None:
+        """Remove the work folder of a run that was refused before it kept anything: it is not unfinished."""
+        folder = self._work / spec.run_id
+        with suppress(OSError):
+            if {path.name for path in folder.iterdir()} <= {CODE}:
+                shutil.rmtree(folder)
 
     def unfinished(self) -> list[str]:
         """Run ids with a work folder: begun and not finished."""

@@ -193,7 +193,7 @@ class Setting:
         from contextlib import closing
 
         from senas_bench.experiments.active import forget_status
-        from senas_bench.experiments.additions import used
+        from senas_bench.experiments.additions import changed_since, used
         from senas_bench.experiments.estimates import known_costs
         from senas_bench.experiments.executors import EXECUTORS
         from senas_bench.experiments.runner import Runner
@@ -203,6 +203,9 @@ class Setting:
         missing = store.missing(specs)
         done = len(specs) - len(missing)
         print(f"{done} of {len(specs)} runs are finished, {len(missing)} to compute", file=sys.stderr)
+        for name, ids in changed_since(store.finished(specs) if used() else []).items():
+            what = f"{len(ids)} of them {'was' if len(ids) == 1 else 'were'} made"
+            print(f"{name} has changed since {what}, such as {ids[0]}; --fresh makes them anew", file=sys.stderr)
         if not missing:
             return []
         alone = started() > 1 or self.executor == "serial"

@@ -134,6 +134,7 @@ def _shared(spec: RunSpec, sizes: Preset, skeleton: Any, place: Place) -> Shared
         return None
     import torch
 
+    from senas_bench.experiments.additions import code_of
     from senas_bench.kernels import engines
     from senas_bench.tasks.shared import SharedTrainings
 
@@ -146,7 +147,7 @@ def _shared(spec: RunSpec, sizes: Preset, skeleton: Any, place: Place) -> Shared
         "kernels": spec.device == "cpu" and engines.available(),
         "torch": torch.__version__,
     }
-    return SharedTrainings(place.trainings, about, place.kept_trainings)
+    return SharedTrainings(place.trainings, about, place.kept_trainings, code_of(spec))
 
 
 def images_of(spec: RunSpec, sizes: Preset, data_dir: Path | None) -> Images | StreamedImages:

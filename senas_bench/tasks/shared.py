@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,14 @@ class SharedTrainings:
         folder: New ones go here.
         about: JSON values: what decides a training beside what `place` is given, such as images and device.
         kept: Another folder to look in first, of those that the user asked to keep; None for none.
+        code: By name the SHA-256 of the user's files that decide a run, see `additions.code_of`: part of what decides
+            scores, which such a file may make; no part of what decides a training, which is shared after an edit too.
     """
 
     folder: Path
     about: Mapping[str, Any]
     kept: Path | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
 
     def place(
         self,
@@ -102,11 +105,15 @@ class SharedTrainings:
             "evaluation": [evaluation.bn_mode, evaluation.half],
             "scored": [array_identity(part.cpu().numpy()) for part in images],
         }
-        return self._file(decides)
+        return self._file(decides | self._code)
 
     def place_of_untrained(self, words: str) -> Path:
         """The file of scores of untrained networks, which may be there; `words` say what else decides them."""
-        return self._file({**self.about, "untrained": words})
+        return self._file({**self.about, "untrained": words, **self._code})
+
+    @property
+    def _code(self) -> dict[str, Any]:
+        return {"code": dict(self.code)} if self.code else {}
 
     def _file(self, decides: Mapping[str, Any]) -> Path:
         name = f"{hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]}.safetensors"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -138,3 +139,14 @@ def test_standard_error_that_cannot_be_written_ends_nothing(end, tmp_path):
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, stdout=subprocess.PIPE, check=False)
     assert done.returncode == 0
     assert len(list((tmp_path / "runs/runs").glob("*.json"))) == 1 and (tmp_path / "runs/tables/table3.md").exists()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_read_enough_ends_nothing(unbuffered, tmp_path):
+    """Tables come last: `| head -1` must not keep them from being written."""
+    asked = "reproduce table3 ladder --methods params --seeds 0 --rank-archs 20 --executor serial --results runs"
+    command = f"{{ {sys.executable} -m senas_bench {asked}; echo $? > code; }} | true"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (tmp_path / "code").read_text() == "0\n" and "Broken pipe" not in done.stderr
+    assert {path.stem for path in (tmp_path / "runs/tables").glob("*.md")} >= {"table3", "ladder"}
