@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import pickle
+import signal
 import threading
 import traceback
 from collections import deque
@@ -122,7 +124,9 @@ def _run_pool(
     pool: Any = joblib.Parallel(n_jobs=jobs, **kind)
     before = set(threading.enumerate())
     try:
-        for index, data in pool(tasks()):
+        with _without_interrupts():
+            results = pool(tasks())  # starts the workers
+        for index, data in results:
             yield flying.pop(index), pickle.loads(data)
     finally:
         # loky does not wait for the thread that feeds its workers. Where this process ends while that thread gives its
@@ -130,6 +134,23 @@ def _run_pool(
         for thread in set(threading.enumerate()) - before:
             if thread.name == FEEDER:
                 atexit.register(thread.join, FEEDER_SECONDS)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes begun meanwhile take no Ctrl-C of the terminal, which would end them with a traceback each: this
+    process ends them. One that strikes here is noticed afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # which lets interrupts through when it has begun its process, so before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run_alone(function: Callable[[RunSpec], R], index: int, spec: RunSpec) -> R | Exception:

@@ -102,6 +102,26 @@ def test_a_worker_that_dies_fails_its_run_only():
     assert results == {seed: seed for seed in (0, 2, 3, 4, 5)}
 
 
+MASKS = """
+import signal
+from senas_bench.experiments.executors import JoblibExecutor
+from senas_bench.experiments.spec import RunSpec
+
+def blocks_interrupts(spec=None):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+specs = [RunSpec("spos", seed, "embedded", "nasbench201", "digits", "d1") for seed in range(4)]
+print([result for _, result in JoblibExecutor(2).map(blocks_interrupts, specs)], blocks_interrupts())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="asks for the mask of a process")
+def test_an_interrupt_of_the_terminal_is_for_the_first_process_alone():
+    """It ends the workers, which would say a traceback each, even while they begin."""
+    done = subprocess.run([sys.executable, "-c", MASKS], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == f"{[True] * 4} False"
+
+
 def test_no_specs():
     assert list(JoblibExecutor(2).map(print, [])) == list(SerialExecutor().map(print, [])) == []
 
